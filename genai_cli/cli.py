@@ -1,0 +1,122 @@
+"""The front door: ``genai VERB key=value …`` finds the verb and hands it the rest.
+
+Start-up time lives here. At the top level stands the standard library's cheapest part only; a verb
+is imported when it is called, and ``--help`` and completion never import one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+VERBS = {
+    "train": "train a model, or with -m one for every combination of values",
+    "resume": "go on with a run that was interrupted, or train it for longer",
+    "runs": "list, filter and remove runs",
+    "data": "list data sets, download one, check one",
+    "completion": "make the TAB key complete verbs, keys and values",
+}
+HELP = ("-h", "--help")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` without its first word) and give its exit code.
+
+    Returns:
+        0 done; 1 failed after the start; 2 a user's mistake, told in one line; 130 interrupted;
+        141 the reader of our output has gone.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a locale without "→" prints "?" and goes on
+            stream.reconfigure(errors="replace")
+    try:
+        code = _call(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a closed pipe shows here, not in the interpreter's shutdown
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return 141
+    except Exception as error:
+        from genai_cli.errors import UserError
+
+        if not isinstance(error, UserError):
+            raise
+        if os.environ.get("GENAI_TRACEBACK") == "1":
+            import traceback
+
+            traceback.print_exc()
+        command = " ".join(["genai", *(w for w in words[:1] if w in VERBS)])
+        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _call(words: list[str]) -> int:
+    verb, *args = words or ["--help"]
+    if verb == "_complete":  # what the shell asks behind a TAB
+        from genai_cli.completion import answer
+
+        return answer(args)
+    if verb == "--version":
+        from genai_cli import __version__
+
+        print(f"genai {__version__}")
+        return 0
+    if verb in HELP or verb == "help":
+        from genai_cli.help import overview, verb_help
+
+        named = [w for w in args if w not in HELP]
+        print(verb_help(_known(named[0]), named[1:]) if named else overview())
+        return 0
+    if verb not in VERBS:
+        _known(verb, args)
+    if any(flag in args for flag in HELP):
+        from genai_cli.help import verb_help
+
+        print(verb_help(verb, [a for a in args if a not in HELP]))
+        return 0
+    return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
+
+
+def _known(verb: str, args: list[str] | None = None) -> str:
+    """``verb`` if there is such a verb, else a `UserError` that says what to type."""
+    from genai_cli.errors import UserError, listing, nearest
+
+    if verb in VERBS:
+        return verb
+    if not verb.startswith("-") and "=" not in verb:
+        raise UserError(
+            f"unknown verb '{verb}'{nearest(verb, VERBS)} (choose from: {listing(VERBS)})"
+        )
+    kind = "flag" if verb.startswith("-") else "key"
+    named = next((a for a in args or [] if a in VERBS), None)
+    moved = " ".join([named or ("train" if kind == "key" else "VERB"), verb])
+    rest = " …" if len(args or []) > (named is not None) else ""
+    raise UserError(f"the verb comes first, then the {kind} '{verb}'; type: genai {moved}{rest}")
+
+
+def _reader_left() -> bool:
+    """Whether the reader of stdout or stderr has gone; a worker's broken pipe is no such case."""
+    import select
+
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            number = stream.fileno()
+        except (AttributeError, OSError, ValueError):  # closed, or a test's
+            continue
+        poll = select.poll()
+        poll.register(number, 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            gone = True
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, number)  # what is still buffered goes nowhere, without a message
+            os.close(null)
+    return gone

@@ -1,0 +1,275 @@
+"""What a TAB offers: verbs, groups, options, keys, values, flags and runs.
+
+A shell's script (verbs/completion.py) asks ``genai _complete SHELL …``: a path that imports the
+standard library only and answers in some 40 ms. A candidate is the whole word. It ends in a space
+where the word is then complete, and in ``=``, ``.``, ``,`` or ``/`` where it goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from genai_cli.cli import VERBS
+from genai_cli.errors import UserError
+from genai_cli.paths import GROUPS, Tree, choices, folders_added, read_sheet, user_dirs, words_given
+
+Candidate = tuple[str, str]  # word, meaning
+
+SHELLS = ("bash", "zsh", "fish")
+FLAGS = {
+    "train": {"-m": "sweep over lists", "--cfg": "print the config", "-cd": "folder of more YAML"},
+    "runs": {"--all": "not only the newest", "--json": "for scripts", "--yes": "prune unasked"},
+}
+ACTIONS = {
+    "runs": {"prune": "remove runs"},
+    "data": {"list": "all data sets", "fetch": "download one", "check": "load one and report"},
+    "completion": {"install": "write the file", "show": "print it", "uninstall": "remove it"},
+}
+STATUSES = ("running", "finished", "stopped", "interrupted", "failed")
+RESUMABLE = ("epochs", "device", "trainer.", "optimizer.")  # what a resumed run may change
+RUNS = 200  # of the newest are offered at most
+
+
+def answer(args: Sequence[str]) -> int:
+    """Print the candidates, a line each, as ``SHELL`` wants them.
+
+    bash gives the line up to the cursor and its COMP_WORDBREAKS, for it replaces only what stands
+    behind the last of these characters; zsh and fish give the words.
+    """
+    shell, *words = args or ["bash", ""]
+    if shell == "bash":
+        breaks = words[1] if len(words) > 1 else ""
+        split, cut, quote = split_line(words[0], breaks)
+        for word, _ in candidates(split[1:] or [""]):
+            body = word[cut:]
+            if quote:  # bash closes the quote itself
+                print(body.rstrip(" "))
+            else:
+                end = " " if body.endswith(" ") else ""
+                print(re.sub(r"([^\w@%+=:,./~-])", r"\\\1", body[: len(body) - len(end)]) + end)
+        return 0
+    words = words or [""]
+    start = re.match(r"(?:.*[=,/])?", words[-1])
+    for word, meaning in candidates(words):
+        if shell == "fish":
+            print(f"{word.rstrip(' ')}\t{meaning}")
+        else:
+            short = word[start.end() if start else 0 :].strip() or word.strip()
+            print(f"{word}\t{short:<14}  {meaning}"[:200].rstrip())
+    return 0
+
+
+def split_line(line: str, breaks: str) -> tuple[list[str], int, str]:
+    """The words of a command line as the shell would read it, the last one perhaps unfinished.
+
+    Returns:
+        the words without quotes; how much of the last stands before the part that bash replaces;
+        the quote left open, if any.
+    """
+    words, cut, quote, escaped, inside = [""], 0, "", False, False
+    for c in line:
+        if escaped:
+            words[-1] += c
+            escaped = False
+        elif c == "\\" and quote != "'":
+            escaped = inside = True
+        elif quote:
+            quote = "" if c == quote else quote
+            words[-1] += c if quote else ""
+        elif c in "'\"":
+            quote, cut, inside = c, len(words[-1]), True
+        elif c.isspace():
+            if words[-1] or inside:
+                words.append("")
+            cut, inside = 0, False
+        else:
+            words[-1] += c
+            cut = len(words[-1]) if c in breaks else cut
+    return words, cut, quote
+
+
+def candidates(words: Sequence[str]) -> list[Candidate]:
+    """What the last of ``words`` (those behind ``genai``) can become, and what it means."""
+    *before, current = words
+    return [c for c in _offers(before, current) if c[0].startswith(current)]
+
+
+def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
+    if not before and current.startswith("-"):
+        return _whole({"--help": "all verbs", "--version": ""})
+    if not before or before == ["help"]:
+        return _whole(VERBS)
+    verb, *args = before
+    if verb not in VERBS:
+        return []
+    if args and args[-1] in ("-cd", "--config-dir"):
+        return _folders(current)
+    if args and args[-1] in ("--cfg", "-c"):
+        return _whole({"job": "the run's config", "all": "with Hydra's own", "hydra": ""})
+    if current.startswith("-"):
+        return _whole(FLAGS.get(verb, {}) | {"--help": "what it takes"})
+    plain = [a for a in args if "=" not in a and not a.startswith("-")]
+    if verb == "train":
+        return _assignments(_tree(args), args, current)
+    if verb == "resume":
+        if plain:
+            return _resumable(_tree(args), args, plain[0], current)
+        return [*_runs(args, current), *(_folders(current) if current else [])]
+    if verb == "runs":
+        tree = _tree(args)
+        filters = {f"{g}=": GROUPS.get(g, "") for g in tree.groups} | {"status=": "how it ended"}
+        key, equals, value = current.partition("=")
+        if equals:
+            known = STATUSES if key == "status" else tree.options(key)
+            return _values(key, value, dict.fromkeys(known, ""), False)
+        return [*([] if args else _whole(ACTIONS[verb])), *filters.items()]
+    if not plain:
+        return _whole(ACTIONS[verb])
+    if verb == "completion":
+        return _whole(dict.fromkeys(SHELLS, "")) if len(plain) == 1 else []
+    return _data(_tree(args), plain, current)
+
+
+def _tree(args: Sequence[str]) -> Tree:
+    try:
+        user = user_dirs()
+    except UserError:  # the command itself will say so
+        user = []
+    return Tree(user, folders_added(args))
+
+
+def _whole(words: Mapping[str, str]) -> list[Candidate]:
+    return [(f"{word} ", meaning) for word, meaning in words.items()]
+
+
+def _values(key: str, value: str, known: Mapping[str, str], sweep: bool) -> Iterator[Candidate]:
+    """``key=a,b``: the last word of the list; in a sweep a comma may follow, so no space does."""
+    listed, comma, _ = value.rpartition(",")
+    for word, meaning in known.items():
+        if word not in listed.split(","):
+            yield f"{key}={listed}{comma}{word}{'' if sweep else ' '}", meaning
+
+
+def _assignments(tree: Tree, args: Sequence[str], current: str) -> Iterator[Candidate]:
+    """``key=`` and ``key=value`` for a config composed from the words so far."""
+    keys = tree.keys(tree.chosen(words_given(args, tree.groups)))
+    key, equals, value = current.partition("=")
+    if equals:
+        if key in tree.groups:
+            files = tree.options(key)
+            known = {option: tree.sheet(key, option).summary for option in files}
+        elif key == "outputs":
+            yield from _folders(value, f"{key}=")
+            return
+        elif key == "init_from":
+            yield from ((f"{key}={run}", meaning) for run, meaning in _runs(args, value))
+            return
+        else:
+            known = dict.fromkeys(choices(keys[key]), "") if key in keys else {}
+        yield from _values(key, value, known, not {"-m", "--multirun"}.isdisjoint(args))
+        return
+    used = {a.partition("=")[0] for a in args}
+    for group in tree.groups:
+        if group not in used and tree.options(group):
+            yield f"{group}=", GROUPS.get(group, "")
+    sections = {}
+    for name, known_key in keys.items():
+        section, dot, last = name.rpartition(".")
+        if (dot and last == "name" and section in tree.groups) or name in used:
+            continue
+        if dot and not current.startswith(f"{section}."):
+            sections[f"{name.split('.')[0]}."] = "keys of this choice"
+        else:
+            yield f"{name}=", f"{known_key.value}  {known_key.meaning}".strip()
+    yield from sections.items()
+
+
+def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Iterator[Candidate]:
+    """The assignments that a resumed run takes; the choices are those of its config."""
+    folder = Path(run)
+    for place, name, suffix in _run_folders(args):
+        if suffix == run or run == "latest":
+            folder = place / name
+            break
+    try:
+        stored = read_sheet(folder / "config.yaml").keys
+    except OSError:
+        stored = {}
+    given = [f"{g}={stored[f'{g}.name'].value}" for g in tree.groups if f"{g}.name" in stored]
+    for word, meaning in _assignments(tree, [*given, *args], current):
+        if word.startswith(RESUMABLE):
+            yield word, meaning
+
+
+def _run_folders(args: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
+    """(day's folder, name, suffix) of the newest runs and sweeps, newest first."""
+    given = [a.partition("=")[2] for a in args if a.startswith("outputs=")]
+    root = Path((given or [os.environ.get("GENAI_OUTPUTS") or "outputs"])[0])
+    left = RUNS
+    for day in sorted(_names(root), reverse=True):
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+            for name in sorted(_names(root / day), reverse=True):
+                if left > 0 and re.match(r"\d\d-\d\d-\d\d-.+-\w+$", name):
+                    left -= 1
+                    yield root / day, name, name.rpartition("-")[2]
+
+
+def _runs(args: Sequence[str], current: str) -> Iterator[Candidate]:
+    """What names a run: ``latest``, the suffix of a folder, or SUFFIX/CELL in a sweep."""
+    yield "latest ", "the newest run"
+    for day, name, suffix in _run_folders(args):
+        label = name[9 : -len(suffix) - 1]
+        meaning = f"{day.name} {name[:5].replace('-', ':')} {label}"
+        if label != "sweep":
+            yield f"{suffix} ", meaning
+        elif not current.startswith(f"{suffix}/"):
+            yield f"{suffix}/", meaning
+        else:
+            for cell in sorted(_names(day / name)):
+                number, _, what = cell.partition("-")
+                yield f"{suffix}/{number} ", what
+
+
+def _data(tree: Tree, words: Sequence[str], current: str) -> Iterator[Candidate]:
+    action, *named = words
+    sets = {option: tree.sheet("dataset", option) for option in tree.options("dataset")}
+    key, equals, value = current.partition("=")
+    if action == "fetch":
+        sets = {name: sheet for name, sheet in sets.items() if "dataset.root" in sheet.keys}
+    if action not in ("fetch", "check"):
+        return
+    if not named:
+        yield from _whole({name: sheet.summary for name, sheet in sets.items()})
+        if action == "check" and current:
+            yield from _folders(current)
+        return
+    sheet = sets.get(named[0], tree.sheet("dataset", "folder"))
+    keys = {k.removeprefix("dataset."): v for k, v in sheet.keys.items()}
+    if equals and key in ("root", "path"):
+        yield from _folders(value, f"{key}=")
+    elif equals and key in keys:
+        yield from _values(key, value, dict.fromkeys(choices(keys[key]), ""), False)
+    elif action == "fetch":
+        yield "root=", "download into this folder"
+    else:
+        yield from ((f"{k}=", v.meaning) for k, v in keys.items() if k != "name")
+
+
+def _folders(text: str, head: str = "") -> Iterator[Candidate]:
+    folder, slash, last = text.rpartition("/")
+    place = folder + slash
+    for name in sorted(_names(Path(place or ".").expanduser())):
+        if last.startswith(".") or not name.startswith("."):
+            yield f"{head}{place}{name}/", ""
+
+
+def _names(folder: Path) -> list[str]:
+    """Folders in a folder; nothing where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except OSError:
+        return []

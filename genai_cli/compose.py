@@ -1,0 +1,301 @@
+"""From a command line to checked configs, one for each cell: the only room that knows Hydra.
+
+Hydra's grammar, defaults lists, search path and typed merge are used; its run folders, job
+logging and launch loop are not: a folder is claimed only after every cell was checked, and is
+written whole before the work starts (runs.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genai_cli.errors import UserError, listing, nearest
+from genai_cli.paths import config_dir, user_dirs
+
+SHOW = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # flags that only print
+TAKES_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd")
+FLAGS = ("-m", "--multirun", *SHOW, "-cd", "--config-dir")
+REFUSED = {
+    "-cn": "the config's name is the verb",
+    "--config-name": "the config's name is the verb",
+    "-cp": "put your own YAML in a folder and give it with -cd DIR or GENAI_PATH=DIR",
+    "--config-path": "put your own YAML in a folder and give it with -cd DIR or GENAI_PATH=DIR",
+    "--run": "it is the default",
+    "-r": "it is the default",
+    "--experimental-rerun": "it would run code from a pickle; use: genai resume RUN",
+}
+
+
+class Line(NamedTuple):
+    """A command line taken apart."""
+
+    overrides: list[str]  # key=value, in order
+    multirun: bool
+    config_dirs: list[str]  # of -cd
+    show: list[str]  # flags of Hydra's that only print, with their values
+
+
+class Cell(NamedTuple):
+    """One composed config and what sets it apart in its sweep."""
+
+    config: Any  # genai_cli.schema.TrainConfig
+    swept: dict[str, str]  # key → value, of the keys that the sweep varies
+    overrides: list[str]
+
+
+def parse(args: Sequence[str]) -> Line:
+    """Flags in any order, before, between or after the overrides.
+
+    Raises:
+        UserError: an unknown flag, a flag without its value, or a word that is not key=value.
+    """
+    overrides: list[str] = []
+    config_dirs: list[str] = []
+    show: list[str] = []
+    multirun = False
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        flag, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            if not equals:
+                raise UserError(f"'{word}' is not key=value; did you mean {word}=…?")
+            overrides.append(word)
+        elif flag in REFUSED:
+            raise UserError(f"{flag} is not used here: {REFUSED[flag]}")
+        elif flag not in FLAGS:
+            raise UserError(f"unknown flag '{flag}'{nearest(flag, FLAGS)} (see --help)")
+        elif flag in ("-m", "--multirun"):
+            multirun = True
+        else:
+            if flag in TAKES_VALUE and not equals:
+                if not words or words[0].startswith("-"):
+                    raise UserError(f"{flag} needs a value, like {_example(flag)}")
+                value = words.pop(0)
+            elif flag in ("--info", "-i") and words and "=" not in words[0]:
+                value = words.pop(0) if not words[0].startswith("-") else ""
+            if flag in ("-cd", "--config-dir"):
+                if not Path(value).is_dir():
+                    raise UserError(f"-cd {value}: no such folder")
+                config_dirs.append(str(Path(value).resolve()))
+            else:
+                show += [flag, value] if value else [flag]
+    if multirun and show:
+        raise UserError(f"{show[0]} shows one config; leave out -m")
+    return Line(overrides, multirun, config_dirs, show)
+
+
+def _example(flag: str) -> str:
+    return {"--cfg": "--cfg job", "-c": "-c job"}.get(flag, f"{flag} VALUE")
+
+
+def show(verb: str, line: Line) -> int:
+    """``--cfg job`` and ``--info``: Hydra's own printing, on our search path."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    with hydra_session(line):
+        _checked_overrides(line)
+        GlobalHydra.instance().clear()  # hydra.main makes its own
+        sys.argv = [sys.argv[0], *line.overrides, *_search_path(line), *line.show]
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # re-raise instead of print and exit
+        with _one_line():
+            main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
+            main(_never)()
+    return 0
+
+
+def _never(config: Any) -> None:
+    raise AssertionError("Hydra was asked to print, not to run")
+
+
+def cells(verb: str, line: Line) -> list[Cell]:
+    """Compose every cell of the line: one without -m, the product of all lists with it.
+
+    Raises:
+        UserError: any mistake in any cell, before anything is written.
+    """
+    with hydra_session(line):
+        overrides = _checked_overrides(line)
+        choices: list[list[str]] = []
+        varied: list[str] = []
+        for override in overrides:
+            key = override.get_key_element()
+            if not override.is_sweep_override():
+                choices.append([override.input_line])
+                continue
+            values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if not line.multirun:
+                raise UserError(f"{override.input_line} is a sweep of {len(values)} runs; add -m")
+            choices.append(values)
+            varied.append(key)
+        if line.multirun and not varied:
+            raise UserError("-m needs a list to sweep over, like model=vae,gan or bottleneck=8,16")
+        out = []
+        for combination in itertools.product(*choices):
+            swept = {k: v for k, _, v in (c.partition("=") for c in combination) if k in varied}
+            out.append(
+                Cell(_compose(verb, [*combination, *_search_path(line)]), swept, list(combination))
+            )
+        return out
+
+
+@contextlib.contextmanager
+def hydra_session(line: Line) -> Iterator[None]:
+    """Hydra with our config folder, the user's own folders and the typed schema."""
+    from hydra import initialize_config_dir
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    from genai_cli.schema import TrainConfig
+
+    class UserConfigs(SearchPathPlugin):
+        """GENAI_PATH/configs stand before ours: what a user names explicitly wins."""
+
+        def manipulate_search_path(self, search_path: Any) -> None:
+            for folder in user_dirs():
+                if (folder / "configs").is_dir():
+                    search_path.prepend(
+                        "genai-user",
+                        f"file://{folder / 'configs'}",
+                        SearchPathQuery(provider="main"),
+                    )
+
+    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+    Plugins.instance().register(UserConfigs)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _search_path(line: Line) -> list[str]:
+    if not line.config_dirs:
+        return []
+    folders = ",".join("'file://" + d.replace("'", "\\'") + "'" for d in line.config_dirs)
+    return [f"hydra.searchpath=[{folders}]"]
+
+
+def _compose(verb: str, overrides: list[str]) -> Any:
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    with _one_line():
+        config = compose(verb, overrides)
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise UserError(f"{missing[0]} has no value; add {missing[0]}=…")
+        return OmegaConf.to_object(config)
+
+
+def _checked_overrides(line: Line) -> list[Any]:
+    """The overrides as Hydra parses them, after the mistakes that Hydra lets pass."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    loader = GlobalHydra.instance().config_loader()
+    with _one_line():
+        overrides = OverridesParser.create(config_loader=loader).parse_overrides(line.overrides)
+    seen: set[str] = set()
+    for override in overrides:
+        key = override.key_or_group
+        if override.is_add() or override.is_force_add():
+            raise UserError(
+                f"+{key}: a config has no other keys than those shown by --help; write {key}=…"
+            )
+        if override.is_delete():
+            raise UserError(f"~{key}: keys are not taken out; give {key} a value instead")
+        if key in seen:
+            raise UserError(f"{key} is given twice; keep one")
+        if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+            raise UserError(
+                f"{key} is not used here: run folders are set by outputs=DIR and name=WORD"
+            )
+        if key.endswith(".name") and key.count(".") == 1:
+            group = key.split(".")[0]
+            raise UserError(f"{key} is set by its group; write {group}=…")
+        seen.add(key)
+    return overrides
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise about a user's mistake into a `UserError`."""
+    from antlr4.error.Errors import ParseCancellationException
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ParseCancellationException) as error:
+        raise UserError(message(error)) from None
+
+
+def message(error: BaseException) -> str:
+    """One line for a Hydra or OmegaConf exception: the key, the value, what is allowed."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        return (
+            f"unknown {group} '{name}'{nearest(name, error.options)} "
+            f"(choose from: {listing(error.options)})"
+        )
+    if isinstance(error, OverrideParseException):
+        return (
+            f"cannot read '{error.override}': quote a value with commas, brackets or spaces, "
+            f"like \"{error.override.partition('=')[0]}='a b'\""
+        )
+    cause = error
+    while not isinstance(cause, OmegaConfBaseException) and (cause.__cause__ or cause.__context__):
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    first = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        if "not in" in first or ("not a" in first and "struct" in first):
+            return _unknown_key(cause.full_key, cause.parent_node)
+        return _wrong_type(cause.full_key, first)
+    outer = str(error).splitlines()[0]
+    if "Could not override" in outer:
+        return _unknown_key(outer.split("'")[1], None)
+    return first
+
+
+def _wrong_type(key: str, said: str) -> str:
+    """OmegaConf's refusal of a value, in our words: the schema knows what is allowed."""
+    import re
+    import typing
+
+    from genai_cli.build import words
+    from genai_cli.schema import TrainConfig
+
+    hint: Any = TrainConfig
+    for part in key.split("."):
+        hint = typing.get_type_hints(hint).get(part) if isinstance(hint, type) else None
+    value = re.match(r"(?:Value |Unsupported interpolation type |Cannot convert )?'(.*?)'", said)
+    if hint is None or value is None:
+        return f"{key}: {said}"
+    return f"{key}={value[1]} is not allowed: it must be {words(hint)}"
+
+
+def _unknown_key(key: str, parent: Any) -> str:
+    """The nearest real key, among the neighbours and, at the top, the groups."""
+    names = list(parent.keys()) if parent is not None and hasattr(parent, "keys") else []
+    head, _, last = key.rpartition(".")
+    if not head:
+        names += [p.name for p in config_dir().iterdir() if p.is_dir()]
+    inside = f"{head}." if head else ""
+    hint = nearest(last, names)
+    where = f" (choose from: {listing(names)})" if head and names else " (see --help)"
+    return f"unknown key '{inside}{last}'{hint}{'' if hint else where}"

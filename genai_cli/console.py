@@ -1,0 +1,133 @@
+"""What a run says: plain lines to train.log, a live display on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from genai_cli.errors import UserError
+from genai_cli.runs import lock
+from genai_cli.textual import plain_table, short
+
+if TYPE_CHECKING:
+    from genai_cli.training.loop import Training
+
+
+def on_terminal() -> bool:
+    """A person looks: decided by the stream itself, not by FORCE_COLOR."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class Reporter:
+    """Lines to the screen and to train.log; on a terminal the epochs are one live line.
+
+    Args:
+        log: the run's train.log, opened for appending. It is locked while it is open: a second
+            process in the same folder is refused, and a dead owner holds no lock.
+
+    Raises:
+        UserError: another process works in this folder.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.file: TextIO = open(log, "a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+        if not lock(self.file):
+            self.file.close()
+            raise UserError(f"{log.parent} is being trained by another process")
+        self.epochs = 0
+        self.progress: Any = None
+        self.started, self.images_before, self.images = time.monotonic(), 0, 0
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop_live()
+        self.file.close()
+
+    def line(self, text: str = "") -> None:
+        """One or more lines, to both."""
+        self.log(text)
+        if self.progress is not None:
+            self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        else:
+            print(text, flush=True)
+
+    def log(self, text: str) -> None:
+        """To train.log alone."""
+        self.file.write(text + "\n")
+        self.file.flush()
+
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table, the first column left-aligned, the others right-aligned."""
+        self.line(plain_table(title, head, rows))
+
+    def start_live(self, epochs: int, state: Training) -> None:
+        """Start the clock and, if a person looks, the live display."""
+        self.epochs, self.started = epochs, time.monotonic()
+        self.images_before = self.images = state.images
+        if not on_terminal():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[terms]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=Console(file=sys.stdout),
+            refresh_per_second=8,
+        )
+        self.task = self.progress.add_task(
+            "train", total=epochs, completed=state.epoch, terms="", rate=""
+        )
+        self.progress.start()
+
+    def stop_live(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+    def step(self, now: Training) -> None:
+        """Move the live bar within an epoch; costs nothing off a terminal."""
+        self.images = now.images
+        if self.progress is not None:
+            done = now.step / now.steps_per_epoch
+            self.progress.update(self.task, completed=done, rate=self._rate())
+
+    def epoch(self, row: dict[str, float], best: bool) -> None:
+        """One epoch: a log line always, a printed one off a terminal."""
+        terms = [f"train {short(row['train/loss'])}"]
+        if "val/loss" in row:
+            terms.append(f"val {short(row['val/loss'])}{' *' if best else '  '}")
+        terms += [
+            f"{name.removeprefix('val/')} {short(value)}"
+            for name, value in row.items()
+            if name.startswith("val/") and name != "val/loss"
+        ]
+        width = len(str(self.epochs))
+        text = f"epoch {int(row['epoch']):{width}d}/{self.epochs}  " + "  ".join(terms)
+        text += f"  {self._rate()}  {row['seconds']:.1f} s"
+        self.log(text)
+        if self.progress is None:
+            print(text, flush=True)
+        else:
+            self.progress.update(
+                self.task, completed=row["epoch"], terms="  ".join(terms), rate=self._rate()
+            )
+
+    def _rate(self) -> str:
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        return f"{(self.images - self.images_before) / seconds:,.0f} images/s"

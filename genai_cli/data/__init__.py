@@ -1,0 +1,1 @@
+"""Sources → `Dataset` (tensors on the device) → `Batch`. Start at `sources.load`."""

@@ -1,0 +1,199 @@
+"""A user's own folder of images: found, checked and decoded once; streamed when too large."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from genai_cli.build import Count, Natural
+from genai_cli.data.home import user_path
+from genai_cli.data.images import SUFFIXES, Broken, ImageFiles, decode, pool
+from genai_cli.data.raw import Raw, shown
+from genai_cli.errors import UserError
+
+_PARTS = ("train", "val", "test")
+
+
+def folder(
+    *,
+    path: str | None = None,
+    size: Count | None = None,
+    channels: Count = 3,
+    crop: Literal["center", "stretch", "pad"] = "center",
+    allow_broken: bool = False,
+    memory_mb: Natural = 1024,
+    workers: Natural = 4,
+) -> Raw:
+    """Images under ``path``, recursively, in the order of their names.
+
+    Subfolders are labels when there are at least two and every image is in one. Top-level folders
+    ``train`` and ``test`` and/or ``val``, and no others, are the splits. Every file is read and
+    decoded once here, so that a broken one is found before the first step and not during it.
+    """
+    if channels not in (1, 3):
+        raise UserError(f"dataset.channels={channels} is not allowed: choose from 1, 3")
+    root = user_path(path, "dataset.path", "DIR")
+    if not root.is_dir():
+        raise UserError(f"dataset.path={shown(path)} is not a folder; give a folder of images")
+    found = arrange(root)
+    if not found.files:
+        kinds = " ".join(s[1:] for s in SUFFIXES)
+        raise UserError(f"dataset.path={shown(path)} holds no images (looked for {kinds})")
+    scanned = scan(root, found.files, size, channels, crop, memory_mb)
+    notes = [*found.notes]
+    if scanned.broken:
+        told = _told(root, found.files, scanned.broken)
+        if not allow_broken or len(scanned.broken) == len(found.files):
+            raise UserError(
+                f"dataset.path={shown(path)}: {told}; mend or remove them, or leave them out with "
+                "dataset.allow_broken=true"
+            )
+        notes.append(f"left out: {told}")
+    keep = np.array([i for i in range(len(found.files)) if i not in scanned.broken])
+    part = np.array(found.part)[keep]
+    _refuse_empty_part(root, found.part, part)
+    y = None if found.labels is None else np.array(found.labels, np.int64)[keep]
+    files = [found.files[i] for i in keep]
+    shape = scanned.event_shape
+    x = scanned.pixels
+    if x is not None and scanned.broken:
+        x = x[keep]
+    digest = hashlib.sha256(f"{shape} {size} {channels} {crop if size else ''}".encode())
+    for i in keep:
+        digest.update(scanned.digests[i])
+    digest.update(b"" if y is None else y.astype("<i8").tobytes())
+    return Raw(
+        x=ImageFiles(files, shape, size, channels, crop, workers) if x is None else x,
+        y=y,
+        classes=found.classes if y is not None else (),
+        top=255,
+        n_val=int((part == 1).sum()),
+        n_test=int((part == 2).sum()),
+        digest=digest.hexdigest()[:16],
+        notes=tuple(notes),
+    )
+
+
+class Found(NamedTuple):
+    """Image files in order: those of train first, then val, then test."""
+
+    files: list[str]
+    part: list[int]  # 0 train, 1 val, 2 test; all 0 without split folders
+    labels: list[int] | None
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def arrange(root: Path) -> Found:
+    """What the layout under ``root`` says of splits and labels. Opens no file."""
+    relative = sorted(_walk(root))
+    tops = {parts[0] for parts in relative if len(parts) > 1}
+    split = "train" in tops and len(tops) > 1 and tops <= set(_PARTS)
+    split = split and all(len(parts) > 1 for parts in relative)
+    part = [_PARTS.index(parts[0]) if split else 0 for parts in relative]
+    order = sorted(range(len(relative)), key=lambda i: part[i])  # stable: by name within a part
+    inner = [relative[i][1:] if split else relative[i] for i in order]
+    classes = tuple(sorted({parts[0] for parts in inner if len(parts) > 1}))
+    loose = [os.path.join(*parts) for parts in inner if len(parts) == 1]
+    labels, notes = None, ()
+    if len(classes) > 1 and not loose:
+        labels = [classes.index(parts[0]) for parts in inner]
+    elif len(classes) > 1:
+        notes = (
+            f"no labels: {len(loose)} images ({shown(loose[0])}, …) lie beside the subfolders "
+            f"of {shown(root)}",
+        )
+    files = [os.path.join(root, *relative[i]) for i in order]
+    return Found(files, [part[i] for i in order], labels, classes, notes)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, ...]]:
+    """Image files under ``root`` as path parts; follows links, but into no folder twice."""
+    seen = set()
+    for where, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        inner = Path(where).relative_to(root).parts
+        for name in names:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield (*inner, name)
+
+
+class Scan(NamedTuple):
+    """What one pass over the files found."""
+
+    event_shape: tuple[int, int, int]
+    pixels: np.ndarray | None  # (n, C, H, W) uint8 in file order; None: too large, to be streamed
+    digests: list[bytes]  # of each file's bytes
+    broken: dict[int, str]  # index of a file → why
+
+
+def scan(
+    root: Path, files: list[str], size: int | None, channels: int, crop: str, memory_mb: int
+) -> Scan:
+    """Read, hash and decode every file once, by threads."""
+
+    def one(file: str) -> tuple[bytes, np.ndarray | str]:
+        try:
+            with open(file, "rb") as opened:
+                data = opened.read()
+        except OSError as error:
+            return b"", error.strerror or "unreadable"
+        try:
+            return hashlib.sha256(data).digest(), decode(data, size, channels, crop)
+        except Broken as error:
+            return b"", str(error)
+
+    shape: tuple[int, ...] | None = None
+    first, pixels, digests, broken = "", None, [], {}
+    with pool() as threads:
+        # Some at a time: the pool would decode the whole set ahead of us.
+        step = 256
+        for start in range(0, len(files), step):
+            for i, (digest, image) in enumerate(threads.map(one, files[start : start + step])):
+                i += start
+                digests.append(digest)
+                if isinstance(image, str):
+                    broken[i] = image
+                    continue
+                if shape is None:
+                    shape, first = image.shape, files[i]
+                    if len(files) * image.size <= memory_mb * 2**20:
+                        pixels = np.zeros((len(files), *shape), np.uint8)
+                if image.shape != shape:
+                    raise UserError(_disagree(root, first, shape, files[i], image.shape))
+                if pixels is not None:
+                    pixels[i] = image
+    return Scan(shape or (channels, 0, 0), pixels, digests, broken)  # type: ignore[arg-type]
+
+
+def _disagree(root: Path, a: str, one: tuple[int, ...], b: str, other: tuple[int, ...]) -> str:
+    return (
+        f"images differ in size: {shown(os.path.relpath(a, root))} is {one[2]}×{one[1]}, "
+        f"{shown(os.path.relpath(b, root))} is {other[2]}×{other[1]}; "
+        f"add dataset.size={min(*one[1:], *other[1:])} (or another size) to make them one"
+    )
+
+
+def _told(root: Path, files: list[str], broken: dict[int, str], most: int = 5) -> str:
+    names = [
+        f"{shown(os.path.relpath(files[i], root))} ({shown(why)})"
+        for i, why in list(broken.items())[:most]
+    ]
+    more = ", …" if len(broken) > most else ""
+    return f"{len(broken)} of {len(files)} images cannot be read: {', '.join(names)}{more}"
+
+
+def _refuse_empty_part(root: Path, before: list[int], after: np.ndarray) -> None:
+    for k, name in enumerate(_PARTS):
+        if k in before and not (after == k).any():
+            raise UserError(f"every image in {shown(root / name)} is broken; mend or remove them")

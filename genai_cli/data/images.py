@@ -1,0 +1,146 @@
+"""One image file → uint8 (C, H, W), whatever it holds; a list of files → a batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+class Broken(Exception):
+    """A file that cannot be read as an image, and why in a few words."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Files that stand for the uint8 array (n, C, H, W) they decode to."""
+
+    paths: Sequence[str]
+    event_shape: tuple[int, int, int]  # (C, H, W)
+    size: int | None  # null: the files already have the event's size
+    channels: int
+    crop: str
+    workers: int = 0  # processes that decode a streamed split
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (len(self.paths), *self.event_shape)
+
+    def select(self, index: np.ndarray) -> ImageFiles:
+        return replace(self, paths=[self.paths[i] for i in index])
+
+    def read(self, index: Sequence[int]) -> np.ndarray:
+        """uint8 (B, C, H, W) of the files ``index``."""
+        out = np.empty((len(index), *self.event_shape), np.uint8)
+        for row, i in enumerate(index):
+            with open(self.paths[i], "rb") as file:
+                try:
+                    out[row] = decode(file.read(), self.size, self.channels, self.crop)
+                except (Broken, ValueError) as error:
+                    raise Broken(f"{self.paths[i]} changed since it was scanned: {error}") from None
+        return out
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def pool() -> ThreadPoolExecutor:
+    """Threads to decode with: Pillow's decoders let go of the interpreter."""
+    return ThreadPoolExecutor(min(16, cores()))
+
+
+def decode(data: bytes, size: int | None, channels: int, crop: str) -> np.ndarray:
+    """The first frame of an encoded image as uint8 (C, H, W).
+
+    Upright by its EXIF orientation; transparency laid on white; 16-bit grey to 8 bit by 257.
+
+    Args:
+        data: the file's bytes.
+        size: side of the square result in pixels, or None for the image's own size.
+        channels: 1 (ITU-R 601 luma) or 3.
+        crop: center (the central square, resized) | stretch | pad (whole image on black).
+
+    Raises:
+        Broken: not an image, cut off, or pixels with no 8-bit meaning.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not data:
+        raise Broken("empty file")
+    try:
+        with Image.open(BytesIO(data)) as opened:
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+            image = _eight_bit(image)
+            image = image.convert("L" if channels == 1 else "RGB")
+            if size is not None:
+                image = _resized(image, size, crop)
+    except Broken:
+        raise
+    except UnidentifiedImageError:
+        raise Broken("not an image") from None
+    except Image.DecompressionBombError:
+        raise Broken(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+    except Exception as error:  # decoders fed with garbage raise nearly anything
+        words = " ".join(str(error).split())
+        raise Broken(words[:60] or type(error).__name__) from None
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Modes that ``convert`` would clip or turn black, as 8-bit grey or RGB."""
+    from PIL import Image
+
+    mode: str = image.mode
+    if mode.startswith("I"):  # 16-bit grey; "I" is how some Pillow versions open it
+        values = np.asarray(image).astype(np.int64)
+        if values.size and not 0 <= values.min() <= values.max() <= 65535:
+            raise Broken("32-bit pixels")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if mode == "F":
+        values = np.asarray(image)
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise Broken("floating-point pixels outside [0, 1]")
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8))
+    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white: Any = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image
+
+
+def _resized(image: Image.Image, size: int, crop: str) -> Image.Image:
+    """Square, bicubic with anti-aliasing. Crops before it resizes: a long thin image would grow."""
+    from PIL import Image
+
+    width, height = image.size
+    bicubic = Image.Resampling.BICUBIC
+    if crop == "stretch":
+        return image.resize((size, size), bicubic)
+    if crop == "pad":
+        longest = max(width, height)
+        small = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
+        out = Image.new(image.mode, (size, size))
+        out.paste(image.resize(small, bicubic), ((size - small[0]) // 2, (size - small[1]) // 2))
+        return out
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image.resize((size, size), bicubic, box=(left, top, left + side, top + side))

@@ -1,0 +1,147 @@
+"""From what a source found to a `Dataset`: three fixed splits, scaled on the first alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from genai_cli.build import Between, Count, Rate
+from genai_cli.data.dataset import Dataset, Spec, Split
+from genai_cli.data.holdout import holdout
+from genai_cli.data.pairs import Pair, pair_of
+from genai_cli.data.raw import Raw, content_hash
+from genai_cli.data.scale import Affine, fit
+from genai_cli.data.stream import StreamSplit
+from genai_cli.errors import UserError
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The keys that data sets have in common. Which of them a source takes: `sources.load`."""
+
+    val_fraction: Rate = 0.1  # of what the test set leaves
+    test_fraction: Rate = 0.2  # only where the source has no test set of its own
+    limit: Count | None = None  # the first N training examples of the shuffled split
+    pair: Literal["superresolution", "inpaint"] | None = None  # (x, y) = (degraded image, image)
+    factor: Annotated[int, Between(2)] = 2  # of superresolution
+
+
+class Parts(NamedTuple):
+    """Indices into the source, disjoint; together they are all of it unless `limit` is set."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+def parts(raw: Raw, shared: Shared, split_seed: int) -> Parts:
+    """Who is in which split. Official sets stay as they are; the rest is cut by fractions."""
+    n = len(raw.x)
+    index = np.arange(n)
+    rest = index[: n - raw.n_val - raw.n_test]
+    labels = np.asarray(raw.y) if raw.has_labels else None
+
+    def cut(rest: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+        kept, held = holdout(
+            len(rest), fraction, split_seed, None if labels is None else labels[rest]
+        )
+        return rest[kept], rest[held]
+
+    test = index[n - raw.n_test :]
+    if raw.n_test == 0:
+        rest, test = cut(rest, shared.test_fraction)
+    if raw.n_val:
+        val = index[n - raw.n_test - raw.n_val : n - raw.n_test]
+        rest, _ = cut(rest, 0.0)  # shuffled, so that `limit` takes a fair sample
+    else:
+        rest, val = cut(rest, shared.val_fraction)
+    if len(rest) == 0:
+        raise UserError(
+            f"{n} examples leave none to train on after {len(test)} for test and {len(val)} for "
+            "validation; give more, or a smaller dataset.val_fraction and dataset.test_fraction"
+        )
+    if shared.limit is not None and shared.limit > len(rest):
+        raise UserError(
+            f"dataset.limit={shared.limit} is more than the {len(rest)} training examples; "
+            f"choose at most {len(rest)}, or dataset.limit=null for all"
+        )
+    return Parts(rest[: shared.limit], val, test)
+
+
+def split_hash(content: str, members: Parts) -> str:
+    """16 hex digits that name who is in which split of which content, whatever the order."""
+    digest = hashlib.sha256(content.encode())
+    for part in members:
+        digest.update(f"{len(part)};".encode())
+        digest.update(np.sort(part).astype("<i8").data)
+    return digest.hexdigest()[:16]
+
+
+def assemble(raw: Raw, name: str, shared: Shared, split_seed: int) -> Dataset:
+    """The `Dataset` of ``raw``: split, scaled by its training split, as tensors on the CPU."""
+    members = parts(raw, shared, split_seed)
+    content = content_hash(raw)
+    if not isinstance(raw.x, np.ndarray) or raw.top is not None:
+        spec, splits = _images(raw, members, shared)
+    else:
+        spec, splits = _vectors(raw, members)
+    return Dataset(name, spec, *splits, content, split_hash(content, members), raw.notes)
+
+
+def _images(raw: Raw, members: Parts, shared: Shared) -> tuple[Spec, list[Split]]:
+    shape = tuple(int(k) for k in raw.x.shape[1:])
+    assert raw.top is not None
+    pair = None
+    if shared.pair is not None:
+        pair = Pair(shared.pair, shared.factor, raw.top)
+        pair.check(shape)
+    splits: list[Split] = []
+    for index in members:
+        y = None if raw.y is None or pair else torch.from_numpy(raw.y[index])
+        if isinstance(raw.x, np.ndarray):
+            split = Split(torch.from_numpy(raw.x[index]), y, raw.top)
+            splits.append(split if pair is None else pair_of(split, pair))
+        else:
+            empty = torch.empty((0, *shape), dtype=torch.uint8)
+            splits.append(StreamSplit(empty, y, raw.top, raw.x.select(index), pair))
+    spec = Spec(
+        event_shape=shape if pair is None else pair.event_shape(shape),
+        levels=raw.top + 1 if pair is None or pair.kind == "inpaint" else None,
+        unit_interval=True,
+    )
+    if pair is not None:
+        return spec._replace(target="image", target_shape=shape), splits
+    if raw.has_labels:
+        return spec._replace(target="labels", classes=raw.classes), splits
+    return spec, splits
+
+
+def _vectors(raw: Raw, members: Parts) -> tuple[Spec, list[Split]]:
+    assert isinstance(raw.x, np.ndarray)
+    scaling = fit(raw.x[members.train], raw.scale)
+    spec = Spec(raw.x.shape[1:], features=raw.features)
+    values: Affine | None = None
+    if raw.has_labels:
+        spec = spec._replace(target="labels", classes=raw.classes)
+    elif raw.y is not None:
+        values = fit(raw.y[members.train], raw.target_scale)
+        slope = np.diag(values.matrix)  # 0 for a constant target
+        spec = spec._replace(
+            target="values",
+            target_shape=raw.y.shape[1:],
+            targets=raw.targets,
+            target_mean=tuple(values.shift.tolist()),
+            target_std=tuple((1 / np.where(slope > 0, slope, 1.0)).tolist()),
+        )
+    splits = []
+    for index in members:
+        y = None
+        if raw.y is not None:
+            y = torch.from_numpy(raw.y[index] if values is None else values(raw.y[index]))
+        splits.append(Split(torch.from_numpy(scaling(raw.x[index])), y))
+    inside = all(((s.x >= 0) & (s.x <= 1)).all() for s in splits)
+    return spec._replace(unit_interval=bool(inside)), splits

@@ -1,0 +1,168 @@
+"""Points in the plane: coloured by label, beside their reconstruction, beside samples."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from genai_cli.figures.style import (
+    CLASSES,
+    GREY,
+    SEQUENTIAL,
+    TRAIN,
+    chart,
+    empty,
+    number,
+    save,
+    short,
+    styled,
+)
+
+MOST_POINTS = 3000  # more only blacken the panel and the file
+MOST_CLASSES = 20
+MARKERS = ("o", "^")  # classes 11 to 20 repeat the ten colours with triangles
+
+
+@styled()
+def scatter_reconstructions(
+    path: str | Path,
+    original: np.ndarray,
+    reconstruction: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    title: str,
+    classes: Sequence[str] = (),
+) -> None:
+    """Data left, reconstruction right, same colours and limits. original, reconstruction (N, 2);
+    labels (N,) int or float, or None. Thin lines on the right lead back to the originals."""
+    original, reconstruction, labels = thinned(original, reconstruction, labels)
+    error = np.mean((original - reconstruction) ** 2) if len(original) else np.nan
+    detail = f"mean MSE {number(float(error))} over {len(original):,} points"
+    fig = chart(8.6, 4.0, title, detail if len(original) else "no examples")
+    left, right = fig.subplots(1, 2, sharex=True, sharey=True)
+    moved = np.stack([original, reconstruction], axis=1)  # (N, 2 ends, 2 coordinates)
+    moved = moved[np.isfinite(moved).all(axis=(1, 2))]
+    right.add_collection(LineCollection(list(moved), color=GREY, linewidth=0.5, alpha=0.35))
+    by_label(fig, left, original, labels, classes, key=False)
+    by_label(fig, right, reconstruction, labels, classes)
+    _limits((left, right), original, reconstruction)
+    left.set(title="original", xlabel="x₁", ylabel="x₂")
+    right.set(title="reconstruction, with a line to its original", xlabel="x₁")
+    save(fig, path)
+
+
+@styled()
+def scatter_samples(path: str | Path, data: np.ndarray, samples: np.ndarray, *, title: str) -> None:
+    """Data (N, 2) left, samples (M, 2) right, same limits. Samples far from the data do not
+    shrink the data: the frame reaches a quarter of the data's range beyond them, the rest is
+    counted."""
+    data, samples = thinned(data)[0], thinned(samples)[0]
+    fig = chart(8.0, 4.0, title, f"{len(data):,} data points, {len(samples):,} samples")
+    left, right = fig.subplots(1, 2, sharex=True, sharey=True)
+    by_label(fig, left, data, None, (), colour=GREY)
+    by_label(fig, right, samples, None, (), colour=TRAIN)
+    outside = _limits((left, right), data, samples)
+    left.set(title="data", xlabel="x₁", ylabel="x₂")
+    right.set(title=f"samples ({outside:,} outside the frame)" if outside else "samples")
+    right.set_xlabel("x₁")
+    save(fig, path)
+
+
+def thinned(*arrays: np.ndarray | None) -> list[np.ndarray | None]:
+    """The same evenly spaced MOST_POINTS rows of every array."""
+    n = max((len(a) for a in arrays if a is not None), default=0)
+    keep = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(int)) if n else slice(None)
+    return [None if a is None else np.asarray(a)[keep] for a in arrays]
+
+
+def by_label(
+    fig: Figure,
+    ax: Axes,
+    points: np.ndarray,
+    labels: np.ndarray | None,
+    classes: Sequence[str],
+    *,
+    colour: str = TRAIN,
+    key: bool = True,
+) -> None:
+    """Scatter (N, 2) points in the colour of their label: ten colours × two markers with a legend
+    up to twenty classes, a colour bar for more or for continuous labels. key: draw that legend."""
+    size = float(np.clip(16000 / max(1, len(points)), 9, 36))
+    look = {"s": size, "linewidths": 0.25, "edgecolors": "white", "alpha": 0.85}
+    if not len(points):
+        empty(ax, "no examples")
+    elif labels is None:
+        ax.scatter(*points.T, color=colour, **look)
+    elif not discrete(labels):
+        whole = np.asarray(labels).dtype.kind in "iu"
+        values = np.asarray(labels, dtype=float).reshape(len(points))
+        known = np.isfinite(values)
+        ax.scatter(*points[~known].T, color=GREY, **look)
+        shown = ax.scatter(*points[known].T, c=values[known], cmap=SEQUENTIAL, **look)
+        if key:
+            fig.colorbar(
+                shown, ax=ax, label="class" if whole else "label", pad=0.02
+            ).outline.set_visible(False)
+    else:
+        kinds = np.unique(labels)
+        # One call per marker in a fixed random order: a class drawn last would cover the others.
+        order = np.random.default_rng(0).permutation(len(points))
+        rank = np.searchsorted(kinds, np.asarray(labels).reshape(-1))[order]
+        colours = np.array([class_colour(int(k)) for k in kinds])[rank]
+        for m, marker in enumerate(MARKERS):
+            mine = np.array([class_marker(int(k)) for k in kinds])[rank] == MARKERS[m]
+            if mine.any():
+                ax.scatter(*points[order][mine].T, c=list(colours[mine]), marker=marker, **look)
+        if key:
+            handles = [_handle(int(k), class_name(int(k), classes)) for k in kinds]
+            above = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}
+            ax.legend(handles=handles, **above, handletextpad=0.2, labelspacing=0.35)
+
+
+def discrete(labels: np.ndarray) -> bool:
+    """Whether labels are classes few enough for a legend."""
+    labels = np.asarray(labels)
+    return labels.dtype.kind in "iub" and np.unique(labels).size <= MOST_CLASSES
+
+
+def class_colour(label: int) -> str:
+    return CLASSES[label % len(CLASSES)]
+
+
+def class_marker(label: int) -> str:
+    return MARKERS[label // len(CLASSES) % len(MARKERS)]
+
+
+def class_name(label: int, classes: Sequence[str]) -> str:
+    return short(classes[label]) if 0 <= label < len(classes) else f"label {label}"
+
+
+def _handle(label: int, name: str) -> Line2D:
+    look = {"color": class_colour(label), "marker": class_marker(label), "markersize": 6}
+    return Line2D([], [], linestyle="none", label=name, **look)
+
+
+def _limits(axes: tuple[Axes, ...], data: np.ndarray, others: np.ndarray) -> int:
+    """Equal axes around the data and the others near it; returns how many others are outside."""
+    inside = data[np.isfinite(data).all(axis=1)] if len(data) else np.zeros((0, 2))
+    finite = np.isfinite(others).all(axis=1) if len(others) else np.zeros(0, dtype=bool)
+    if not len(inside):
+        inside = others[finite]
+    if not len(inside):
+        return int((~finite).sum())
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    reach = 0.25 * max(float((high - low).max()), 1e-6)
+    near = others[finite & ((others >= low - reach) & (others <= high + reach)).all(axis=1)]
+    both = np.concatenate([inside, near])
+    low, high = both.min(axis=0), both.max(axis=0)
+    half = 0.53 * max(float((high - low).max()), 1e-6)  # a square frame: equal units, equal panels
+    centre = (low + high) / 2
+    for ax in axes:
+        ax.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half))
+        ax.set_aspect("equal")
+    beyond = (np.abs(np.where(np.isfinite(others), others, np.inf) - centre) > half).any(axis=1)
+    return int(beyond.sum())

@@ -1,0 +1,112 @@
+"""Autoencoder: a code of ``bottleneck`` numbers from which the input is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from genai_cli import losses
+from genai_cli.build import Count, Natural, NonNegative, Rate
+from genai_cli.data.dataset import Spec
+from genai_cli.models.base import Batch, Model
+from genai_cli.networks.mlp import Activation
+from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask
+
+
+class Autoencoder(Model):
+    """Minimises ``loss(decode(encode(x)), x)`` (Rumelhart et al. 1986).
+
+    Where the data gives another image as target (super-resolution, in-painting), that image is
+    rebuilt instead of x. With ``denoise`` the encoder sees x plus noise and the clean image is
+    the target (Vincent et al. 2008).
+
+    Args:
+        data: shapes; a target image has its own shape.
+        loss: mse mae msle huber bce, the mean over the elements of an image; see losses.py.
+        bottleneck: numbers in the code.
+        network: fully connected (``widths``) or convolutional (``channels depth hidden``).
+        widths: hidden layers from the input to the code, mirrored in the decoder.
+        channels: of each halving stage of the convolutional network.
+        depth: residual 3×3 blocks in each stage.
+        hidden: width of a linear layer between the last stage and the code; 0 for none.
+        activation: of the hidden layers.
+        code_activation: of the code itself.
+        output_activation: of the last layer; ``auto`` takes the one that goes with loss and data.
+        dropout: probability that a hidden unit (or feature map) is dropped in training.
+        denoise: standard deviation of the noise added to the input.
+    """
+
+    def __init__(
+        self,
+        data: Spec,
+        loss: Mapping[str, Any],
+        bottleneck: Count,
+        network: Network = "fc",
+        widths: list[Count] = (128,),
+        channels: list[Count] = (32, 64, 128),
+        depth: Natural = 0,
+        hidden: Natural = 0,
+        activation: Activation = "relu",
+        code_activation: Activation = "linear",
+        output_activation: Literal["auto", "linear", "sigmoid", "softmax"] = "auto",
+        dropout: Rate = 0.0,
+        denoise: NonNegative = 0.0,
+    ) -> None:
+        super().__init__()
+        self.event_shape, self.to_image = data.event_shape, data.target == "image"
+        self.dropout, self.denoise = dropout, denoise
+        self.output_activation, self.loss_name = output_activation, loss["name"]
+        self.per_example = losses.make(dict(loss), output_activation)
+        self.encoder, self.decoder = make_pair(
+            network,
+            data.event_shape,
+            data.target_shape if self.to_image else data.event_shape,
+            bottleneck,
+            encoder_out=bottleneck,
+            widths=widths,
+            channels=channels,
+            depth=depth,
+            hidden=hidden,
+            activation=activation,
+            code_activation=code_activation,
+        )
+
+    @classmethod
+    def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
+        return losses.fitting("reconstruction", data.unit_interval)
+
+    def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        noise = {}
+        if self.training:
+            noise = dropout_masks(n, self.dropout, [self.encoder, self.decoder], generator)
+        if self.denoise:
+            shape = (n, *self.event_shape)
+            noise["eps"] = torch.randn(shape, generator=generator, device=generator.device)
+        return noise
+
+    def loss(
+        self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
+    ) -> dict[str, Tensor]:
+        x = batch.x + self.denoise * noise["eps"] if self.denoise else batch.x
+        target = batch.y if self.to_image else batch.x
+        keep_down, keep_up = split_mask(noise.get("keep"), self.encoder, self.decoder)
+        raw = self.decoder(self.encoder(x, keep_down), keep_up)
+        terms = {"loss": self.per_example(raw, target)}
+        if self.loss_name != "mse":  # the yardstick that all losses share
+            terms["mse"] = losses.mse(raw, target, self.output_activation)
+        return terms
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, *event) to (B, bottleneck)."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, bottleneck) to (B, *target)."""
+        return losses.activate(self.decoder(z), self.output_activation)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """(B, *event) to (B, *target)."""
+        return self.decode(self.encode(x))

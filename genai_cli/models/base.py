@@ -1,0 +1,82 @@
+"""What every family is: a pure loss per example, the randomness it needs, and its players."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from genai_cli.data.dataset import Spec
+
+
+class Batch(NamedTuple):
+    """One batch in data space."""
+
+    x: Tensor  # (B, *event): images in [0, 1]; tables as scaled by the data set
+    y: Tensor | None  # (B,) labels, (B, K) targets or (B, *target) images
+
+
+class Player(NamedTuple):
+    """A module that is trained, how often, and with what: one entry for all families but GAN."""
+
+    name: str
+    module: nn.Module
+    every: int = 1  # steps between two updates
+    optimizer: str | None = None  # another player's optimizer to share (lazy R1 shares D's)
+    lr: float | None = None  # a learning rate of its own
+
+
+class Model(nn.Module, ABC):
+    """Base of all families.
+
+    Abilities have fixed names and shapes and are found by asking (``hasattr``), never by type:
+    ``sample(n, y=None, generator=None)``, ``reconstruct(x)``, ``encode(x) -> (B, bottleneck)``,
+    ``decode(z)``, ``predict(x)`` and ``log_prob(x) -> (B,)`` nats with ``log_prob_kind`` exact or
+    bound. Everything in and out is in data space; a model rescales inside.
+
+    Attributes:
+        step: () int64, the optimizer steps done so far. The loop writes it before each step, for
+            an objective that changes in time (KL warm-up); it is not part of the weights.
+        warmup_steps: steps during which the objective itself changes. Best, early stopping and
+            plateau look only after them, because losses before are not comparable.
+        couples_examples: a loss depends on the whole batch, so that micro-batches would change it.
+    """
+
+    warmup_steps: int = 0
+    couples_examples: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    @classmethod
+    def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
+        """The losses that fit this family on such data, best first, with their output activations.
+
+        ``loss=auto`` takes the first; another loss is refused by name. {} leaves ``loss`` free.
+        """
+        return {}
+
+    def players(self) -> list[Player]:
+        """Who is trained, in update order."""
+        return [Player("model", self)]
+
+    def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """All randomness of one step for ``n`` examples (first dimension n); {} if none.
+
+        Drawn by the loop for the global batch on the generator's device, so that ranks,
+        micro-batches and stacked cells take slices of the same numbers.
+        """
+        return {}
+
+    @abstractmethod
+    def loss(
+        self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
+    ) -> dict[str, Tensor]:
+        """Per-example terms, each (B,): ``"loss"`` is minimised, the rest is logged. Pure."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Once before step 0 (data-dependent initialisation, data statistics)."""

@@ -1,0 +1,129 @@
+"""Observation models p(x | z) of a VAE: −log p in nats, per example, summed over the elements.
+
+Bernoulli on grey values, Gaussian densities and discretised logistic probabilities are different
+random variables: their nats are never compared (the passport's data space keeps them apart).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genai_cli.build import Positive, bind
+from genai_cli.data.dataset import Spec
+from genai_cli.errors import UserError, listing
+
+
+class Bernoulli(nn.Module):
+    """−log p(x | z) = −Σ x log p + (1 − x) log(1 − p), p = sigmoid(raw), for x in [0, 1].
+
+    On grey values this is a cross-entropy, not a normalised likelihood; its least value is the
+    entropy of the data themselves.
+    """
+
+    data_space = "Bernoulli-on-grey"
+
+    def __init__(self, data: Spec) -> None:
+        super().__init__()
+
+    def nll(self, raw: Tensor, x: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(raw, x, reduction="none").flatten(1).sum(1)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return raw.sigmoid()
+
+
+class Gaussian(nn.Module):
+    """−log N(x; mean, σ² I) = D/2 log 2πσ² + ‖x − mean‖² / 2σ².
+
+    Args:
+        data: whether the mean is squashed to [0, 1].
+        sigma: a fixed number; ``learned``, one parameter for all elements; or ``optimal``, the
+            value that maximises the likelihood of the batch, σ² = mean (x − mean)² (Rybkin et al.
+            2021, σ-VAE, section 3.3). ``optimal`` couples the examples of a batch.
+    """
+
+    data_space = "continuous"
+
+    def __init__(self, data: Spec, sigma: Positive | Literal["learned", "optimal"] = "optimal"):
+        super().__init__()
+        self.squash, self.sigma = data.unit_interval, sigma
+        if sigma == "learned":
+            self.log_sigma = nn.Parameter(torch.zeros(()))
+
+    def nll(self, raw: Tensor, x: Tensor) -> Tensor:
+        squared = (x - self.mean(raw)).square().flatten(1)  # (B, D)
+        if self.sigma == "optimal":
+            # the floor keeps a perfect fit from an infinite density: half a grey level of 256
+            log_var = squared.mean().clamp_min((0.5 / 255) ** 2).log()
+        elif self.sigma == "learned":
+            log_var = 2 * self.log_sigma.clamp_min(math.log(0.5 / 255))
+        else:
+            log_var = squared.new_tensor(2 * math.log(self.sigma))
+        elements = math.log(2 * math.pi) + log_var + squared * (-log_var).exp()
+        return 0.5 * elements.sum(1)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return raw.sigmoid() if self.squash else raw
+
+
+class Logistic(nn.Module):
+    """Discretised logistic (Salimans et al. 2017, eq. 2, one component, one learned scale).
+
+    P(x) = σ((x + w/2 − m) / s) − σ((x − w/2 − m) / s) for a level of width w = 1 / (levels − 1),
+    the outermost levels taking the tails; so bits/dim are those of the stored integers.
+    """
+
+    data_space = "8-bit"
+
+    def __init__(self, data: Spec) -> None:
+        super().__init__()
+        if data.levels is None:
+            raise UserError(
+                "loss=logistic needs data with levels (8-bit images); use loss=gaussian"
+            )
+        self.width = 1 / (data.levels - 1)
+        self.log_scale = nn.Parameter(torch.tensor(-2.0))
+
+    def nll(self, raw: Tensor, x: Tensor) -> Tensor:
+        scale = self.log_scale.clamp_min(-8.0).exp()
+        centred = (x - self.mean(raw)) / scale
+        half = self.width / 2 / scale
+        above, below = centred + half, centred - half
+        # σ(b) − σ(a) = σ(b) σ(−a) (1 − exp(a − b)) has no cancellation for b > a
+        inside = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half))
+        log_p = torch.where(
+            x < self.width / 2,
+            F.logsigmoid(above),
+            torch.where(x > 1 - self.width / 2, F.logsigmoid(-below), inside),
+        )
+        return -log_p.flatten(1).sum(1)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return raw.sigmoid()
+
+
+LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": Gaussian, "logistic": Logistic}
+
+
+def fitting(data: Spec) -> dict[str, tuple[str, ...]]:
+    """The likelihoods that fit the data, best first."""
+    fits: dict[str, tuple[str, ...]] = {"bernoulli": ()} if data.unit_interval else {}
+    fits["gaussian"] = ()
+    if data.unit_interval and data.levels:
+        fits["logistic"] = ()
+    return fits
+
+
+def make(node: dict[str, Any], data: Spec) -> nn.Module:
+    """The likelihood a config node names, with its own keys."""
+    name, values = node["name"], {k: v for k, v in node.items() if k != "name"}
+    if name not in LIKELIHOODS:
+        raise UserError(
+            f"loss={name} is not a likelihood of a VAE (choose from: {listing(LIKELIHOODS)})"
+        )
+    return LIKELIHOODS[name](data, **bind(LIKELIHOODS[name], values, "loss", given=("data",)))

@@ -1,0 +1,133 @@
+"""Multilayer perceptron: a vector or image in, a class or a value out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from genai_cli import losses
+from genai_cli.build import Count, NonNegative, Rate
+from genai_cli.data.dataset import Spec
+from genai_cli.errors import UserError
+from genai_cli.models.base import Batch, Model
+from genai_cli.networks.mlp import MLP as Network
+from genai_cli.networks.mlp import Activation
+from genai_cli.networks.pair import dropout_masks
+
+
+class MLP(Model):
+    """Minimises ``loss(f(x), y)`` for a fully connected f.
+
+    Args:
+        data: shapes and kind of target; labels are predicted as classes, values as numbers.
+        loss: mse mae msle huber (values), cce bce kl (labels); see losses.py.
+        bottleneck: width of the last hidden layer, after ``widths``.
+        widths: the hidden layers before it.
+        activation: of the hidden layers.
+        output_activation: of the last layer; ``auto`` takes the one that goes with the loss.
+        dropout: probability that a hidden unit is dropped in training.
+        label_smoothing: share of a label's probability spread over all classes in training
+            (Szegedy et al. 2016, section 7).
+        input_noise: standard deviation of Gaussian noise added to x in training.
+
+    Raises:
+        UserError: the data has no target, or the target is an image.
+    """
+
+    def __init__(
+        self,
+        data: Spec,
+        loss: Mapping[str, Any],
+        bottleneck: Count,
+        widths: list[Count],
+        activation: Activation = "relu",
+        output_activation: Literal["auto", "linear", "sigmoid", "softmax"] = "auto",
+        dropout: Rate = 0.0,
+        label_smoothing: Rate = 0.0,
+        input_noise: NonNegative = 0.0,
+    ) -> None:
+        super().__init__()
+        task = self.task(data)
+        outputs = data.target_shape[0] if task == "regression" else len(data.classes)
+        if loss["name"] == "bce" and task == "binary":
+            outputs = 1  # one logit, P(second class)
+        self.classes = len(data.classes)
+        self.smoothing = label_smoothing if self.classes else 0.0
+        self.dropout, self.input_noise = dropout, input_noise
+        self.output_activation = output_activation
+        self.per_example = losses.make(dict(loss), output_activation)
+        sizes = [math.prod(data.event_shape), *widths, bottleneck, outputs]
+        self.network = Network(sizes, activation)
+
+    @staticmethod
+    def task(data: Spec) -> losses.Task:
+        if data.target == "values":
+            return "regression"
+        if data.target == "labels" and len(data.classes) >= 2:
+            return "binary" if len(data.classes) == 2 else "multiclass"
+        raise UserError(
+            "model=mlp predicts labels or values and this data set has none; "
+            "choose another dataset, or model=autoencoder"
+        )
+
+    @classmethod
+    def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
+        return losses.fitting(cls.task(data), unit_interval=False)
+
+    def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        if not self.training:
+            return {}
+        noise = dropout_masks(n, self.dropout, [self.network], generator)
+        if self.input_noise:
+            d = self.network.layers[0].in_features
+            noise["eps"] = torch.randn(n, d, generator=generator, device=generator.device)
+        return noise
+
+    def loss(
+        self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
+    ) -> dict[str, Tensor]:
+        x = batch.x.flatten(1)  # (B, D)
+        if "eps" in noise:
+            x = x + self.input_noise * noise["eps"]
+        raw = self.network(x, noise.get("keep"))
+        target = self._target(batch.y, raw)
+        terms = {"loss": self.per_example(raw, target)}
+        if self.classes:
+            terms["accuracy"] = (self._winner(raw) == batch.y).to(raw.dtype)
+        return terms
+
+    def predict(self, x: Tensor) -> Tensor:
+        """(B, *event) to class probabilities (B, classes), or values (B, K)."""
+        p = losses.activate(self.network(x.flatten(1)), self.output_activation)
+        if self.classes and p.shape[1] == 1:
+            p = torch.cat([1 - p, p], 1)
+        return p
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The last hidden layer (B, bottleneck)."""
+        h = x.flatten(1)
+        for layer in self.network.layers[:-1]:
+            h = self.network.activation(layer(h))
+        return h
+
+    def _target(self, y: Tensor, raw: Tensor) -> Tensor:
+        """Values as they are, labels as one (smoothed) probability for each output."""
+        if not self.classes:
+            return y
+        if raw.shape[1] == 1:
+            one = y.to(raw.dtype)[:, None]
+        else:
+            one = torch.nn.functional.one_hot(y, self.classes).to(raw.dtype)
+        if not (self.smoothing and self.training):
+            return one
+        return one * (1 - self.smoothing) + self.smoothing / self.classes
+
+    def _winner(self, raw: Tensor) -> Tensor:
+        """(B,) the predicted class."""
+        if raw.shape[1] > 1:
+            return raw.argmax(1)
+        return (losses.activate(raw, self.output_activation) > 0.5).long()[:, 0]

@@ -1,0 +1,156 @@
+"""Variational autoencoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genai_cli.build import Count, Natural, NonNegative, Rate
+from genai_cli.data.dataset import Spec
+from genai_cli.models import likelihoods
+from genai_cli.models.base import Batch, Model
+from genai_cli.networks.mlp import Activation
+from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask
+
+LOGVAR_BOUND = (
+    8.0  # |log σ²| of the posterior stays below it: exp() can neither over- nor underflow
+)
+
+
+def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, e^logvar) ‖ N(0, 1)) for each element, in nats (Kingma & Welling 2014, app. B)."""
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+
+class VAE(Model):
+    """Minimises −ELBO = E_q(z|x)[−log p(x | z)] + β KL(q(z | x) ‖ N(0, I)), in nats.
+
+    Kingma & Welling 2014, eq. 10, with one sample z = mu + σ eps; β: Higgins et al. 2017, eq. 4.
+    At β = 1 without free bits the loss is the negative evidence lower bound.
+
+    Args:
+        data: shapes, range and levels of the data.
+        loss: the likelihood p(x | z): bernoulli, gaussian or logistic; see likelihoods.py.
+        bottleneck: dimensions of z.
+        network: fully connected (``widths``) or convolutional (``channels depth hidden``).
+        beta: weight of the KL term.
+        kl_warmup: steps over which that weight grows linearly from 0 (Bowman et al. 2016).
+            Validation uses the weight of the same step, so both curves show one objective.
+        free_bits: nats of KL that every dimension of z may spend unpunished in each example
+            (Kingma et al. 2016, eq. 15, taken per example instead of per minibatch).
+        widths, channels, depth, hidden, activation, dropout: as in the autoencoder.
+    """
+
+    log_prob_kind = "bound"
+
+    def __init__(
+        self,
+        data: Spec,
+        loss: Mapping[str, Any],
+        bottleneck: Count,
+        network: Network = "fc",
+        widths: list[Count] = (256, 128),
+        channels: list[Count] = (32, 64, 128),
+        depth: Natural = 0,
+        hidden: Natural = 0,
+        activation: Activation = "relu",
+        dropout: Rate = 0.0,
+        beta: NonNegative = 1.0,
+        kl_warmup: Natural = 0,
+        free_bits: NonNegative = 0.0,
+    ) -> None:
+        super().__init__()
+        self.bottleneck, self.dropout = bottleneck, dropout
+        self.beta, self.warmup_steps, self.free_bits = beta, kl_warmup, free_bits
+        self.likelihood = likelihoods.make(dict(loss), data)
+        self.couples_examples = loss.get("sigma") == "optimal"
+        self.encoder, self.decoder = make_pair(
+            network,
+            data.event_shape,
+            data.event_shape,
+            bottleneck,
+            encoder_out=2 * bottleneck,
+            widths=widths,
+            channels=channels,
+            depth=depth,
+            hidden=hidden,
+            activation=activation,
+        )
+
+    @classmethod
+    def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
+        return likelihoods.fitting(data)
+
+    def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        noise = {}
+        if self.training:
+            noise = dropout_masks(n, self.dropout, [self.encoder, self.decoder], generator)
+        shape = (n, self.bottleneck)
+        return noise | {"eps": torch.randn(shape, generator=generator, device=generator.device)}
+
+    def loss(
+        self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
+    ) -> dict[str, Tensor]:
+        keep_down, keep_up = split_mask(noise.get("keep"), self.encoder, self.decoder)
+        mu, logvar = self.posterior(batch.x, keep_down)  # (B, bottleneck) each
+        z = mu + (0.5 * logvar).exp() * noise["eps"]
+        reconstruction = self.likelihood.nll(self.decoder(z, keep_up), batch.x)
+        kl = kl_to_standard_normal(mu, logvar)
+        charged = kl.clamp_min(self.free_bits) if self.free_bits else kl
+        return {
+            "loss": reconstruction + self.kl_weight() * charged.sum(1),
+            "reconstruction": reconstruction,
+            "kl": kl.sum(1),
+        }
+
+    def kl_weight(self) -> Tensor | float:
+        """β, grown linearly over the first ``kl_warmup`` steps."""
+        if not self.warmup_steps:
+            return self.beta
+        return self.beta * (self.step / self.warmup_steps).clamp(max=1.0)
+
+    def posterior(self, x: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(mu, logvar) of q(z | x), each (B, bottleneck)."""
+        mu, raw = self.encoder(x, keep).chunk(2, dim=1)
+        return mu, LOGVAR_BOUND * torch.tanh(raw / LOGVAR_BOUND)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The posterior mean (B, bottleneck)."""
+        return self.posterior(x)[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x | z), (B, *event)."""
+        return self.likelihood.mean(self.decoder(z))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """(B, *event), from the posterior mean."""
+        return self.decode(self.encode(x))
+
+    def sample(
+        self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """(n, *event): means of p(x | z) for z from the prior N(0, I). ``y`` is not used."""
+        weight = next(self.parameters())
+        z = torch.randn(n, self.bottleneck, generator=generator, device=weight.device)
+        return self.decode(z.to(weight.dtype))
+
+    def log_prob(
+        self, x: Tensor, samples: int = 1, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """(B,) lower bound on log p(x) in nats: the ELBO for one sample, else importance-weighted.
+
+        log 1/k Σ_i p(x | z_i) p(z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016, eq. 8).
+        """
+        mu, logvar = self.posterior(x)
+        log_weights = []
+        for _ in range(samples):
+            eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+            z = mu + (0.5 * logvar).exp() * eps
+            log_q = -0.5 * (eps.square() + logvar).sum(1)  # the −D/2 log 2π of q and prior cancel
+            log_prior = -0.5 * z.square().sum(1)
+            log_weights.append(-self.likelihood.nll(self.decoder(z), x) + log_prior - log_q)
+        return torch.stack(log_weights).logsumexp(0) - math.log(samples)

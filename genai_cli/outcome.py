@@ -1,0 +1,155 @@
+"""What a run says and writes at its start and its end, however it ends."""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genai_cli import runs
+from genai_cli.console import Reporter
+from genai_cli.data.dataset import Dataset
+from genai_cli.evaluation import summary
+from genai_cli.figures import of_run
+from genai_cli.networks.layers import layer_rows
+from genai_cli.schema import TrainConfig
+from genai_cli.textual import plain_table, short
+from genai_cli.training import checkpoint
+from genai_cli.training.loop import Training
+from genai_cli.training.randomness import generator
+
+
+class Diverged(Exception):
+    """A loss is no longer a number."""
+
+
+def check_finite(row: Mapping[str, float]) -> None:
+    """Raise `Diverged`, naming the first term of an epoch that is not finite."""
+    for name, value in row.items():
+        if not math.isfinite(value):
+            raise Diverged(
+                f"{name} became {value} in epoch {int(row['epoch'])} (step {int(row['step'])}); "
+                "try a smaller optimizer.lr or trainer.clip=1"
+            )
+
+
+def introduce(
+    report: Reporter,
+    folder: Path,
+    cfg: TrainConfig,
+    data: Dataset,
+    state: Training,
+    damaged: str | None,
+) -> None:
+    """Folder, data, model and device, and the layer table."""
+    spec, n = data.spec, data.n
+    shape = "×".join(map(str, spec.event_shape))
+    levels = f", {spec.levels} levels" if spec.levels else ""
+    device = next(state.model.parameters()).device
+    place = f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+    report.line(f"run    {folder}")
+    report.line(
+        f"data   {data.name}: {n['train']:,} training, {n['val']:,} validation, "
+        f"{n['test']:,} test examples of {shape}{levels}"
+    )
+    report.line(
+        f"model  {cfg.model['name']}, loss {cfg.loss['name']}, optimizer {cfg.optimizer['name']}; "
+        f"{place}, {cfg.precision}"
+    )
+    for note in data.notes:
+        report.line(f"note   {note}")
+    batch = data.train.batch(torch.arange(1))
+    state.model.eval()
+    noise = state.model.noise(1, generator(cfg.seed, "layers", 0, device))
+    rows = layer_rows(state.model, batch, noise)
+    total = sum(p.numel() for p in state.model.parameters())
+    report.line()
+    report.table("layers", ("layer", "output", "parameters"), [*rows, ("in all", "", f"{total:,}")])
+    report.line()
+    if damaged:
+        report.line(f"note: {damaged}")
+    if state.step:
+        where = f"epoch {state.epoch}" if state.at_epoch_end else f"step {state.step}"
+        report.line(f"going on after {where}")
+
+
+def conclude(
+    folder: Path, cfg: TrainConfig, data: Dataset, state: Training, status: str, report: Reporter
+) -> None:
+    """Measure the best weights on the test split, draw, write summary.json, print the table."""
+    report.stop_live()
+    folder_of = checkpoint.best_or_last(folder / runs.CHECKPOINTS)
+    checkpoint.load_weights(folder_of, state.model, ema=state.ema is not None)
+    state.model.eval()
+    state.model.step.fill_(state.step)
+    player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
+    metrics, extra = summary.metrics(state.model, data, cfg.seed, cfg.precision, player)
+    files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch)
+    monitored = None
+    if cfg.monitor is not None and state.best_step:
+        monitored = {"name": cfg.monitor, "value": state.best, "epoch": state.best_epoch}
+    seconds = round(state.elapsed(), 3)
+    written = {
+        "schema": runs.SCHEMA,
+        "status": status,
+        "epoch": state.epoch,
+        "step": state.step,
+        "seconds": seconds,
+        "monitor": monitored,
+        "metrics": metrics,
+    }
+    runs.write_json(folder / runs.SUMMARY, written)
+    set_status(folder, status)
+    report.line()
+    if status == "stopped":
+        report.line(f"stopped early: no better {cfg.monitor} for {cfg.trainer.patience} epochs")
+    best = f", weights of epoch {state.best_epoch} (best {cfg.monitor})" if state.best_step else ""
+    title = f"test split, {len(data.test):,} examples{best}{', averaged' if state.ema else ''}"
+    report.line(plain_table(title, ("", "value", "95 % interval"), metric_rows(metrics)))
+    report.line()
+    report.line(f"figures  {' '.join(f.name for f in files)}")
+    report.line(f"{status} after {state.epoch} epochs and {seconds:.1f} s: {folder}")
+
+
+def metric_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """(name, value, interval) of every number of a summary."""
+    rows = []
+    for name, entry in metrics.items():
+        interval = ""
+        if entry["low"] is not None:
+            interval = f"{short(entry['low'])} – {short(entry['high'])}"
+        rows.append((name, short(entry["value"]), interval))
+    return rows
+
+
+def interrupted(folder: Path, state: Training, code: int, report: Reporter) -> int:
+    """The run was told to stop and has saved itself."""
+    report.stop_live()
+    set_status(folder, "interrupted")
+    suffix = folder.name.rsplit("-", 1)[-1]
+    reference = suffix if len(suffix) == 4 and not runs.is_sweep(folder.parent) else str(folder)
+    report.line(f"interrupted and saved at step {state.step}; go on with: genai resume {reference}")
+    return code
+
+
+def failed(folder: Path, error: Exception, report: Reporter) -> int:
+    """The traceback goes to train.log, one line to stderr."""
+    report.stop_live()
+    report.log("".join(traceback.format_exception(error)).rstrip())
+    set_status(folder, "failed")
+    first = " ".join(str(error).split()) or type(error).__name__
+    kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
+    print(f"genai: {folder} failed: {kind}{first[:300]}", file=sys.stderr)
+    return 1
+
+
+def set_status(folder: Path, status: str) -> None:
+    """Write a run's status and time into run.json."""
+    described = runs.read_json(folder / runs.RUN)
+    finished = None if status == "running" else runs.now()
+    runs.write_json(folder / runs.RUN, described | {"status": status, "finished": finished})

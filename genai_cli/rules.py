@@ -1,0 +1,148 @@
+"""What types alone cannot say: ranges, and which choices go together. Checked before a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from genai_cli.build import (
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Rate,
+    checked,
+)
+from genai_cli.errors import UserError, listing, nearest
+
+if TYPE_CHECKING:
+    from genai_cli.data.dataset import Spec
+    from genai_cli.schema import TrainConfig
+
+Precision = Literal["fp32", "bf16", "fp64"]
+Init = Literal[
+    "default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal"
+]
+
+RANGES: dict[str, Any] = {
+    "bottleneck": Count | None,
+    "batch_size": Count,
+    "epochs": Count,
+    "seed": Natural,
+    "split_seed": Natural,
+    "precision": Precision,
+    "trainer.accumulate": Count,
+    "trainer.clip": Positive | None,
+    "trainer.ema": Rate | None,
+    "trainer.patience": Count | None,
+    "trainer.min_delta": NonNegative,
+    "trainer.init": Init,
+    "trainer.max_steps": Count | None,
+    "trainer.save_every": Count,
+    "trainer.keep": Count,
+    "trainer.figures_every": Natural,
+    "trainer.threads": Count | None,
+}
+
+
+def check(cfg: TrainConfig) -> None:
+    """Ranges and choices that need neither torch nor data.
+
+    Raises:
+        UserError: the first one that does not hold.
+    """
+    for key, hint in RANGES.items():
+        value: Any = cfg
+        for part in key.split("."):
+            value = getattr(value, part)
+        checked(value, hint, key)
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", cfg.device):
+        raise UserError(
+            f"device={cfg.device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps"
+            f"{nearest(cfg.device, ('auto', 'cpu', 'cuda', 'mps'))}"
+        )
+    if cfg.split_seed >= 2**32:
+        raise UserError(f"split_seed={cfg.split_seed} is not allowed: it must be below 2**32")
+    if cfg.seed >= 2**63:
+        raise UserError(f"seed={cfg.seed} is not allowed: it must be below 2**63")
+    for group in ("dataset", "model", "loss", "optimizer", "schedule"):
+        if "name" not in getattr(cfg, group):
+            raise UserError(f"{group}=null is not allowed: choose one (see --help)")
+    if cfg.trainer.accumulate > cfg.batch_size:
+        raise UserError(
+            f"trainer.accumulate={cfg.trainer.accumulate} cuts a batch of {cfg.batch_size} into "
+            "pieces of less than one example; raise batch_size"
+        )
+    if cfg.schedule["name"] == "plateau" and cfg.monitor is None:
+        raise UserError("schedule=plateau follows the monitor; set monitor=val/loss")
+    if cfg.trainer.patience is not None and cfg.monitor is None:
+        raise UserError("trainer.patience follows the monitor; set monitor=val/loss")
+
+
+def settle(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainConfig:
+    """The config with every ``auto`` decided and the schedule's horizon fixed; each is told.
+
+    Raises:
+        UserError: the loss does not fit the family, the data or the output activation.
+    """
+    from genai_cli.build import model_class
+    from genai_cli.losses import LOSSES
+
+    cfg = dataclasses.replace(
+        cfg, loss=dict(cfg.loss), model=dict(cfg.model), schedule=dict(cfg.schedule)
+    )
+    if "horizon" in cfg.schedule and cfg.schedule["horizon"] is None:
+        cfg.schedule["horizon"] = float(cfg.epochs)
+    fits = model_class(cfg.model["name"]).objectives(data)
+    if not fits:
+        return cfg
+    name, choices = cfg.loss["name"], list(fits)
+    if name == "auto":
+        name = choices[0]
+        cfg.loss["name"] = name
+        note(f"loss=auto: {name}, which fits {cfg.model['name']} on this data")
+    elif name not in fits:
+        what = f"loss={name} does not fit {_what(cfg, data)}"
+        if not {name, *choices} <= set(LOSSES):  # not even computable: nothing to force
+            raise UserError(f"{what}; use loss={choices[0]} (fitting: {listing(choices)})")
+        _object(cfg, note, what, "loss", choices)
+    if "output_activation" in cfg.model:
+        _settle_activation(cfg, fits.get(name, ()), name, note)
+    return cfg
+
+
+def _settle_activation(
+    cfg: TrainConfig, fitting: tuple[str, ...], loss: str, note: Callable[[str], None]
+) -> None:
+    activation = cfg.model["output_activation"]
+    if activation == "auto":
+        # forced pairs (a regression loss on labels) still need an output: the field's default
+        default = {"bce": "sigmoid", "cce": "softmax", "kl": "softmax"}.get(loss, "linear")
+        cfg.model["output_activation"] = fitting[0] if fitting else default
+    elif fitting and activation not in fitting:
+        if activation not in get_args(Literal["linear", "sigmoid", "softmax"]):
+            return  # not an activation at all: the constructor's types say so
+        what = f"model.output_activation={activation} does not fit loss={loss}"
+        _object(cfg, note, what, "model.output_activation", list(fitting))
+
+
+def _object(
+    cfg: TrainConfig, note: Callable[[str], None], what: str, key: str, choices: list[str]
+) -> None:
+    if not cfg.force_loss:
+        raise UserError(
+            f"{what}; use {key}={choices[0]} (fitting: {listing(choices)}), "
+            "or force_loss=true to see what happens"
+        )
+    note(f"warning: {what} (fitting: {listing(choices)}); force_loss=true lets it run")
+
+
+def _what(cfg: TrainConfig, data: Spec) -> str:
+    family, dataset = cfg.model["name"], cfg.dataset["name"]
+    if data.target == "labels" and family == "mlp":
+        return f"{family} on the {len(data.classes)} classes of {dataset}"
+    if data.target == "values" and family == "mlp":
+        return f"{family} on the numeric target of {dataset}"
+    return f"{family} on {dataset}" + ("" if data.unit_interval else ", whose values leave [0, 1]")

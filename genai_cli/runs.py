@@ -1,0 +1,295 @@
+"""The run folder: how it is claimed, written, found and read. The layout is the contract's.
+
+A folder is written whole (config.yaml, run.json) before the work starts, and every worker and
+every resumed session runs from that config. What is read back is data: it names no code.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import secrets
+import string
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import yaml
+
+from genai_cli.errors import UserError, nearest
+
+SCHEMA = 1
+CONFIG, RUN, METRICS, SUMMARY, LOG = (
+    "config.yaml",
+    "run.json",
+    "metrics.csv",
+    "summary.json",
+    "train.log",
+)
+CHECKPOINTS = "checkpoints"
+SWEEP, SWEEP_TABLE = "sweep.yaml", "sweep.csv"
+STATUSES = ("running", "finished", "stopped", "interrupted", "failed")
+
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def outputs_root(outputs: str | None = None) -> Path:
+    """``outputs=DIR``, else $GENAI_OUTPUTS, else ./outputs."""
+    return Path(outputs or os.environ.get("GENAI_OUTPUTS") or "outputs")
+
+
+def slug(text: str, limit: int = 60) -> str:
+    """A folder-safe form: letters, digits, dot, minus and underscore; no ``=`` or ``,``."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:limit] or "run"
+
+
+def claim(root: Path, label: str, now: datetime | None = None) -> Path:
+    """Make ``root/DATE/TIME-label-xxxx`` for ourselves alone.
+
+    The mkdir is exclusive, and the four random characters both keep runs of the same second apart
+    and name the run on later command lines.
+
+    Raises:
+        UserError: the folder cannot be made (read-only, a file in the way).
+    """
+    now = now or datetime.now()
+    while True:
+        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(4))
+        path = root / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{slug(label)}-{suffix}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            if not path.parent.is_dir():
+                raise UserError(f"outputs={root} is not a folder; set outputs=DIR") from None
+            continue
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"cannot make a run folder in {root}: {reason}; set outputs=DIR"
+            ) from None
+        return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small file in one step: readers see the old or the new one, never half."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of a run as plain data.
+
+    Raises:
+        UserError: no config, not YAML, or text with ``${``, which a written config never has and
+            which could read the environment if it were resolved.
+    """
+    path = folder / CONFIG
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"{folder} is not a run: it has no readable {CONFIG}") from None
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(config, dict) or "${" in text:
+        raise UserError(f"{path} is not the plain config of a run")
+    return config
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run folder, or {} where there is none or it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The rows of metrics.csv as numbers; an empty cell is left out."""
+    try:
+        with open(folder / METRICS, newline="", encoding="utf-8") as file:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+
+
+class Metrics:
+    """metrics.csv, one row an epoch, rewritten whole so that it is never torn."""
+
+    FIXED = ("epoch", "step", "images", "seconds", "lr", "train/loss", "val/loss")
+
+    def __init__(self, folder: Path, up_to_step: int = 0, steps_per_epoch: int = 1) -> None:
+        """Keep the rows of whole epochs up to a step: a resumed run writes the later ones again."""
+        self.path = folder / METRICS
+        self.rows = [
+            row
+            for row in read_metrics(folder)
+            if row["step"] <= up_to_step and row["step"] % steps_per_epoch == 0
+        ]
+
+    def add(self, row: Mapping[str, float]) -> None:
+        self.rows.append(dict(row))
+        names = dict.fromkeys(name for r in self.rows for name in r)
+        fixed = [n for n in self.FIXED if n in names]
+        terms = [n for n in names if n not in fixed]
+        columns = fixed + [n for n in terms if n.startswith("train/")]
+        columns += [n for n in terms if not n.startswith("train/")]
+        lines = [",".join(columns)]
+        for r in self.rows:
+            lines.append(",".join(_number(r[n]) if n in r else "" for n in columns))
+        write_text(self.path, "\n".join(lines) + "\n")
+
+
+def _number(value: float) -> str:
+    return repr(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def lock(file: TextIO) -> bool:
+    """Take the exclusive lock of an open file, if it is free; the kernel drops it with its owner.
+
+    Where a system or a network share has no such locks, the answer is yes.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        pass
+    return True
+
+
+def held(folder: Path) -> bool:
+    """Whether a living process trains in this folder."""
+    try:
+        with open(folder / LOG, encoding="utf-8") as file:
+            return not lock(file)
+    except OSError:
+        return False
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of nested mappings: {"model": {"beta": 1}} is {"model.beta": 1}."""
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            out |= flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def is_run(path: Path) -> bool:
+    return (path / CONFIG).is_file()
+
+
+def is_sweep(path: Path) -> bool:
+    return (path / SWEEP).is_file()
+
+
+def all_runs(root: Path) -> Iterator[Path]:
+    """Every run below an outputs folder, cells of sweeps included, oldest first."""
+    for day in sorted(root.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]")):
+        for path in sorted(p for p in day.iterdir() if p.is_dir()):
+            if is_sweep(path):
+                yield from (cell for cell in sorted(path.iterdir()) if is_run(cell))
+            elif is_run(path):
+                yield path
+
+
+def find(reference: str, outputs: str | None = None) -> Path:
+    """The run a user means: a path, a folder's suffix (k3f9, k3f9/000), or ``latest``.
+
+    Raises:
+        UserError: nothing, or more than one run, answers to it.
+    """
+    root = outputs_root(outputs)
+    if is_run(Path(reference)):
+        return Path(reference)
+    if is_sweep(Path(reference)):
+        raise UserError(f"{reference} is a sweep of several runs; name one of its folders")
+    runs = list(all_runs(root))
+    if reference == "latest":
+        started = [(read_json(run / RUN).get("started") or "", run) for run in runs]
+        if not started:
+            raise UserError(f"no run in {root} yet; start one with: genai train")
+        return max(started)[1]
+    sweep, _, cell = reference.partition("/")
+    matches = [run for run in runs if run.name == reference or run.name.endswith(f"-{reference}")]
+    if cell:
+        matches += [
+            run
+            for run in runs
+            if (run.parent.name.endswith(f"-{sweep}") or run.parent.name == sweep)
+            and (run.name == cell or run.name.startswith(f"{cell}-"))
+        ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(str(m.relative_to(root)) for m in matches[:4])
+        raise UserError(
+            f"'{reference}' means {len(matches)} runs ({names} …); give more of the path"
+        )
+    sweeps = [p for p in root.glob(f"*/*-{reference}") if is_sweep(p)]
+    if sweeps:
+        raise UserError(
+            f"'{reference}' is a sweep of several runs; name one of its cells, like {reference}/000"
+        )
+    suffixes = [run.name.rsplit("-", 1)[-1] for run in runs]
+    raise UserError(
+        f"no run '{reference}' in {root}{nearest(reference, suffixes)}; see: genai runs"
+    )
+
+
+def now() -> str:
+    """The time, UTC, as it stands in run.json."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+class Loaded(NamedTuple):
+    """A trained run in a notebook."""
+
+    model: Any  # genai_cli.models.base.Model, in evaluation mode
+    data: Any  # genai_cli.data.dataset.Dataset
+    config: Any  # genai_cli.schema.TrainConfig
+
+
+def load(
+    run: str | Path,
+    *,
+    checkpoint: str = "best",
+    ema: bool | None = None,
+    device: str = "cpu",
+    outputs: str | None = None,
+) -> Loaded:
+    """The trained model, its data and its config: ``model, data, config = genai_cli.load("k3f9")``.
+
+    Args:
+        run: a path, a folder's suffix, or "latest".
+        checkpoint: "best", "last" or a name like "step-000600".
+        ema: averaged weights (True), raw ones (False), or averaged where the run has them (None).
+        device: where the model and data go.
+        outputs: folder of run folders, if not ./outputs or $GENAI_OUTPUTS.
+    """
+    from genai_cli.training.setup import load_run
+
+    return load_run(find(str(run), outputs), checkpoint, ema, device)

@@ -1,0 +1,50 @@
+"""The typed shape of a training config: a wrong key or type is caught before anything is built.
+
+Values and their meaning stand in ``configs/train.yaml`` and ``configs/trainer/``; here are only
+types. The groups whose keys depend on the choice (dataset, model, loss, optimizer, schedule) are
+plain mappings, checked against the signature of what they name (`genai_cli.build.bind`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class TrainerConfig:
+    accumulate: int = 1
+    clip: float | None = None
+    ema: float | None = None
+    patience: int | None = None
+    min_delta: float = 0.0
+    init: str = "default"
+    max_steps: int | None = None
+    save_every: int = 1
+    keep: int = 2
+    figures_every: int = 0
+    threads: int | None = None
+    deterministic: bool = False
+
+
+@dataclass
+class TrainConfig:
+    dataset: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    bottleneck: int | None = None
+    batch_size: int = 128
+    epochs: int = 30
+    seed: int = 0
+    split_seed: int = 0
+    device: str = "auto"
+    precision: str = "fp32"
+    monitor: str | None = "val/loss"
+    outputs: str | None = None
+    name: str | None = None
+    tags: list[str] = field(default_factory=list)
+    init_from: str | None = None
+    force_loss: bool = False

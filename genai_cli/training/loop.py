@@ -1,0 +1,177 @@
+"""THE loop: a generator that yields after each optimizer step, and the state it moves.
+
+Everything else (logging, evaluation, figures, saving) is a plain ``if`` in verbs/train.py.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from genai_cli.data.dataset import Split
+from genai_cli.models.base import Model, Player
+from genai_cli.schema import TrainConfig
+from genai_cli.training.ema import Ema
+from genai_cli.training.randomness import generator, permutation
+from genai_cli.training.schedule import Schedule
+from genai_cli.training.step import autocast, train_step
+
+EVALUATION_BATCH = 500  # fixed, so that a validation loss does not depend on the batch size
+
+
+@dataclass
+class Means:
+    """Running means of per-example terms: sums stay on the device, counts are known on the host."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Add the values (B,) of each term, in double where the device has it."""
+        for name, values in terms.items():
+            dtype = torch.float32 if values.device.type == "mps" else torch.float64
+            total = values.sum(dtype=dtype)
+            self.sums[name] = self.sums[name] + total if name in self.sums else total
+            self.counts[name] = self.counts.get(name, 0) + len(values)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each term: the one synchronisation with the device."""
+        if not self.sums:
+            return {}
+        totals = torch.stack(list(self.sums.values())).tolist()
+        return {k: t / n for (k, n), t in zip(self.counts.items(), totals, strict=True)}
+
+    def clear(self) -> None:
+        self.sums.clear()
+        self.counts.clear()
+
+
+@dataclass
+class Training:
+    """A run in motion; a checkpoint holds exactly this (and nothing of any generator)."""
+
+    model: Model
+    players: list[Player]
+    optimizers: dict[str, Optimizer]
+    schedule: Schedule
+    ema: Ema | None
+    steps_per_epoch: int
+    step: int = 0  # optimizer steps done
+    images: int = 0  # examples seen
+    seconds: float = 0.0  # of earlier sessions of this run
+    means: Means = field(default_factory=Means)  # of the training terms in this epoch
+    best: float = math.inf  # of the monitored value
+    best_epoch: int = 0
+    best_step: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def at_epoch_end(self) -> bool:
+        return self.step % self.steps_per_epoch == 0
+
+    def done(self, cfg: TrainConfig) -> bool:
+        """All steps the config asks for are taken."""
+        return self.step >= self.last_step(cfg)
+
+    def last_step(self, cfg: TrainConfig) -> int:
+        steps = cfg.epochs * self.steps_per_epoch
+        return steps if cfg.trainer.max_steps is None else min(steps, cfg.trainer.max_steps)
+
+    def averaged(self) -> AbstractContextManager:
+        """Within the block the model carries its averaged weights, if the run keeps any."""
+        return nullcontext() if self.ema is None else self.ema.applied(self.model)
+
+    def elapsed(self) -> float:
+        """Seconds of all sessions of this run."""
+        return self.seconds + time.monotonic() - self.started
+
+    def lr(self) -> float:
+        """The first player's rate at its last step."""
+        return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+
+
+def train(run: Training, data: Split, cfg: TrainConfig, device: torch.device) -> Iterator[Training]:
+    """Yield ``run`` after every optimizer step until ``cfg.epochs`` (or max_steps) is reached.
+
+    Starts wherever ``run.step`` stands: the order of an epoch and the noise of a step are
+    functions of (seed, epoch) and (seed, step), so a resumed run takes the very steps the
+    uninterrupted one would have taken.
+    """
+    base = {p.name: p.lr or cfg.optimizer["lr"] for p in run.players}
+    last = run.last_step(cfg)
+    while run.step < last:
+        first = run.step % run.steps_per_epoch
+        if first == 0:
+            run.means.clear()
+        order = permutation(len(data), cfg.seed, run.epoch)
+        chunks = order.split(cfg.batch_size)[first : first + last - run.step]
+        for batch in data.batches(chunks):
+            for name, optimizer in run.optimizers.items():
+                for group in optimizer.param_groups:
+                    group["lr"] = base[name] * run.schedule(run.step, run.steps_per_epoch)
+            if not run.model.training:  # evaluation came in between
+                run.model.train()
+            run.model.step.fill_(run.step)
+            b = len(batch.x)
+            noise = run.model.noise(b, generator(cfg.seed, "noise", run.step, device))
+            terms = train_step(
+                run.model,
+                run.players,
+                run.optimizers,
+                batch,
+                noise,
+                run.step,
+                precision=cfg.precision,
+                accumulate=cfg.trainer.accumulate,
+                clip=cfg.trainer.clip,
+            )
+            if run.ema is not None:
+                run.ema.update(run.model)
+            run.means.add(terms)
+            run.step += 1
+            run.images += b
+            yield run
+
+
+@torch.no_grad()
+def evaluate(
+    run: Training, split: Split, seed: int, purpose: str, precision: str
+) -> dict[str, float]:
+    """Mean of every term over a split: the training objective, with noise fixed by ``purpose``.
+
+    The same noise in every epoch, so that a validation curve moves only because the model does.
+    """
+    means = Means()
+    for terms in evaluation_terms(run.model, split, seed, purpose, precision):
+        means.add(terms)
+    return means.means()
+
+
+def evaluation_terms(
+    model: Model, split: Split, seed: int, purpose: str, precision: str
+) -> Iterator[dict[str, Tensor]]:
+    """The terms of every player, (B,) each, for each evaluation batch of a split in order."""
+    device = next(model.parameters()).device
+    players = model.players()
+    model.eval()
+    chunks = torch.arange(len(split)).split(EVALUATION_BATCH)
+    for i, batch in enumerate(split.batches(chunks)):
+        noise = model.noise(len(batch.x), generator(seed, purpose, i, device))
+        with autocast(precision, device):
+            losses = {p.name: model.loss(batch, noise, p.name) for p in players}
+        if len(players) == 1:
+            yield losses[players[0].name]
+        else:
+            yield {f"{p}/{k}": v for p, terms in losses.items() for k, v in terms.items()}

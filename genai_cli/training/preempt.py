@@ -1,0 +1,44 @@
+"""Signals: finish the step, save, leave with the code that says why."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+class Interrupted(Exception):
+    """A run was told to stop and has saved itself; ``code`` is the exit code (130 or 143)."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Signals:
+    """Within the block INT, TERM and USR1 only set a flag; a second INT leaves at once.
+
+    ``code`` is 0 until a signal came: 130 for INT, 143 for TERM and USR1 (a scheduler's notice).
+    """
+
+    HANDLED = tuple(
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+    )
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def __enter__(self) -> Signals:
+        self._before = {s: signal.signal(s, self._set) for s in self.HANDLED}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self.code == 130:
+                raise KeyboardInterrupt
+            self.code = 130
+        else:
+            self.code = self.code or 143

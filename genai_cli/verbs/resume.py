@@ -1,0 +1,166 @@
+"""`genai resume RUN [key=value …]`: go on in the same folder, with its own config.
+
+A change is safe (it does not touch what was computed so far), allowed with a note (the rest of
+the run differs from what was planned) or refused (the run would be another one).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genai_cli import runs
+from genai_cli.errors import UserError, listing, nearest
+
+SAFE = (
+    "epochs",
+    "tags",
+    "trainer.max_steps",
+    "trainer.save_every",
+    "trainer.keep",
+    "trainer.figures_every",
+)
+NOTED = (
+    "optimizer.",
+    "schedule.",
+    "device",
+    "precision",
+    "monitor",
+    "trainer.accumulate",
+    "trainer.clip",
+    "trainer.patience",
+    "trainer.min_delta",
+    "trainer.threads",
+    "trainer.deterministic",
+)
+WHY_NOT = {
+    "dataset": "the data is what the run is about",
+    "model": "the weights would not fit",
+    "bottleneck": "the weights would not fit",
+    "loss": "the losses so far would not be comparable",
+    "force_loss": "the losses so far would not be comparable",
+    "batch_size": "it numbers the steps",
+    "seed": "it made the weights",
+    "split_seed": "test examples would become training examples",
+    "init_from": "it made the weights",
+    "outputs": "the run stays in its folder",
+    "name": "the run stays in its folder",
+    "trainer.ema": "the average began with the run",
+    "trainer.init": "it made the weights",
+}
+
+
+def main(args: list[str]) -> int:
+    """Resume one run; 0 also where there is nothing left to do."""
+    words = [a for a in args if "=" not in a or Path(a).exists()]
+    changes = [a for a in args if a not in words]
+    flags = [w for w in words if w.startswith("-")]
+    if flags:
+        raise UserError(f"unknown flag '{flags[0]}' (see genai resume --help)")
+    if len(words) != 1:
+        raise UserError("name one run: genai resume RUN [key=value …] (a path, a suffix or latest)")
+    outputs = next((c.partition("=")[2] for c in changes if c.startswith("outputs=")), None)
+    changes = [c for c in changes if not c.startswith("outputs=")]
+
+    from genai_cli import rules
+
+    folder = runs.find(words[0], outputs)
+    old = runs.read_config(folder)
+    new = changed(old, changes)
+    described = runs.read_json(folder / runs.RUN)
+    if not described:
+        raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
+
+    from genai_cli.training import setup
+
+    cfg = setup.typed(new, folder / runs.CONFIG)
+    rules.check(cfg)
+    data = setup.load_data(cfg)
+    setup.same_data(folder, data)
+    setup.check_built(cfg, data)
+    differences = difference(old, new)
+    for key, before, after in differences:
+        kind = "" if matches(key, SAFE) else "   note: the rest of the run is not as first planned"
+        print(f"{key}: {before} → {after}{kind}")
+    if finished(folder, described, cfg, data, differences):
+        print(f"{folder} is {described['status']}: nothing left to do; raise epochs to go on")
+        return 0
+    planned = cfg.schedule.get("horizon")
+    if planned and cfg.epochs > planned and any(d[0] == "epochs" for d in differences):
+        print(
+            f"note: schedule={cfg.schedule['name']} was planned for {planned:g} epochs and keeps "
+            f"its last rate after them; schedule.horizon={cfg.epochs} stretches it"
+        )
+    from genai_cli.verbs.train import run
+
+    if differences:
+        runs.write_config(folder, new)
+    if any(key == "trainer.threads" for key, _, _ in differences):
+        described["threads"] = cfg.trainer.threads or setup.default_threads()
+    runs.write_json(folder / runs.RUN, described | {"status": "running", "finished": None})
+    has_checkpoint = (folder / runs.CHECKPOINTS / "last").is_file()
+    return run(folder, data, resume=has_checkpoint)
+
+
+def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+    """A copy of a config with ``key=value`` words put in.
+
+    Raises:
+        UserError: an unknown key, one that must not change, or a value that is not YAML.
+    """
+    import copy
+
+    import yaml
+
+    new = copy.deepcopy(old)
+    for change in changes:
+        key, _, text = change.partition("=")
+        *path, last = key.split(".")
+        place: Any = new
+        for part in path:
+            place = place.get(part) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            known = list(runs.flat(old))
+            raise UserError(f"unknown key '{key}'{nearest(key, known)} (see the run's config.yaml)")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"cannot read the value of '{change}'") from None
+        if isinstance(place[last], dict):
+            raise UserError(f"{key} names a group; set one of its keys: {listing(place[last])}")
+        same = value == place[last]
+        if not same and not matches(key, SAFE + NOTED):
+            reason = WHY_NOT.get(key) or WHY_NOT.get(key.split(".")[0]) or "it is fixed"
+            raise UserError(
+                f"{key} cannot change on resume ({reason}); start a new run: genai train {change} …"
+            )
+        place[last] = value
+    return new
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(key, before, after) of every value that differs."""
+    before, after = runs.flat(old), runs.flat(new)
+    return [(k, before[k], after[k]) for k in before if before[k] != after[k]]
+
+
+def matches(key: str, names: tuple[str, ...]) -> bool:
+    """Whether a key is among names, where ``optimizer.`` stands for all below it."""
+    return key in names or any(n.endswith(".") and key.startswith(n) for n in names)
+
+
+def finished(
+    folder: Path,
+    described: dict[str, Any],
+    cfg: Any,
+    data: Any,
+    differences: list[tuple[str, Any, Any]],
+) -> bool:
+    """Whether the run is complete: all steps taken, or stopped early and nothing was changed."""
+    done = runs.read_json(folder / runs.SUMMARY)
+    if described.get("status") == "stopped" and not differences:
+        return True
+    steps = cfg.epochs * -(-len(data.train) // cfg.batch_size)
+    if cfg.trainer.max_steps is not None:
+        steps = min(steps, cfg.trainer.max_steps)
+    return described.get("status") in ("finished", "stopped") and done.get("step", 0) >= steps

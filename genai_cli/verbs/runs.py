@@ -1,0 +1,186 @@
+"""`genai runs`: a table of runs with what differs and how they ended; `prune` removes some."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from genai_cli import runs
+from genai_cli.errors import UserError, listing, nearest
+from genai_cli.textual import plain_table, short
+
+NEWEST = 20  # rows shown without --all
+SHOWN_METRICS = ("test/accuracy", "test/mse", "test/loss")  # the first two a run has
+UNINTERESTING = ("outputs", "name", "tags", "schedule.horizon", "init_from")
+
+
+def main(args: list[str]) -> int:
+    """List runs, newest last, or remove those a filter names."""
+    prune = args[:1] == ["prune"]
+    words = args[1:] if prune else args
+    flags = [w for w in words if w.startswith("-")]
+    filters = dict(_pair(w) for w in words if not w.startswith("-"))
+    allowed = ("--yes",) if prune else ("--all", "--json")
+    for flag in flags:
+        if flag not in allowed:
+            raise UserError(f"unknown flag '{flag}'{nearest(flag, allowed)} (see --help)")
+    root = runs.outputs_root(filters.pop("outputs", None))
+    records = [_record(path) for path in runs.all_runs(root)]
+    if prune:
+        return _prune(root, [r for r in records if _matches(r, filters or {"status": "failed"})],
+                      "--yes" in flags)  # fmt: skip
+    _check_keys(filters, records)
+    chosen = [r for r in records if _matches(r, filters)]
+    if "--json" in flags:
+        print(json.dumps([_public(r) for r in chosen], indent=2))
+        return 0
+    if not chosen:
+        what = "no run" if not records else "no such run"
+        print(f"{what} in {root}; start one with: genai train")
+        return 0
+    shown = chosen if "--all" in flags else chosen[-NEWEST:]
+    print(_table(root, shown))
+    if len(shown) < len(chosen):
+        print(f"  … and {len(chosen) - len(shown)} older ones: genai runs --all")
+    return 0
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not equals:
+        raise UserError(f"'{word}' is not key=value; a filter looks like model=vae")
+    return key, value
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Everything the table, the filters and --json need of one run; damage shows as blanks."""
+    try:
+        config = runs.read_config(path)
+    except UserError:
+        config = {}
+    described = runs.read_json(path / runs.RUN)
+    done = runs.read_json(path / runs.SUMMARY)
+    status = described.get("status", "damaged")
+    if status == "running" and not runs.held(path):
+        status = "running" if not (path / runs.LOG).exists() else "died"
+    return {
+        "path": path,
+        "config": runs.flat(config),
+        "status": status,
+        "started": (described.get("started") or "")[:16].replace("T", " "),
+        "parameters": described.get("parameters"),
+        "epoch": done.get("epoch"),
+        "seconds": done.get("seconds"),
+        "metrics": {k: v.get("value") for k, v in (done.get("metrics") or {}).items()},
+    }
+
+
+def _value(record: dict[str, Any], key: str) -> Any:
+    """A filter's key: status, a config key, or a group, which means its choice."""
+    if key == "status":
+        return record["status"]
+    config = record["config"]
+    return config.get(key, config.get(f"{key}.name"))
+
+
+def _matches(record: dict[str, Any], filters: dict[str, str]) -> bool:
+    for key, wanted in filters.items():
+        value = _value(record, key)
+        if isinstance(value, list):
+            if wanted not in map(str, value):
+                return False
+        elif str(value) not in wanted.split(","):
+            return False
+    return True
+
+
+def _check_keys(filters: dict[str, str], records: list[dict[str, Any]]) -> None:
+    known = {"status"} | {k for r in records for k in r["config"]}
+    known |= {k.removesuffix(".name") for k in known if k.endswith(".name")}
+    for key in filters:
+        if records and key not in known:
+            raise UserError(f"no run has a key '{key}'{nearest(key, known)}")
+
+
+def _public(record: dict[str, Any]) -> dict[str, Any]:
+    return record | {"path": str(record["path"])}
+
+
+def _table(root: Path, records: list[dict[str, Any]]) -> str:
+    varied = differing([r["config"] for r in records])
+    rows = []
+    for r in records:
+        what = " ".join(
+            [str(_value(r, "model")), str(_value(r, "dataset"))]
+            + [f"{k}={_brief(r['config'][k])}" for k in varied if k in r["config"]]
+        )
+        numbers = [f"{n.removeprefix('test/')} {short(r['metrics'][n])}"
+                   for n in SHOWN_METRICS if n in r["metrics"]]  # fmt: skip
+        seconds = "" if r["seconds"] is None else f"{r['seconds']:.1f} s"
+        rows.append([reference(r["path"]), r["started"], r["status"], seconds,
+                     "  ".join(numbers[:2]), what])  # fmt: skip
+    head = ("run", "started (UTC)", "status", "time", "test", "what")
+    return plain_table(f"{len(records)} runs in {root}", head, rows, left=(0, 1, 2, 5))
+
+
+def reference(path: Path) -> str:
+    """What to type for a run: its suffix, or SWEEP/INDEX for a cell."""
+    if runs.is_sweep(path.parent):
+        return f"{path.parent.name.rsplit('-', 1)[-1]}/{path.name.split('-', 1)[0]}"
+    return path.name.rsplit("-", 1)[-1]
+
+
+def differing(configs: list[dict[str, Any]]) -> list[str]:
+    """Keys with more than one value among runs that made the same choice of the key's group."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for config in configs:
+        for key, value in config.items():
+            group = key.split(".")[0]
+            choice = str(config.get(f"{group}.name", ""))
+            seen.setdefault(key, {}).setdefault(choice, set()).add(str(value))
+    return [
+        key
+        for key, choices in seen.items()
+        if (
+            key not in ("model.name", "dataset.name", *UNINTERESTING)
+            and any(len(values) > 1 for values in choices.values())
+        )
+        or (
+            key in ("loss.name", "optimizer.name", "schedule.name")
+            and len({v for values in choices.values() for v in values}) > 1
+        )
+    ]
+
+
+def _brief(value: Any) -> str:
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+
+
+def _prune(root: Path, records: list[dict[str, Any]], sure: bool) -> int:
+    """Remove runs; a cell of a sweep only with all its sweep, so that its table stays true."""
+    whole: dict[Path, list[Path]] = {}
+    for r in records:
+        path = r["path"]
+        unit = path.parent if runs.is_sweep(path.parent) else path
+        if r["status"] == "running" and runs.held(path):
+            raise UserError(f"{path} is running; stop it first")
+        whole.setdefault(unit, []).append(path)
+    targets = [
+        unit
+        for unit, members in whole.items()
+        if not runs.is_sweep(unit) or len(members) == sum(map(runs.is_run, unit.iterdir()))
+    ]
+    if not targets:
+        print(f"nothing to remove in {root}")
+        return 0
+    for unit in targets:
+        size = sum(f.stat().st_size for f in unit.rglob("*") if f.is_file())
+        print(f"{'removed' if sure else 'would remove'} {unit} ({size / 1e6:.1f} MB)")
+        if sure:
+            shutil.rmtree(unit)
+    if not sure:
+        print(f"{len(targets)} in all; to remove them add --yes (statuses: "
+              f"{listing(runs.STATUSES)})")  # fmt: skip
+    return 0

@@ -1,0 +1,194 @@
+"""`genai train`: compose, check every cell, claim a folder, train in it.
+
+`run` is the whole life of one run. It reads the folder's config and nothing else, so that a fresh
+run, a resumed one and a sweep's worker are the same call.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
+    from genai_cli.data.dataset import Dataset
+    from genai_cli.schema import TrainConfig
+    from genai_cli.training.loop import Training
+
+
+def main(args: list[str]) -> int:
+    """One run, or with -m a sweep; the exit code."""
+    from genai_cli import compose
+
+    line = compose.parse(args)
+    if line.show:
+        return compose.show("train", line)
+    command = shlex.join(["genai", "train", *args])
+    cells = compose.cells("train", line)
+    if line.multirun:
+        from genai_cli import sweep
+
+        return sweep.launch(cells, command)
+    prepared = prepare(cells[0].config, lambda text: print(text, file=sys.stderr))
+    return run(start(prepared, command), prepared.data)
+
+
+@dataclass
+class Prepared:
+    """A checked config with its data; nothing is on disk yet."""
+
+    cfg: TrainConfig
+    data: Dataset
+
+
+def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None = None) -> Prepared:
+    """Every check that can fail because of the user: ranges, data, pairs, a build on meta.
+
+    Args:
+        cfg: as composed.
+        note: is told every choice that was made for the user (``loss=auto``).
+        data: the config's data set, where the caller has loaded it already.
+
+    Raises:
+        genai_cli.errors.UserError: the first mistake.
+    """
+    from genai_cli import rules
+
+    rules.check(cfg)  # before torch is imported: a typo is answered at once
+    from genai_cli.training import setup
+
+    setup.pick_device(cfg.device)
+    data = data or setup.load_data(cfg)
+    cfg = rules.settle(cfg, data.spec, note)
+    setup.check_built(cfg, data)
+    return Prepared(cfg, data)
+
+
+def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
+    """Claim a folder (or take the cell's own) and write it whole."""
+    from genai_cli import runs
+    from genai_cli.training import setup
+
+    cfg = prepared.cfg
+    if folder is None:
+        label = cfg.name or f"{cfg.model['name']}-{prepared.data.name}"
+        folder = runs.claim(runs.outputs_root(cfg.outputs), label)
+    (folder / runs.CHECKPOINTS).mkdir()
+    runs.write_config(folder, setup.plain(cfg))
+    with setup.numerics(cfg):
+        runs.write_json(folder / runs.RUN, setup.description(cfg, prepared.data, command))
+    return folder
+
+
+def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
+    """Train in ``folder`` from its config until the last epoch or the first signal.
+
+    Args:
+        folder: a run folder, written whole.
+        data: its data set, where the caller has loaded it already.
+        resume: go on from the newest whole checkpoint.
+
+    Returns:
+        The exit code: 0 done, 1 failed (one line on stderr, the traceback in train.log), 130 or
+        143 interrupted and saved.
+    """
+    from genai_cli import outcome, runs
+    from genai_cli.console import Reporter
+    from genai_cli.figures import of_run
+    from genai_cli.training import checkpoint, setup
+    from genai_cli.training.loop import evaluate, train
+    from genai_cli.training.preempt import Signals
+
+    cfg = setup.config_of(folder)
+    device = setup.pick_device(cfg.device)
+    checkpoints = folder / runs.CHECKPOINTS
+    threads = runs.read_json(folder / runs.RUN).get("threads")
+    with (
+        Signals() as signals,
+        setup.numerics(cfg, threads),
+        Reporter(folder / runs.LOG) as report,
+    ):
+        try:
+            data = (data or setup.load_data(cfg)).to(device)
+            setup.same_data(folder, data)
+            state = setup.new_training(cfg, data, device)
+            damaged = checkpoint.load(checkpoints, state) if resume else None
+            metrics = runs.Metrics(folder, state.step, state.steps_per_epoch)
+            outcome.introduce(report, folder, cfg, data, state, damaged)
+
+            status = "finished"
+            report.start_live(cfg.epochs, state)
+            for now in train(state, data.train, cfg, device):
+                report.step(now)
+                if now.at_epoch_end or now.step == cfg.trainer.max_steps:
+                    with now.averaged():
+                        val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
+                    row = epoch_row(now, val)
+                    outcome.check_finite(row)
+                    best = now.at_epoch_end and is_best(now, row, cfg)
+                    metrics.add(row)
+                    report.epoch(row, best)
+                    if best or due(now, cfg.trainer.save_every):
+                        checkpoint.save(checkpoints, now, keep=cfg.trainer.keep, mark_best=best)
+                    if due(now, cfg.trainer.figures_every):
+                        with now.averaged():
+                            of_run.draw(folder, now.model.eval(), data, cfg, {}, now.best_epoch)
+                    if out_of_patience(now, cfg):
+                        status = "stopped"
+                        break
+                if signals.code:
+                    break
+            checkpoint.save(checkpoints, state, keep=cfg.trainer.keep, mark_best=False)
+            if signals.code and status == "finished" and not state.done(cfg):
+                return outcome.interrupted(folder, state, signals.code, report)
+            outcome.conclude(folder, cfg, data, state, status, report)
+            return 0
+        except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
+            outcome.set_status(folder, "interrupted")
+            raise
+        except Exception as error:
+            return outcome.failed(folder, error, report)
+
+
+def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:
+    """A row of metrics.csv."""
+    row = {
+        "epoch": -(-now.step // now.steps_per_epoch),
+        "step": now.step,
+        "images": now.images,
+        "seconds": round(now.elapsed(), 3),
+        "lr": now.lr(),
+    }
+    row |= {f"train/{name}": value for name, value in now.means.means().items()}
+    return row | {f"val/{name}": value for name, value in val.items()}
+
+
+def is_best(now: Training, row: Mapping[str, float], cfg: TrainConfig) -> bool:
+    """Whether the monitored value improved; plateau is told, too.
+
+    Epochs in which the objective itself still changes (KL warm-up) are not compared.
+    """
+    if cfg.monitor is None or now.step < now.model.warmup_steps:
+        return False
+    value = row[cfg.monitor]
+    now.schedule.observe(value)
+    if value >= now.best - (cfg.trainer.min_delta if now.best_step else 0.0):
+        return False
+    now.best, now.best_epoch, now.best_step = value, now.epoch, now.step
+    return True
+
+
+def out_of_patience(now: Training, cfg: TrainConfig) -> bool:
+    """No improvement for ``trainer.patience`` epochs, counted from the end of any warm-up."""
+    if cfg.trainer.patience is None:
+        return False
+    comparable = -(-now.model.warmup_steps // now.steps_per_epoch)
+    return now.epoch - max(now.best_epoch, comparable) >= cfg.trainer.patience
+
+
+def due(now: Training, every: int) -> bool:
+    """At the end of every ``every``-th epoch; never for 0."""
+    return bool(every) and now.at_epoch_end and now.epoch % every == 0

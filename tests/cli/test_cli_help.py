@@ -1,0 +1,251 @@
+"""The help says what the YAML says, and the line reader agrees with YAML and Hydra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from genai_cli import paths
+from genai_cli.cli import VERBS
+from genai_cli.errors import UserError
+from genai_cli.help import overview, verb_help
+from genai_cli.paths import Key, Tree, choices, config_dir, read_sheet
+
+CONFIGS = config_dir()
+OPTIONS = sorted(
+    f"{f.parent.name}={f.stem}" for f in CONFIGS.glob("*/*.yaml") if f.parent.name in Tree().groups
+)
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch):
+    monkeypatch.delenv("GENAI_PATH", raising=False)
+    monkeypatch.delenv("GENAI_OUTPUTS", raising=False)
+
+
+def flat(node: dict, head: str = "") -> dict[str, object]:
+    out: dict[str, object] = {}
+    for key, value in node.items():
+        inside = isinstance(value, dict) and value
+        out.update(flat(value, f"{head}{key}.") if inside else {f"{head}{key}": value})
+    return out
+
+
+@pytest.mark.parametrize(
+    "file", sorted(CONFIGS.rglob("*.yaml")), ids=lambda f: f"{f.parent.name}/{f.stem}"
+)
+def test_line_reader_agrees_with_yaml(file):
+    """Every key and value of every shipped file."""
+    import yaml
+
+    expected = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    expected.pop("defaults", None)
+    sheet = read_sheet(file)
+    assert sheet.summary
+    assert {k: yaml.safe_load(v.value) for k, v in sheet.keys.items()} == flat(expected)
+
+
+@pytest.mark.parametrize("option", ["", *OPTIONS])
+def test_composed_keys_agree_with_hydra(option):
+    """Defaults, inheritance and overrides of every option, against a real composition."""
+    import yaml
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    from genai_cli.schema import TrainConfig
+
+    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose("train", [option] if option else [])
+    GlobalHydra.instance().clear()
+    group, _, name = option.partition("=")
+    tree = Tree()
+    keys = tree.keys(tree.chosen({group: [name]} if option else {}))
+    expected = flat(OmegaConf.to_container(config, resolve=True))
+    found = {k: yaml.safe_load(v.value) for k, v in keys.items()}
+    assert {k: v for k, v in found.items() if v != expected.get(k)} == {}
+    assert {k for k in expected if expected[k] != {} and k not in found} == set()
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch) -> Path:
+    """A small config tree with one of every form the reader knows."""
+    files = {
+        "train.yaml": """
+            # Train it.
+            defaults:
+              - train_schema
+              - _self_
+              - loss: auto  # which
+              - optional model: vae@model
+              - experiment: null
+              - override hydra/job_logging: none
+            bottleneck: null   # size of the code
+            url: 'a # b'       # in quotes
+            name: null         # long,
+                               # longer
+            hydra:
+              mode: x
+        """,
+        "loss/auto.yaml": "# What fits\nname: auto\n",
+        "loss/mse.yaml": "# Squares\nname: mse\n",
+        "model/base.yaml": """
+            # Any
+            width: 8           # of a layer
+            widths:
+              - 3              # first
+              - 4
+            deep:
+              er: 1            # nested
+        """,
+        "model/vae.yaml": """
+            # A VAE
+            defaults: [ignored]
+            name: vae
+        """,
+        "model/big.yaml": """
+            # Bigger
+            defaults:
+              - base
+              - _self_
+            width: 64
+        """,
+        "experiment/paper.yaml": """
+            # @package _global_
+            # As in the paper
+            defaults:
+              - override /model: big
+              - override /loss: mse
+            bottleneck: 2
+            model:
+              width: 99
+        """,
+    }
+    import textwrap
+
+    for name, text in files.items():
+        file = tmp_path / "configs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+    monkeypatch.setattr(paths, "config_dir", lambda: tmp_path / "configs")
+    return tmp_path / "configs"
+
+
+def test_forms_of_the_yaml(tree):
+    found = Tree()
+    assert found.groups == ["loss", "model", "experiment"]
+    keys = found.train.keys
+    assert keys["bottleneck"] == Key("null", "size of the code")
+    assert keys["url"] == Key("a # b", "in quotes")
+    assert keys["name"] == Key("null", "long, longer")
+    base = found.sheet("model", "base")
+    assert base.keys["model.widths"].value == "[3, 4]"
+    assert base.keys["model.deep.er"] == Key("1", "nested")
+    assert found.sheet("model", "big").keys["model.width"] == Key("64", "of a layer")
+    assert found.sheet("model", "nothing").keys == {}
+
+
+def test_experiment_beats_default_and_line_beats_experiment(tree):
+    found = Tree()
+    taken = found.chosen({"experiment": ["paper"]})
+    assert taken == {"loss": ["mse"], "model": ["big"], "experiment": ["paper"]}
+    keys = found.keys(taken)
+    assert keys["bottleneck"] == Key("2", "size of the code")
+    assert keys["model.width"] == Key("99", "of a layer")
+    assert not any(k.startswith("hydra") for k in keys)
+    assert found.chosen({"experiment": ["paper"], "loss": ["auto"]})["loss"] == ["auto"]
+
+
+def test_train_help_of_that_tree(tree):
+    text = verb_help("train", ["experiment=paper"])
+    assert "experiment=paper: As in the paper" in text
+    assert "  model.width=99" in text
+    assert "bottleneck=2 model=big loss=mse" in text
+    assert "auto, *mse" in text
+    assert "url=a # b" in text
+
+
+def test_defaults_are_marked_and_users_options_named(tree, tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    (mine / "configs/model").mkdir(parents=True)
+    (mine / "configs/model/own.yaml").write_text("# My own\nname: own\n")
+    (mine / "configs/model/vae.yaml").write_text("# My VAE\nname: vae\n")
+    monkeypatch.setenv("GENAI_PATH", str(mine))
+    text = verb_help("train")
+    assert "* auto  What fits\n" in text
+    assert "    own   My own (yours)\n" in text
+    assert "  * vae   My VAE (yours)" in text or "    vae   My VAE (yours)" in text
+    added = verb_help("train", ["-cd", str(mine / "configs")])
+    assert "own   My own (yours)" in added
+
+
+def test_unknown_option_is_a_mistake(tree):
+    with pytest.raises(UserError, match=r"unknown loss 'msee'; did you mean 'mse'\?"):
+        verb_help("train", ["loss=mse,msee"])
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_help_of_every_shipped_option(option):
+    text = verb_help("train", [option])
+    group, _, name = option.partition("=")
+    sheet = Tree().sheet(group, name)
+    assert f"{option}: " in text
+    for key in sheet.keys:
+        assert f"{key}=" in text or key == f"{group}.name"
+
+
+def test_train_help_names_every_group_key_and_option():
+    text = verb_help("train")
+    for option in OPTIONS:
+        group, _, name = option.partition("=")
+        assert f"\n  {group}  " in text
+        assert f" {name} " in text
+    for key in Tree().train.keys:
+        assert f"  {key}=" in text
+
+
+@pytest.mark.parametrize("columns", [20, 60, 80, 300])
+def test_pages_fit_the_terminal(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    width = min(max(columns, 60), 100)
+    pages = [overview(), verb_help("train", ["model=vae"]), *map(verb_help, VERBS)]
+    for line in "\n".join(pages).splitlines():
+        assert len(line) <= width or line.startswith("  genai "), line
+
+
+def test_bold_only_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\033" not in overview()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\033[1mverbs\033[0m" in overview()
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\033" not in overview()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\033" not in overview()
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning", "words"),
+    [
+        ("auto", "auto, cpu, cuda, cuda:N or mps", "auto cpu cuda mps"),
+        ("fp32", "fp32, bf16 (mixed) or fp64", "fp32 bf16 fp64"),
+        ("relu", "relu gelu silu", "relu gelu silu"),
+        ("auto", "linear sigmoid; auto = the one that fits", "linear sigmoid auto"),
+        ("null", "null | crop | pad: what is done", "null crop pad"),
+        ("optimal", "optimal (of the batch), learned, or a number", "optimal learned"),
+        ("1", "1 | 3", "1 3"),
+        ("false", "whether", "true false"),
+        ("null", "largest gradient norm; null = no clipping", ""),
+        ("0", "epochs between figures; 0 = only at the end", ""),
+        ("mean", "the mean of the data", ""),
+        ("val/loss", "column that best follows", ""),
+    ],
+)
+def test_choices_are_read_from_the_comment(value, meaning, words):
+    assert choices(Key(value, meaning)) == words.split()
