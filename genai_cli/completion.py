@@ -21,15 +21,21 @@ Candidate = tuple[str, str]  # word, meaning
 SHELLS = ("bash", "zsh", "fish")
 FLAGS = {
     "train": {"-m": "sweep over lists", "--cfg": "print the config", "-cd": "folder of more YAML"},
-    "runs": {"--all": "not only the newest", "--json": "for scripts", "--yes": "prune unasked"},
+    "runs": {"--all": "not only the newest", "--json": "for scripts"},
+    "prune": {"--yes": "remove, not only say what would be"},
 }
 ACTIONS = {
     "runs": {"prune": "remove runs"},
     "data": {"list": "all data sets", "fetch": "download one", "check": "load one and report"},
     "completion": {"install": "write the file", "show": "print it", "uninstall": "remove it"},
 }
-STATUSES = ("running", "finished", "stopped", "interrupted", "failed")
-RESUMABLE = ("epochs", "device", "trainer.", "optimizer.")  # what a resumed run may change
+STATUSES = ("running", "finished", "stopped", "interrupted", "failed", "died", "damaged")
+RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.py
+    *("epochs", "tags", "device", "precision", "monitor", "optimizer.", "schedule."),
+    *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.figures_every"),
+    *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
+    *("trainer.save_every", "trainer.threads"),
+)
 RUNS = 200  # of the newest are offered at most
 
 
@@ -110,6 +116,7 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
     if args and args[-1] in ("--cfg", "-c"):
         return _whole({"job": "the run's config", "all": "with Hydra's own", "hydra": ""})
     if current.startswith("-"):
+        verb = "prune" if args[:1] == ["prune"] else verb
         return _whole(FLAGS.get(verb, {}) | {"--help": "what it takes"})
     plain = [a for a in args if "=" not in a and not a.startswith("-")]
     if verb == "train":
@@ -119,13 +126,10 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
             return _resumable(_tree(args), args, plain[0], current)
         return [*_runs(args, current), *(_folders(current) if current else [])]
     if verb == "runs":
-        tree = _tree(args)
-        filters = {f"{g}=": GROUPS.get(g, "") for g in tree.groups} | {"status=": "how it ended"}
-        key, equals, value = current.partition("=")
-        if equals:
-            known = STATUSES if key == "status" else tree.options(key)
-            return _values(key, value, dict.fromkeys(known, ""), False)
-        return [*([] if args else _whole(ACTIONS[verb])), *filters.items()]
+        if current.startswith("status="):
+            return _values("status", current.partition("=")[2], dict.fromkeys(STATUSES, ""), False)
+        actions = [] if args else _whole(ACTIONS[verb])
+        return [*actions, ("status=", "how it ended"), *_assignments(_tree(args), args, current)]
     if not plain:
         return _whole(ACTIONS[verb])
     if verb == "completion":
@@ -200,7 +204,10 @@ def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Itera
         stored = {}
     given = [f"{g}={stored[f'{g}.name'].value}" for g in tree.groups if f"{g}.name" in stored]
     for word, meaning in _assignments(tree, [*given, *args], current):
-        if word.startswith(RESUMABLE):
+        key = word.partition("=")[0]
+        section = key.endswith(".") and any(name.startswith(key) for name in RESUMABLE)
+        below = any(name.endswith(".") and key.startswith(name) for name in RESUMABLE)
+        if key in RESUMABLE or section or below:
             yield word, meaning
 
 

@@ -39,10 +39,12 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         (
             "keys that may change",
             {
-                "epochs=N": "train for longer; the schedule keeps the horizon it started with",
-                "trainer.*": "checkpoints, figures, patience, limits",
-                "optimizer.*": "noted in the log, for the run is no longer one uninterrupted run",
-                "device=": "where the rest is computed",
+                "epochs=N": "train for longer; schedule.horizon=N stretches the schedule with it",
+                "tags=[…]": "words to find it by",
+                "trainer.*": "max_steps, save_every, keep, figures_every; and, with a note,"
+                " accumulate, clip, patience, min_delta, threads, deterministic",
+                "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the"
+                " rest of the run is then not as first planned",
             },
         ),
         (
@@ -58,15 +60,24 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         (
             "words",
             {
-                "KEY=VALUE": "only runs with it: status=finished model=vae dataset=digits",
-                "--all": "all runs, not only the newest",
+                "KEY=VALUE": "only runs with it: status=finished, dataset=digits, model=vae,mlp;"
+                " KEY is status, a group, or a key of their configs",
+                "--all": "all of them, not only the newest 20",
                 "--json": "for scripts",
-                "prune": "remove the runs that match; status=failed unless you say otherwise",
-                "--yes": "do not ask before removing",
+                "prune": "remove the runs that match, status=failed if nothing is given; a sweep"
+                " goes only as a whole",
+                "--yes": "do it: without --yes, prune only says what it would remove",
             },
         ),
-        ("", "status is one of running, finished, stopped (early), interrupted, failed."),
-        ("examples", ["genai runs model=vae status=finished", "genai runs prune status=failed"]),
+        (
+            "",
+            "status is running, finished, stopped (early), interrupted, failed, died (killed) or"
+            " damaged (no readable run.json).",
+        ),
+        (
+            "examples",
+            ["genai runs model=vae status=finished", "genai runs prune status=failed,died --yes"],
+        ),
     ],
     "data": [
         ("", "genai data list"),

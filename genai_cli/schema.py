@@ -36,8 +36,8 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     bottleneck: int | None = None
-    batch_size: int = 128
-    epochs: int = 30
+    batch_size: int = 64
+    epochs: int = 60
     seed: int = 0
     split_seed: int = 0
     device: str = "auto"

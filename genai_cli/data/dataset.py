@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from genai_cli.data.augment import Augment
 from genai_cli.models.base import Batch
 
 
@@ -80,6 +81,7 @@ class Dataset:
     hash: str  # of every example and target, in source order
     split_hash: str  # of the membership of the three splits
     notes: tuple[str, ...] = ()  # what the user was told on loading (broken files left out)
+    augment: Augment | None = None  # of training images
 
     @property
     def n(self) -> dict[str, int]:

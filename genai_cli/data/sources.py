@@ -123,5 +123,5 @@ def shared_keys(source: Source) -> list[str]:
     if not source.official_test:
         keys.append("test_fraction")
     if source.kind == "image":
-        keys += ["pair", "factor"]
+        keys += ["pair", "factor", "flip", "shift"]
     return keys

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 import torch
 
-from genai_cli.build import Between, Count, Rate
+from genai_cli.build import Between, Count, Natural, Rate
+from genai_cli.data.augment import Augment
 from genai_cli.data.dataset import Dataset, Spec, Split
 from genai_cli.data.holdout import holdout
 from genai_cli.data.pairs import Pair, pair_of
@@ -28,6 +29,24 @@ class Shared:
     limit: Count | None = None  # the first N training examples of the shuffled split
     pair: Literal["superresolution", "inpaint"] | None = None  # (x, y) = (degraded image, image)
     factor: Annotated[int, Between(2)] = 2  # of superresolution
+    flip: bool = False  # training images: mirror left and right with probability 1/2
+    shift: Natural = 0  # training images: move by up to so many pixels
+
+    def augment(self, shape: tuple[int, ...]) -> Augment | None:
+        """How training images of ``shape`` (C, H, W) are changed."""
+        if not self.flip and not self.shift:
+            return None
+        if self.pair is not None:
+            raise UserError(
+                "dataset.flip and dataset.shift change an image, not its pair; leave them out "
+                f"with dataset.pair={self.pair}"
+            )
+        if self.shift >= min(shape[1:]):
+            raise UserError(
+                f"dataset.shift={self.shift} moves an image of {shape[1]}×{shape[2]} out of "
+                "sight; use a smaller one"
+            )
+        return Augment(self.flip, self.shift)
 
 
 class Parts(NamedTuple):
@@ -89,7 +108,9 @@ def assemble(raw: Raw, name: str, shared: Shared, split_seed: int) -> Dataset:
         spec, splits = _images(raw, members, shared)
     else:
         spec, splits = _vectors(raw, members)
-    return Dataset(name, spec, *splits, content, split_hash(content, members), raw.notes)
+    augment = shared.augment(spec.event_shape) if spec.is_image else None
+    hashes = content, split_hash(content, members)
+    return Dataset(name, spec, *splits, *hashes, raw.notes, augment)
 
 
 def _images(raw: Raw, members: Parts, shared: Shared) -> tuple[Spec, list[Split]]:

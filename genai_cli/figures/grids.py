@@ -42,7 +42,7 @@ def reconstructions(
     target: np.ndarray | None = None,
     labels: Sequence[object] | None = None,
     title: str,
-    caption: str = "",
+    caption: str | None = "",
 ) -> None:
     """Original, code and reconstruction, one example per column, with each column's MSE.
 
@@ -71,7 +71,9 @@ def reconstructions(
     head = 26 if labels is not None else 0
     foot = 30 if mse is not None else 0
     width = max(LEFT + n * (cell + GAP) + RIGHT, 750)
-    fig, y = sheet(width, head + sum(heights) + GAP * len(rows) + foot, title, detail, caption)
+    fig, y = sheet(
+        width, head + sum(heights) + GAP * len(rows) + foot, title, detail, caption or ""
+    )
     if labels is not None:
         names = [short(label, max(6, cell // 9)) for label in labels[:n]]
         _captions(fig, y, names, cell, color=INK)

@@ -91,7 +91,7 @@ def by_label(
 ) -> None:
     """Scatter (N, 2) points in the colour of their label: ten colours × two markers with a legend
     up to twenty classes, a colour bar for more or for continuous labels. key: draw that legend."""
-    size = float(np.clip(16000 / max(1, len(points)), 9, 36))
+    size = float(np.clip(9000 / max(1, len(points)), 9, 36))
     look = {"s": size, "linewidths": 0.25, "edgecolors": "white", "alpha": 0.85}
     if not len(points):
         empty(ax, "no examples")

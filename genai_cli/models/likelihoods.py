@@ -112,8 +112,9 @@ LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": Gaussian, "logistic": Logisti
 
 def fitting(data: Spec) -> dict[str, tuple[str, ...]]:
     """The likelihoods that fit the data, best first."""
-    fits: dict[str, tuple[str, ...]] = {"bernoulli": ()} if data.unit_interval else {}
-    fits["gaussian"] = ()
+    fits: dict[str, tuple[str, ...]] = {"gaussian": ()}
+    if data.unit_interval:
+        fits["bernoulli"] = ()
     if data.unit_interval and data.levels:
         fits["logistic"] = ()
     return fits

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from genai_cli.data.dataset import Split
+from genai_cli.data.dataset import Dataset, Split
 from genai_cli.models.base import Model, Player
 from genai_cli.schema import TrainConfig
 from genai_cli.training.ema import Ema
@@ -102,7 +102,9 @@ class Training:
         return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
 
 
-def train(run: Training, data: Split, cfg: TrainConfig, device: torch.device) -> Iterator[Training]:
+def train(
+    run: Training, data: Dataset, cfg: TrainConfig, device: torch.device
+) -> Iterator[Training]:
     """Yield ``run`` after every optimizer step until ``cfg.epochs`` (or max_steps) is reached.
 
     Starts wherever ``run.step`` stands: the order of an epoch and the noise of a step are
@@ -115,9 +117,9 @@ def train(run: Training, data: Split, cfg: TrainConfig, device: torch.device) ->
         first = run.step % run.steps_per_epoch
         if first == 0:
             run.means.clear()
-        order = permutation(len(data), cfg.seed, run.epoch)
+        order = permutation(len(data.train), cfg.seed, run.epoch)
         chunks = order.split(cfg.batch_size)[first : first + last - run.step]
-        for batch in data.batches(chunks):
+        for batch in data.train.batches(chunks):
             for name, optimizer in run.optimizers.items():
                 for group in optimizer.param_groups:
                     group["lr"] = base[name] * run.schedule(run.step, run.steps_per_epoch)
@@ -125,6 +127,9 @@ def train(run: Training, data: Split, cfg: TrainConfig, device: torch.device) ->
                 run.model.train()
             run.model.step.fill_(run.step)
             b = len(batch.x)
+            if data.augment is not None:
+                draws = generator(cfg.seed, "augment", run.step, device)
+                batch = batch._replace(x=data.augment(batch.x, draws))
             noise = run.model.noise(b, generator(cfg.seed, "noise", run.step, device))
             terms = train_step(
                 run.model,

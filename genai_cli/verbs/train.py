@@ -121,7 +121,7 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
 
             status = "finished"
             report.start_live(cfg.epochs, state)
-            for now in train(state, data.train, cfg, device):
+            for now in train(state, data, cfg, device):
                 report.step(now)
                 if now.at_epoch_end or now.step == cfg.trainer.max_steps:
                     with now.averaged():

@@ -193,10 +193,21 @@ def test_runs_to_resume(outputs, tmp_path, monkeypatch):
 
 
 def test_what_a_resumed_run_may_change(outputs):
-    assert set(offered("resume k3f9 ")) == {"epochs=", "device=", "trainer.", "optimizer."}
+    found = offered("resume k3f9 ")
+    assert {"epochs=", "device=", "trainer.", "optimizer."} <= set(found)
+    assert not {"model=", "seed=", "optimizer=", "model."} & set(found)
+    assert "trainer.ema=" not in offered("resume k3f9 trainer.")
+    assert offered("resume k3f9 device=cp") == ["device=cpu "]
     assert "optimizer.momentum=" in offered("resume aaaa optimizer.")
     path = "outputs/2026-11-21/09-00-00-mlp-digits-aaaa"
     assert "optimizer.momentum=" in offered(f"resume {path} optimizer.")
+
+
+def test_resumable_keys_are_those_of_the_verb():
+    from genai_cli.completion import RESUMABLE
+    from genai_cli.verbs.resume import NOTED, SAFE
+
+    assert set(RESUMABLE) == {*SAFE, *NOTED}
 
 
 def test_other_verbs():
@@ -205,7 +216,10 @@ def test_other_verbs():
     assert offered("completion un") == ["uninstall "]
     assert offered("runs status=fi") == ["status=finished "]
     assert offered("runs model=v") == ["model=vae "]
-    assert offered("runs p") == ["prune "]
+    assert offered("runs model=vae model.be") == ["model.beta="]
+    assert "--yes " in offered("runs prune -")
+    assert "--yes " not in offered("runs -")
+    assert offered("runs pru") == ["prune "]
     assert offered("data fe") == ["fetch "]
     assert offered("nosuch ") == []
 
@@ -240,56 +254,3 @@ def test_zsh_and_fish_get_the_meaning(genai):
 )
 def test_the_line_as_the_shell_reads_it(line, words, cut, quote):
     assert split_line(line, BREAKS) == (words, cut, quote)
-
-
-def test_install_show_uninstall(genai, tmp_path):
-    home = {"HOME": str(tmp_path), "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", "ZDOTDIR": ""}
-    files = {
-        "bash": tmp_path / ".local/share/bash-completion/completions/genai",
-        "zsh": tmp_path / ".zfunc/_genai",
-        "fish": tmp_path / ".config/fish/completions/genai.fish",
-    }
-    for shell, file in files.items():
-        done = genai("completion", "install", SHELL=f"/usr/bin/{shell}", **home)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert f"wrote {file}\n" in done.stdout
-        assert file.read_text() == SCRIPTS[shell]
-        assert genai("completion", "show", shell, **home).stdout == SCRIPTS[shell]
-    assert "compinit" in genai("completion", "install", "zsh", **home).stdout
-    (tmp_path / ".zshrc").write_text("fpath=(~/.zfunc $fpath)\nautoload -Uz compinit && compinit\n")
-    assert "compinit" not in genai("completion", "install", "zsh", **home).stdout
-    done = genai("completion", "uninstall", **home)
-    assert done.stdout.count("removed") == 3
-    assert not any(file.exists() for file in files.values())
-    assert "no completion was installed" in genai("completion", "uninstall", **home).stdout
-
-
-def test_install_follows_xdg(genai, tmp_path):
-    genai("completion", "install", "bash", HOME=str(tmp_path), XDG_DATA_HOME=f"{tmp_path}/data")
-    assert (tmp_path / "data/bash-completion/completions/genai").is_file()
-
-
-@pytest.mark.parametrize(
-    ("words", "shell", "part"),
-    [
-        ("install", "", "$SHELL is not set"),
-        ("install", "/bin/tcsh", "$SHELL is tcsh"),
-        ("install fihs", "", "unknown shell 'fihs'; did you mean 'fish'?"),
-        ("instal", "", "'instal' is not known; did you mean 'install'?"),
-        ("", "", "genai completion install|show|uninstall"),
-        ("show bash zsh", "", "one shell at a time"),
-    ],
-)
-def test_mistakes(genai, words, shell, part):
-    done = genai("completion", *words.split(), SHELL=shell)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert part in done.stderr
-
-
-def test_a_place_that_cannot_be_written_is_one_line(genai, tmp_path):
-    (tmp_path / ".zfunc").write_text("a file is in the way")
-    done = genai("completion", "install", "zsh", HOME=str(tmp_path))
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "cannot write" in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -125,8 +127,6 @@ def tree(tmp_path, monkeypatch) -> Path:
               width: 99
         """,
     }
-    import textwrap
-
     for name, text in files.items():
         file = tmp_path / "configs" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -249,3 +249,18 @@ def test_bold_only_on_a_terminal(monkeypatch):
 )
 def test_choices_are_read_from_the_comment(value, meaning, words):
     assert choices(Key(value, meaning)) == words.split()
+
+
+def test_configs_are_found_inside_an_installed_package(genai, tmp_path):
+    """As in a wheel: configs/ lies in the package, and nothing lies beside it."""
+    site = tmp_path / "site-packages"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(paths.__file__).parent, site / "genai_cli", ignore=ignored)
+    shutil.copytree(CONFIGS, site / "genai_cli/configs", dirs_exist_ok=True)
+    done = genai("train", "model=vae", "--help", PYTHONPATH=str(site))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "model.beta=" in done.stdout
+    shutil.rmtree(site / "genai_cli/configs")
+    done = genai("train", "--help", PYTHONPATH=str(site))
+    assert done.returncode == 2
+    assert "install genai-cli again" in done.stderr

@@ -23,7 +23,7 @@ def check(path, least=2_000):
         return image.size
 
 
-@pytest.mark.parametrize("k", [1, 2, 17, 128])
+@pytest.mark.parametrize("k", [1, 2, 128])
 def test_codes_of_every_size(k, tmp_path):
     path = tmp_path / "reconstructions.png"
     x, z = images(12), RNG.normal(size=(12, k))
@@ -38,7 +38,7 @@ def broken(n=4):
 
 
 CASES = {
-    "colour": (images(3, 3), RNG.normal(size=(3, 8)), images(3, 3), None),
+    "colour": (images(3, 3), RNG.normal(size=(3, 17)), images(3, 3), None),
     "one, constant code": (images(1), np.zeros((1, 4)), images(1), None),
     "not square": (images(4, 1, 8, 16), RNG.normal(size=(4, 6)), images(4, 1, 8, 16), None),
     "super-resolution": (images(4, 1, 4, 4), RNG.normal(size=(4, 6)), images(4), images(4)),
@@ -62,7 +62,7 @@ def test_every_input_becomes_a_figure(case, tmp_path):
     check(path)
 
 
-@pytest.mark.parametrize(("n", "c"), [(0, 1), (1, 1), (100, 3)])
+@pytest.mark.parametrize(("n", "c"), [(0, 1), (100, 3)])
 def test_samples(n, c, tmp_path):
     path = tmp_path / "samples.png"
     grids.samples(path, images(n, c), title="VAE on digits")

@@ -43,10 +43,9 @@ def test_predicted_vs_true(n, k, tmp_path):
     check(tmp_path / "predictions.png")
 
 
-@pytest.mark.parametrize("value", [3.0, np.nan])
-def test_predicted_vs_true_of_constants(value, tmp_path):
-    true = np.ones((5, 1))
-    predicted_vs_true(tmp_path / "a.png", true, np.full((5, 1), value), ["y"], title="MLP")
+def test_predicted_vs_true_of_constants_and_nan(tmp_path):
+    guess = np.array([3.0, np.nan]) * np.ones((5, 2))
+    predicted_vs_true(tmp_path / "a.png", np.ones((5, 2)), guess, ["y", "z"], title="MLP")
     check(tmp_path / "a.png")
 
 

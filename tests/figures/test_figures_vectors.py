@@ -69,21 +69,20 @@ def test_scatter_reconstructions(n, labels, tmp_path):
     check(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("stray", [1e9, np.nan])
-def test_scatter_samples(stray, tmp_path):
+def test_scatter_samples_with_strays(tmp_path):
     samples = gauss(100, 2)
-    samples[:3] += stray
+    samples[:3] += 1e9
+    samples[3:6] = np.nan
     scatter_samples(tmp_path / "a.png", gauss(300, 2), samples, title="Flow on moons")
     check(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize(("n", "m"), [(0, 9), (9, 0)])
-def test_scatter_samples_of_little(n, m, tmp_path):
-    scatter_samples(tmp_path / "a.png", gauss(n, 2), gauss(m, 2), title="Flow")
+def test_scatter_samples_without_data(tmp_path):
+    scatter_samples(tmp_path / "a.png", gauss(0, 2), gauss(9, 2), title="Flow")
     check(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize(("n", "d", "k"), [(0, 4, 2), (1, 3, 1), (40, 50, 16)])
+@pytest.mark.parametrize(("n", "d", "k"), [(0, 4, 2), (20, 50, 4)])
 def test_reconstructions_table(n, d, k, tmp_path):
     x = gauss(n, d)
     names = [f"feature_{i} in $" for i in range(d)]
@@ -97,7 +96,7 @@ def test_reconstructions_table_without_a_code_or_a_finite_column(tmp_path):
     check(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize(("n", "m", "d"), [(0, 100, 3), (100, 50, 30)])
+@pytest.mark.parametrize(("n", "m", "d"), [(0, 100, 3), (9, 5, 13)])
 def test_samples_table(n, m, d, tmp_path):
     data = gauss(n, d)
     data[:, 0] = 1.0  # a constant feature
@@ -118,7 +117,7 @@ def test_kolmogorov_smirnov():
 
 
 def test_the_same_arrays_give_the_same_bytes(tmp_path):
-    x, y = gauss(100, 5), RNG.integers(0, 12, 100)
+    x, y = gauss(20, 5), RNG.integers(0, 2, 20)
     for name in "ab":
         latent(tmp_path / f"latent {name}", x, y, (), title="t")
         reconstructions_table(

@@ -1,0 +1,63 @@
+"""Shared by all tests: no user folders, one torch thread, small real runs through the real command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers of pytest-xdist share the cores
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the user's data folder, configs, outputs or terminal."""
+    for name in ("GENAI_PATH", "GENAI_OUTPUTS", "FORCE_COLOR", "GENAI_TRACEBACK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GENAI_DATA", str(tmp_path / "no-data"))
+
+
+@pytest.fixture(scope="session")
+def fashion_root() -> Path:
+    """The real Fashion-MNIST files; a missing set is a failure where CI says it must be there."""
+    root = Path(os.environ.get("GENAI_FASHION_MNIST", DEBIAN))
+    if not root.is_dir():
+        message = f"no Fashion-MNIST in {root} (apt-get install dataset-fashion-mnist)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return root
+
+
+class Ran:
+    """What a command did."""
+
+    def __init__(self, code: int, out: str, err: str, outputs: Path) -> None:
+        self.code, self.out, self.err, self.outputs = code, out, err, outputs
+
+    @property
+    def folders(self) -> list[Path]:
+        """Run and sweep folders there are now."""
+        return sorted(self.outputs.glob("*/*"))
+
+
+@pytest.fixture
+def genai(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Run ``genai WORDS`` in this process, in an empty working directory."""
+    from genai_cli.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Ran:
+        capsys.readouterr()
+        code = main(list(words))
+        out, err = capsys.readouterr()
+        return Ran(code, out, err, tmp_path / "outputs")
+
+    return run
