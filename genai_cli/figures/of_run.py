@@ -97,12 +97,14 @@ def _reconstructions(folder: Path, model: Model, data: Dataset, title: str) -> P
         )
     elif spec.event_shape == (2,):
         many = data.test.batch(torch.arange(min(POINTS, len(data.test))))
+        points = _labels(data, many.y)
         scatter.scatter_reconstructions(
             path,
             _array(many.x),
             _array(model.reconstruct(many.x)),
-            None if many.y is None else _array(many.y).reshape(len(many.x), -1)[:, 0],
+            points,
             title=title,
+            classes=spec.classes,
         )
     else:
         tables.reconstructions_table(
@@ -132,11 +134,7 @@ def _samples(folder: Path, model: Model, data: Dataset, cfg: TrainConfig, title:
 def _latent(folder: Path, data: Dataset, extra: dict[str, Tensor], title: str) -> Path:
     path = folder / "latent.png"
     codes, targets = extra["codes"][:POINTS], extra.get("targets")
-    labels = None
-    if targets is not None and data.spec.target in ("labels", "values"):
-        labels = _array(targets[:POINTS]).reshape(len(codes), -1)[:, 0]
-        if data.spec.target == "labels":
-            labels = labels.astype(np.int64)
+    labels = _labels(data, None if targets is None else targets[:POINTS])
     latent.latent(path, _array(codes), labels, data.spec.classes, title=f"{title}: codes")
     return path
 
@@ -154,6 +152,14 @@ def _predictions(folder: Path, data: Dataset, extra: dict[str, Tensor], title: s
         true, predicted = true * std + mean, predicted * std + mean
     predictions.predicted_vs_true(path, true, predicted, list(spec.targets), title=title)
     return path
+
+
+def _labels(data: Dataset, y: Tensor | None) -> np.ndarray | None:
+    """(N,) what to colour by: whole numbers are classes, others a scale; None without a target."""
+    if y is None or data.spec.target not in ("labels", "values"):
+        return None
+    first = _array(y).reshape(len(y), -1)[:, 0]
+    return first.astype(np.int64) if data.spec.target == "labels" else first
 
 
 def _names(classes: tuple[str, ...], y: Tensor | None) -> list[str] | None:

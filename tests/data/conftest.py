@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genai_cli.data.sources import load
 from genai_cli.errors import UserError
-
-
-@pytest.fixture(scope="session")
-def fashion_root() -> Path:
-    """The real Fashion-MNIST files, or the test is skipped."""
-    root = Path(os.environ.get("GENAI_FASHION_MNIST") or "/usr/share/datasets/fashion-mnist")
-    if not root.is_dir():
-        pytest.skip("no Fashion-MNIST: set GENAI_FASHION_MNIST or install dataset-fashion-mnist")
-    return root
-
-
-@pytest.fixture(autouse=True)
-def _own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test finds, or writes to, the data folder of whoever runs it."""
-    monkeypatch.setenv("GENAI_DATA", str(tmp_path / "data-home"))
 
 
 @pytest.fixture
