@@ -247,6 +247,8 @@ def message(error: BaseException) -> str:
     from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
+    from genai_cli.schema import wrong_type
+
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         return (
@@ -265,28 +267,11 @@ def message(error: BaseException) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         if "not in" in first or ("not a" in first and "struct" in first):
             return _unknown_key(cause.full_key, cause.parent_node)
-        return _wrong_type(cause.full_key, first)
+        return wrong_type(cause.full_key, first)
     outer = str(error).splitlines()[0]
     if "Could not override" in outer:
         return _unknown_key(outer.split("'")[1], None)
     return first
-
-
-def _wrong_type(key: str, said: str) -> str:
-    """OmegaConf's refusal of a value, in our words: the schema knows what is allowed."""
-    import re
-    import typing
-
-    from genai_cli.build import words
-    from genai_cli.schema import TrainConfig
-
-    hint: Any = TrainConfig
-    for part in key.split("."):
-        hint = typing.get_type_hints(hint).get(part) if isinstance(hint, type) else None
-    value = re.match(r"(?:Value |Unsupported interpolation type |Cannot convert )?'(.*?)'", said)
-    if hint is None or value is None:
-        return f"{key}: {said}"
-    return f"{key}={value[1]} is not allowed: it must be {words(hint)}"
 
 
 def _unknown_key(key: str, parent: Any) -> str:

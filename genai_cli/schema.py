@@ -7,6 +7,8 @@ plain mappings, checked against the signature of what they name (`genai_cli.buil
 
 from __future__ import annotations
 
+import re
+import typing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,3 +50,16 @@ class TrainConfig:
     tags: list[str] = field(default_factory=list)
     init_from: str | None = None
     force_loss: bool = False
+
+
+def wrong_type(key: str, said: str) -> str:
+    """OmegaConf's refusal of a value, in our words: the key, the value and what is allowed."""
+    from genai_cli.build import words
+
+    hint: Any = TrainConfig
+    for part in key.split("."):
+        hint = typing.get_type_hints(hint).get(part) if isinstance(hint, type) else None
+    value = re.match(r"(?:Value |Cannot convert )?'(.*?)'", said)
+    if hint is None or value is None:
+        return f"{key}: {said}"
+    return f"{key}={value[1]} is not allowed: it must be {words(hint)}"

@@ -73,7 +73,11 @@ def _wire(array: np.ndarray) -> str:
     return "<u1" if array.min() >= 0 and array.max() <= 255 else "<i8"
 
 
-def shown(value: object, most: int = 80) -> str:
-    """``value`` on one line, for a message: a file name or a cell may hold anything."""
+def shown(value: object, most: int = 200) -> str:
+    """``value`` on one line, for a message: a file name or a cell may hold anything.
+
+    A long one loses its middle: the end of a path is the file's name.
+    """
     text = "".join(c if c.isprintable() else "?" for c in str(value))
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"

@@ -18,7 +18,7 @@ from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import load as load_dataset
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models.base import Model
-from genai_cli.schema import TrainConfig
+from genai_cli.schema import TrainConfig, wrong_type
 from genai_cli.training import checkpoint, optimizers
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
@@ -98,6 +98,8 @@ def check_built(cfg: TrainConfig, data: Dataset) -> None:
             f"trainer.accumulate={cfg.trainer.accumulate} would change this loss, which looks at "
             "the whole batch (loss.sigma=optimal); use loss.sigma=learned or trainer.accumulate=1"
         )
+    if cfg.init_from is not None:
+        start_from(cfg, build.build_model(cfg, data.spec))
     if not len(data.val) and (cfg.monitor or "").startswith("val/"):
         raise UserError(f"monitor={cfg.monitor} needs a validation split; set monitor=null")
     if cfg.monitor not in (None, "val/loss"):
@@ -127,15 +129,29 @@ def new_model(cfg: TrainConfig, data: Spec, device: torch.device) -> Model:
         torch.manual_seed(derive(cfg.seed, "weights"))
         model = build.build_model(cfg, data)
         initialise(model, cfg.trainer.init)
-    if cfg.init_from is not None:
-        source = runs.find(cfg.init_from, cfg.outputs)
-        checkpoint.load_weights(checkpoint.best_or_last(source / runs.CHECKPOINTS), model)
     return model.to(device)
 
 
-def new_training(cfg: TrainConfig, data: Dataset, device: torch.device) -> Training:
-    """The state before step 0."""
+def start_from(cfg: TrainConfig, model: Model) -> None:
+    """Load the weights of ``init_from``, averaged ones where that run has them.
+
+    Raises:
+        UserError: that run has no checkpoint, or its weights do not fit.
+    """
+    if cfg.init_from is not None:
+        source = Path(cfg.init_from)
+        averaged = config_of(source).trainer.ema is not None
+        path = checkpoint.best_or_last(source / runs.CHECKPOINTS)
+        checkpoint.load_weights(path, model, averaged)
+
+
+def new_training(
+    cfg: TrainConfig, data: Dataset, device: torch.device, resume: bool = False
+) -> Training:
+    """The state before step 0; a resumed run gets its weights from its own checkpoint."""
     model = new_model(cfg, data.spec, device)
+    if not resume:
+        start_from(cfg, model)
     first = data.train.batch(torch.arange(min(cfg.batch_size, len(data.train))))
     model.prepare(first)
     players = model.players()
@@ -166,7 +182,10 @@ def typed(config: dict[str, Any], where: Path) -> TrainConfig:
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), config))
     except OmegaConfBaseException as error:
-        raise UserError(f"{where}: {str(error).splitlines()[0]}") from None
+        said = str(error).splitlines()[0]
+        raise UserError(
+            wrong_type(error.full_key, said) if error.full_key else f"{where}: {said}"
+        ) from None
 
 
 def plain(cfg: TrainConfig) -> dict[str, Any]:

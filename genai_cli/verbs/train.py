@@ -6,6 +6,7 @@ run, a resumed one and a sweep's worker are the same call.
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -55,12 +56,15 @@ def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None 
     Raises:
         genai_cli.errors.UserError: the first mistake.
     """
-    from genai_cli import rules
+    from genai_cli import rules, runs
 
     rules.check(cfg)  # before torch is imported: a typo is answered at once
     from genai_cli.training import setup
 
     setup.pick_device(cfg.device)
+    if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
+        source = runs.find(cfg.init_from, cfg.outputs)
+        cfg = dataclasses.replace(cfg, init_from=str(source.resolve()))
     data = data or setup.load_data(cfg)
     cfg = rules.settle(cfg, data.spec, note)
     setup.check_built(cfg, data)
@@ -114,7 +118,7 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
         try:
             data = (data or setup.load_data(cfg)).to(device)
             setup.same_data(folder, data)
-            state = setup.new_training(cfg, data, device)
+            state = setup.new_training(cfg, data, device, resume)
             damaged = checkpoint.load(checkpoints, state) if resume else None
             metrics = runs.Metrics(folder, state.step, state.steps_per_epoch)
             outcome.introduce(report, folder, cfg, data, state, damaged)

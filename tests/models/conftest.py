@@ -1,0 +1,143 @@
+"""Every shipped model on suitable data, in double precision."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from genai_cli import compose
+from genai_cli.build import build_model, model_class
+from genai_cli.data.dataset import Dataset, Spec
+from genai_cli.data.sources import load
+from genai_cli.models.base import Batch, Model
+from genai_cli.schema import TrainConfig
+from genai_cli.training.randomness import generator
+from genai_cli.verbs.train import prepare
+
+MODELS = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "model").glob("*.yaml"))
+DATA = ("digits", "wine", "diabetes", "moons")
+CONV = ("model.network=conv", "model.channels=[4,8]", "model.depth=1", "model.hidden=8")
+CHOICES = [  # (model, data, words) besides every model's own defaults
+    *(("autoencoder", "digits", (f"loss={n}",)) for n in ("mae", "msle", "huber", "bce")),
+    ("autoencoder", "digits", ("model.denoise=0.3",)),
+    ("autoencoder", "digits", ("dataset.pair=superresolution",)),
+    ("autoencoder", "digits", ("dataset.pair=superresolution", *CONV)),
+    ("mlp", "digits", ("loss=kl", "model.label_smoothing=0.1", "model.input_noise=0.1")),
+    ("mlp", "wine", ("loss=bce",)),
+    ("mlp", "diabetes", ("loss=huber",)),
+    ("vae", "digits", ("loss=bernoulli",)),
+    ("vae", "digits", ("loss=logistic", "model.kl_warmup=5", "model.free_bits=0.1")),
+    ("vae", "digits", ("loss.sigma=learned", *CONV)),
+    ("vae", "moons", ("loss.sigma=0.5", "model.beta=2")),
+]
+
+
+class Case(NamedTuple):
+    """A model on a data set, with more words of the command line."""
+
+    model: str
+    dataset: str
+    words: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join((self.model, self.dataset, *(w.split(".")[-1] for w in self.words)))
+
+
+def _cases() -> list[Case]:
+    cases = [Case(m, d) for m in MODELS for d in DATA]
+    conv = [m for m in MODELS if "network" in inspect.signature(model_class(m)).parameters]
+    return [*cases, *(Case(m, "digits", CONV) for m in conv), *(Case(*c) for c in CHOICES)]
+
+
+class Ready(NamedTuple):
+    """A case with everything a test needs."""
+
+    case: Case
+    cfg: TrainConfig
+    data: Dataset
+    model: Model  # in training mode, dropout on where the family has it
+    batch: Batch  # six examples
+
+    def noise(self, n: int = 6, index: int = 0) -> dict[str, Tensor]:
+        return self.model.noise(n, generator(0, "test", index))
+
+    def losses(self, batch: Batch, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of all players."""
+        return {
+            f"{p.name}/{k}": v
+            for p in self.model.players()
+            for k, v in self.model.loss(batch, noise, p.name).items()
+        }
+
+    def built(self, **keys: Any) -> Model:
+        """A fresh model of this case, the same weights each time, with keys set anew."""
+        known = {k: v for k, v in keys.items() if k in self.cfg.model}
+        self.cfg.model.update(known)
+        torch.manual_seed(0)
+        return build_model(self.cfg, self.data.spec)
+
+
+@functools.cache
+def _data(name: str, pair: str | None) -> Dataset:
+    return load({"name": name} | ({"pair": pair} if pair else {}))
+
+
+@functools.cache
+def _composed(case: Case) -> tuple[TrainConfig, Dataset]:
+    line = [f"model={case.model}", f"dataset={case.dataset}", *case.words]
+    cell = compose.cells("train", compose.parse([*line, "precision=fp64", "device=cpu"]))[0]
+    data = _data(case.dataset, cell.config.dataset.get("pair"))
+    prepared = prepare(cell.config, lambda text: None, data)
+    return prepared.cfg, prepared.data
+
+
+@pytest.fixture(autouse=True)
+def _double() -> Iterator[None]:
+    """Doubles by default, and a global generator that no other test sees."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture(params=_cases(), ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture
+def prepare_case() -> Callable[[Case], Ready]:
+    """A case made ready, in the default dtype of the moment."""
+
+    def make(case: Case, rows: int = 6) -> Ready:
+        cfg, data = _composed(case)
+        cfg = TrainConfig(**(vars(cfg) | {"model": dict(cfg.model)}))
+        ready = Ready(case, cfg, data, None, data.train.batch(torch.arange(rows)))
+        return ready._replace(model=ready.built(dropout=0.25))
+
+    return make
+
+
+@pytest.fixture
+def ready(case: Case, prepare_case: Callable[[Case], Ready]) -> Ready:
+    return prepare_case(case)
+
+
+@pytest.fixture
+def build() -> Callable[..., Model]:
+    """A shipped model from plain arguments, without the data set that a `Spec` would come from."""
+
+    def make(name: str, data: Spec, loss: dict[str, Any], bottleneck: int = 3, **keys: Any):
+        cfg = TrainConfig(model={"name": name} | keys, loss=loss, bottleneck=bottleneck)
+        return build_model(cfg, data)
+
+    return make

@@ -1,0 +1,237 @@
+"""What the contract asks of every model under configs/model, on every kind of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from genai_cli.data.dataset import Spec
+from genai_cli.models.base import Batch, Model
+from genai_cli.training.step import train_step
+
+IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 15, 9)]
+
+
+def rows(ready: Any, start: int, stop: int, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of examples start … stop, with their share of the noise."""
+    x, y = ready.batch
+    part = Batch(x[start:stop], None if y is None else y[start:stop])
+    return ready.losses(part, {k: v[start:stop] for k, v in noise.items()})
+
+
+def test_every_term_is_finite_with_one_value_for_each_example(ready):
+    for training in (True, False):
+        ready.model.train(training)
+        terms = ready.losses(ready.batch, ready.noise())
+        for player in ready.model.players():
+            assert f"{player.name}/loss" in terms
+        for name, values in terms.items():
+            assert values.shape == (6,), name
+            assert values.isfinite().all(), name
+            assert values.dtype == torch.float64, name
+
+
+def test_a_loss_is_of_one_example_unless_the_model_says_otherwise(ready):
+    noise = ready.noise()
+    together = ready.losses(ready.batch, noise)
+    alone = [rows(ready, i, i + 1, noise) for i in range(6)]
+    same = all(
+        torch.allclose(torch.cat([a[name] for a in alone]), values, rtol=1e-9, atol=1e-12)
+        for name, values in together.items()
+    )
+    assert same != ready.model.couples_examples
+
+
+def test_only_the_batchs_own_sigma_couples_examples(ready):
+    assert ready.model.couples_examples == (
+        ready.case.model == "vae" and ready.cfg.loss.get("sigma") == "optimal"
+    )
+
+
+def test_noise_has_one_row_for_each_example_and_depends_on_the_generator_alone(ready):
+    first, again, other = ready.noise(5), ready.noise(5), ready.noise(5, index=1)
+    for name, values in first.items():
+        assert len(values) == 5, name
+        assert torch.equal(values, again[name]), name
+        assert not torch.equal(values, other[name]), name
+
+
+def test_loss_is_pure(ready):
+    noise, before = ready.noise(), torch.get_rng_state()
+    tensors = [*ready.model.parameters(), *ready.model.buffers()]
+    given = [t for t in (*ready.batch, *noise.values()) if t is not None]
+    copies = [t.clone() for t in [*tensors, *given]]
+    first, second = (ready.losses(ready.batch, noise) for _ in range(2))
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert all(torch.equal(a, b) for a, b in zip([*tensors, *given], copies, strict=True))
+    assert all(p.grad is None for p in ready.model.parameters())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert ready.model.training
+
+
+def test_weights_carry_the_whole_model(ready):
+    noise = ready.noise()
+    before = ready.losses(ready.batch, noise)
+    torch.manual_seed(1)
+    weights = {k: torch.randn_like(v) for k, v in ready.model.state_dict().items()}
+    twin = ready.built()
+    twin.load_state_dict(weights)
+    ready.model.load_state_dict(weights)
+    after, copy = ready.losses(ready.batch, noise), ready._replace(model=twin)
+    for name, values in copy.losses(ready.batch, noise).items():
+        assert torch.equal(values, after[name])
+    assert not torch.equal(before["model/loss"], after["model/loss"])
+
+
+def test_every_parameter_gets_a_gradient_within_three_steps(ready):
+    touched = set()
+    optimizer = torch.optim.SGD(ready.model.parameters(), 1e-3)
+    for step in range(3):
+        ready.model.step.fill_(step)
+        for player in ready.model.players():
+            optimizer.zero_grad()
+            loss = ready.model.loss(ready.batch, ready.noise(index=step), player.name)["loss"]
+            loss.mean().backward()
+            for name, p in player.module.named_parameters(player.name):
+                if p.grad is not None and p.grad.abs().max() > 0:
+                    touched.add(name)
+            optimizer.step()
+    wanted = {n for p in ready.model.players() for n, _ in p.module.named_parameters(p.name)}
+    assert touched == wanted
+
+
+def shortfall(model: Model, batch: Batch, noise: dict[str, Tensor]) -> float:
+    """Squared error of what the model makes of the batch, or its loss where it rebuilds nothing."""
+    with torch.no_grad():
+        if not hasattr(model, "reconstruct"):
+            return model.loss(batch, noise)["loss"].mean().item()
+        target = batch.y if getattr(model, "to_image", False) else batch.x
+        return (model.reconstruct(batch.x) - target).square().mean().item()
+
+
+def test_eight_examples_are_learned_by_heart(case, prepare_case):
+    ready = prepare_case(case, rows=8)
+    off = dict.fromkeys(("dropout", "denoise", "label_smoothing", "input_noise", "beta"), 0.0)
+    model = ready.built(**off)  # whatever keeps a model from it
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    start = shortfall(model, ready.batch, ready.noise(8))
+    for step in range(150):
+        model.step.fill_(step)
+        optimizer.zero_grad()
+        noise = ready._replace(model=model).noise(8, step)
+        model.loss(ready.batch, noise)["loss"].mean().backward()
+        optimizer.step()
+    assert shortfall(model.eval(), ready.batch, ready.noise(8)) < start / 5
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_micro_batches_of_a_ragged_batch_give_the_same_step(case, prepare_case, dtype, rtol):
+    torch.set_default_dtype(dtype)
+    ready = prepare_case(case, rows=7)  # three pieces of 3, 3 and 1
+    if ready.model.couples_examples:  # such a loss refuses micro-batches, see test_models_vae.py
+        ready = prepare_case(case._replace(words=(*case.words, "loss.sigma=learned")), rows=7)
+    noise = ready.noise(7)
+    stepped = []
+    for accumulate in (1, 3):
+        model = ready.built()
+        optimizers = {"model": torch.optim.SGD(model.parameters(), 0.01)}
+        terms = train_step(
+            model, model.players(), optimizers, ready.batch, noise, 0, accumulate=accumulate
+        )
+        assert terms["loss"].shape == (7,)
+        stepped.append([*model.parameters(), *terms.values()])
+    torch.testing.assert_close(*stepped, rtol=rtol, atol=rtol / 10)
+
+
+def test_dropout_and_only_dropout_comes_from_the_mask(ready):
+    if "dropout" not in ready.cfg.model:
+        assert "keep" not in ready.noise()
+        return
+    noise = ready.noise()
+    keep = noise.pop("keep")
+    without = ready.losses(ready.batch, noise)["model/loss"]
+    ones = ready.losses(ready.batch, noise | {"keep": torch.ones_like(keep)})["model/loss"]
+    masked = ready.losses(ready.batch, noise | {"keep": keep})["model/loss"]
+    assert torch.equal(ones, without)
+    assert not torch.allclose(masked, without)
+
+
+def test_dropout_masks_have_their_rate_and_mean_one(ready):
+    keep = ready.noise(4000).get("keep")
+    if keep is None:
+        assert "dropout" not in ready.cfg.model
+        return
+    assert set(keep.unique().tolist()) == {0.0, 1 / 0.75}
+    n = keep.numel()
+    assert abs((keep == 0).double().mean().item() - 0.25) < 5 * (0.25 * 0.75 / n) ** 0.5
+    assert abs(keep.mean().item() - 1) < 5 * (1 / 3 / n) ** 0.5
+
+
+def test_there_is_no_dropout_outside_training(ready):
+    ready.model.eval()
+    assert "keep" not in ready.noise()
+
+
+def test_abilities_have_their_shapes(ready):
+    model, data = ready.model.eval(), ready.data.spec
+    x = ready.batch.x
+    width, event = ready.cfg.bottleneck, tuple(data.event_shape)
+    rebuilt = tuple(data.target_shape) if data.target == "image" else event
+    outputs = data.target_shape or (max(len(data.classes), 1),)
+    shapes = {
+        "encode": (lambda: model.encode(x), (6, width)),
+        "decode": (lambda: model.decode(torch.zeros(4, width)), (4, *rebuilt)),
+        "reconstruct": (lambda: model.reconstruct(x), (6, *rebuilt)),
+        "sample": (lambda: model.sample(3), (3, *event)),
+        "predict": (lambda: model.predict(x), (6, *outputs)),
+        "log_prob": (lambda: model.log_prob(x), (6,)),
+    }
+    found = {name: pair for name, pair in shapes.items() if hasattr(model, name)}
+    assert found
+    for name, (call, shape) in found.items():
+        out = call()
+        assert out.shape == shape, name
+        assert out.isfinite().all(), name
+    if hasattr(model, "log_prob"):
+        assert model.log_prob_kind in ("exact", "bound")
+
+
+def test_reconstruct_is_decode_of_encode(ready):
+    model = ready.model
+    if hasattr(model, "reconstruct"):
+        torch.testing.assert_close(
+            model.reconstruct(ready.batch.x), model.decode(model.encode(ready.batch.x))
+        )
+    else:
+        assert not (hasattr(model, "encode") and hasattr(model, "decode"))
+
+
+def test_samples_are_a_function_of_their_generator(ready):
+    if not hasattr(ready.model, "sample"):
+        assert ready.case.model in ("mlp", "autoencoder")
+        return
+    a, b, c = (ready.model.sample(4, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+@pytest.mark.parametrize("network", ["fc", "conv"])
+@pytest.mark.parametrize("shape", IMAGES, ids=str)
+@pytest.mark.parametrize("name", ["autoencoder", "vae"])
+def test_images_of_any_size_pass_both_networks(
+    build: Callable[..., Model], name: str, network: str, shape: tuple[int, ...]
+):
+    spec = Spec(event_shape=shape, levels=256, unit_interval=True)
+    loss = {"name": "mse"} if name == "autoencoder" else {"name": "logistic"}
+    model = build(name, spec, loss, network=network, channels=[3, 5, 7], widths=[9], depth=1)
+    x = torch.rand(2, *shape)
+    noise = model.noise(2, torch.Generator())
+    terms = model.loss(Batch(x, None), noise)
+    assert terms["loss"].shape == (2,)
+    assert terms["loss"].isfinite().all()
+    assert model.encode(x).shape == (2, 3)
+    assert model.reconstruct(x).shape == (2, *shape)

@@ -1,0 +1,115 @@
+"""Adding a model takes one .py and one .yaml in a folder of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import genai_cli
+
+MODEL = '''
+"""Rebuilds an image from its mean and a learned template."""
+from typing import Annotated
+import torch
+from torch import nn
+from genai_cli.build import Between
+from genai_cli.models.base import Model
+
+class Template(Model):
+    def __init__(self, data, bottleneck: int, gain: Annotated[float, Between(0, 2)] = 1.0):
+        super().__init__()
+        self.template = nn.Parameter(torch.zeros(bottleneck, *data.event_shape))
+        self.mix = nn.Linear(1, bottleneck)
+        self.gain = gain
+
+    def reconstruct(self, x):
+        weights = self.mix(x.flatten(1).mean(1, keepdim=True))
+        return self.gain * torch.einsum("bk,k...->b...", weights, self.template)
+
+    def loss(self, batch, noise, player="model"):
+        error = (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)
+        return {"loss": error}
+'''
+YAML = """# @package _global_
+# A template of one's own
+bottleneck: 3
+model:
+  name: template
+  gain: 1.0   # factor on everything
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "mine"
+    (folder / "models").mkdir(parents=True)
+    (folder / "configs" / "model").mkdir(parents=True)
+    (folder / "models" / "template.py").write_text(MODEL)
+    (folder / "configs" / "model" / "template.yaml").write_text(YAML)
+    monkeypatch.setenv("GENAI_PATH", str(folder))
+    return folder
+
+
+def test_it_trains_resumes_and_loads_like_a_shipped_one(own: Path, genai: Callable) -> None:
+    done = genai("train", "model=template", "epochs=2", "dataset.limit=64", "model.gain=1.5")
+    assert done.code == 0, done.err
+    folder = done.folders[0]
+    assert "-template-digits-" in folder.name
+    assert str(own) not in (folder / "config.yaml").read_text()
+    assert (folder / "reconstructions.png").is_file()
+    assert genai("resume", "latest", "epochs=3").code == 0
+    model, data, config = genai_cli.load(folder)
+    assert type(model).__name__ == "Template"
+    assert (model.gain, config.bottleneck) == (1.5, 3)
+    assert model.reconstruct(data.test.batch(torch.arange(2)).x).shape == (2, 1, 8, 8)
+
+
+def test_its_keys_are_checked_by_its_annotations(own: Path, genai: Callable) -> None:
+    for word, said in (("model.gain=3", "<= 2"), ("model.gain=x", "a number")):
+        done = genai("train", "model=template", word)
+        assert (done.code, done.outputs.exists()) == (2, False)
+        assert said in done.err
+
+
+def test_it_sweeps_beside_shipped_ones(own: Path, genai: Callable) -> None:
+    done = genai("train", "-m", "model=template,vae", "trainer.max_steps=1", "dataset.limit=64")
+    assert done.code == 0, done.err
+    assert len([p for p in done.folders[0].iterdir() if p.is_dir()]) == 2
+
+
+def test_a_family_without_the_knob_collapses_in_a_sweep(own: Path, genai: Callable) -> None:
+    text = MODEL.replace("bottleneck: int, ", "").replace("bottleneck", "3")
+    (own / "models" / "plain.py").write_text(text.replace("class Template", "class Plain"))
+    (own / "configs" / "model" / "plain.yaml").write_text(
+        YAML.replace("name: template", "name: plain").replace("bottleneck: 3", "bottleneck: null")
+    )
+    alone = genai("train", "model=plain", "bottleneck=4")
+    assert alone.code == 2
+    assert "plain has no bottleneck" in alone.err
+    done = genai("train", "-m", "model=plain,vae", "bottleneck=2,4,8", "trainer.max_steps=1",
+                 "dataset.limit=64")  # fmt: skip
+    assert done.code == 0, done.err
+    assert "plain has no bottleneck: 1 run, not 3" in done.err
+    cells = [p.name for p in done.folders[0].iterdir() if p.is_dir()]
+    assert len(cells) == 4
+    assert "000-plain" in cells
+
+
+def test_a_shipped_name_is_not_shadowed(own: Path, genai: Callable) -> None:
+    (own / "models" / "vae.py").write_text(MODEL)
+    done = genai("train", "model=vae", "trainer.max_steps=1")
+    assert done.code == 2
+    assert "give yours another name" in done.err
+
+
+def test_yaml_alone_in_cd_adds_an_option(tmp_path: Path, genai: Callable) -> None:
+    folder = tmp_path / "extra"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "tiny.yaml").write_text(
+        "# @package _global_\n# A small vae\ndefaults:\n  - vae\nmodel:\n  widths: [4]\n"
+    )
+    done = genai("train", "model=tiny", "-cd", str(folder), "trainer.max_steps=1")
+    assert done.code == 0, done.err

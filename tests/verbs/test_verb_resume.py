@@ -1,0 +1,219 @@
+"""Resuming: the interrupted run is the uninterrupted one, bit for bit, for every family."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from genai_cli import runs
+from genai_cli.paths import config_dir
+
+# a family with all that a checkpoint must hold: optimizer state, schedule, EMA, dropout, clipping
+FULL = (
+    "epochs=4", "dataset.limit=100", "batch_size=32", "trainer.ema=0.9", "trainer.clip=1",
+    "model.dropout=0.2", "schedule=cosine", "schedule.warmup=1", "schedule.horizon=6",
+    "dataset.shift=1",
+)  # fmt: skip
+FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
+
+
+def weights(folder: Path) -> dict:
+    last = (folder / "checkpoints" / "last").read_text().strip()
+    tensors = load_file(folder / "checkpoints" / last / "weights.safetensors")
+    state = load_file(folder / "checkpoints" / last / "state.safetensors")
+    return tensors | {f"state:{k}": v for k, v in state.items()}
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def numbers(folder: Path) -> dict:
+    summary = json.loads((folder / "summary.json").read_text())
+    return {k: v for k, v in summary.items() if k != "seconds"}
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert all(a[k].equal(b[k]) for k in a), [k for k in a if not a[k].equal(b[k])]
+    assert metrics(one) == metrics(other)
+    assert numbers(one) == numbers(other)
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Send this process a signal after a given optimizer step, as a user or scheduler would."""
+    from genai_cli.console import Reporter
+
+    plain = Reporter.step
+
+    def arrange(step: int, number: int = signal.SIGINT) -> None:
+        def stopping(self: Reporter, now: object) -> None:
+            plain(self, now)
+            if now.step == step:
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(Reporter, "step", stopping if step else plain)
+
+    return arrange
+
+
+def one(done: object, name: str) -> Path:
+    return next(f for f in done.folders if f"-{name}-" in f.name)
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("step", [3, 8, 13], ids=["mid-epoch", "epoch-end", "late"])
+def test_resumed_equals_uninterrupted(
+    model: str, step: int, genai: Callable, stop_at: Callable
+) -> None:
+    words = ("train", f"model={model}", *FULL)
+    whole = one(genai(*words, "name=whole"), "whole")
+    stop_at(step)
+    cut = genai(*words, "name=cut")
+    assert cut.code == 130
+    folder = one(cut, "cut")
+    assert f"genai resume {folder.name[-4:]}" in cut.out
+    assert runs.read_json(folder / "run.json")["status"] == "interrupted"
+    stop_at(0)
+    assert genai("resume", folder.name[-4:]).code == 0
+    assert_equal_runs(whole, folder)
+
+
+def test_resumed_twice_with_conv_plateau_and_warmup(genai: Callable, stop_at: Callable) -> None:
+    words = (
+        "train", "model.network=conv", "model.channels=[4,8]", "epochs=4", "dataset.limit=100",
+        "batch_size=32", "schedule=plateau", "schedule.patience=0", "model.kl_warmup=6",
+        "loss=logistic", "optimizer=sgd", "optimizer.lr=0.0001",
+    )  # fmt: skip
+    whole = one(genai(*words, "name=whole"), "whole")
+    for step, number, code in ((2, signal.SIGTERM, 143), (9, signal.SIGUSR1, 143)):
+        stop_at(step, number)
+        done = genai(*((*words, "name=cut") if step == 2 else ("resume", "latest")))
+        assert done.code == code
+    stop_at(0)
+    assert genai("resume", "latest").code == 0
+    assert_equal_runs(whole, one(done, "cut"))
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_more_epochs_continue_as_if_asked_at_first(model: str, genai: Callable) -> None:
+    words = ("train", f"model={model}", "dataset.limit=100", "batch_size=32")
+    whole = one(genai(*words, "epochs=4", "name=whole"), "whole")
+    short = one(genai(*words, "epochs=2", "name=short"), "short")
+    done = genai("resume", short.name[-4:], "epochs=4")
+    assert done.code == 0
+    assert "epochs: 2 → 4" in done.out
+    assert_equal_runs(whole, short)
+    assert len(done.folders) == 2
+
+
+def test_a_finished_run_says_so(genai: Callable) -> None:
+    genai("train", "epochs=1", "dataset.limit=64")
+    done = genai("resume", "latest")
+    assert done.code == 0
+    assert "finished: nothing left to do" in done.out
+
+
+def test_a_cosine_extended_says_that_its_rate_stays(genai: Callable) -> None:
+    genai("train", "epochs=1", "dataset.limit=64", "schedule=cosine")
+    done = genai("resume", "latest", "epochs=2")
+    assert "schedule.horizon=2 stretches it" in done.out
+    assert metrics(done.folders[0])[-1]["lr"] == "0"
+
+
+def test_early_stopping_ends_as_stopped_and_goes_on_with_more_patience(genai: Callable) -> None:
+    words = ("epochs=9", "dataset.limit=64", "optimizer.lr=1e-9", "trainer.min_delta=1")
+    done = genai("train", *words, "trainer.patience=2")
+    assert done.code == 0
+    folder = done.folders[0]
+    assert runs.read_json(folder / "run.json")["status"] == "stopped"
+    assert len(metrics(folder)) == 3
+    assert "nothing left to do" in genai("resume", "latest").out
+    assert genai("resume", "latest", "trainer.patience=null").code == 0
+    assert len(metrics(folder)) == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("model.widths=[8]", ["model.widths cannot change", "weights would not fit"]),
+        ("bottleneck=3", ["bottleneck cannot change"]),
+        ("seed=1", ["seed cannot change"]),
+        ("batch_size=7", ["batch_size cannot change"]),
+        ("dataset.limit=9", ["dataset.limit cannot change"]),
+        ("loss.name=mse", ["loss.name cannot change"]),
+        ("epoch=9", ["unknown key 'epoch'", "did you mean 'epochs'"]),
+        ("model=ae", ["model names a group"]),
+        ("epochs=0", ["epochs=0 is not allowed"]),
+        ("epochs=many", ["epochs", "many"]),
+        ("optimizer.lr=-1", ["optimizer.lr=-1"]),
+        ("optimizer.lr=[", ["cannot read"]),
+        ("trainer.ema=0.5", ["trainer.ema cannot change"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_change_is_one_line_and_changes_nothing(
+    change: str, words: list[str], genai: Callable
+) -> None:
+    done = genai("train", "epochs=1", "dataset.limit=64", "model.widths=[8,4]")
+    before = {p: p.read_bytes() for p in done.folders[0].rglob("*") if p.is_file()}
+    refused = genai("resume", "latest", change)
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert all(word in refused.err for word in words), refused.err
+    assert {p: p.read_bytes() for p in done.folders[0].rglob("*") if p.is_file()} == before
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(genai: Callable) -> None:
+    words = ("train", "dataset.limit=64", "batch_size=32")
+    whole = one(genai(*words, "epochs=4", "name=whole"), "whole")
+    folder = one(genai(*words, "epochs=3", "name=hurt"), "hurt")
+    victim = folder / "checkpoints" / "step-000006" / "weights.safetensors"
+    victim.write_bytes(victim.read_bytes()[:-10])
+    done = genai("resume", folder.name[-4:], "epochs=4")
+    assert done.code == 0
+    assert "step-000006 is damaged; going on from the checkpoint before it" in done.out
+    assert metrics(whole) == metrics(folder)
+
+
+def test_other_data_is_refused(genai: Callable, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,y\n" + "".join(f"{i},{i * i % 7},{i % 2}\n" for i in range(60)))
+    assert genai("train", "dataset=table", f"dataset.path={table}", "dataset.target=y",
+                 "model=mlp", "epochs=1").code == 0  # fmt: skip
+    table.write_text(table.read_text() + "1,2,1\n")
+    done = genai("resume", "latest", "epochs=2")
+    assert done.code == 2
+    assert "is not the one" in done.err
+
+
+def test_a_second_process_in_the_folder_is_refused(genai: Callable) -> None:
+    folder = genai("train", "epochs=1", "dataset.limit=64").folders[0]
+    with open(folder / "train.log", "a") as held:
+        assert runs.lock(held)
+        done = genai("resume", "latest", "epochs=2")
+    assert done.code == 2
+    assert "is being trained by another process" in done.err
+
+
+def test_a_planted_config_runs_nothing(genai: Callable, tmp_path: Path) -> None:
+    folder = genai("train", "epochs=1", "dataset.limit=64").folders[0]
+    config = (folder / "config.yaml").read_text()
+    for payload in (
+        config.replace("name: vae", "name: ../../evil"),
+        config.replace("seed: 0", "seed: ${oc.env:HOME}"),
+        config.replace("seed: 0", "seed: !!python/object/apply:os.system [touch /tmp/pwned]"),
+        config + "_target_: os.system\n",
+    ):
+        (folder / "config.yaml").write_text(payload)
+        done = genai("resume", "latest", "epochs=2")
+        assert done.code == 2
+        assert done.err.count("\n") == 1
