@@ -16,7 +16,7 @@ from genai_cli.console import Reporter
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import summary
 from genai_cli.figures import of_run
-from genai_cli.networks.layers import layer_rows
+from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
 from genai_cli.training import checkpoint
@@ -51,7 +51,8 @@ def introduce(
     shape = "×".join(map(str, spec.event_shape))
     levels = f", {spec.levels} levels" if spec.levels else ""
     device = next(state.model.parameters()).device
-    place = f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+    threads = torch.get_num_threads()
+    place = f"{device}, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
     report.line(f"run    {folder}")
     report.line(
         f"data   {data.name}: {n['train']:,} training, {n['val']:,} validation, "
@@ -66,8 +67,9 @@ def introduce(
     batch = data.train.batch(torch.arange(1))
     state.model.eval()
     noise = state.model.noise(1, generator(cfg.seed, "layers", 0, device))
-    rows = layer_rows(state.model, batch, noise)
-    total = sum(p.numel() for p in state.model.parameters())
+    table = layers(state.model, batch, noise)
+    rows = [(x.name, x.shape, f"{x.parameters:,}") for x in table]
+    total = sum(x.parameters for x in table)
     report.line()
     report.table("layers", ("layer", "output", "parameters"), [*rows, ("in all", "", f"{total:,}")])
     report.line()

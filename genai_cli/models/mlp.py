@@ -32,7 +32,9 @@ class MLP(Model):
         dropout: probability that a hidden unit is dropped in training.
         label_smoothing: share of a label's probability spread over all classes in training
             (Szegedy et al. 2016, section 7).
-        input_noise: standard deviation of Gaussian noise added to x in training.
+        standardise: subtract the training data's mean from x and divide by its standard deviation,
+            one of each for all elements; both are measured once before the first step.
+        input_noise: standard deviation of Gaussian noise added to x, after that, in training.
 
     Raises:
         UserError: the data has no target, or the target is an image.
@@ -48,6 +50,7 @@ class MLP(Model):
         output_activation: Literal["auto", "linear", "sigmoid", "softmax"] = "auto",
         dropout: Rate = 0.0,
         label_smoothing: Rate = 0.0,
+        standardise: bool = True,
         input_noise: NonNegative = 0.0,
     ) -> None:
         super().__init__()
@@ -58,7 +61,9 @@ class MLP(Model):
         self.classes = len(data.classes)
         self.smoothing = label_smoothing if self.classes else 0.0
         self.dropout, self.input_noise = dropout, input_noise
-        self.output_activation = output_activation
+        self.output_activation, self.standardise = output_activation, standardise
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
         self.per_example = losses.make(dict(loss), output_activation)
         sizes = [math.prod(data.event_shape), *widths, bottleneck, outputs]
         self.network = Network(sizes, activation)
@@ -78,6 +83,11 @@ class MLP(Model):
     def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
         return losses.fitting(cls.task(data), unit_interval=False)
 
+    def prepare(self, batch: Batch) -> None:
+        if self.standardise:
+            self.mean.copy_(batch.x.mean())
+            self.std.copy_(batch.x.std().clamp_min(1e-6))
+
     def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         if not self.training:
             return {}
@@ -90,7 +100,7 @@ class MLP(Model):
     def loss(
         self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
     ) -> dict[str, Tensor]:
-        x = batch.x.flatten(1)  # (B, D)
+        x = self._scaled(batch.x)  # (B, D)
         if "eps" in noise:
             x = x + self.input_noise * noise["eps"]
         raw = self.network(x, noise.get("keep"))
@@ -102,17 +112,21 @@ class MLP(Model):
 
     def predict(self, x: Tensor) -> Tensor:
         """(B, *event) to class probabilities (B, classes), or values (B, K)."""
-        p = losses.activate(self.network(x.flatten(1)), self.output_activation)
+        p = losses.activate(self.network(self._scaled(x)), self.output_activation)
         if self.classes and p.shape[1] == 1:
             p = torch.cat([1 - p, p], 1)
         return p
 
     def encode(self, x: Tensor) -> Tensor:
         """The last hidden layer (B, bottleneck)."""
-        h = x.flatten(1)
+        h = self._scaled(x)
         for layer in self.network.layers[:-1]:
             h = self.network.activation(layer(h))
         return h
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """(B, *event) in data space to (B, D) for the network."""
+        return (x.flatten(1) - self.mean) / self.std
 
     def _target(self, y: Tensor, raw: Tensor) -> Tensor:
         """Values as they are, labels as one (smoothed) probability for each output."""

@@ -18,6 +18,7 @@ from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import load as load_dataset
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models.base import Model
+from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig, wrong_type
 from genai_cli.training import checkpoint, optimizers
 from genai_cli.training.ema import Ema
@@ -25,6 +26,9 @@ from genai_cli.training.init import initialise
 from genai_cli.training.loop import Training
 from genai_cli.training.randomness import derive, generator
 from genai_cli.training.schedule import Schedule
+
+SMALL_STEP = 30_000_000  # multiply-adds of a step below which one CPU thread is used
+PREPARED = 1024  # training examples a model sees before step 0, whatever the batch size
 
 
 def load_data(cfg: TrainConfig) -> Dataset:
@@ -78,6 +82,16 @@ def default_threads() -> int:
     slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
     threads = torch.get_num_threads()
     return min(threads, int(slurm)) if slurm.isdigit() and int(slurm) else threads
+
+
+def threads_for(work: int, device: torch.device) -> int:
+    """CPU threads for steps of ``work`` multiply-adds: one where sharing costs more than it gains.
+
+    On two idle cores a second thread made a step of 8 million multiply-adds slower and one of 65
+    million faster; on busy cores small steps with two threads ran up to 60 times slower, because
+    each waits for the other many times a millisecond (benchmarks/threads.py).
+    """
+    return 1 if device.type == "cpu" and work < SMALL_STEP else default_threads()
 
 
 def check_built(cfg: TrainConfig, data: Dataset) -> None:
@@ -152,8 +166,7 @@ def new_training(
     model = new_model(cfg, data.spec, device)
     if not resume:
         start_from(cfg, model)
-    first = data.train.batch(torch.arange(min(cfg.batch_size, len(data.train))))
-    model.prepare(first)
+    model.prepare(data.train.batch(torch.arange(min(PREPARED, len(data.train)))))
     players = model.players()
     return Training(
         model=model,
@@ -227,8 +240,10 @@ def same_data(run: Path, data: Dataset) -> None:
 def description(cfg: TrainConfig, data: Dataset, command: str) -> dict[str, Any]:
     """What run.json says when a run starts."""
     device = pick_device(cfg.device)
-    with torch.device("meta"):
-        model = build.build_model(cfg, data.spec)
+    model = build.build_model(cfg, data.spec)
+    one = data.train.batch(torch.arange(1))
+    made_of = layers(model, one, model.noise(1, generator(0, "layers")))
+    work = 3 * cfg.batch_size * sum(layer.work for layer in made_of)  # backward is twice forward
     return {
         "schema": runs.SCHEMA,
         "status": "running",
@@ -236,7 +251,7 @@ def description(cfg: TrainConfig, data: Dataset, command: str) -> dict[str, Any]
         "parameters": sum(p.numel() for p in model.parameters()),
         "device": _device_name(device),
         "precision": cfg.precision,
-        "threads": torch.get_num_threads(),
+        "threads": cfg.trainer.threads or threads_for(work, device),
         "step_kind": "eager",
         "versions": {
             "genai_cli": __version__,

@@ -23,7 +23,7 @@ from genai_cli.verbs.train import prepare
 
 MODELS = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "model").glob("*.yaml"))
 DATA = ("digits", "wine", "diabetes", "moons")
-CONV = ("model.network=conv", "model.channels=[4,8]", "model.depth=1", "model.hidden=8")
+CONV = ("model.network=conv", "model.channels=[8,16]", "model.depth=1", "model.hidden=16")
 CHOICES = [  # (model, data, words) besides every model's own defaults
     *(("autoencoder", "digits", (f"loss={n}",)) for n in ("mae", "msle", "huber", "bce")),
     ("autoencoder", "digits", ("model.denoise=0.3",)),

@@ -1,0 +1,106 @@
+"""Every YAML under configs/ binds and trains two steps; none is forgotten."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from genai_cli import compose
+from genai_cli.paths import config_dir
+from genai_cli.training import setup
+from genai_cli.training.loop import train
+from genai_cli.verbs.train import prepare
+
+CONFIGS = {p.relative_to(config_dir()).with_suffix("") for p in config_dir().rglob("*.yaml")}
+NEED = {  # words without which an option has nothing to work on
+    "loss/bce": ["model=autoencoder"],
+    "loss/cce": ["model=mlp"],
+    "loss/huber": ["model=autoencoder"],
+    "loss/kl": ["model=mlp"],
+    "loss/mae": ["model=autoencoder"],
+    "loss/mse": ["model=autoencoder"],
+    "loss/msle": ["model=autoencoder"],
+}
+FILES = ("mnist", "kmnist", "cifar10")  # need files this repository does not have
+OWN = ("folder", "table")  # need a path, see below
+
+
+def two_steps(words: list[str]) -> None:
+    line = compose.parse(words)
+    prepared = prepare(compose.cells("train", line)[0].config, lambda _: None)
+    cpu = torch.device("cpu")
+    run = setup.new_training(prepared.cfg, prepared.data, cpu)
+    before = {k: v.clone() for k, v in run.model.state_dict().items()}
+    for now in islice(train(run, prepared.data, prepared.cfg, cpu), 2):
+        assert all(torch.isfinite(total) for total in now.means.sums.values())
+    assert run.step == 2
+    assert any(not v.equal(before[k]) for k, v in run.model.state_dict().items())
+
+
+OPTIONS = sorted(
+    str(c)
+    for c in CONFIGS
+    if c.parent != Path() and c.name not in (*FILES, *OWN) and c.parent.name != "experiment"
+)
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o != "dataset/fashion_mnist"])
+def test_every_option_trains_two_steps(option: str) -> None:
+    group, name = option.split("/")
+    two_steps([f"{group}={name}", *NEED.get(option, [])])
+
+
+@pytest.mark.fashion
+@pytest.mark.parametrize(
+    "name", sorted(c.name for c in CONFIGS if c.parent.name == "experiment"), ids=str
+)
+def test_every_experiment_trains_two_steps(name: str, fashion_root: Path) -> None:
+    two_steps([f"experiment={name}", f"dataset.root={fashion_root}", "dataset.limit=500"])
+
+
+def test_ones_own_table_and_folder_train(tmp_path: Path) -> None:
+    from PIL import Image
+
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,y\n" + "".join(f"{i},{i * i % 7},{i % 3}\n" for i in range(90)))
+    two_steps(["model=mlp", "dataset=table", f"dataset.path={table}", "dataset.target=y"])
+    images = tmp_path / "images"
+    for i in range(90):
+        (images / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), i).save(images / "ab"[i % 2] / f"{i}.png")
+    two_steps(["model=autoencoder", "dataset=folder", f"dataset.path={images}"])
+    two_steps(["dataset=folder", f"dataset.path={images}", "dataset.memory_mb=0"])
+
+
+def test_nothing_is_left_out() -> None:
+    groups = {c.parts[0] for c in CONFIGS if len(c.parts) == 2}
+    assert groups == {
+        "dataset", "model", "loss", "optimizer", "schedule", "trainer", "experiment",
+    }  # fmt: skip
+    assert len(OPTIONS) > 35
+    assert {c.name for c in CONFIGS if len(c.parts) == 1} == {"train"}
+
+
+def test_an_experiment_can_change_every_top_level_key(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    values = {
+        "bottleneck": 5, "batch_size": 7, "epochs": 9, "seed": 11, "split_seed": 13,
+        "device": "cpu", "precision": "fp64", "monitor": "val/kl", "outputs": "elsewhere",
+        "name": "mine", "tags": ["a"], "init_from": "x", "force_loss": True,
+    }  # fmt: skip
+    lines = "".join(f"{k}: {str(v).replace(chr(39), '')}\n" for k, v in values.items())
+    (tmp_path / "experiment" / "all.yaml").write_text(f"# @package _global_\n# All keys\n{lines}")
+    line = compose.parse(["experiment=all", "-cd", str(tmp_path)])
+    config = compose.cells("train", line)[0].config
+    assert {k: getattr(config, k) for k in values} == values
+    groups = {"dataset", "model", "loss", "optimizer", "schedule", "trainer"}
+    assert groups | set(values) == set(type(config).__dataclass_fields__)
+
+
+def test_the_command_line_beats_experiment_and_model() -> None:
+    line = compose.parse(["experiment=fashion_autoencoder", "bottleneck=9", "optimizer=sgd"])
+    config = compose.cells("train", line)[0].config
+    assert (config.bottleneck, config.optimizer["name"]) == (9, "sgd")

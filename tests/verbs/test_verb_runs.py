@@ -1,0 +1,91 @@
+"""`genai runs`: the table, its filters, and removal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genai_cli import runs
+
+QUICK = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1")
+
+
+@pytest.fixture
+def three(genai: Callable) -> list[Path]:
+    genai("train", *QUICK, "seed=1")
+    genai("train", *QUICK, "seed=2", "model.beta=4", "tags=[draft]")
+    return genai("train", *QUICK, "model=mlp").folders
+
+
+def test_shows_what_differs_and_how_it_ended(three: list[Path], genai: Callable) -> None:
+    out = genai("runs").out
+    for folder in three:
+        assert folder.name[-4:] in out
+    assert out.count("finished") == 3
+    assert "model.beta=4" in out
+    assert "seed=2" in out
+    assert "batch_size" not in out  # the same in all
+
+
+def test_filters(three: list[Path], genai: Callable) -> None:
+    assert "mlp" not in genai("runs", "model=vae").out.split("what")[1]
+    assert "1 runs" in genai("runs", "tags=draft").out
+    assert "1 runs" in genai("runs", "model=vae", "seed=1").out
+    assert "2 runs" in genai("runs", "seed=1,2").out
+    assert "no such run" in genai("runs", "status=failed").out
+    assert len(json.loads(genai("runs", "--json", "model=vae").out)) == 2
+
+
+def test_mistakes(three: list[Path], genai: Callable) -> None:
+    for word, said in (
+        ("modle=vae", "did you mean 'model'"),
+        ("vae", "not key=value"),
+        ("--al", "did you mean '--all'"),
+    ):
+        done = genai("runs", word)
+        assert done.code == 2
+        assert said in done.err
+
+
+def test_nothing_there_is_no_error(genai: Callable) -> None:
+    done = genai("runs")
+    assert (done.code, done.err) == (0, "")
+    assert "no run in outputs" in done.out
+
+
+def test_prune_says_first_and_removes_on_yes(three: list[Path], genai: Callable) -> None:
+    asked = genai("runs", "prune", "model=mlp")
+    assert "would remove" in asked.out
+    assert len(asked.folders) == 3
+    done = genai("runs", "prune", "model=mlp", "--yes")
+    assert len(done.folders) == 2
+    assert "nothing to remove" in genai("runs", "prune", "--yes").out  # none has failed
+
+
+def test_a_dead_run_is_seen_and_a_running_one_is_not_removed(
+    three: list[Path], genai: Callable
+) -> None:
+    described = runs.read_json(three[0] / "run.json")
+    runs.write_json(three[0] / "run.json", described | {"status": "running"})
+    assert "died" in genai("runs").out
+    with open(three[0] / "train.log", "a") as held:
+        assert runs.lock(held)
+        assert "running" in genai("runs").out
+        done = genai("runs", "prune", "seed=1", "--yes")
+    assert done.code == 2
+    assert "stop it first" in done.err
+
+
+def test_references(three: list[Path], genai: Callable) -> None:
+    root = str(three[0].parents[1])
+    assert runs.find("latest", root) == max(
+        three, key=lambda p: runs.read_json(p / "run.json")["started"]
+    )
+    assert runs.find(three[1].name[-4:], root) == three[1]
+    assert runs.find(str(three[1])) == three[1]
+    done = genai("resume", "zzzz")
+    assert done.code == 2
+    assert "no run 'zzzz'" in done.err
