@@ -52,7 +52,9 @@ def introduce(
     levels = f", {spec.levels} levels" if spec.levels else ""
     device = next(state.model.parameters()).device
     threads = torch.get_num_threads()
-    place = f"{device}, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
+    place = (
+        f"{device}, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
+    )
     report.line(f"run    {folder}")
     report.line(
         f"data   {data.name}: {n['train']:,} training, {n['val']:,} validation, "
@@ -94,7 +96,9 @@ def conclude(
     files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch)
     monitored = None
     if cfg.monitor is not None and state.best_step:
-        monitored = {"name": cfg.monitor, "value": state.best, "epoch": state.best_epoch}
+        rows = runs.read_metrics(folder)
+        value = next(r[cfg.monitor] for r in rows if r["step"] == state.best_step)
+        monitored = {"name": cfg.monitor, "value": value, "epoch": state.best_epoch}
     seconds = round(state.elapsed(), 3)
     written = {
         "schema": runs.SCHEMA,

@@ -104,8 +104,9 @@ def _silence():
 
 
 def _reason(error: Exception) -> str:
+    """The cause: torchvision lists every mirror it tried, the last one's trouble says it all."""
     words = " ".join(str(error).split()) or type(error).__name__
-    return shown(words, 100)
+    return shown(words.rpartition("] ")[2].rstrip(">") if "urlopen" in words else words, 100)
 
 
 def _otherwise(name: str) -> str:

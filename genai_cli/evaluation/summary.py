@@ -20,11 +20,12 @@ ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as activ
 
 @torch.no_grad()
 def per_example(
-    model: Model, split: Split, seed: int, precision: str
+    model: Model, split: Split, seed: int, precision: str, to_image: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Values (n,) of every test term, and the codes and predictions (n, …) the figures need.
 
-    ``mse`` is that of the reconstruction without noise, per element, in data space.
+    ``mse`` is that of the reconstruction without noise, per element, in data space; of the target
+    image where the data is a pair (``to_image``).
     """
     values: dict[str, list[Tensor]] = {}
     for terms in evaluation_terms(model, split, seed, "test", precision):
@@ -35,7 +36,7 @@ def per_example(
         values["mse"] = []  # in place of the training term, which may see noise
     for batch in split.batches(torch.arange(len(split)).split(EVALUATION_BATCH)):
         if hasattr(model, "reconstruct"):
-            target = batch.y if getattr(model, "to_image", False) else batch.x
+            target = batch.y if to_image else batch.x
             error = model.reconstruct(batch.x) - target
             values["mse"].append(error.square().flatten(1).mean(1))
         if hasattr(model, "encode"):
@@ -70,7 +71,9 @@ def metrics(
     """({"test/mse": {value, low, high, n, passport}}, codes and predictions for the figures)."""
     if not len(data.test):
         return {}, {}
-    values, extra = per_example(model, data.test, seed, precision)
+    values, extra = per_example(
+        model, data.test, seed, precision, to_image=data.spec.target == "image"
+    )
     if "predictions" in extra and data.spec.target == "values":
         values["mse"] = (extra["predictions"] - extra["targets"]).square().mean(1)
     table = torch.stack(list(values.values()), 1).double().numpy()  # (n, T)

@@ -42,7 +42,7 @@ def draw(
             family has them (evaluation/summary.py).
         epoch: of the weights shown.
     """
-    files = [loss_curve(folder, cfg, epoch)]
+    files = [_loss_curve(folder, model, cfg, epoch)]
     if not len(data.test):
         return files
     title = f"{cfg.model['name']} on {data.name}"
@@ -58,13 +58,11 @@ def draw(
     return files
 
 
-def loss_curve(folder: Path, cfg: TrainConfig, best_epoch: int) -> Path:
+def _loss_curve(folder: Path, model: Model, cfg: TrainConfig, best_epoch: int) -> Path:
     path = folder / "loss_curve.png"
-    unit = "nats per example" if cfg.model["name"] == "vae" else "per example"
     title = f"{cfg.model['name']} on {cfg.dataset['name']}: {cfg.loss['name']} loss"
-    curves.loss_curve(
-        path, runs.read_metrics(folder), title=title, unit=unit, best_epoch=best_epoch or None
-    )
+    rows, best = runs.read_metrics(folder), best_epoch or None
+    curves.loss_curve(path, rows, title=title, unit=model.unit, best_epoch=best)
     return path
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genai_cli.build import Count, Natural, NonNegative, Rate
 from genai_cli.data.dataset import Spec
+from genai_cli.errors import UserError
 from genai_cli.models import likelihoods
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import Activation
@@ -43,9 +44,13 @@ class VAE(Model):
         free_bits: nats of KL that every dimension of z may spend unpunished in each example
             (Kingma et al. 2016, eq. 15, taken per example instead of per minibatch).
         widths, channels, depth, hidden, activation, dropout: as in the autoencoder.
+
+    Raises:
+        UserError: the data is a pair of images.
     """
 
     log_prob_kind = "bound"
+    unit = "nats per example"
 
     def __init__(
         self,
@@ -64,6 +69,8 @@ class VAE(Model):
         free_bits: NonNegative = 0.0,
     ) -> None:
         super().__init__()
+        if data.target == "image":
+            raise UserError("model=vae models one image, not a pair; use model=autoencoder")
         self.bottleneck, self.dropout = bottleneck, dropout
         self.beta, self.warmup_steps, self.free_bits = beta, kl_warmup, free_bits
         self.likelihood = likelihoods.make(dict(loss), data)

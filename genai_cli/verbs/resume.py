@@ -68,6 +68,8 @@ def main(args: list[str]) -> int:
     old = runs.read_config(folder)
     new = changed(old, changes)
     described = runs.read_json(folder / runs.RUN)
+    if runs.held(folder):
+        raise UserError(f"{folder} is being trained by another process")
     if not described:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 

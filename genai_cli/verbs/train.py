@@ -157,6 +157,9 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
             return outcome.failed(folder, error, report)
 
 
+RISING = ("accuracy",)  # terms of which more is better; of all others less is
+
+
 def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:
     """A row of metrics.csv."""
     row = {
@@ -178,6 +181,8 @@ def is_best(now: Training, row: Mapping[str, float], cfg: TrainConfig) -> bool:
     if cfg.monitor is None or now.step < now.model.warmup_steps:
         return False
     value = row[cfg.monitor]
+    if cfg.monitor.rpartition("/")[2] in RISING:
+        value = -value
     now.schedule.observe(value)
     if value >= now.best - (cfg.trainer.min_delta if now.best_step else 0.0):
         return False

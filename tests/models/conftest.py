@@ -81,7 +81,9 @@ class Ready(NamedTuple):
         known = {k: v for k, v in keys.items() if k in self.cfg.model}
         self.cfg.model.update(known)
         torch.manual_seed(0)
-        return build_model(self.cfg, self.data.spec)
+        model = build_model(self.cfg, self.data.spec)
+        model.prepare(self.data.train.batch(torch.arange(100)))
+        return model
 
 
 @functools.cache

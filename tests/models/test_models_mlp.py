@@ -99,6 +99,31 @@ def test_input_noise_moves_x_in_training_only(mlp, x: Tensor):
     assert model.eval().noise(9, torch.Generator()) == {}
 
 
+@pytest.mark.parametrize("standardise", [True, False])
+def test_x_is_standardised_by_what_was_measured_before_the_first_step(
+    mlp, standardise: bool, x: Tensor
+):
+    model, y, seen = mlp(VALUES, "mse", standardise=standardise), torch.randn(9, 2), 5 + 3 * x
+    model.prepare(Batch(seen, y))
+    mean, std = (seen.mean(), seen.std()) if standardise else (0.0, 1.0)
+    new = torch.randn(9, 4)
+    scaled = (new - mean) / std
+    torch.testing.assert_close(model.predict(new), model.network(scaled))
+    wanted = (model.network(scaled) - y).square().mean(1)
+    torch.testing.assert_close(model.loss(Batch(new, y), {})["loss"], wanted)
+    hidden = model.encode(new)
+    torch.testing.assert_close(model.network.layers[-1](hidden), model.network(scaled))
+    twin = mlp(VALUES, "mse", standardise=standardise)
+    twin.load_state_dict(model.state_dict())  # the measures are part of the weights
+    assert torch.equal(twin.predict(new), model.predict(new))
+
+
+def test_constant_data_is_standardised_to_finite_numbers(mlp):
+    model = mlp(VALUES, "mse")
+    model.prepare(Batch(torch.full((9, 4), 0.5), None))
+    assert model.predict(torch.full((2, 4), 0.5)).isfinite().all()
+
+
 def test_encode_is_the_last_hidden_layer(mlp, x: Tensor):
     model = mlp(VALUES, "mse")
     code = model.encode(x)

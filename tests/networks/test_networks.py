@@ -8,13 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
 from genai_cli.models.autoencoder import Autoencoder
 from genai_cli.models.base import Batch
 from genai_cli.networks.conv import ConvDecoder, ConvEncoder, check_stages, halvings
-from genai_cli.networks.layers import layer_rows
+from genai_cli.networks.layers import layers
 from genai_cli.networks.mlp import ACTIVATIONS, MLP
 from genai_cli.networks.pair import dropout_masks, make_pair, split_mask
 
@@ -158,14 +159,36 @@ def test_masks_are_inverted_dropout(rate: float):
     assert abs(keep.double().mean().item() - 1) < 5 * deviation / (1 - rate)
 
 
-def test_the_layer_table_counts_every_parameter_once_and_changes_nothing():
-    data = Spec(event_shape=(1, 8, 8), unit_interval=True)
-    model = Autoencoder(data, {"name": "mse"}, 3, network="conv", channels=[2, 4], depth=1)
+@pytest.fixture(params=["fc", "conv"])
+def autoencoder(request: pytest.FixtureRequest) -> Autoencoder:
+    data = Spec(event_shape=(1, 8, 9), unit_interval=True)
+    keys = {"channels": [2, 4], "widths": [6], "depth": 1, "hidden": 5}
+    model = Autoencoder(data, {"name": "mse"}, 3, network=request.param, **keys)
     model.extra = nn.Parameter(torch.zeros(7))  # outside every layer
-    table = layer_rows(model, Batch(torch.rand(2, 1, 8, 8), None), {})
-    counts = [int(count.replace(",", "")) for _, _, count in table]
-    assert sum(counts) == sum(p.numel() for p in model.parameters())
-    assert table[0][1] == "2×4×4"
-    assert table[-1] == ("other parameters", "", "7")
-    assert model.training
-    assert not any(module._forward_hooks for module in model.modules())
+    return model
+
+
+@pytest.fixture
+def one() -> Batch:
+    return Batch(torch.rand(1, 1, 8, 9), None)
+
+
+def test_the_layers_count_every_parameter_once(autoencoder: Autoencoder, one: Batch):
+    found = layers(autoencoder, one, {})
+    assert sum(x.parameters for x in found) == sum(p.numel() for p in autoencoder.parameters())
+    assert found[0].shape in ("6", "2×4×4")
+    assert found[-1] == ("other parameters", "", 7, 0)
+
+
+def test_the_layers_count_the_multiply_adds_torch_counts(autoencoder: Autoencoder, one: Batch):
+    with FlopCounterMode(display=False) as torchs, torch.no_grad():
+        autoencoder.loss(one, {})
+    assert sum(x.work for x in layers(autoencoder, one, {})) == torchs.get_total_flops() / 2
+
+
+def test_looking_at_the_layers_changes_nothing(autoencoder: Autoencoder, one: Batch):
+    before = {k: v.clone() for k, v in autoencoder.state_dict().items()}
+    layers(autoencoder, one, {})
+    assert all(torch.equal(before[k], v) for k, v in autoencoder.state_dict().items())
+    assert autoencoder.training
+    assert not any(module._forward_hooks for module in autoencoder.modules())

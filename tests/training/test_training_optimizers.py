@@ -59,7 +59,7 @@ def test_every_optimizer_has_a_yaml_with_all_its_keys():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_yaml_binds_to_torchs_class_and_trains_a_quadratic_down(name: str):
     (player,) = players(None)
-    lr = {"adadelta": 30.0, "adagrad": 0.5}.get(name, 0.05)
+    lr = {"adadelta": 5.0, "adagrad": 0.5}.get(name, 0.05)
     (optimizer,) = make([player], node(name, lr=lr), CPU).values()
     assert type(optimizer) is OPTIMIZERS[name][0]
     start = player.module().item()

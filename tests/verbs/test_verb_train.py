@@ -71,6 +71,7 @@ MISTAKES = {
     "model=mlp loss=mse": ["10 classes of digits", "bce, cce, kl"],
     "model=mlp loss=cce dataset=diabetes": ["numeric target", "mse"],
     "model=mlp dataset.pair=inpaint": ["predicts labels or values"],
+    "model=vae dataset.pair=inpaint": ["use model=autoencoder"],
     "model=mlp loss=cce model.output_activation=sigmoid": ["does not fit loss=cce", "softmax"],
     "model=autoencoder loss=cce": ["does not fit autoencoder on digits"],
     "model=autoencoder loss=bce dataset=moons": ["leave [0, 1]"],
@@ -240,3 +241,12 @@ def test_six_trainings_started_in_the_same_second(tmp_path: Path) -> None:
     started = [subprocess.Popen([*words, f"outputs={tmp_path}"]) for _ in range(6)]
     assert [p.wait(timeout=300) for p in started] == [0] * 6
     assert len(list(tmp_path.glob("*/*/summary.json"))) == 6
+
+
+def test_more_accuracy_is_better(genai: Callable) -> None:
+    words = ("model=mlp", "epochs=6", "dataset.limit=200", "monitor=val/accuracy")
+    folder = genai("train", *words, "optimizer.lr=0.003").folders[0]
+    rows = runs.read_metrics(folder)
+    best = runs.read_json(folder / "summary.json")["monitor"]
+    assert best["value"] == max(row["val/accuracy"] for row in rows)
+    assert best["value"] > min(row["val/accuracy"] for row in rows)
