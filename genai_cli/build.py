@@ -120,7 +120,10 @@ class _Mismatch(Exception):
 def _convert(value: Any, hint: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        value = _convert(value, arguments[0])
+        try:
+            value = _convert(value, arguments[0])
+        except _Mismatch:
+            raise _Mismatch(f"it must be {words(hint)}") from None
         for bound in arguments[1:]:
             if isinstance(bound, Between) and value is not None and value not in bound:
                 raise _Mismatch(f"it must be {bound}")
@@ -151,8 +154,8 @@ def _convert(value: Any, hint: Any) -> Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if hint is float and isinstance(value, float) and math.isnan(value):
-        raise _Mismatch("it must be a number")
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise _Mismatch("it must be a finite number")
     if hint is type(None):
         hint = types.NoneType
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

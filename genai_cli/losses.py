@@ -8,7 +8,7 @@ bce + sigmoid and cce/kl + softmax use their overflow-free forms.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ def activate(raw: Tensor, activation: Activation) -> Tensor:
         return raw.sigmoid()
     if activation == "softmax":
         return raw.flatten(1).softmax(1).view_as(raw)
+    assert activation == "linear", activation
     return raw
 
 
@@ -115,6 +116,16 @@ def make(node: dict[str, Any], activation: Activation) -> Loss:
         )
     arguments = bind(LOSSES[name], values, "loss", given=("activation",))
     return partial(LOSSES[name], activation=activation, **arguments)
+
+
+def output_activation(
+    choice: Activation | Literal["auto"], loss: str, fits: Mapping[str, tuple[Activation, ...]]
+) -> Activation:
+    """The activation that ``auto`` means for a loss: the first that fits, else what is usual."""
+    if choice != "auto":
+        return choice
+    habit: dict[str, Activation] = {"bce": "sigmoid", "cce": "softmax", "kl": "softmax"}
+    return fits[loss][0] if fits.get(loss) else habit.get(loss, "linear")
 
 
 def fitting(task: Task, unit_interval: bool) -> dict[str, tuple[Activation, ...]]:

@@ -116,11 +116,11 @@ def settle(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainCo
 def _settle_activation(
     cfg: TrainConfig, fitting: tuple[str, ...], loss: str, note: Callable[[str], None]
 ) -> None:
+    from genai_cli.losses import output_activation
+
     activation = cfg.model["output_activation"]
     if activation == "auto":
-        # forced pairs (a regression loss on labels) still need an output: the field's default
-        default = {"bce": "sigmoid", "cce": "softmax", "kl": "softmax"}.get(loss, "linear")
-        cfg.model["output_activation"] = fitting[0] if fitting else default
+        cfg.model["output_activation"] = output_activation("auto", loss, {loss: fitting})
     elif fitting and activation not in fitting:
         if activation not in get_args(Literal["linear", "sigmoid", "softmax"]):
             return  # not an activation at all: the constructor's types say so

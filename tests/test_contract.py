@@ -39,6 +39,7 @@ def test_signatures() -> None:
         "noise": ["self", "n", "generator"],
         "loss": ["self", "batch", "noise", "player"],
         "prepare": ["self", "batch"],
+        "calibrate": ["self", "batch", "noise"],
     }.items():
         assert list(inspect.signature(getattr(Model, name)).parameters) == parameters
     assert inspect.signature(Model.loss).parameters["player"].default == "model"

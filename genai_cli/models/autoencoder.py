@@ -56,6 +56,9 @@ class Autoencoder(Model):
         denoise: NonNegative = 0.0,
     ) -> None:
         super().__init__()
+        output_activation = losses.output_activation(
+            output_activation, loss["name"], self.objectives(data)
+        )
         self.event_shape, self.to_image = data.event_shape, data.target == "image"
         self.dropout, self.denoise = dropout, denoise
         self.output_activation, self.loss_name = output_activation, loss["name"]

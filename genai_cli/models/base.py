@@ -82,3 +82,8 @@ class Model(nn.Module, ABC):
 
     def prepare(self, batch: Batch) -> None:
         """Once before step 0 (data-dependent initialisation, data statistics)."""
+
+    def calibrate(self, batch: Batch, noise: dict[str, Tensor]) -> None:
+        """Before each evaluation, on the same training examples and noise: set the buffers that
+        evaluation needs and training does not (the σ of a σ-VAE). They are saved with the weights.
+        """

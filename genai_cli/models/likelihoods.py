@@ -42,9 +42,11 @@ class Gaussian(nn.Module):
 
     Args:
         data: whether the mean is squashed to [0, 1].
-        sigma: a fixed number; ``learned``, one parameter for all elements; or ``optimal``, the
-            value that maximises the likelihood of the batch, σ² = mean (x − mean)² (Rybkin et al.
-            2021, σ-VAE, section 3.3). ``optimal`` couples the examples of a batch.
+        sigma: a fixed number; ``learned``, one parameter for all elements; or ``optimal``, in
+            training the value that maximises the likelihood of the batch, σ² = mean (x − mean)²
+            (Rybkin et al. 2021, σ-VAE, section 3.3), which couples the examples of a batch. In
+            evaluation it is the value that `calibrate` found on training examples, so that the
+            density of an example is its own.
     """
 
     data_space = "continuous"
@@ -54,18 +56,37 @@ class Gaussian(nn.Module):
         self.squash, self.sigma = data.unit_interval, sigma
         if sigma == "learned":
             self.log_sigma = nn.Parameter(torch.zeros(()))
+        elif sigma == "optimal":
+            self.register_buffer("log_var", torch.zeros(()))
 
     def nll(self, raw: Tensor, x: Tensor) -> Tensor:
-        squared = (x - self.mean(raw)).square().flatten(1)  # (B, D)
         if self.sigma == "optimal":
-            # the floor keeps a perfect fit from an infinite density: half a grey level of 256
-            log_var = squared.mean().clamp_min((0.5 / 255) ** 2).log()
+            log_var = self.log_var
         elif self.sigma == "learned":
             log_var = 2 * self.log_sigma.clamp_min(math.log(0.5 / 255))
         else:
-            log_var = squared.new_tensor(2 * math.log(self.sigma))
+            log_var = raw.new_tensor(2 * math.log(self.sigma))
+        return self._nll((x - self.mean(raw)).square(), log_var)
+
+    def fitted_nll(self, raw: Tensor, x: Tensor) -> Tensor:
+        """With the σ that is optimal for this very batch: the objective of a σ-VAE."""
+        squared = (x - self.mean(raw)).square()
+        return self._nll(squared, self._optimum(squared))
+
+    @staticmethod
+    def _nll(squared: Tensor, log_var: Tensor) -> Tensor:
         elements = math.log(2 * math.pi) + log_var + squared * (-log_var).exp()
-        return 0.5 * elements.sum(1)
+        return 0.5 * elements.flatten(1).sum(1)
+
+    def calibrate(self, raw: Tensor, x: Tensor) -> None:
+        """Keep the optimal σ of these examples for evaluation."""
+        if self.sigma == "optimal":
+            self.log_var.copy_(self._optimum((x - self.mean(raw)).square()))
+
+    @staticmethod
+    def _optimum(squared: Tensor) -> Tensor:
+        # the floor keeps a perfect fit from an infinite density: half a grey level of 256
+        return squared.mean().clamp_min((0.5 / 255) ** 2).log()
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw.sigmoid() if self.squash else raw

@@ -54,6 +54,9 @@ class MLP(Model):
         input_noise: NonNegative = 0.0,
     ) -> None:
         super().__init__()
+        output_activation = losses.output_activation(
+            output_activation, loss["name"], self.objectives(data)
+        )
         task = self.task(data)
         outputs = data.target_shape[0] if task == "regression" else len(data.classes)
         if loss["name"] == "bce" and task == "binary":

@@ -105,7 +105,9 @@ class VAE(Model):
         keep_down, keep_up = split_mask(noise.get("keep"), self.encoder, self.decoder)
         mu, logvar = self.posterior(batch.x, keep_down)  # (B, bottleneck) each
         z = mu + (0.5 * logvar).exp() * noise["eps"]
-        reconstruction = self.likelihood.nll(self.decoder(z, keep_up), batch.x)
+        fit = self.couples_examples and self.training
+        nll = self.likelihood.fitted_nll if fit else self.likelihood.nll
+        reconstruction = nll(self.decoder(z, keep_up), batch.x)
         kl = kl_to_standard_normal(mu, logvar)
         charged = kl.clamp_min(self.free_bits) if self.free_bits else kl
         return {
@@ -113,6 +115,13 @@ class VAE(Model):
             "reconstruction": reconstruction,
             "kl": kl.sum(1),
         }
+
+    @torch.no_grad()
+    def calibrate(self, batch: Batch, noise: dict[str, Tensor]) -> None:
+        if self.couples_examples:
+            mu, logvar = self.posterior(batch.x)
+            z = mu + (0.5 * logvar).exp() * noise["eps"]
+            self.likelihood.calibrate(self.decoder(z), batch.x)
 
     def kl_weight(self) -> Tensor | float:
         """β, grown linearly over the first ``kl_warmup`` steps."""
@@ -150,7 +159,8 @@ class VAE(Model):
     ) -> Tensor:
         """(B,) lower bound on log p(x) in nats: the ELBO for one sample, else importance-weighted.
 
-        log 1/k Σ_i p(x | z_i) p(z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016, eq. 8).
+        log 1/k Σ_i p(x | z_i) p(z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016, eq. 8). A
+        batch-optimal σ is the calibrated one here.
         """
         mu, logvar = self.posterior(x)
         log_weights = []

@@ -31,10 +31,15 @@ def check_stages(shape: tuple[int, ...], channels: Sequence[int]) -> None:
             "use model.network=fc"
         )
     most = int(math.log2(min(shape[1:])))
+    if not channels or most == 0:
+        raise UserError(
+            f"model.network=conv needs a stage in model.channels={list(channels)} and an image "
+            f"larger than one pixel, this one has {shape[1]}×{shape[2]}; use model.network=fc"
+        )
     if len(channels) > most:
         raise UserError(
-            f"model.channels={list(channels)} halves the image {len(channels)} times, "
-            f"{shape[1]}×{shape[2]} pixels allow {most}; use at most {most} entries"
+            f"model.channels={list(channels)} halves an image {len(channels)} times, "
+            f"one of {shape[1]}×{shape[2]} pixels allows {most}; use at most {most} entries"
         )
 
 

@@ -23,6 +23,7 @@ from genai_cli.training.randomness import generator, permutation
 from genai_cli.training.schedule import Schedule
 from genai_cli.training.step import autocast, train_step
 
+PREPARED = 1024  # training examples a model sees in `prepare` and `calibrate`
 EVALUATION_BATCH = 500  # fixed, so that a validation loss does not depend on the batch size
 
 
@@ -148,6 +149,14 @@ def train(
             run.step += 1
             run.images += b
             yield run
+
+
+def calibrate(run: Training, data: Dataset, seed: int) -> None:
+    """Let the model set what evaluation needs, from the first training examples."""
+    batch = data.train.batch(torch.arange(min(PREPARED, len(data.train))))
+    run.model.eval()
+    draws = generator(seed, "calibration", 0, batch.x.device)
+    run.model.calibrate(batch, run.model.noise(len(batch.x), draws))
 
 
 @torch.no_grad()

@@ -23,12 +23,11 @@ from genai_cli.schema import TrainConfig, wrong_type
 from genai_cli.training import checkpoint, optimizers
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
-from genai_cli.training.loop import Training
+from genai_cli.training.loop import PREPARED, Training
 from genai_cli.training.randomness import derive, generator
 from genai_cli.training.schedule import Schedule
 
 SMALL_STEP = 30_000_000  # multiply-adds of a step below which one CPU thread is used
-PREPARED = 1024  # training examples a model sees before step 0, whatever the batch size
 
 
 def load_data(cfg: TrainConfig) -> Dataset:
@@ -164,9 +163,9 @@ def new_training(
 ) -> Training:
     """The state before step 0; a resumed run gets its weights from its own checkpoint."""
     model = new_model(cfg, data.spec, device)
-    if not resume:
-        start_from(cfg, model)
     model.prepare(data.train.batch(torch.arange(min(PREPARED, len(data.train)))))
+    if not resume:
+        start_from(cfg, model)  # statistics of the data it was trained on included
     players = model.players()
     return Training(
         model=model,

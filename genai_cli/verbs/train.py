@@ -103,7 +103,7 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
     from genai_cli.console import Reporter
     from genai_cli.figures import of_run
     from genai_cli.training import checkpoint, setup
-    from genai_cli.training.loop import evaluate, train
+    from genai_cli.training.loop import calibrate, evaluate, train
     from genai_cli.training.preempt import Signals
 
     cfg = setup.config_of(folder)
@@ -129,6 +129,7 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
                 report.step(now)
                 if now.at_epoch_end or now.step == cfg.trainer.max_steps:
                     with now.averaged():
+                        calibrate(now, data, cfg.seed)
                         val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
                     row = epoch_row(now, val)
                     outcome.check_finite(row)

@@ -211,3 +211,15 @@ def test_a_loss_that_couples_examples_refuses_micro_batches():
     (cell,) = compose.cells("train", compose.parse(line))
     with pytest.raises(UserError, match=r"trainer\.accumulate=2.*sigma=learned"):
         prepare(cell.config, lambda text: None)
+
+
+def test_calibration_keeps_the_optimal_sigma_for_evaluation(vae):
+    model, x = vae(widths=[8], loss={"name": "gaussian", "sigma": "optimal"}), draw(64, 3)
+    noise, batch = {"eps": draw(64, 2, seed=2)}, Batch(x, None)
+    model.calibrate(batch, noise)
+    fitted = model.train().loss(batch, noise)["loss"]
+    kept = model.eval().loss(batch, noise)["loss"]
+    torch.testing.assert_close(fitted, kept)  # the same examples, so the same sigma
+    single = model.loss(Batch(x[:1], None), {"eps": noise["eps"][:1]})["loss"]
+    torch.testing.assert_close(single, kept[:1])  # and in evaluation an example's own
+    assert "likelihood.log_var" in model.state_dict()

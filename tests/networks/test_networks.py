@@ -56,7 +56,7 @@ def test_conv_networks_give_exact_sizes_for_every_number_of_stages(h: int, w: in
 def test_stages_are_allowed_down_to_one_pixel_and_no_further(h: int, w: int):
     most = int(min(h, w)).bit_length() - 1
     check_stages((1, h, w), [1] * most)
-    with pytest.raises(UserError, match=rf"halves the image {most + 1} times.*at most {most}"):
+    with pytest.raises(UserError, match=rf"halves an image {most + 1} times.*at most {most}"):
         check_stages((1, h, w), [1] * (most + 1))
 
 
