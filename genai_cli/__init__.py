@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str):  # `genai --help` must not import torch
     if name == "load":
-        from genai_cli.runs import load
+        from genai_cli.training.setup import load
 
         return load
     raise AttributeError(f"module 'genai_cli' has no attribute '{name}'")

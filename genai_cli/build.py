@@ -1,8 +1,6 @@
-"""From plain YAML to objects, by name, through one function: `bind`.
+"""From a name in a config to a model: ``model.name=vae`` is ``genai_cli/models/vae.py``.
 
-``model.name=vae`` is ``genai_cli/models/vae.py``, or ``models/vae.py`` under the user's GENAI_PATH.
-The keys of a YAML group are the arguments of the thing it names; their types and ranges are the
-annotations of its signature. Nothing read from a config ever names code by path.
+Or ``models/vae.py`` under the user's GENAI_PATH. Nothing read from a config names code by path.
 """
 
 from __future__ import annotations
@@ -10,195 +8,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import math
 import re
 import sys
 import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.errors import UserError
+from genai_cli.knobs import bind
 from genai_cli.paths import user_dirs
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec
     from genai_cli.models.base import Model
     from genai_cli.schema import TrainConfig
-
-
-class Between(NamedTuple):
-    """Bounds of a number in a signature: ``Annotated[float, Between(0, 1, open_high=True)]``."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    open_low: bool = False
-    open_high: bool = False
-
-    def __contains__(self, value: object) -> bool:
-        assert isinstance(value, int | float)
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return above and below
-
-    def __str__(self) -> str:
-        low = "" if self.low == -math.inf else f"{'>' if self.open_low else '>='} {self.low:g}"
-        high = "" if self.high == math.inf else f"{'<' if self.open_high else '<='} {self.high:g}"
-        return " and ".join(part for part in (low, high) if part)
-
-
-Count = Annotated[int, Between(1)]
-Natural = Annotated[int, Between(0)]
-Positive = Annotated[float, Between(0, open_low=True)]
-NonNegative = Annotated[float, Between(0)]
-Fraction = Annotated[float, Between(0, 1)]
-Rate = Annotated[float, Between(0, 1, open_high=True)]
-
-
-def bind(
-    target: Callable[..., Any], values: Mapping[str, Any], group: str, given: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The keyword arguments ``values`` give to ``target``, checked against its annotations.
-
-    Args:
-        target: a class or function; its annotated parameters are what is allowed.
-        values: the keys of one YAML group, without ``name``.
-        group: the group's name, for messages ("model").
-        given: parameters the caller supplies itself; no config may set them.
-
-    Raises:
-        UserError: an unknown key, a missing one, a wrong type or a value out of range.
-    """
-    hints, parameters = signature_of(target)
-    hints = {k: h for k, h in hints.items() if k not in given}
-    required = [k for k in hints if parameters[k].default is parameters[k].empty]
-    return bind_hints(hints, values, group, required)
-
-
-def bind_hints(
-    hints: Mapping[str, Any], values: Mapping[str, Any], group: str, required: Sequence[str] = ()
-) -> dict[str, Any]:
-    """As `bind`, for a table key → annotation."""
-    out = {}
-    for key, value in values.items():
-        if key not in hints:
-            raise UserError(
-                f"unknown key '{group}.{key}'{nearest(key, hints)} (choose from: {listing(hints)})"
-            )
-        out[key] = checked(value, hints[key], f"{group}.{key}")
-    for key in required:
-        if key not in out:
-            raise UserError(f"{group}.{key} is missing; add {group}.{key}=…")
-    return out
-
-
-def signature_of(target: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Annotations and parameters a config may set: those annotated with plain types."""
-    function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function, include_extras=True)
-    parameters = {
-        k: p
-        for k, p in inspect.signature(function).parameters.items()
-        if k in hints and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
-    return {k: hints[k] for k in parameters if _plain(hints[k])}, parameters
-
-
-def checked(value: Any, hint: Any, key: str) -> Any:
-    """``value`` as the type ``hint``, or a `UserError` that names the key and what is allowed."""
-    try:
-        return _convert(value, hint)
-    except _Mismatch as mismatch:
-        raise UserError(f"{key}={_shown(value)} is not allowed: {mismatch}") from None
-
-
-class _Mismatch(Exception):
-    pass
-
-
-def _convert(value: Any, hint: Any) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        try:
-            value = _convert(value, arguments[0])
-        except _Mismatch:
-            raise _Mismatch(f"it must be {words(hint)}") from None
-        for bound in arguments[1:]:
-            if isinstance(bound, Between) and value is not None and value not in bound:
-                raise _Mismatch(f"it must be {bound}")
-        return value
-    if origin is Literal:
-        if not any(value == a and type(value) is type(a) for a in arguments):  # True is not 1
-            raise _Mismatch(
-                f"choose from {', '.join(map(str, arguments))}"
-                f"{nearest(str(value), map(str, arguments))}"
-            )
-        return value
-    if origin in (typing.Union, types.UnionType):
-        for option in sorted(arguments, key=lambda o: o is not type(None)):
-            try:
-                return _convert(value, option)
-            except _Mismatch:
-                continue
-        raise _Mismatch(f"it must be {words(hint)}")
-    if origin in (list, tuple):
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise _Mismatch(f"it must be {words(hint)}")
-        inner = arguments[0] if arguments else Any
-        try:
-            return origin(_convert(v, inner) for v in value)
-        except _Mismatch as mismatch:
-            raise _Mismatch(f"in the list, {mismatch}") from None
-    if hint is Any:
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, float) and not math.isfinite(value):
-        raise _Mismatch("it must be a finite number")
-    if hint is type(None):
-        hint = types.NoneType
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise _Mismatch(f"it must be {words(hint)}")
-    return value
-
-
-_PLAIN = (int, float, bool, str, types.NoneType, Any)
-
-
-def _plain(hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        return _plain(arguments[0])
-    if origin is Literal:
-        return True
-    if origin in (typing.Union, types.UnionType, list, tuple):
-        return all(_plain(a) for a in arguments if a is not Ellipsis)
-    return hint in _PLAIN
-
-
-def words(hint: Any) -> str:
-    """An annotation in words: ``int | None`` is "a whole number or null"."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        bounds = " and ".join(str(b) for b in arguments[1:] if isinstance(b, Between))
-        return f"{words(arguments[0])} {bounds}".strip()
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(words(a) for a in arguments)
-    if origin in (list, tuple):
-        return f"a list like [8,16] of {words(arguments[0])}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    return "null" if hint is types.NoneType else names.get(hint, str(hint))
-
-
-def _shown(value: Any) -> str:
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if (value is None or isinstance(value, bool))
-        else str(value)
-    )
 
 
 def model_class(name: str) -> type[Model]:

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genai_cli.build import Positive, bind
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.knobs import Positive, bind
 
 Activation = Literal["linear", "sigmoid", "softmax"]
 Task = Literal["reconstruction", "regression", "binary", "multiclass"]

@@ -87,7 +87,7 @@ def conclude(
 ) -> None:
     """Measure the best weights on the test split, draw, write summary.json, print the table."""
     report.stop_live()
-    folder_of = checkpoint.best_or_last(folder / runs.CHECKPOINTS)
+    folder_of = checkpoint.named(folder / runs.CHECKPOINTS, "best")
     checkpoint.load_weights(folder_of, state.model, ema=state.ema is not None)
     state.model.eval()
     state.model.step.fill_(state.step)

@@ -7,15 +7,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from genai_cli.build import (
-    Count,
-    Natural,
-    NonNegative,
-    Positive,
-    Rate,
-    checked,
-)
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.knobs import Count, Natural, NonNegative, Positive, Rate, checked
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec

@@ -15,7 +15,7 @@ import string
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import yaml
 
@@ -263,33 +263,3 @@ def find(reference: str, outputs: str | None = None) -> Path:
 def now() -> str:
     """The time, UTC, as it stands in run.json."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-
-
-class Loaded(NamedTuple):
-    """A trained run in a notebook."""
-
-    model: Any  # genai_cli.models.base.Model, in evaluation mode
-    data: Any  # genai_cli.data.dataset.Dataset
-    config: Any  # genai_cli.schema.TrainConfig
-
-
-def load(
-    run: str | Path,
-    *,
-    checkpoint: str = "best",
-    ema: bool | None = None,
-    device: str = "cpu",
-    outputs: str | None = None,
-) -> Loaded:
-    """The trained model, its data and its config: ``model, data, config = genai_cli.load("k3f9")``.
-
-    Args:
-        run: a path, a folder's suffix, or "latest".
-        checkpoint: "best", "last" or a name like "step-000600".
-        ema: averaged weights (True), raw ones (False), or averaged where the run has them (None).
-        device: where the model and data go.
-        outputs: folder of run folders, if not ./outputs or $GENAI_OUTPUTS.
-    """
-    from genai_cli.training.setup import load_run
-
-    return load_run(find(str(run), outputs), checkpoint, ema, device)

@@ -2,7 +2,7 @@
 
 Values and their meaning stand in ``configs/train.yaml`` and ``configs/trainer/``; here are only
 types. The groups whose keys depend on the choice (dataset, model, loss, optimizer, schedule) are
-plain mappings, checked against the signature of what they name (`genai_cli.build.bind`).
+plain mappings, checked against the signature of what they name (`genai_cli.knobs.bind`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class TrainConfig:
 
 def wrong_type(key: str, said: str) -> str:
     """OmegaConf's refusal of a value, in our words: the key, the value and what is allowed."""
-    from genai_cli.build import words
+    from genai_cli.knobs import words
 
     hint: Any = TrainConfig
     for part in key.split("."):

@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from genai_cli.build import (
+from genai_cli.build import build_model, model_class, takes_bottleneck
+from genai_cli.data.dataset import Spec
+from genai_cli.errors import UserError
+from genai_cli.knobs import (
     Between,
     Count,
     Fraction,
@@ -19,13 +22,8 @@ from genai_cli.build import (
     Positive,
     Rate,
     bind,
-    build_model,
     checked,
-    model_class,
-    takes_bottleneck,
 )
-from genai_cli.data.dataset import Spec
-from genai_cli.errors import UserError
 from genai_cli.schema import TrainConfig
 
 Refused = Callable[..., str]

@@ -15,7 +15,7 @@ MODEL = '''
 from typing import Annotated
 import torch
 from torch import nn
-from genai_cli.build import Between
+from genai_cli.knobs import Between
 from genai_cli.models.base import Model
 
 class Template(Model):

@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from genai_cli.build import Count, Natural
 from genai_cli.data.home import user_path
 from genai_cli.data.images import SUFFIXES, Broken, ImageFiles, decode, pool
 from genai_cli.data.raw import Raw, shown
 from genai_cli.errors import UserError
+from genai_cli.knobs import Count, Natural
 
 _PARTS = ("train", "val", "test")
 

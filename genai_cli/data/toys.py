@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genai_cli.build import Count, NonNegative, Positive
 from genai_cli.data.raw import Raw
+from genai_cli.knobs import Count, NonNegative, Positive
 
 _AXES = ("x", "y")
 _RING, _ON_RING = 8, math.sqrt(2)  # components and radius: deviation 1 along each axis

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from genai_cli import losses
-from genai_cli.build import Count, Natural, NonNegative, Rate
 from genai_cli.data.dataset import Spec
+from genai_cli.knobs import Count, Natural, NonNegative, Rate
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask

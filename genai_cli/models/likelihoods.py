@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genai_cli.build import Positive, bind
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError, listing
+from genai_cli.knobs import Positive, bind
 
 
 class Bernoulli(nn.Module):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from genai_cli import losses
-from genai_cli.build import Count, NonNegative, Rate
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
+from genai_cli.knobs import Count, NonNegative, Rate
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import MLP as Network
 from genai_cli.networks.mlp import Activation

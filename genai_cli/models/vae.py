@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genai_cli.build import Count, Natural, NonNegative, Rate
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
+from genai_cli.knobs import Count, Natural, NonNegative, Rate
 from genai_cli.models import likelihoods
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import Activation

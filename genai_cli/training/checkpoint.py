@@ -90,8 +90,13 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def resolve(folder: Path, which: str) -> Path:
-    """The checkpoint folder that ``last``, ``best`` or a name like step-000600 means."""
+def named(folder: Path, which: str) -> Path:
+    """The checkpoint folder that ``last``, ``best`` or a name like step-000600 means.
+
+    Where nothing was monitored there is no best one, and ``best`` means the newest.
+    """
+    if which == "best" and not (folder / "best").is_file():
+        which = "last"
     pointer = folder / which
     name = pointer.read_text().strip() if pointer.is_file() else which
     path = folder / name
@@ -99,11 +104,6 @@ def resolve(folder: Path, which: str) -> Path:
         have = ", ".join(p.name for p in candidates(folder)) or "none"
         raise UserError(f"no checkpoint '{which}' in {folder} (there: {have})")
     return path
-
-
-def best_or_last(folder: Path) -> Path:
-    """The best checkpoint by the monitor, or the newest where nothing was monitored."""
-    return resolve(folder, "best" if (folder / "best").is_file() else "last")
 
 
 def load_weights(path: Path, model: nn.Module, ema: bool = False) -> None:

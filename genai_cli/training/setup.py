@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import platform
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,77 +16,18 @@ from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models.base import Model
 from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig, wrong_type
-from genai_cli.training import checkpoint, optimizers
+from genai_cli.training import checkpoint as checkpoints
+from genai_cli.training import optimizers
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
 from genai_cli.training.loop import PREPARED, Training
+from genai_cli.training.machine import device_name, git_commit, pick_device, threads_for
 from genai_cli.training.randomness import derive, generator
 from genai_cli.training.schedule import Schedule
-
-SMALL_STEP = 30_000_000  # multiply-adds of a step below which one CPU thread is used
 
 
 def load_data(cfg: TrainConfig) -> Dataset:
     return load_dataset(cfg.dataset, cfg.split_seed)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device a config names; ``auto`` is CUDA, then Apple's MPS, then the CPU.
-
-    Raises:
-        UserError: the device is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cpu" and torch.backends.mps.is_available():
-            name = "mps"
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device={name}: torch finds no CUDA device here; use device=cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        most = torch.cuda.device_count() - 1
-        raise UserError(f"device={name}: there is cuda:0 to cuda:{most} here")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("device=mps: torch finds no Apple GPU here; use device=cpu")
-    return device
-
-
-@contextlib.contextmanager
-def numerics(cfg: TrainConfig, threads: int | None = None) -> Iterator[None]:
-    """Threads, default dtype and determinism of one run, put back afterwards.
-
-    ``threads`` is what run.json recorded: sums in another order would differ in the last bit.
-    """
-    before, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    try:
-        torch.set_num_threads(threads or cfg.trainer.threads or default_threads())
-        torch.set_default_dtype(torch.float64 if cfg.precision == "fp64" else torch.float32)
-        if cfg.trainer.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True)
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.set_default_dtype(dtype)
-        torch.use_deterministic_algorithms(deterministic)
-
-
-def default_threads() -> int:
-    """What torch found at its import, but no more than a Slurm job was given."""
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    threads = torch.get_num_threads()
-    return min(threads, int(slurm)) if slurm.isdigit() and int(slurm) else threads
-
-
-def threads_for(work: int, device: torch.device) -> int:
-    """CPU threads for steps of ``work`` multiply-adds: one where sharing costs more than it gains.
-
-    On two idle cores a second thread made a step of 8 million multiply-adds slower and one of 65
-    million faster; on busy cores small steps with two threads ran up to 60 times slower, because
-    each waits for the other many times a millisecond (benchmarks/threads.py).
-    """
-    return 1 if device.type == "cpu" and work < SMALL_STEP else default_threads()
 
 
 def check_built(cfg: TrainConfig, data: Dataset) -> None:
@@ -154,8 +91,8 @@ def start_from(cfg: TrainConfig, model: Model) -> None:
     if cfg.init_from is not None:
         source = Path(cfg.init_from)
         averaged = config_of(source).trainer.ema is not None
-        path = checkpoint.best_or_last(source / runs.CHECKPOINTS)
-        checkpoint.load_weights(path, model, averaged)
+        path = checkpoints.named(source / runs.CHECKPOINTS, "best")
+        checkpoints.load_weights(path, model, averaged)
 
 
 def new_training(
@@ -205,20 +142,46 @@ def plain(cfg: TrainConfig) -> dict[str, Any]:
     return dataclasses.asdict(cfg)
 
 
-def load_run(run: Path, which: str, ema: bool | None, device: str) -> runs.Loaded:
-    """See `genai_cli.load`."""
-    cfg = config_of(run)
+class Loaded(NamedTuple):
+    """A trained run in a notebook."""
+
+    model: Model  # in evaluation mode
+    data: Dataset
+    config: TrainConfig
+
+
+def load(
+    run: str | Path,
+    *,
+    checkpoint: str = "best",
+    ema: bool | None = None,
+    device: str = "cpu",
+    outputs: str | None = None,
+) -> Loaded:
+    """The trained model, its data and its config: ``model, data, config = genai_cli.load("k3f9")``.
+
+    Args:
+        run: a path, a folder's suffix, or "latest".
+        checkpoint: "best", "last" or a name like "step-000600".
+        ema: averaged weights (True), raw ones (False), or averaged where the run has them (None).
+        device: where the model and data go.
+        outputs: folder of run folders, if not ./outputs or $GENAI_OUTPUTS.
+
+    Raises:
+        UserError: no such run or checkpoint, other data than it was trained on.
+    """
+    folder = runs.find(str(run), outputs)
+    cfg = config_of(folder)
     place = pick_device(device)
     data = load_data(cfg)
-    same_data(run, data)
-    folder = run / runs.CHECKPOINTS
-    path = checkpoint.best_or_last(folder) if which == "best" else checkpoint.resolve(folder, which)
+    same_data(folder, data)
+    path = checkpoints.named(folder / runs.CHECKPOINTS, checkpoint)
     model = build.build_model(cfg, data.spec)
     averaged = cfg.trainer.ema is not None if ema is None else ema
     if averaged and cfg.trainer.ema is None:
-        raise UserError(f"{run} kept no averaged weights (trainer.ema=null); use ema=False")
-    checkpoint.load_weights(path, model, averaged)
-    return runs.Loaded(model.to(place).eval(), data.to(place), cfg)
+        raise UserError(f"{folder} kept no averaged weights (trainer.ema=null); use ema=False")
+    checkpoints.load_weights(path, model, averaged)
+    return Loaded(model.to(place).eval(), data.to(place), cfg)
 
 
 def same_data(run: Path, data: Dataset) -> None:
@@ -248,7 +211,7 @@ def description(cfg: TrainConfig, data: Dataset, command: str) -> dict[str, Any]
         "status": "running",
         "command": command,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "device": _device_name(device),
+        "device": device_name(device),
         "precision": cfg.precision,
         "threads": cfg.trainer.threads or threads_for(work, device),
         "step_kind": "eager",
@@ -258,7 +221,7 @@ def description(cfg: TrainConfig, data: Dataset, command: str) -> dict[str, Any]
             "torch": str(torch.__version__),
             "cuda": torch.version.cuda if device.type == "cuda" else None,
         },
-        "git": _git_commit(),
+        "git": git_commit(),
         "dataset": {
             "name": data.name,
             "hash": data.hash,
@@ -270,22 +233,3 @@ def description(cfg: TrainConfig, data: Dataset, command: str) -> dict[str, Any]
         "started": runs.now(),
         "finished": None,
     }
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{device} {torch.cuda.get_device_name(device)}"
-    return f"{device} {platform.processor() or platform.machine()}".strip()
-
-
-def _git_commit() -> str | None:
-    """The commit of the code that ran, marked where files were changed; None outside a checkout."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():  # an installed package inside somebody else's repository
-        return None
-    try:
-        git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-        out = subprocess.run(git, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return out.stdout.strip() or None if out.returncode == 0 else None

@@ -73,7 +73,7 @@ def main(args: list[str]) -> int:
     if not described:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
-    from genai_cli.training import setup
+    from genai_cli.training import machine, setup
 
     cfg = setup.typed(new, folder / runs.CONFIG)
     rules.check(cfg)
@@ -98,7 +98,7 @@ def main(args: list[str]) -> int:
     if differences:
         runs.write_config(folder, new)
     if any(key == "trainer.threads" for key, _, _ in differences):
-        described["threads"] = cfg.trainer.threads or setup.default_threads()
+        described["threads"] = cfg.trainer.threads or machine.default_threads()
     runs.write_json(folder / runs.RUN, described | {"status": "running", "finished": None})
     has_checkpoint = (folder / runs.CHECKPOINTS / "last").is_file()
     return run(folder, data, resume=has_checkpoint)

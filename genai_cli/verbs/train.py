@@ -59,9 +59,9 @@ def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None 
     from genai_cli import rules, runs
 
     rules.check(cfg)  # before torch is imported: a typo is answered at once
-    from genai_cli.training import setup
+    from genai_cli.training import machine, setup
 
-    setup.pick_device(cfg.device)
+    machine.pick_device(cfg.device)
     if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
         source = runs.find(cfg.init_from, cfg.outputs)
         cfg = dataclasses.replace(cfg, init_from=str(source.resolve()))
@@ -74,7 +74,7 @@ def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None 
 def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
     """Claim a folder (or take the cell's own) and write it whole."""
     from genai_cli import runs
-    from genai_cli.training import setup
+    from genai_cli.training import machine, setup
 
     cfg = prepared.cfg
     if folder is None:
@@ -82,7 +82,7 @@ def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
         folder = runs.claim(runs.outputs_root(cfg.outputs), label)
     (folder / runs.CHECKPOINTS).mkdir()
     runs.write_config(folder, setup.plain(cfg))
-    with setup.numerics(cfg):
+    with machine.numerics(cfg):
         runs.write_json(folder / runs.RUN, setup.description(cfg, prepared.data, command))
     return folder
 
@@ -102,17 +102,17 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
     from genai_cli import outcome, runs
     from genai_cli.console import Reporter
     from genai_cli.figures import of_run
-    from genai_cli.training import checkpoint, setup
+    from genai_cli.training import checkpoint, machine, setup
     from genai_cli.training.loop import calibrate, evaluate, train
     from genai_cli.training.preempt import Signals
 
     cfg = setup.config_of(folder)
-    device = setup.pick_device(cfg.device)
+    device = machine.pick_device(cfg.device)
     checkpoints = folder / runs.CHECKPOINTS
     threads = runs.read_json(folder / runs.RUN).get("threads")
     with (
         Signals() as signals,
-        setup.numerics(cfg, threads),
+        machine.numerics(cfg, threads),
         Reporter(folder / runs.LOG) as report,
     ):
         try:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_cli.build import signature_of
 from genai_cli.data import download
 from genai_cli.data.sources import SOURCES, load, shared_keys
 from genai_cli.errors import UserError
+from genai_cli.knobs import signature_of
 from genai_cli.verbs import data as verb
 
 CONFIGS = verb.configs()

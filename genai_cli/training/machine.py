@@ -1,0 +1,95 @@
+"""The machine a run is on: its device, its threads, the commit of the code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from genai_cli.errors import UserError
+from genai_cli.schema import TrainConfig
+
+SMALL_STEP = 30_000_000  # multiply-adds of a step below which one CPU thread is used
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a config names; ``auto`` is CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu" and torch.backends.mps.is_available():
+            name = "mps"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device={name}: torch finds no CUDA device here; use device=cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        most = torch.cuda.device_count() - 1
+        raise UserError(f"device={name}: there is cuda:0 to cuda:{most} here")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device=mps: torch finds no Apple GPU here; use device=cpu")
+    return device
+
+
+@contextlib.contextmanager
+def numerics(cfg: TrainConfig, threads: int | None = None) -> Iterator[None]:
+    """Threads, default dtype and determinism of one run, put back afterwards.
+
+    ``threads`` is what run.json recorded: sums in another order would differ in the last bit.
+    """
+    before, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        torch.set_num_threads(threads or cfg.trainer.threads or default_threads())
+        torch.set_default_dtype(torch.float64 if cfg.precision == "fp64" else torch.float32)
+        if cfg.trainer.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_default_dtype(dtype)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def default_threads() -> int:
+    """What torch found at its import, but no more than a Slurm job was given."""
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    threads = torch.get_num_threads()
+    return min(threads, int(slurm)) if slurm.isdigit() and int(slurm) else threads
+
+
+def threads_for(work: int, device: torch.device) -> int:
+    """CPU threads for steps of ``work`` multiply-adds: one where sharing costs more than it gains.
+
+    On two idle cores a second thread made a step of 8 million multiply-adds slower and one of 65
+    million faster; on busy cores small steps with two threads ran up to 60 times slower, because
+    each waits for the other many times a millisecond (benchmarks/threads.py).
+    """
+    return 1 if device.type == "cpu" and work < SMALL_STEP else default_threads()
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} {torch.cuda.getdevice_name(device)}"
+    return f"{device} {platform.processor() or platform.machine()}".strip()
+
+
+def git_commit() -> str | None:
+    """The commit of the code that ran, marked where files were changed; None outside a checkout."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # an installed package inside somebody else's repository
+        return None
+    try:
+        git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+        out = subprocess.run(git, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return out.stdout.strip() or None if out.returncode == 0 else None
