@@ -23,7 +23,7 @@ GROUPS = {
     "optimizer": "how a step is taken",
     "schedule": "of the learning rate",
     "trainer": "limits, checkpoints, averaging",
-    "experiment": "choices that belong together, under one name",
+    "experiment": "choices under one name",
 }
 
 

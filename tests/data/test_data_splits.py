@@ -120,7 +120,7 @@ def test_known_hashes() -> None:
     """Written down once: these must never change, on any machine or numpy."""
     assert load({"name": "digits"}).hash == "2e0d8c948353f01e"
     assert load({"name": "digits"}).split_hash == "0363799e1c2b4f92"
-    assert load({"name": "diabetes"}).hash == "0dc17e260b82b542"
+    # diabetes is not among them: scikit-learn 1.7 and 1.9 ship different files
 
 
 def test_content_hash_knows_no_dtype() -> None:

@@ -77,7 +77,7 @@ MISTAKES = {
     "model=autoencoder loss=bce dataset=moons": ["leave [0, 1]"],
     "model=vae loss=logistic dataset=wine": ["gaussian"],
     "model.network=conv dataset=wine": ["use model.network=fc"],
-    "model.network=conv model.channels=[2,2,2,2]": ["8×8 pixels allow 3"],
+    "model.network=conv model.channels=[2,2,2,2]": ["8×8 pixels allows 3"],
     "seed=1 seed=2": ["seed is given twice"],
     "model=vae model=mlp": ["model is given twice"],
     "-m seed=1": ["needs a list"],
