@@ -92,7 +92,7 @@ def conclude(
     state.model.eval()
     state.model.step.fill_(state.step)
     player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
-    metrics, extra = summary.metrics(state.model, data, cfg.seed, cfg.precision, player)
+    metrics, extra = summary.metrics(state.model, data, cfg.seed, player)
     files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch)
     monitored = None
     if cfg.monitor is not None and state.best_step:

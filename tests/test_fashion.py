@@ -45,4 +45,4 @@ def test_conv_vae_does_not_collapse(trained: Callable) -> None:
 
 
 def test_mlp_classifies(trained: Callable) -> None:
-    assert trained("fashion_mlp", "epochs=10")["test/accuracy"] >= 0.89
+    assert trained("fashion_mlp", "epochs=8")["test/accuracy"] >= 0.885

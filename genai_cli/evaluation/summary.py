@@ -15,12 +15,13 @@ from genai_cli.training.randomness import derive
 
 VERSION = 1  # of the definitions below; it goes into every passport
 RESAMPLES = 1000
+FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
 ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as active (Burda 2016)
 
 
 @torch.no_grad()
 def per_example(
-    model: Model, split: Split, seed: int, precision: str, to_image: bool = False
+    model: Model, split: Split, seed: int, to_image: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Values (n,) of every test term, and the codes and predictions (n, …) the figures need.
 
@@ -28,7 +29,7 @@ def per_example(
     image where the data is a pair (``to_image``).
     """
     values: dict[str, list[Tensor]] = {}
-    for terms in evaluation_terms(model, split, seed, "test", precision):
+    for terms in evaluation_terms(model, split, seed, "test", FULL):
         for name, value in terms.items():
             values.setdefault(name, []).append(value)
     extra: dict[str, list[Tensor]] = {}
@@ -66,14 +67,12 @@ def bootstrap(values: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def metrics(
-    model: Model, data: Dataset, seed: int, precision: str, player: dict[str, Any]
+    model: Model, data: Dataset, seed: int, player: dict[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
     """({"test/mse": {value, low, high, n, passport}}, codes and predictions for the figures)."""
     if not len(data.test):
         return {}, {}
-    values, extra = per_example(
-        model, data.test, seed, precision, to_image=data.spec.target == "image"
-    )
+    values, extra = per_example(model, data.test, seed, to_image=data.spec.target == "image")
     if "predictions" in extra and data.spec.target == "values":
         values["mse"] = (extra["predictions"] - extra["targets"]).square().mean(1)
     table = torch.stack(list(values.values()), 1).double().numpy()  # (n, T)
