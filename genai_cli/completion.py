@@ -31,7 +31,12 @@ ACTIONS = {
 }
 STATUSES = ("running", "finished", "stopped", "interrupted", "failed", "died", "damaged")
 RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.py
-    *("epochs", "tags", "device", "precision", "monitor", "optimizer.", "schedule."),
+    *("epochs", "tags", "device", "precision", "monitor"),
+    *("dataset.path", "dataset.root", "dataset.workers", "dataset.memory_mb"),
+    *("optimizer.lr", "optimizer.weight_decay", "optimizer.betas", "optimizer.eps"),
+    *("optimizer.rho", "optimizer.alpha", "schedule.horizon", "schedule.final"),
+    *("schedule.every", "schedule.gamma", "schedule.factor", "schedule.patience"),
+    *("schedule.min_delta", "schedule.floor"),
     *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.figures_every"),
     *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
     *("trainer.save_every", "trainer.threads"),

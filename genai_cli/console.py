@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def on_terminal() -> bool:
     """A person looks: decided by the stream itself, not by FORCE_COLOR."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return (
+        sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    )
 
 
 class Reporter:
@@ -61,7 +63,7 @@ class Reporter:
         if self.progress is not None:
             self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
-            print(text, flush=True)
+            show(text)
 
     def log(self, text: str) -> None:
         """To train.log alone."""
@@ -122,7 +124,7 @@ class Reporter:
         text += f"  {self._rate()}  {row['seconds']:.1f} s"
         self.log(text)
         if self.progress is None:
-            print(text, flush=True)
+            show(text)
         else:
             self.progress.update(
                 self.task, completed=row["epoch"], terms="  ".join(terms), rate=self._rate()
@@ -131,3 +133,11 @@ class Reporter:
     def _rate(self) -> str:
         seconds = max(time.monotonic() - self.started, 1e-9)
         return f"{(self.images - self.images_before) / seconds:,.0f} images/s"
+
+
+def show(text: str) -> None:
+    """Print a line; when nobody reads any more (``| head``), the run goes on in its log alone."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends

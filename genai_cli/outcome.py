@@ -92,7 +92,7 @@ def conclude(
     state.model.eval()
     state.model.step.fill_(state.step)
     player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
-    metrics, extra = summary.metrics(state.model, data, cfg.seed, player)
+    metrics, extra = summary.metrics(state.model, data, cfg, player)
     files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch)
     monitored = None
     if cfg.monitor is not None and state.best_step:
@@ -138,7 +138,8 @@ def interrupted(folder: Path, state: Training, code: int, report: Reporter) -> i
     report.stop_live()
     set_status(folder, "interrupted")
     suffix = folder.name.rsplit("-", 1)[-1]
-    reference = suffix if len(suffix) == 4 and not runs.is_sweep(folder.parent) else str(folder)
+    known = folder.resolve().parents[1] == runs.outputs_root().resolve()
+    reference = suffix if known and not runs.is_sweep(folder.parent) else str(folder)
     report.line(f"interrupted and saved at step {state.step}; go on with: genai resume {reference}")
     return code
 

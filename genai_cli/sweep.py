@@ -17,6 +17,7 @@ from genai_cli.compose import Cell
 from genai_cli.errors import UserError
 from genai_cli.outcome import set_status
 from genai_cli.textual import plain_table, short
+from genai_cli.training.preempt import Signals
 from genai_cli.verbs.train import Prepared, prepare, run, start
 
 
@@ -43,31 +44,35 @@ def launch(cells: Sequence[Cell], command: str) -> int:
             for name, (cell, _) in zip(names, kept, strict=True)
         ],
     }
-    for name, (_, prepared) in zip(names, kept, strict=True):
-        (folder / name).mkdir()
-        start(prepared, command, folder / name)
-    runs.write_text(folder / runs.SWEEP, yaml.safe_dump(asked, sort_keys=False))
-    write_table(folder)
-    print(f"sweep  {folder}: {len(kept)} runs", flush=True)
-
-    code = 0
-    for i, (name, (_, prepared)) in enumerate(zip(names, kept, strict=True)):
-        print(f"\n── {i + 1}/{len(kept)}  {name} " + "─" * max(0, 60 - len(name)), flush=True)
-        result = run(folder / name, prepared.data)
+    with Signals() as signals:
+        for name, (_, prepared) in zip(names, kept, strict=True):
+            (folder / name).mkdir()
+            start(prepared, command, folder / name)
+        runs.write_text(folder / runs.SWEEP, yaml.safe_dump(asked, sort_keys=False))
         write_table(folder)
-        if result in (130, 143):
-            for waiting in names[i + 1 :]:
-                set_status(folder / waiting, "interrupted")
+        print(f"sweep  {folder}: {len(kept)} runs", flush=True)
+        try:
+            for i, (name, (_, prepared)) in enumerate(zip(names, kept, strict=True)):
+                print(f"\n── {i + 1}/{len(kept)}  {name} " + "─" * max(0, 60 - len(name)))
+                run(folder / name, prepared.data, signals=signals)
+                write_table(folder)
+                if signals.code:
+                    break
+        finally:  # a second Ctrl-C comes through here, too
+            waiting = [name for name in names if not (folder / name / runs.LOG).exists()]
+            for name in waiting:
+                set_status(folder / name, "interrupted")
             write_table(folder)
-            print(f"sweep interrupted; go on with one cell: genai resume {folder / name}")
-            return result
-        code = max(code, result)
+    if signals.code:
+        print(
+            f"sweep interrupted, {len(waiting)} runs not begun; go on with one: genai resume CELL"
+        )
     print(f"\n{summary(folder)}")
     failed = sum(row["status"] == "failed" for row in rows(folder))
     if failed:
         print(f"genai train: {failed} of {len(kept)} runs failed", file=sys.stderr)
     print(f"sweep  {folder}")
-    return code
+    return signals.code or int(failed > 0)
 
 
 def _checked(cells: Sequence[Cell]) -> list[tuple[Cell, Prepared]]:
@@ -132,7 +137,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
         described = runs.read_json(folder / name / runs.RUN)
         done = runs.read_json(folder / name / runs.SUMMARY)
         row = {"cell": name} | {key: values.get(key, "") for key in varied}
-        row["status"] = described.get("status", "") if (folder / name / runs.LOG).exists() else ""
+        begun = (folder / name / runs.LOG).exists() or described.get("status") != "running"
+        row["status"] = described.get("status", "") if begun else ""
         row["parameters"] = str(described.get("parameters", ""))
         row["epoch"] = str(done.get("epoch", ""))
         row["seconds"] = str(done.get("seconds", ""))

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Split
 from genai_cli.models.base import Model
+from genai_cli.schema import TrainConfig
 from genai_cli.training.loop import EVALUATION_BATCH, evaluation_terms
 from genai_cli.training.randomness import derive
 
 VERSION = 1  # of the definitions below; it goes into every passport
 RESAMPLES = 1000
 FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
+SHAPING = ("scale", "target_scale", "size", "channels", "crop", "pair", "factor")  # dataset keys
 ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as active (Burda 2016)
 
 
@@ -67,57 +69,48 @@ def bootstrap(values: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def metrics(
-    model: Model, data: Dataset, seed: int, player: dict[str, Any]
+    model: Model, data: Dataset, cfg: TrainConfig, player: dict[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
     """({"test/mse": {value, low, high, n, passport}}, codes and predictions for the figures)."""
-    if not len(data.test):
+    n = len(data.test)
+    if not n:
         return {}, {}
-    values, extra = per_example(model, data.test, seed, to_image=data.spec.target == "image")
-    if "predictions" in extra and data.spec.target == "values":
+
+    def entry(metric: str, value: float, low: float | None = None, high: float | None = None):
+        passport = {"ruler": ruler(metric, model, data, cfg), "player": player}
+        return {"value": value, "low": low, "high": high, "n": n, "passport": passport}
+
+    values, extra = per_example(model, data.test, cfg.seed, to_image=data.spec.target == "image")
+    regression = "predictions" in extra and data.spec.target == "values"
+    if regression:
         values["mse"] = (extra["predictions"] - extra["targets"]).square().mean(1)
     table = torch.stack(list(values.values()), 1).double().numpy()  # (n, T)
-    low, high = bootstrap(table)
-    n = len(table)
-    out = {
-        f"test/{name}": _entry(float(m), float(a), float(b), n, name, model, data, player)
-        for name, m, a, b in zip(values, table.mean(0), low, high, strict=True)
-    }
-    if hasattr(model, "posterior") and "codes" in extra:
+    columns = zip(values, table.mean(0).tolist(), *bootstrap(table).tolist(), strict=True)
+    out = {f"test/{name}": entry(name, mean, low, high) for name, mean, low, high in columns}
+    if hasattr(model, "posterior") and n > 1:
         active = float((extra["codes"].var(0) > ACTIVE).sum())
-        out["test/active_units"] = _entry(
-            active, None, None, n, "active_units", model, data, player
-        )
-    if "predictions" in extra and data.spec.target == "values":
+        out["test/active_units"] = entry("active_units", active)
+    if regression:
         spread = (extra["targets"] - extra["targets"].mean(0)).square().mean().item()
-        r2 = 1 - out["test/mse"]["value"] / spread if spread else float("nan")
-        out["test/r2"] = _entry(r2, None, None, n, "r2", model, data, player)
+        if spread:  # all targets alike: nothing to explain
+            out["test/r2"] = entry("r2", 1 - out["test/mse"]["value"] / spread)
     return out, extra
 
 
-def _entry(
-    value: float,
-    low: float | None,
-    high: float | None,
-    n: int,
-    metric: str,
-    model: Model,
-    data: Dataset,
-    player: dict[str, Any],
-) -> dict[str, Any]:
+def ruler(metric: str, model: Model, data: Dataset, cfg: TrainConfig) -> dict[str, Any]:
+    """What must agree before two numbers are ranked: the metric, the examples, their space."""
     likelihood = getattr(model, "likelihood", None)
-    in_nats = metric in ("loss", "reconstruction", "kl") and likelihood is not None
-    ruler = {
+    if likelihood is not None and metric in ("loss", "reconstruction", "kl"):
+        space = likelihood.data_space
+    else:
+        space = "continuous" if data.spec.levels is None else f"{data.spec.levels} levels in [0, 1]"
+    shaped = {k: cfg.dataset[k] for k in SHAPING if cfg.dataset.get(k) is not None}
+    return {
         "metric": metric,
         "version": VERSION,
-        "n": n,
+        "n": len(data.test),
         "reference_split_hash": data.split_hash,
         "extractor_hash": None,
-        "preprocessing": None,
-        "data_space": likelihood.data_space if in_nats else _space(data),
+        "preprocessing": shaped or None,
+        "data_space": space,
     }
-    passport = {"ruler": ruler, "player": player}
-    return {"value": value, "low": low, "high": high, "n": n, "passport": passport}
-
-
-def _space(data: Dataset) -> str:
-    return "continuous" if data.spec.levels is None else f"{data.spec.levels} levels in [0, 1]"

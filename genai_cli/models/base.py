@@ -42,12 +42,14 @@ class Model(nn.Module, ABC):
             an objective that changes in time (KL warm-up); it is not part of the weights.
         warmup_steps: steps during which the objective itself changes. Best, early stopping and
             plateau look only after them, because losses before are not comparable.
+        rising: terms of which more is better (accuracy), where one is monitored.
         unit: of the loss, for the axis of a figure.
         couples_examples: a loss depends on the whole batch, so that micro-batches would change it.
     """
 
     warmup_steps: int = 0
     couples_examples: bool = False
+    rising: tuple[str, ...] = ()
     unit: str = "per example"
 
     def __init__(self) -> None:

@@ -99,8 +99,6 @@ class Logistic(nn.Module):
     the outermost levels taking the tails; so bits/dim are those of the stored integers.
     """
 
-    data_space = "8-bit"
-
     def __init__(self, data: Spec) -> None:
         super().__init__()
         if data.levels is None:
@@ -108,6 +106,7 @@ class Logistic(nn.Module):
                 "loss=logistic needs data with levels (8-bit images); use loss=gaussian"
             )
         self.width = 1 / (data.levels - 1)
+        self.data_space = "8-bit" if data.levels == 256 else f"{data.levels} levels"
         self.log_scale = nn.Parameter(torch.tensor(-2.0))
 
     def nll(self, raw: Tensor, x: Tensor) -> Tensor:

@@ -40,6 +40,8 @@ class MLP(Model):
         UserError: the data has no target, or the target is an image.
     """
 
+    rising = ("accuracy",)
+
     def __init__(
         self,
         data: Spec,
@@ -62,7 +64,12 @@ class MLP(Model):
         if loss["name"] == "bce" and task == "binary":
             outputs = 1  # one logit, P(second class)
         self.classes = len(data.classes)
-        self.smoothing = label_smoothing if self.classes else 0.0
+        if label_smoothing and not self.classes:
+            raise UserError(
+                f"model.label_smoothing={label_smoothing} needs labels, this data has values; "
+                "leave it out"
+            )
+        self.smoothing = label_smoothing
         self.dropout, self.input_noise = dropout, input_noise
         self.output_activation, self.standardise = output_activation, standardise
         self.register_buffer("mean", torch.zeros(()))

@@ -74,7 +74,7 @@ class VAE(Model):
         self.bottleneck, self.dropout = bottleneck, dropout
         self.beta, self.warmup_steps, self.free_bits = beta, kl_warmup, free_bits
         self.likelihood = likelihoods.make(dict(loss), data)
-        self.couples_examples = loss.get("sigma") == "optimal"
+        self.couples_examples = getattr(self.likelihood, "sigma", None) == "optimal"
         self.encoder, self.decoder = make_pair(
             network,
             data.event_shape,

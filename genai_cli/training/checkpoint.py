@@ -40,7 +40,8 @@ def save(folder: Path, run: Training, *, keep: int, mark_best: bool) -> Path:
     """
     name = f"step-{run.step:06d}"
     final, beside = folder / name, folder / f".{name}.tmp"
-    if not final.exists():  # the same step is the same state
+    if not is_whole(final):  # a whole one of the same step holds the same state
+        shutil.rmtree(final, ignore_errors=True)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         _write_tensors(beside / WEIGHTS, run.model.state_dict())
@@ -72,13 +73,16 @@ def load(folder: Path, run: Training) -> str | None:
         meta = json.loads((path / META).read_text())
         load_weights(path, run.model)
         _restore(run, load_file(path / STATE), meta)
+        if run.monitor != meta["monitor"]:
+            (folder / "best").unlink(missing_ok=True)
         return note
     raise UserError(f"{folder} holds no whole checkpoint; start the run again")
 
 
 def candidates(folder: Path) -> Iterator[Path]:
     """Checkpoint folders, newest first."""
-    yield from sorted(folder.glob("step-*"), key=lambda p: int(p.name[5:]), reverse=True)
+    steps = [p for p in folder.glob("step-*") if p.name[5:].isdigit()]
+    yield from sorted(steps, key=lambda p: int(p.name[5:]), reverse=True)
 
 
 def is_whole(path: Path) -> bool:
@@ -145,6 +149,7 @@ def _state(run: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "optimizer": numbers,
         "schedule": run.schedule.state(),
         "ema_steps": run.ema.steps if run.ema is not None else 0,
+        "monitor": run.monitor,
         "best": None if math.isinf(run.best) else run.best,
         "best_epoch": run.best_epoch,
         "best_step": run.best_step,
@@ -173,10 +178,11 @@ def _restore(run: Training, tensors: dict[str, Tensor], meta: dict[str, Any]) ->
     # the order of the terms is that of the counts: safetensors sorts its names
     run.means.counts = dict(meta["counts"])
     run.means.sums = {k: run.means.sums[k] for k in run.means.counts}
-    run.schedule.load(meta["schedule"])
     run.step, run.images, run.seconds = meta["step"], meta["images"], meta["seconds"]
-    run.best = math.inf if meta["best"] is None else meta["best"]
-    run.best_epoch, run.best_step = meta["best_epoch"], meta["best_step"]
+    if run.monitor == meta["monitor"]:  # values of another column cannot be compared: start anew
+        run.schedule.load(meta["schedule"])
+        run.best = math.inf if meta["best"] is None else meta["best"]
+        run.best_epoch, run.best_step = meta["best_epoch"], meta["best_step"]
 
 
 def _prune(folder: Path, keep: int) -> None:

@@ -7,8 +7,8 @@ from torch import nn
 SCHEMES = {
     "glorot_uniform": nn.init.xavier_uniform_,
     "glorot_normal": nn.init.xavier_normal_,
-    "he_uniform": lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu"),
-    "he_normal": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"),
+    "he_uniform": nn.init.kaiming_uniform_,
+    "he_normal": nn.init.kaiming_normal_,
     "orthogonal": nn.init.orthogonal_,
 }
 
@@ -22,6 +22,11 @@ def initialise(model: nn.Module, scheme: str) -> None:
         return
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            SCHEMES[scheme](module.weight)
+            if not module.weight.any():  # a residual block that begins as the identity
+                continue
+            # the kernel of a transposed convolution lies the other way round
+            mode = "fan_out" if isinstance(module, nn.ConvTranspose2d) else "fan_in"
+            he = {"nonlinearity": "relu", "mode": mode} if scheme.startswith("he_") else {}
+            SCHEMES[scheme](module.weight, **he)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

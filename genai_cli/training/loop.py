@@ -64,6 +64,7 @@ class Training:
     schedule: Schedule
     ema: Ema | None
     steps_per_epoch: int
+    monitor: str | None = None  # what `best` is a value of
     step: int = 0  # optimizer steps done
     images: int = 0  # examples seen
     seconds: float = 0.0  # of earlier sessions of this run
@@ -177,6 +178,8 @@ def evaluation_terms(
     model: Model, split: Split, seed: int, purpose: str, precision: str
 ) -> Iterator[dict[str, Tensor]]:
     """The terms of every player, (B,) each, for each evaluation batch of a split in order."""
+    if not len(split):  # dataset.val_fraction=0
+        return
     device = next(model.parameters()).device
     players = model.players()
     model.eval()

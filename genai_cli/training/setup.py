@@ -14,14 +14,20 @@ from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import load as load_dataset
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models.base import Model
-from genai_cli.networks.layers import layers
+from genai_cli.networks.layers import Layer, layers
 from genai_cli.schema import TrainConfig, wrong_type
 from genai_cli.training import checkpoint as checkpoints
 from genai_cli.training import optimizers
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
 from genai_cli.training.loop import PREPARED, Training
-from genai_cli.training.machine import device_name, git_commit, pick_device, threads_for
+from genai_cli.training.machine import (
+    device_name,
+    git_commit,
+    numerics,
+    pick_device,
+    threads_for,
+)
 from genai_cli.training.randomness import derive, generator
 from genai_cli.training.schedule import Schedule
 
@@ -30,8 +36,10 @@ def load_data(cfg: TrainConfig) -> Dataset:
     return load_dataset(cfg.dataset, cfg.split_seed)
 
 
-def check_built(cfg: TrainConfig, data: Dataset) -> None:
+def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
     """Build model, optimizer and schedule on the meta device: every mistake shows, nothing is made.
+
+    A resumed run has weights of its own and does not ask for ``init_from`` again.
 
     Raises:
         UserError: a key, type, value or combination that cannot be built.
@@ -48,7 +56,7 @@ def check_built(cfg: TrainConfig, data: Dataset) -> None:
             f"trainer.accumulate={cfg.trainer.accumulate} would change this loss, which looks at "
             "the whole batch (loss.sigma=optimal); use loss.sigma=learned or trainer.accumulate=1"
         )
-    if cfg.init_from is not None:
+    if cfg.init_from is not None and not resume:
         start_from(cfg, build.build_model(cfg, data.spec))
     if not len(data.val) and (cfg.monitor or "").startswith("val/"):
         raise UserError(f"monitor={cfg.monitor} needs a validation split; set monitor=null")
@@ -111,6 +119,7 @@ def new_training(
         schedule=Schedule(cfg.schedule),
         ema=None if cfg.trainer.ema is None else Ema(model, cfg.trainer.ema),
         steps_per_epoch=-(-len(data.train) // cfg.batch_size),
+        monitor=cfg.monitor,
     )
 
 
@@ -181,6 +190,7 @@ def load(
     if averaged and cfg.trainer.ema is None:
         raise UserError(f"{folder} kept no averaged weights (trainer.ema=null); use ema=False")
     checkpoints.load_weights(path, model, averaged)
+    model.step.fill_(int(path.name.removeprefix("step-")))
     return Loaded(model.to(place).eval(), data.to(place), cfg)
 
 
@@ -199,17 +209,44 @@ def same_data(run: Path, data: Dataset) -> None:
             )
 
 
-def description(cfg: TrainConfig, data: Dataset, command: str) -> dict[str, Any]:
-    """What run.json says when a run starts."""
+def one_example(model: Model, data: Dataset) -> list[Layer]:
+    """The layers that a loss of one example runs through, and whether it is a loss at all."""
+    batch = data.train.batch(torch.arange(1))
+    noise = model.noise(1, generator(0, "layers"))
+    for player in model.players():
+        terms = model.loss(batch, noise, player.name)
+        shapes = {name: tuple(term.shape) for name, term in terms.items()}
+        if "loss" not in terms or any(shape != (1,) for shape in shapes.values()):
+            raise UserError(
+                f"{type(model).__name__}.loss must return terms of one number an example, (B,), "
+                f'"loss" among them; for one example it returned {shapes}'
+            )
+    return layers(model, batch, noise)
+
+
+def description(cfg: TrainConfig, data: Dataset) -> dict[str, Any]:
+    """What run.json says of a run, before its command and start are known.
+
+    Raises:
+        UserError: the model does not fit into memory, or its loss fails on one example.
+    """
     device = pick_device(cfg.device)
-    model = build.build_model(cfg, data.spec)
-    one = data.train.batch(torch.arange(1))
-    made_of = layers(model, one, model.noise(1, generator(0, "layers")))
+    try:
+        with numerics(cfg):
+            model = build.build_model(cfg, data.spec)
+            made_of = one_example(model, data)
+    except UserError:
+        raise
+    except Exception as error:  # a model of the user's own may raise anything
+        name, said = cfg.model["name"], " ".join(str(error).split())[:200]
+        raise UserError(
+            f"model={name} fails on one example: {type(error).__name__}: {said}"
+        ) from error
     work = 3 * cfg.batch_size * sum(layer.work for layer in made_of)  # backward is twice forward
     return {
         "schema": runs.SCHEMA,
         "status": "running",
-        "command": command,
+        "command": None,
         "parameters": sum(p.numel() for p in model.parameters()),
         "device": device_name(device),
         "precision": cfg.precision,
@@ -230,6 +267,6 @@ def description(cfg: TrainConfig, data: Dataset, command: str) -> dict[str, Any]
             "n": data.n,
         },
         "seed": cfg.seed,
-        "started": runs.now(),
+        "started": None,
         "finished": None,
     }

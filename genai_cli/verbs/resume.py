@@ -7,10 +7,14 @@ the run differs from what was planned) or refused (the run would be another one)
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genai_cli import runs
 from genai_cli.errors import UserError, listing, nearest
+
+if TYPE_CHECKING:
+    from genai_cli.data.dataset import Dataset
+    from genai_cli.schema import TrainConfig
 
 SAFE = (
     "epochs",
@@ -19,10 +23,26 @@ SAFE = (
     "trainer.save_every",
     "trainer.keep",
     "trainer.figures_every",
+    "dataset.path",  # the content's hash says whether it is still the same data
+    "dataset.root",
+    "dataset.workers",
+    "dataset.memory_mb",
 )
 NOTED = (
-    "optimizer.",
-    "schedule.",
+    "optimizer.lr",
+    "optimizer.weight_decay",
+    "optimizer.betas",
+    "optimizer.eps",
+    "optimizer.rho",
+    "optimizer.alpha",
+    "schedule.horizon",
+    "schedule.final",
+    "schedule.every",
+    "schedule.gamma",
+    "schedule.factor",
+    "schedule.patience",
+    "schedule.min_delta",
+    "schedule.floor",
     "device",
     "precision",
     "monitor",
@@ -37,6 +57,8 @@ WHY_NOT = {
     "dataset": "the data is what the run is about",
     "model": "the weights would not fit",
     "bottleneck": "the weights would not fit",
+    "optimizer": "its buffers would not fit",
+    "schedule": "it is a function of all steps so far",
     "loss": "the losses so far would not be comparable",
     "force_loss": "the losses so far would not be comparable",
     "batch_size": "it numbers the steps",
@@ -79,13 +101,19 @@ def main(args: list[str]) -> int:
     rules.check(cfg)
     data = setup.load_data(cfg)
     setup.same_data(folder, data)
-    setup.check_built(cfg, data)
+    setup.check_built(cfg, data, resume=True)
     differences = difference(old, new)
     for key, before, after in differences:
         kind = "" if matches(key, SAFE) else "   note: the rest of the run is not as first planned"
         print(f"{key}: {before} → {after}{kind}")
-    if finished(folder, described, cfg, data, differences):
-        print(f"{folder} is {described['status']}: nothing left to do; raise epochs to go on")
+    done = nothing_left(folder, described, cfg, data, differences)
+    if done:
+        idle = [key for key, _, _ in differences if key != "tags"]
+        if idle:
+            raise UserError(f"{folder} {done}; {', '.join(idle)} would change nothing")
+        if differences:
+            runs.write_config(folder, new)
+        print(f"{folder} {done}")
         return 0
     planned = cfg.schedule.get("horizon")
     if planned and cfg.epochs > planned and any(d[0] == "epochs" for d in differences):
@@ -97,11 +125,21 @@ def main(args: list[str]) -> int:
 
     if differences:
         runs.write_config(folder, new)
+    now = setup.description(cfg, data)
+    for key in ("command", "started", "seed", "threads"):
+        now[key] = described.get(key)
     if any(key == "trainer.threads" for key, _, _ in differences):
-        described["threads"] = cfg.trainer.threads or machine.default_threads()
-    runs.write_json(folder / runs.RUN, described | {"status": "running", "finished": None})
+        now["threads"] = cfg.trainer.threads or machine.default_threads()
+    if now["device"] != described.get("device"):
+        print(f"note: on {now['device']}, before on {described.get('device')}: not bit-equal")
+    runs.write_json(folder / runs.RUN, now)
     has_checkpoint = (folder / runs.CHECKPOINTS / "last").is_file()
-    return run(folder, data, resume=has_checkpoint)
+    code = run(folder, data, resume=has_checkpoint)
+    if runs.is_sweep(folder.parent):
+        from genai_cli.sweep import write_table
+
+        write_table(folder.parent)
+    return code
 
 
 def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
@@ -112,9 +150,10 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     """
     import copy
 
-    import yaml
+    from omegaconf import OmegaConf
 
     new = copy.deepcopy(old)
+    given: set[str] = set()
     for change in changes:
         key, _, text = change.partition("=")
         *path, last = key.split(".")
@@ -124,9 +163,12 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         if not isinstance(place, dict) or last not in place:
             known = list(runs.flat(old))
             raise UserError(f"unknown key '{key}'{nearest(key, known)} (see the run's config.yaml)")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        if key in given:
+            raise UserError(f"{key} is given twice; keep one")
+        given.add(key)
+        try:  # not plain YAML, which reads 1e-4 as a word
+            value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
+        except Exception:  # YAML's and OmegaConf's own errors have no common base
             raise UserError(f"cannot read the value of '{change}'") from None
         if isinstance(place[last], dict):
             raise UserError(f"{key} names a group; set one of its keys: {listing(place[last])}")
@@ -151,18 +193,24 @@ def matches(key: str, names: tuple[str, ...]) -> bool:
     return key in names or any(n.endswith(".") and key.startswith(n) for n in names)
 
 
-def finished(
+def nothing_left(
     folder: Path,
     described: dict[str, Any],
-    cfg: Any,
-    data: Any,
+    cfg: TrainConfig,
+    data: Dataset,
     differences: list[tuple[str, Any, Any]],
-) -> bool:
-    """Whether the run is complete: all steps taken, or stopped early and nothing was changed."""
+) -> str:
+    """Why there is nothing to do: all steps are taken, or it stopped early; "" if there is."""
     done = runs.read_json(folder / runs.SUMMARY)
-    if described.get("status") == "stopped" and not differences:
-        return True
+    status = described.get("status")
+    if status not in ("finished", "stopped"):
+        return ""
+    judged = ("monitor", "trainer.patience", "trainer.min_delta")
+    if status == "stopped" and not any(key in judged for key, _, _ in differences):
+        return "stopped early: nothing left to do; raise trainer.patience to go on"
     steps = cfg.epochs * -(-len(data.train) // cfg.batch_size)
     if cfg.trainer.max_steps is not None:
         steps = min(steps, cfg.trainer.max_steps)
-    return described.get("status") in ("finished", "stopped") and done.get("step", 0) >= steps
+    if done.get("step", 0) >= steps:
+        return f"is {status}: nothing left to do; raise epochs to go on"
+    return ""

@@ -10,14 +10,16 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
     from genai_cli.data.dataset import Dataset
     from genai_cli.schema import TrainConfig
     from genai_cli.training.loop import Training
+    from genai_cli.training.preempt import Signals
 
 
 def main(args: list[str]) -> int:
@@ -33,8 +35,11 @@ def main(args: list[str]) -> int:
         from genai_cli import sweep
 
         return sweep.launch(cells, command)
+    from genai_cli.training.preempt import Signals
+
     prepared = prepare(cells[0].config, lambda text: print(text, file=sys.stderr))
-    return run(start(prepared, command), prepared.data)
+    with Signals() as signals:
+        return run(start(prepared, command), prepared.data, signals=signals)
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Prepared:
 
     cfg: TrainConfig
     data: Dataset
+    described: dict[str, Any]  # run.json, but for command and start
 
 
 def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None = None) -> Prepared:
@@ -65,16 +71,20 @@ def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None 
     if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
         source = runs.find(cfg.init_from, cfg.outputs)
         cfg = dataclasses.replace(cfg, init_from=str(source.resolve()))
+    files = {k: cfg.dataset[k] for k in ("path", "root") if cfg.dataset.get(k)}
+    if files:  # the run may be resumed from another directory
+        absolute = {k: str(Path(v).expanduser().resolve()) for k, v in files.items()}
+        cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
     data = data or setup.load_data(cfg)
     cfg = rules.settle(cfg, data.spec, note)
     setup.check_built(cfg, data)
-    return Prepared(cfg, data)
+    return Prepared(cfg, data, setup.description(cfg, data))
 
 
 def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
     """Claim a folder (or take the cell's own) and write it whole."""
     from genai_cli import runs
-    from genai_cli.training import machine, setup
+    from genai_cli.training import setup
 
     cfg = prepared.cfg
     if folder is None:
@@ -82,18 +92,24 @@ def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
         folder = runs.claim(runs.outputs_root(cfg.outputs), label)
     (folder / runs.CHECKPOINTS).mkdir()
     runs.write_config(folder, setup.plain(cfg))
-    with machine.numerics(cfg):
-        runs.write_json(folder / runs.RUN, setup.description(cfg, prepared.data, command))
+    when = {"command": command, "started": runs.now()}
+    runs.write_json(folder / runs.RUN, prepared.described | when)
     return folder
 
 
-def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
+def run(
+    folder: Path,
+    data: Dataset | None = None,
+    resume: bool = False,
+    signals: Signals | None = None,
+) -> int:
     """Train in ``folder`` from its config until the last epoch or the first signal.
 
     Args:
         folder: a run folder, written whole.
         data: its data set, where the caller has loaded it already.
         resume: go on from the newest whole checkpoint.
+        signals: what the caller listens with, where it must know of a signal, too (a sweep).
 
     Returns:
         The exit code: 0 done, 1 failed (one line on stderr, the traceback in train.log), 130 or
@@ -111,7 +127,7 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
     checkpoints = folder / runs.CHECKPOINTS
     threads = runs.read_json(folder / runs.RUN).get("threads")
     with (
-        Signals() as signals,
+        nullcontext(signals) if signals else Signals() as signals,
         machine.numerics(cfg, threads),
         Reporter(folder / runs.LOG) as report,
     ):
@@ -123,9 +139,9 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
             metrics = runs.Metrics(folder, state.step, state.steps_per_epoch)
             outcome.introduce(report, folder, cfg, data, state, damaged)
 
-            status = "finished"
+            status = "stopped" if out_of_patience(state, cfg) else "finished"
             report.start_live(cfg.epochs, state)
-            for now in train(state, data, cfg, device):
+            for now in train(state, data, cfg, device) if status == "finished" else ():
                 report.step(now)
                 if now.at_epoch_end or now.step == cfg.trainer.max_steps:
                     with now.averaged():
@@ -158,9 +174,6 @@ def run(folder: Path, data: Dataset | None = None, resume: bool = False) -> int:
             return outcome.failed(folder, error, report)
 
 
-RISING = ("accuracy",)  # terms of which more is better; of all others less is
-
-
 def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:
     """A row of metrics.csv."""
     row = {
@@ -182,7 +195,7 @@ def is_best(now: Training, row: Mapping[str, float], cfg: TrainConfig) -> bool:
     if cfg.monitor is None or now.step < now.model.warmup_steps:
         return False
     value = row[cfg.monitor]
-    if cfg.monitor.rpartition("/")[2] in RISING:
+    if cfg.monitor.rpartition("/")[2] in now.model.rising:
         value = -value
     now.schedule.observe(value)
     if value >= now.best - (cfg.trainer.min_delta if now.best_step else 0.0):

@@ -158,6 +158,9 @@ def test_early_stopping_ends_as_stopped_and_goes_on_with_more_patience(genai: Ca
         ("optimizer.lr=-1", ["optimizer.lr=-1"]),
         ("optimizer.lr=[", ["cannot read"]),
         ("trainer.ema=0.5", ["trainer.ema cannot change"]),
+        ("optimizer.name=adamax", ["optimizer.name cannot change"]),
+        ("trainer.clip=1e-1", ["is finished", "trainer.clip would change nothing"]),
+        ("epochs=1 epochs=2", ["epochs is given twice"]),
     ],
 )  # fmt: skip
 def test_a_wrong_change_is_one_line_and_changes_nothing(
@@ -165,7 +168,7 @@ def test_a_wrong_change_is_one_line_and_changes_nothing(
 ) -> None:
     done = genai("train", "epochs=1", "dataset.limit=64", "model.widths=[8,4]")
     before = {p: p.read_bytes() for p in done.folders[0].rglob("*") if p.is_file()}
-    refused = genai("resume", "latest", change)
+    refused = genai("resume", "latest", *change.split(" "))
     assert refused.code == 2
     assert refused.err.count("\n") == 1
     assert all(word in refused.err for word in words), refused.err
@@ -181,7 +184,18 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(genai: Callabl
     done = genai("resume", folder.name[-4:], "epochs=4")
     assert done.code == 0
     assert "step-000006 is damaged; going on from the checkpoint before it" in done.out
-    assert metrics(whole) == metrics(folder)
+    assert_equal_runs(whole, folder)
+
+
+def test_a_damaged_last_checkpoint_is_written_again(genai: Callable) -> None:
+    folder = genai("train", "dataset.limit=64", "batch_size=32", "epochs=3").folders[0]
+    victim = folder / "checkpoints" / "step-000006" / "weights.safetensors"
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-10])
+    described = runs.read_json(folder / "run.json")
+    runs.write_json(folder / "run.json", described | {"status": "interrupted"})
+    assert genai("resume", "latest").code == 0
+    assert victim.read_bytes() == whole
 
 
 def test_other_data_is_refused(genai: Callable, tmp_path: Path) -> None:
@@ -217,3 +231,71 @@ def test_a_planted_config_runs_nothing(genai: Callable, tmp_path: Path) -> None:
         done = genai("resume", "latest", "epochs=2")
         assert done.code == 2
         assert done.err.count("\n") == 1
+
+
+def test_numbers_are_read_as_train_reads_them(genai: Callable) -> None:
+    genai("train", "epochs=1", "dataset.limit=64")
+    done = genai("resume", "latest", "optimizer.lr=1e-4", "epochs=2")
+    assert done.code == 0, done.err
+    assert metrics(done.folders[0])[-1]["lr"] == "0.0001"
+    assert "note: the rest of the run" in done.out
+
+
+def test_the_best_is_remembered_when_validation_gets_worse(
+    genai: Callable, stop_at: Callable
+) -> None:
+    words = (
+        "train", "model=mlp", "dataset.limit=60", "batch_size=8", "optimizer.lr=0.03",
+        "epochs=30", "trainer.patience=5",
+    )  # fmt: skip
+    whole = one(genai(*words, "name=whole"), "whole")
+    best = runs.read_json(whole / "summary.json")["monitor"]["epoch"]
+    assert best < len(metrics(whole)) - 2  # it did get worse
+    stop_at(8 * (best + 2))
+    folder = one(genai(*words, "name=cut"), "cut")
+    stop_at(0)
+    assert genai("resume", folder.name[-4:]).code == 0
+    assert_equal_runs(whole, folder)
+
+
+def test_another_monitor_starts_its_best_anew(genai: Callable) -> None:
+    words = ("model=mlp", "epochs=2", "dataset.limit=100", "monitor=val/accuracy")
+    folder = genai("train", *words).folders[0]
+    assert genai("resume", "latest", "monitor=val/loss", "epochs=4").code == 0
+    monitor = runs.read_json(folder / "summary.json")["monitor"]
+    rows = {int(float(r["epoch"])): float(r["val/loss"]) for r in metrics(folder)}
+    assert monitor["name"] == "val/loss"
+    assert monitor["value"] == min(rows[3], rows[4]) == rows[monitor["epoch"]]
+
+
+def test_what_is_measured_at_the_end_are_the_averaged_weights(genai: Callable) -> None:
+    import torch
+
+    import genai_cli
+
+    words = ("model=autoencoder", "epochs=2", "dataset.limit=200", "trainer.ema=0.99")
+    folder = genai("train", *words).folders[0]
+    said = runs.read_json(folder / "summary.json")["metrics"]["test/mse"]["value"]
+    errors = {}
+    for ema in (True, False):
+        model, data, _ = genai_cli.load(folder, ema=ema)
+        x = data.test.batch(torch.arange(len(data.test))).x
+        with torch.no_grad():
+            errors[ema] = (model.reconstruct(x) - x).square().mean().item()
+    assert errors[True] == pytest.approx(said, rel=1e-5)
+    assert errors[False] != pytest.approx(said, rel=1e-2)
+
+
+def test_a_source_that_is_gone_does_not_stop_a_resume(genai: Callable) -> None:
+    import shutil
+
+    first = genai("train", "epochs=1", "dataset.limit=64", "name=first").folders[0]
+    genai("train", "epochs=1", "dataset.limit=64", "init_from=latest", "name=second")
+    shutil.rmtree(first)
+    assert genai("resume", "latest", "epochs=2").code == 0
+
+
+def test_a_tag_is_kept_on_a_finished_run(genai: Callable) -> None:
+    folder = genai("train", "epochs=1", "dataset.limit=64").folders[0]
+    assert genai("resume", "latest", "tags=[thesis]").code == 0
+    assert runs.read_config(folder)["tags"] == ["thesis"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -219,6 +220,68 @@ def test_a_failing_cell_leaves_the_others_alone(genai: Callable) -> None:
     with open(done.folders[0] / "sweep.csv", newline="") as file:
         statuses = [row["status"] for row in csv.DictReader(file)]
     assert statuses == ["failed", "finished"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_any_cell_ends_the_sweep(
+    number: int, code: int, genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genai_cli import outcome
+
+    conclude = outcome.conclude
+
+    def interrupted(*args: object) -> None:  # while the first cell is being measured
+        conclude(*args)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(outcome, "conclude", interrupted)
+    done = genai("train", "-m", "bottleneck=2,4,8", *QUICK)
+    assert done.code == code
+    assert "2 runs not begun" in done.out
+    with open(done.folders[0] / "sweep.csv", newline="") as file:
+        statuses = [row["status"] for row in csv.DictReader(file)]
+    assert statuses == ["finished", "interrupted", "interrupted"]
+    monkeypatch.undo()
+
+
+def test_a_resumed_cell_is_current_in_its_sweep(genai: Callable) -> None:
+    done = genai("train", "-m", "bottleneck=2,4", "epochs=1", "dataset.limit=64")
+    sweep = done.folders[0]
+    assert genai("resume", f"{sweep.name[-4:]}/000", "epochs=2").code == 0
+    with open(sweep / "sweep.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["2", "1"]
+
+
+def test_without_a_validation_split(genai: Callable) -> None:
+    done = genai("train", "dataset.val_fraction=0", "monitor=null", "epochs=1")
+    assert done.code == 0, done.err
+    columns = (done.folders[0] / "metrics.csv").read_text().splitlines()[0]
+    assert "val/" not in columns
+
+
+def test_auto_loss_is_the_same_model_as_the_loss_it_names(genai: Callable) -> None:
+    import genai_cli
+
+    done = genai("train", "dataset=moons", "loss=auto", "epochs=1", "dataset.limit=64")
+    model, _, config = genai_cli.load(done.folders[0])
+    assert config.loss["name"] == "gaussian"
+    assert model.couples_examples
+    assert model.likelihood.log_var != 0  # calibrated
+
+
+def test_a_model_too_large_is_one_line_and_leaves_nothing(genai: Callable) -> None:
+    done = genai("train", "model.widths=[9999999999]")
+    assert (done.code, done.err.count("\n"), done.outputs.exists()) == (2, 1, False)
+
+
+def test_a_reader_that_leaves_does_not_stop_the_run(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "genai_cli", "train", "epochs=3", "dataset.limit=64"]
+    started = subprocess.Popen([*words, f"outputs={tmp_path}"], stdout=subprocess.PIPE)
+    started.stdout.readline()
+    started.stdout.close()
+    started.wait(timeout=120)
+    (folder,) = tmp_path.glob("*/*")
+    assert runs.read_json(folder / "run.json")["status"] == "finished"
 
 
 # ---- folders -----------------------------------------------------------------------------------
