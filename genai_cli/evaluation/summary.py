@@ -105,6 +105,8 @@ def ruler(metric: str, model: Model, data: Dataset, cfg: TrainConfig) -> dict[st
     else:
         space = "continuous" if data.spec.levels is None else f"{data.spec.levels} levels in [0, 1]"
     shaped = {k: cfg.dataset[k] for k in SHAPING if cfg.dataset.get(k) is not None}
+    if "pair" not in shaped:
+        shaped.pop("factor", None)
     return {
         "metric": metric,
         "version": VERSION,
