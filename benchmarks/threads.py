@@ -3,7 +3,7 @@
     python benchmarks/threads.py          # medians of 7 alternating rounds
     python benchmarks/threads.py --busy   # the same beside a process that keeps every core busy
 
-The rule in genai_cli/training/machine.py (SMALL_STEP) comes from here.
+Measure before changing SMALL_STEP in genai_cli/training/machine.py.
 """
 
 from __future__ import annotations

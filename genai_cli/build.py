@@ -33,7 +33,9 @@ def model_class(name: str) -> type[Model]:
     from genai_cli.models.base import Model
 
     shipped = Path(__file__).parent / "models"
-    if not re.fullmatch(r"[A-Za-z]\w*", name):  # a run folder's config is data, not a path
+    if (
+        not isinstance(name, str) or name == "base" or not re.fullmatch(r"[A-Za-z]\w*", name)
+    ):  # a run folder's config is data, not a path
         raise UserError(f"model '{name}' is not a name")
     own = [
         d / "models" / f"{name}.py" for d in user_dirs() if (d / "models" / f"{name}.py").is_file()
@@ -70,8 +72,17 @@ def _import_file(path: Path) -> types.ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's own code may raise anything
+        del sys.modules[name]
+        raise UserError(f"{path}: {_said(error)}") from error
     return module
+
+
+def _said(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def build_model(cfg: TrainConfig, data: Spec) -> Model:
@@ -93,7 +104,12 @@ def build_model(cfg: TrainConfig, data: Spec) -> Model:
         raise UserError(f"{name} has no bottleneck; leave bottleneck={cfg.bottleneck} out")
     values = {k: v for k, v in cfg.model.items() if k != "name"}
     arguments = bind(cls, values, "model", given=tuple(live))
-    return cls(**{k: v for k, v in live.items() if k in takes}, **arguments)
+    try:
+        return cls(**{k: v for k, v in live.items() if k in takes}, **arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"model={name} cannot be built: {_said(error)}") from error
 
 
 def takes_bottleneck(name: str) -> bool:

@@ -32,6 +32,9 @@ REFUSED = {
 }
 
 
+GROUPS = ("dataset", "model", "loss", "optimizer", "schedule", "trainer", "experiment")
+
+
 class Line(NamedTuple):
     """A command line taken apart."""
 
@@ -64,8 +67,8 @@ def parse(args: Sequence[str]) -> Line:
         word = words.pop(0)
         flag, equals, value = word.partition("=")
         if not word.startswith("-"):
-            if not equals:
-                raise UserError(f"'{word}' is not key=value; did you mean {word}=…?")
+            if not equals or not flag:
+                raise UserError(f"'{word}' is not key=value, like model=vae")
             overrides.append(word)
         elif flag in REFUSED:
             raise UserError(f"{flag} is not used here: {REFUSED[flag]}")
@@ -86,6 +89,17 @@ def parse(args: Sequence[str]) -> Line:
                 config_dirs.append(str(Path(value).resolve()))
             else:
                 show += [flag, value] if value else [flag]
+    given = dict(itertools.pairwise(show))
+    for names, allowed in (
+        (("--cfg", "-c"), ("job", "hydra", "all")),
+        (("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
+    ):
+        for name in names:
+            value = given.get(name, allowed[0])
+            if value not in allowed and not value.startswith("-"):
+                raise UserError(f"{name} {value}: choose from {', '.join(allowed)}")
+    if show and not {"--cfg", "-c", "--info", "-i"} & set(show):
+        raise UserError(f"{show[0]} goes with --cfg job")
     if multirun and show:
         raise UserError(f"{show[0]} shows one config; leave out -m")
     return Line(overrides, multirun, config_dirs, show)
@@ -130,7 +144,13 @@ def cells(verb: str, line: Line) -> list[Cell]:
             if not override.is_sweep_override():
                 choices.append([override.input_line])
                 continue
-            values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if not override.is_discrete_sweep():
+                raise UserError(
+                    f"{override.input_line}: give a list, like {key}=8,16,32, or a range"
+                )
+            values = [f"{key}={value}" for value in _values(override)]
+            if not values:
+                raise UserError(f"{override.input_line} holds no value at all")
             if not line.multirun:
                 raise UserError(f"{override.input_line} is a sweep of {len(values)} runs; add -m")
             choices.append(values)
@@ -180,6 +200,14 @@ def hydra_session(line: Line) -> Iterator[None]:
         GlobalHydra.instance().clear()
 
 
+def _values(override: Any) -> list[str]:
+    """The values a sweep override stands for; a glob that means no group has none."""
+    try:
+        return list(override.sweep_string_iterator())
+    except Exception as error:
+        raise UserError(f"cannot sweep {override.input_line}: {error}") from None
+
+
 def _search_path(line: Line) -> list[str]:
     if not line.config_dirs:
         return []
@@ -222,6 +250,14 @@ def _checked_overrides(line: Line) -> list[Any]:
             raise UserError(
                 f"{key} is not used here: run folders are set by outputs=DIR and name=WORD"
             )
+        if override.is_sweep_override() and key in ("outputs", "name", "tags"):
+            raise UserError(f"{key} cannot be swept: a sweep is one folder")
+        if (
+            key in GROUPS
+            and not isinstance(override.value(), str)
+            and not (override.is_sweep_override() or key == "experiment")
+        ):
+            raise UserError(f"{override.input_line} is not allowed: {key} takes one name")
         if key.endswith(".name") and key.count(".") == 1:
             group = key.split(".")[0]
             raise UserError(f"{key} is set by its group; write {group}=…")
@@ -235,9 +271,14 @@ def _one_line() -> Iterator[None]:
     from antlr4.error.Errors import ParseCancellationException
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     try:
         yield
+    except (YAMLError, UnicodeDecodeError, ValueError) as error:
+        if type(error) is ValueError:
+            raise UserError(" ".join(str(error).split())) from None
+        raise UserError(f"a config is not YAML: {' '.join(str(error).split())}") from None
     except (HydraException, OmegaConfBaseException, ParseCancellationException) as error:
         raise UserError(message(error)) from None
 

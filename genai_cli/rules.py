@@ -51,7 +51,14 @@ def check(cfg: TrainConfig) -> None:
         for part in key.split("."):
             value = getattr(value, part)
         checked(value, hint, key)
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", cfg.device):
+    for key in ("batch_size", "epochs", "bottleneck"):
+        if (getattr(cfg, key) or 0) >= 2**31:
+            raise UserError(f"{key}={getattr(cfg, key)} is not allowed: it must be below 2**31")
+    if (cfg.trainer.threads or 0) > 1024:
+        raise UserError(f"trainer.threads={cfg.trainer.threads} is not allowed: at most 1024")
+    if "${" in str(dataclasses.asdict(cfg)):  # a run's config is plain data, read back as such
+        raise UserError("a value holds '${', which a run's config must not; write it out")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", cfg.device):
         raise UserError(
             f"device={cfg.device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps"
             f"{nearest(cfg.device, ('auto', 'cpu', 'cuda', 'mps'))}"

@@ -126,9 +126,18 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The rows of metrics.csv as numbers; an empty cell is left out."""
     try:
         with open(folder / METRICS, newline="", encoding="utf-8") as file:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+            rows = [_numbers(row) for row in csv.DictReader(file)]
     except FileNotFoundError:
         return []
+    return [row for row in rows if "step" in row]
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, float]:
+    """The cells of a row, or nothing of a row that was torn."""
+    try:
+        return {k: float(v) for k, v in row.items() if v}
+    except (TypeError, ValueError):
+        return {}
 
 
 class Metrics:
@@ -229,7 +238,7 @@ def find(reference: str, outputs: str | None = None) -> Path:
         raise UserError(f"{reference} is a sweep of several runs; name one of its folders")
     runs = list(all_runs(root))
     if reference == "latest":
-        started = [(read_json(run / RUN).get("started") or "", run) for run in runs]
+        started = [(str(read_json(run / RUN).get("started") or ""), run) for run in runs]
         if not started:
             raise UserError(f"no run in {root} yet; start one with: genai train")
         return max(started)[1]

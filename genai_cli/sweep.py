@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from genai_cli import runs
-from genai_cli.compose import Cell
+from genai_cli.compose import GROUPS, Cell
 from genai_cli.errors import UserError
 from genai_cli.outcome import set_status
 from genai_cli.textual import plain_table, short
@@ -118,9 +118,6 @@ def _folder_name(index: int, cell: Cell) -> str:
     """``000-vae-bottleneck-8``: a group's choice by its name alone, another key with its value."""
     parts = [v if k in GROUPS else f"{k}-{v}" for k, v in cell.swept.items()]
     return f"{index:03d}-{runs.slug('-'.join(parts), 80)}"
-
-
-GROUPS = ("dataset", "model", "loss", "optimizer", "schedule", "trainer", "experiment")
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

@@ -131,3 +131,23 @@ def test_the_readme_s_own_model_trains(
     monkeypatch.setenv("GENAI_PATH", str(tmp_path))
     done = genai("train", "model=mine", "epochs=1", "dataset.limit=64")
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def broken(:", "SyntaxError"),
+        ("import nowhere_to_be_found", "ModuleNotFoundError"),
+        (MODEL.replace("super().__init__()", "pass"), "cannot be built"),
+        (MODEL.replace('{"loss": error}', '{"error": error}'), "among them"),
+        (MODEL.replace('{"loss": error}', '{"loss": error.mean()}'), "among them"),
+        (MODEL.replace("return {", "raise KeyError('x'); return {"), "fails on one example"),
+    ],
+)
+def test_a_broken_model_is_one_line_and_leaves_nothing(
+    own: Path, genai: Callable, text: str, said: str
+) -> None:
+    (own / "models" / "template.py").write_text(text)
+    done = genai("train", "model=template", "dataset.limit=64")
+    assert (done.code, done.err.count("\n"), done.outputs.exists()) == (2, 1, False), done.err
+    assert said in done.err

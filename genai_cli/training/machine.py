@@ -69,9 +69,9 @@ def default_threads() -> int:
 def threads_for(work: int, device: torch.device) -> int:
     """CPU threads for steps of ``work`` multiply-adds: one where sharing costs more than it gains.
 
-    On two idle cores a second thread made a step of 8 million multiply-adds slower and one of 65
-    million faster; on busy cores small steps with two threads ran up to 60 times slower, because
-    each waits for the other many times a millisecond (benchmarks/threads.py).
+    Two threads of a small step wait for each other many times a millisecond. Beside another
+    process on two cores, an epoch of 21 steps (digits, VAE) took up to 5 s with two threads and
+    0.1 s with one. ``benchmarks/threads.py`` measures both on a machine of yours.
     """
     return 1 if device.type == "cpu" and work < SMALL_STEP else default_threads()
 

@@ -29,6 +29,7 @@ def main(args: list[str]) -> int:
     root = runs.outputs_root(filters.pop("outputs", None))
     records = [_record(path) for path in runs.all_runs(root)]
     if prune:
+        _check_keys(filters, records)
         return _prune(root, [r for r in records if _matches(r, filters or {"status": "failed"})],
                       "--yes" in flags)  # fmt: skip
     _check_keys(filters, records)
@@ -69,12 +70,24 @@ def _record(path: Path) -> dict[str, Any]:
         "path": path,
         "config": runs.flat(config),
         "status": status,
-        "started": (described.get("started") or "")[:16].replace("T", " "),
+        "started": str(described.get("started") or "")[:16].replace("T", " "),
         "parameters": described.get("parameters"),
         "epoch": done.get("epoch"),
-        "seconds": done.get("seconds"),
-        "metrics": {k: v.get("value") for k, v in (done.get("metrics") or {}).items()},
+        "seconds": _number(done.get("seconds")),
+        "metrics": _metrics(done.get("metrics")),
     }
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _metrics(entries: Any) -> dict[str, float]:
+    """The numbers of a summary; what a damaged file holds instead is left out."""
+    if not isinstance(entries, dict):
+        return {}
+    numbers = {k: _number(v.get("value")) for k, v in entries.items() if isinstance(v, dict)}
+    return {k: v for k, v in numbers.items() if v is not None}
 
 
 def _value(record: dict[str, Any], key: str) -> Any:

@@ -198,9 +198,9 @@ def test_what_a_resumed_run_may_change(outputs):
     assert not {"model=", "seed=", "optimizer=", "model."} & set(found)
     assert "trainer.ema=" not in offered("resume k3f9 trainer.")
     assert offered("resume k3f9 device=cp") == ["device=cpu "]
-    assert "optimizer.momentum=" in offered("resume aaaa optimizer.")
+    assert "optimizer.lr=" in offered("resume aaaa optimizer.")
     path = "outputs/2026-11-21/09-00-00-mlp-digits-aaaa"
-    assert "optimizer.momentum=" in offered(f"resume {path} optimizer.")
+    assert "optimizer.lr=" in offered(f"resume {path} optimizer.")
 
 
 def test_resumable_keys_are_those_of_the_verb():

@@ -68,10 +68,11 @@ def test_prune_says_first_and_removes_on_yes(three: list[Path], genai: Callable)
 def test_a_dead_run_is_seen_and_a_running_one_is_not_removed(
     three: list[Path], genai: Callable
 ) -> None:
-    described = runs.read_json(three[0] / "run.json")
-    runs.write_json(three[0] / "run.json", described | {"status": "running"})
+    (victim,) = (p for p in three if runs.read_json(p / "run.json")["seed"] == 1)
+    described = runs.read_json(victim / "run.json")
+    runs.write_json(victim / "run.json", described | {"status": "running"})
     assert "died" in genai("runs").out
-    with open(three[0] / "train.log", "a") as held:
+    with open(victim / "train.log", "a") as held:
         assert runs.lock(held)
         assert "running" in genai("runs").out
         done = genai("runs", "prune", "seed=1", "--yes")
@@ -89,3 +90,22 @@ def test_references(three: list[Path], genai: Callable) -> None:
     done = genai("resume", "zzzz")
     assert done.code == 2
     assert "no run 'zzzz'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("run.json", {"started": 5}),
+        ("summary.json", {"metrics": 3}),
+        ("summary.json", {"metrics": {"test/mse": None}}),
+        ("summary.json", {"seconds": "x"}),
+    ],
+)
+def test_a_damaged_run_does_not_hide_the_others(
+    three: list[Path], genai: Callable, file: str, damage: dict
+) -> None:
+    runs.write_json(three[0] / file, runs.read_json(three[0] / file) | damage)
+    done = genai("runs")
+    assert done.code == 0
+    assert all(folder.name[-4:] in done.out for folder in three)
+    assert genai("resume", three[1].name[-4:]).code == 0
