@@ -111,14 +111,7 @@ class Reporter:
 
     def epoch(self, row: dict[str, float], best: bool) -> None:
         """One epoch: a log line always, a printed one off a terminal."""
-        terms = [f"train {short(row['train/loss'])}"]
-        if "val/loss" in row:
-            terms.append(f"val {short(row['val/loss'])}{' *' if best else '  '}")
-        terms += [
-            f"{name.removeprefix('val/')} {short(value)}"
-            for name, value in row.items()
-            if name.startswith("val/") and name != "val/loss"
-        ]
+        terms = _terms(row, best)
         width = len(str(self.epochs))
         text = f"epoch {int(row['epoch']):{width}d}/{self.epochs}  " + "  ".join(terms)
         text += f"  {self._rate()}  {row['seconds']:.1f} s"
@@ -133,6 +126,26 @@ class Reporter:
     def _rate(self) -> str:
         seconds = max(time.monotonic() - self.started, 1e-9)
         return f"{(self.images - self.images_before) / seconds:,.0f} images/s"
+
+
+def _terms(row: dict[str, float], best: bool) -> list[str]:
+    """The numbers of an epoch as words: losses first, then what the family logs beside them.
+
+    Of several players the training values: a validation loss of a game says little.
+    """
+    if "train/loss" not in row:
+        values = {k.removeprefix("train/"): v for k, v in row.items() if k.startswith("train/")}
+        losses = {k.removesuffix("/loss"): v for k, v in values.items() if k.endswith("/loss")}
+        others = {k.split("/")[-1]: v for k, v in values.items() if not k.endswith("/loss")}
+        return [f"{name} {short(value)}" for name, value in (losses | others).items()]
+    terms = [f"train {short(row['train/loss'])}"]
+    if "val/loss" in row:
+        terms.append(f"val {short(row['val/loss'])}{' *' if best else '  '}")
+    return terms + [
+        f"{name.removeprefix('val/')} {short(value)}"
+        for name, value in row.items()
+        if name.startswith("val/") and name != "val/loss"
+    ]
 
 
 def show(text: str) -> None:

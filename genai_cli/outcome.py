@@ -20,7 +20,7 @@ from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
 from genai_cli.training import checkpoint
-from genai_cli.training.loop import Training
+from genai_cli.training.loop import Training, finish
 from genai_cli.training.randomness import generator
 
 
@@ -91,6 +91,7 @@ def conclude(
     checkpoint.load_weights(folder_of, state.model, ema=state.ema is not None)
     state.model.eval()
     state.model.step.fill_(state.step)
+    finish(state.model, data)
     player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
     metrics, extra = summary.metrics(state.model, data, cfg, player)
     files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch)

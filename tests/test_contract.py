@@ -40,6 +40,7 @@ def test_signatures() -> None:
         "loss": ["self", "batch", "noise", "player"],
         "prepare": ["self", "batch"],
         "calibrate": ["self", "batch", "noise"],
+        "finish": ["self", "batches"],
     }.items():
         assert list(inspect.signature(getattr(Model, name)).parameters) == parameters
     assert inspect.signature(Model.loss).parameters["player"].default == "model"

@@ -28,21 +28,31 @@ def per_example(
     """Values (n,) of every test term, and the codes and predictions (n, …) the figures need.
 
     ``mse`` is that of the reconstruction without noise, per element, in data space; of the target
-    image where the data is a pair (``to_image``).
+    image where the data is a pair (``to_image``). Other terms are means over the noise draws the
+    family asks for (``test_draws``).
     """
     values: dict[str, list[Tensor]] = {}
-    for terms in evaluation_terms(model, split, seed, "test", FULL):
-        for name, value in terms.items():
-            values.setdefault(name, []).append(value)
+    for draw in range(model.test_draws):
+        purpose = f"test/{draw}" if draw else "test"
+        for i, terms in enumerate(evaluation_terms(model, split, seed, purpose, FULL)):
+            for name, value in terms.items():
+                seen = values.setdefault(name, [])
+                value = value.cpu().double() / model.test_draws
+                if draw:
+                    seen[i] += value
+                else:
+                    seen.append(value)
     extra: dict[str, list[Tensor]] = {}
-    if hasattr(model, "reconstruct"):
+    coded = model.reconstructs_by == "code"
+    rebuilds = hasattr(model, "reconstruct") and coded
+    if rebuilds:
         values["mse"] = []  # in place of the training term, which may see noise
     for batch in split.batches(torch.arange(len(split)).split(EVALUATION_BATCH)):
-        if hasattr(model, "reconstruct"):
+        if rebuilds:
             target = batch.y if to_image else batch.x
             error = model.reconstruct(batch.x) - target
             values["mse"].append(error.square().flatten(1).mean(1))
-        if hasattr(model, "encode"):
+        if hasattr(model, "encode") and coded:
             extra.setdefault("codes", []).append(model.encode(batch.x))
         if hasattr(model, "predict"):
             extra.setdefault("predictions", []).append(model.predict(batch.x))

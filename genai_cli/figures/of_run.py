@@ -48,7 +48,7 @@ def draw(
     title = f"{cfg.model['name']} on {data.name}"
     with torch.no_grad():
         if hasattr(model, "reconstruct"):
-            files.append(_reconstructions(folder, model, data, title))
+            files.append(_reconstructions(folder, model, data, cfg.seed, title))
         if hasattr(model, "sample"):
             files.append(_samples(folder, model, data, cfg, title))
     if "predictions" in extra:
@@ -77,13 +77,20 @@ def shown_examples(data: Dataset) -> Tensor:
     return torch.tensor((firsts + others)[:n])
 
 
-def _reconstructions(folder: Path, model: Model, data: Dataset, title: str) -> Path:
+def _reconstructions(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
     path = folder / "reconstructions.png"
     spec = data.spec
     index = shown_examples(data)
     batch = data.test.batch(index)
-    rebuilt, code = _array(model.reconstruct(batch.x)), None
-    if hasattr(model, "encode"):
+    code = None
+    if hasattr(model, "stages"):
+        device = next(model.parameters()).device
+        rows = model.stages(batch.x, generator(seed, "reconstructions", 0, device))
+        rows = {name: _array(images) for name, images in rows.items()}
+    else:
+        rows = {"reconstruction": _array(model.reconstruct(batch.x))}
+    rebuilt = list(rows.values())[-1]
+    if hasattr(model, "encode") and model.reconstructs_by == "code":
         code = _array(model.encode(batch.x))
     original = _array(batch.x)
     labels = _names(spec.classes, batch.y) if spec.target == "labels" else None

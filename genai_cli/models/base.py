@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +33,20 @@ class Player(NamedTuple):
 class Model(nn.Module, ABC):
     """Base of all families.
 
-    Abilities have fixed names and shapes and are found by asking (``hasattr``), never by type:
-    ``sample(n, y=None, generator=None)``, ``reconstruct(x)``, ``encode(x) -> (B, bottleneck)``,
-    ``decode(z)``, ``predict(x)`` and ``log_prob(x) -> (B,)`` nats with ``log_prob_kind`` exact or
-    bound. Everything in and out is in data space; a model rescales inside.
+    Abilities have fixed names and shapes and are found by asking (``hasattr``), never by type.
+    Everything in and out is in data space; a model rescales inside.
+
+    - ``sample(n, y=None, generator=None, **options)``: (n, *event). Its annotated options
+      (temperature, steps, sampler) are what ``genai sample`` takes for the family. ``generator``
+      is a torch.Generator or `randomness.Rows`; draw from it with randomness.normal and uniform.
+    - ``encode(x)``: (B, K), ``decode(z)``: (B, *event), ``prior(n, generator)``: (n, K) codes as
+      the family draws them; K is ``bottleneck`` where the family has a code of that size.
+    - ``reconstruct(x)``: (B, *event), by the means that ``reconstructs_by`` names.
+    - ``stages(x, generator)``: what reconstruction.png shows below the originals, {row: (B,
+      *event)}, where that is more than ``reconstruct(x)``; ``reconstruction_note`` says how.
+    - ``trajectory(n, y=None, generator=None, frames=…)``: (frames, n, *event), noise to sample.
+    - ``log_prob(x)``: (B,) nats in data space, ``log_prob_kind`` exact or bound.
+    - ``predict(x)``: what is predicted of x.
 
     Attributes:
         step: () int64, the optimizer steps done so far. The loop writes it before each step, for
@@ -45,12 +56,18 @@ class Model(nn.Module, ABC):
         rising: terms of which more is better (accuracy), where one is monitored.
         unit: of the loss, for the axis of a figure.
         couples_examples: a loss depends on the whole batch, so that micro-batches would change it.
+        reconstructs_by: how ``reconstruct`` works. Only a pass through a code is cheap and says
+            what the code keeps: the others are shown, not measured at the end of a run.
+        test_draws: noise draws over which the terms of a test example are averaged.
     """
 
     warmup_steps: int = 0
     couples_examples: bool = False
     rising: tuple[str, ...] = ()
     unit: str = "per example"
+    reconstructs_by: Literal["code", "inversion", "optimisation", "denoising"] = "code"
+    reconstruction_note: str = ""
+    test_draws: int = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,4 +105,10 @@ class Model(nn.Module, ABC):
     def calibrate(self, batch: Batch, noise: dict[str, Tensor]) -> None:
         """Before each evaluation, on the same training examples and noise: set the buffers that
         evaluation needs and training does not (the σ of a σ-VAE). They are saved with the weights.
+        """
+
+    def finish(self, batches: Iterable[Batch]) -> None:
+        """Once with the weights that are kept, over training examples in order: fit what only
+        sampling needs (the mixture on an autoencoder's codes). A function of weights and data
+        alone: it is done again when a run is loaded, not saved.
         """

@@ -16,6 +16,7 @@ from genai_cli.models import likelihoods
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask
+from genai_cli.training.randomness import Source, normal
 
 LOGVAR_BOUND = (
     8.0  # |log σ²| of the posterior stays below it: exp() can neither over- nor underflow
@@ -146,13 +147,19 @@ class VAE(Model):
         """(B, *event), from the posterior mean."""
         return self.decode(self.encode(x))
 
+    def prior(self, n: int, generator: Source = None) -> Tensor:
+        """(n, bottleneck) codes from N(0, I)."""
+        return normal(n, (self.bottleneck,), generator, next(self.parameters()))
+
     def sample(
-        self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        n: int,
+        y: Tensor | None = None,
+        generator: Source = None,
+        temperature: NonNegative = 1.0,
     ) -> Tensor:
-        """(n, *event): means of p(x | z) for z from the prior N(0, I). ``y`` is not used."""
-        weight = next(self.parameters())
-        z = torch.randn(n, self.bottleneck, generator=generator, device=weight.device)
-        return self.decode(z.to(weight.dtype))
+        """(n, *event): means of p(x | z) for z ~ N(0, temperature² I). ``y`` is not used."""
+        return self.decode(temperature * self.prior(n, generator))
 
     def log_prob(
         self, x: Tensor, samples: int = 1, generator: torch.Generator | None = None

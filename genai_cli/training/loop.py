@@ -24,6 +24,7 @@ from genai_cli.training.schedule import Schedule
 from genai_cli.training.step import autocast, train_step
 
 PREPARED = 1024  # training examples a model sees in `prepare` and `calibrate`
+FINISHED = 10_000  # and in `finish`
 EVALUATION_BATCH = 500  # fixed, so that a validation loss does not depend on the batch size
 
 
@@ -158,6 +159,14 @@ def calibrate(run: Training, data: Dataset, seed: int) -> None:
     run.model.eval()
     draws = generator(seed, "calibration", 0, batch.x.device)
     run.model.calibrate(batch, run.model.noise(len(batch.x), draws))
+
+
+@torch.no_grad()
+def finish(model: Model, data: Dataset) -> None:
+    """Let the model fit what only sampling needs, from training examples in their own order."""
+    model.eval()
+    chunks = torch.arange(min(FINISHED, len(data.train))).split(EVALUATION_BATCH)
+    model.finish(data.train.batches(chunks))
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ change training.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,3 +29,47 @@ def generator(
 def permutation(n: int, seed: int, epoch: int) -> Tensor:
     """The order (n,) of the training examples in ``epoch``, drawn on the CPU."""
     return torch.randperm(n, generator=generator(seed, "permutation", epoch))
+
+
+class Rows:
+    """Random numbers for rows ``start … start + n`` of an endless list, drawn on the CPU.
+
+    A row's numbers depend on (seed, purpose) and the row alone, so that the same seed gives the
+    same images on every device however they are cut into batches. Rows are drawn in blocks of
+    ``BLOCK``, each from a generator of its own.
+    """
+
+    BLOCK = 16
+
+    def __init__(self, seed: int, purpose: str, start: int, n: int) -> None:
+        first, last = start // self.BLOCK, -(-(start + n) // self.BLOCK)
+        self.skip, self.n = start - first * self.BLOCK, n
+        self.generators = [generator(seed, purpose, block) for block in range(first, last)]
+
+    def draw(self, kind: Callable[..., Tensor], shape: Sequence[int]) -> Tensor:
+        """(n, *shape) of ``kind``, torch.randn or torch.rand."""
+        blocks = [kind(self.BLOCK, *shape, generator=g) for g in self.generators]
+        return torch.cat(blocks)[self.skip : self.skip + self.n]
+
+
+Source = torch.Generator | Rows | None
+
+
+def normal(n: int, shape: Sequence[int], source: Source, like: Tensor) -> Tensor:
+    """(n, *shape) standard normal numbers, of the dtype and on the device of ``like``."""
+    return _draw(torch.randn, n, shape, source, like)
+
+
+def uniform(n: int, shape: Sequence[int], source: Source, like: Tensor) -> Tensor:
+    """(n, *shape) uniform numbers in [0, 1), of the dtype and on the device of ``like``."""
+    return _draw(torch.rand, n, shape, source, like)
+
+
+def _draw(
+    kind: Callable[..., Tensor], n: int, shape: Sequence[int], source: Source, like: Tensor
+) -> Tensor:
+    if isinstance(source, Rows):
+        assert source.n == n
+        return source.draw(kind, shape).to(like)
+    device = like.device if source is None else source.device
+    return kind(n, *shape, generator=source, device=device).to(like)

@@ -20,7 +20,7 @@ from genai_cli.training import checkpoint as checkpoints
 from genai_cli.training import optimizers
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
-from genai_cli.training.loop import PREPARED, Training
+from genai_cli.training.loop import PREPARED, Training, finish
 from genai_cli.training.machine import (
     device_name,
     git_commit,
@@ -191,7 +191,10 @@ def load(
         raise UserError(f"{folder} kept no averaged weights (trainer.ema=null); use ema=False")
     checkpoints.load_weights(path, model, averaged)
     model.step.fill_(int(path.name.removeprefix("step-")))
-    return Loaded(model.to(place).eval(), data.to(place), cfg)
+    data = data.to(place)
+    model.to(place).eval()
+    finish(model, data)
+    return Loaded(model, data, cfg)
 
 
 def same_data(run: Path, data: Dataset) -> None:

@@ -119,7 +119,7 @@ def run(
     from genai_cli.console import Reporter
     from genai_cli.figures import of_run
     from genai_cli.training import checkpoint, machine, setup
-    from genai_cli.training.loop import calibrate, evaluate, train
+    from genai_cli.training.loop import calibrate, evaluate, finish, train
     from genai_cli.training.preempt import Signals
 
     cfg = setup.config_of(folder)
@@ -156,6 +156,7 @@ def run(
                         checkpoint.save(checkpoints, now, keep=cfg.trainer.keep, mark_best=best)
                     if due(now, cfg.trainer.figures_every):
                         with now.averaged():
+                            finish(now.model, data)
                             of_run.draw(folder, now.model.eval(), data, cfg, {}, now.best_epoch)
                     if out_of_patience(now, cfg):
                         status = "stopped"
