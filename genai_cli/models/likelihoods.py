@@ -23,12 +23,17 @@ class Bernoulli(nn.Module):
 
     On grey values this is a cross-entropy, not a normalised likelihood; its least value is the
     entropy of the data themselves.
+
+    Args:
+        data: values in [0, 1].
+        binarise: draw each value as 0 or 1 with its grey as the probability, anew in every step
+            (Salakhutdinov & Murray 2008, dynamic binarisation): then it is a likelihood.
     """
 
-    data_space = "Bernoulli-on-grey"
-
-    def __init__(self, data: Spec) -> None:
+    def __init__(self, data: Spec, binarise: bool = False) -> None:
         super().__init__()
+        self.binarise = binarise
+        self.data_space = "binarised" if binarise else "Bernoulli-on-grey"
 
     def nll(self, raw: Tensor, x: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(raw, x, reduction="none").flatten(1).sum(1)

@@ -16,7 +16,7 @@ from genai_cli.models import likelihoods
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask
-from genai_cli.training.randomness import Source, normal
+from genai_cli.training.randomness import Source, normal, uniform
 
 LOGVAR_BOUND = (
     8.0  # |log σ²| of the posterior stays below it: exp() can neither over- nor underflow
@@ -26,6 +26,11 @@ LOGVAR_BOUND = (
 def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, e^logvar) ‖ N(0, 1)) for each element, in nats (Kingma & Welling 2014, app. B)."""
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+
+def log_posterior(logvar: Tensor, eps: Tensor) -> Tensor:
+    """log q(z | x), (B,), at z = mu + σ eps."""
+    return -0.5 * (eps.square() + logvar + math.log(2 * math.pi)).sum(1)
 
 
 class VAE(Model):
@@ -75,6 +80,11 @@ class VAE(Model):
         self.bottleneck, self.dropout = bottleneck, dropout
         self.beta, self.warmup_steps, self.free_bits = beta, kl_warmup, free_bits
         self.likelihood = likelihoods.make(dict(loss), data)
+        self.event_shape = data.event_shape
+        self.binarise = getattr(self.likelihood, "binarise", False)
+        # a mass on the stored levels gives bits; a density and a cross-entropy on greys do not
+        counts = loss["name"] == "logistic"
+        self.bits_per_dim = 1 / (math.log(2) * math.prod(data.event_shape)) if counts else None
         self.couples_examples = getattr(self.likelihood, "sigma", None) == "optimal"
         self.encoder, self.decoder = make_pair(
             network,
@@ -97,6 +107,9 @@ class VAE(Model):
         noise = {}
         if self.training:
             noise = dropout_masks(n, self.dropout, [self.encoder, self.decoder], generator)
+        if self.binarise:
+            shape = (n, *self.event_shape)
+            noise["u"] = torch.rand(shape, generator=generator, device=generator.device)
         shape = (n, self.bottleneck)
         return noise | {"eps": torch.randn(shape, generator=generator, device=generator.device)}
 
@@ -104,18 +117,31 @@ class VAE(Model):
         self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
     ) -> dict[str, Tensor]:
         keep_down, keep_up = split_mask(noise.get("keep"), self.encoder, self.decoder)
-        mu, logvar = self.posterior(batch.x, keep_down)  # (B, bottleneck) each
+        x = (noise["u"] < batch.x).to(batch.x) if self.binarise else batch.x
+        mu, logvar = self.posterior(x, keep_down)  # (B, bottleneck) each
         z = mu + (0.5 * logvar).exp() * noise["eps"]
         fit = self.couples_examples and self.training
         nll = self.likelihood.fitted_nll if fit else self.likelihood.nll
-        reconstruction = nll(self.decoder(z, keep_up), batch.x)
+        reconstruction = nll(self.decoder(z, keep_up), x)
+        kl, charged = self.divergence(mu, logvar, noise["eps"])
+        terms = {
+            "loss": reconstruction + self.kl_weight() * charged,
+            "reconstruction": reconstruction,
+            "kl": kl,
+        }
+        if self.bits_per_dim:
+            terms["bits_per_dim"] = (reconstruction + kl) * self.bits_per_dim
+        return terms
+
+    def divergence(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """(KL(q(z | x) ‖ p(z)), the same as the loss charges it), (B,) each, in nats."""
         kl = kl_to_standard_normal(mu, logvar)
         charged = kl.clamp_min(self.free_bits) if self.free_bits else kl
-        return {
-            "loss": reconstruction + self.kl_weight() * charged.sum(1),
-            "reconstruction": reconstruction,
-            "kl": kl.sum(1),
-        }
+        return kl.sum(1), charged.sum(1)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z), (B,), for codes (B, bottleneck)."""
+        return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
 
     @torch.no_grad()
     def calibrate(self, batch: Batch, noise: dict[str, Tensor]) -> None:
@@ -167,14 +193,16 @@ class VAE(Model):
         """(B,) lower bound on log p(x) in nats: the ELBO for one sample, else importance-weighted.
 
         log 1/k Σ_i p(x | z_i) p(z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016, eq. 8). A
-        batch-optimal σ is the calibrated one here.
+        batch-optimal σ is the calibrated one here. With ``loss.binarise`` x is binarised once, as
+        in a step.
         """
+        if self.binarise:
+            x = (uniform(len(x), self.event_shape, generator, x) < x).to(x)
         mu, logvar = self.posterior(x)
         log_weights = []
         for _ in range(samples):
             eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
             z = mu + (0.5 * logvar).exp() * eps
-            log_q = -0.5 * (eps.square() + logvar).sum(1)  # the −D/2 log 2π of q and prior cancel
-            log_prior = -0.5 * z.square().sum(1)
-            log_weights.append(-self.likelihood.nll(self.decoder(z), x) + log_prior - log_q)
+            log_p = -self.likelihood.nll(self.decoder(z), x) + self.log_prior(z)
+            log_weights.append(log_p - log_posterior(logvar, eps))
         return torch.stack(log_weights).logsumexp(0) - math.log(samples)
