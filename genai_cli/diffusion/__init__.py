@@ -1,0 +1,1 @@
+"""Gaussian diffusion without networks: noise schedules, the variational bound, samplers."""

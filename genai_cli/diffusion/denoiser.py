@@ -1,0 +1,165 @@
+"""From a network to x̂_0: what the network sees, what its output means, guidance, and samplers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genai_cli.diffusion import objective, samplers
+from genai_cli.diffusion.objective import Prediction
+from genai_cli.diffusion.samplers import Sampler
+from genai_cli.diffusion.schedule import Schedule, expand
+
+SIGMA_DATA = 0.5  # as Karras et al. 2022 set it, until `Denoiser.measure` has seen the data
+
+
+class Walk(NamedTuple):
+    """How to get from noise to data: see samplers.py; ``guidance`` as in `Denoiser.x0`."""
+
+    sampler: Sampler = "ddim"
+    steps: int = 50
+    eta: float = 0.0
+    guidance: float = 1.0
+
+
+class Denoiser(nn.Module):
+    """A network called as ``network(x, time, y)`` with a noise schedule and a meaning.
+
+    ``x`` is always α x_0 + σ eps with α² + σ² = 1, ``t`` a real number in [1, T].
+
+    Args:
+        network: maps (B, *event), times (B,) on a scale of about 1000, and labels (B,) int64 where
+            there are ``classes`` (the label ``classes`` is "no class"), to (B, *event).
+        schedule: of the noise.
+        prediction: what the network's output means.
+        classes: of the labels; 0 for none.
+        clip: bound of |x̂_0| where sampling and the bound keep to the data's range.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        prediction: Prediction,
+        classes: int = 0,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.schedule, self.prediction = network, schedule, prediction
+        self.classes, self.clip = classes, clip
+        if prediction == "edm":
+            self.register_buffer("log_sigma_data", torch.tensor(math.log(SIGMA_DATA)))
+
+    @torch.no_grad()
+    def measure(self, x0: Tensor) -> None:
+        """Keep the deviation of the data, for ``edm``."""
+        if self.prediction == "edm":
+            self.log_sigma_data.copy_(x0.std().clamp_min(1e-6).log())
+
+    def labels(self, n: int, y: Tensor | None) -> Tensor | None:
+        """Labels (n,) as the network takes them: "no class" where there are none."""
+        if not self.classes:
+            return None
+        if y is None:
+            return torch.full((n,), self.classes, device=self.schedule.log_alpha_bar.device)
+        return y.long()
+
+    def output(
+        self, x: Tensor, t: Tensor, alpha: Tensor, sigma: Tensor, y: Tensor | None
+    ) -> Tensor:
+        """What the network says of x (B, *event) at t (B,), with labels from `labels`."""
+        time = t * (1000 / self.schedule.steps)
+        if self.prediction == "edm":
+            c_in, c_noise = self._preconditioning(alpha, sigma)[2:]
+            x, time = c_in * x / alpha, (1000 * c_noise).flatten().expand(len(x))
+        return self.network(x, time, y).to(x.dtype)  # half precision ends here
+
+    def target(self, x0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """What the network should have said."""
+        if self.prediction != "edm":
+            return objective.target(self.prediction, x0, eps, alpha, sigma)
+        skip, out = self._preconditioning(alpha, sigma)[:2]
+        return (x0 - skip * (x0 + sigma / alpha * eps)) / out
+
+    def x0_from(self, out: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """x̂_0 from what it said, not clipped."""
+        if self.prediction != "edm":
+            return objective.x0_from(self.prediction, out, x, alpha, sigma)
+        skip, scale = self._preconditioning(alpha, sigma)[:2]
+        return skip * x / alpha + scale * out
+
+    def _preconditioning(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+        return objective.preconditioning(sigma / alpha, self.log_sigma_data.exp())
+
+    def clipped(self, x0: Tensor) -> Tensor:
+        return x0 if self.clip is None else x0.clamp(-self.clip, self.clip)
+
+    def at_steps(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """Clipped x̂_0 of x (B, *event) at integer steps t (B,), with labels from `labels`."""
+        alpha, sigma = expand(self.schedule.alpha(t), x), expand(self.schedule.sigma(t), x)
+        return self.clipped(self.x0_from(self.output(x, t.to(x), alpha, sigma, y), x, alpha, sigma))
+
+    def x0(
+        self,
+        x: Tensor,
+        t: Tensor,
+        alpha: Tensor,
+        sigma: Tensor,
+        y: Tensor | None = None,
+        guidance: float = 1.0,
+    ) -> Tensor:
+        """Clipped x̂_0 with classifier-free guidance, all of x at one t ().
+
+        (1 − w) x̂_0(x) + w x̂_0(x | y) with w = ``guidance`` (Ho & Salimans 2022, eq. 6, where w
+        is ours less one); y (B,) or None for no class.
+        """
+        t = t.to(x).expand(len(x))
+
+        def predicted(y: Tensor | None) -> Tensor:
+            out = self.output(x, t, alpha, sigma, self.labels(len(x), y))
+            return self.x0_from(out, x, alpha, sigma)
+
+        if y is None or guidance == 1:
+            return self.clipped(predicted(y))
+        plain = predicted(None)
+        if guidance == 0:
+            return self.clipped(plain)
+        return self.clipped(plain + guidance * (predicted(y) - plain))
+
+    def walk(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        how: Walk,
+        draw: Callable[[], Tensor],
+        start: int | None = None,
+    ) -> Iterator[Tensor]:
+        """The states after each step from x at t = ``start`` (T where not said) to the sample.
+
+        Heun and DPM-Solver++ always start at the noisiest of their levels.
+        """
+        schedule = self.schedule
+        start = schedule.steps if start is None else start
+
+        def at_step(x: Tensor, t: int) -> Tensor:
+            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+            return self.x0(x, alpha.new_tensor(float(t)), alpha, sigma, y, how.guidance)
+
+        def at_level(x: Tensor, level: Tensor) -> Tensor:
+            alpha = (1 + level.square()).rsqrt()
+            t = schedule.time_of(level)
+            return self.x0(alpha * x, t, alpha, level * alpha, y, how.guidance)
+
+        if how.sampler in ("heun", "dpmpp"):
+            levels = samplers.levels_of(schedule, how.steps)
+            solver = samplers.heun if how.sampler == "heun" else samplers.dpmpp
+            return solver(at_level, x * (1 + levels[0].square()).sqrt(), levels)
+        grid = samplers.even_steps(start, min(how.steps, start))
+        if how.sampler == "ddim":
+            return samplers.ddim(at_step, schedule, x, grid, draw, how.eta)
+        large = how.sampler == "ancestral_large"
+        return samplers.ancestral(at_step, schedule, x, grid, draw, large)

@@ -1,0 +1,334 @@
+"""Denoising diffusion probabilistic model."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from genai_cli.data.dataset import Spec
+from genai_cli.diffusion import bound
+from genai_cli.diffusion import objective as objectives
+from genai_cli.diffusion.denoiser import Denoiser, Walk
+from genai_cli.diffusion.objective import Prediction
+from genai_cli.diffusion.samplers import Sampler
+from genai_cli.diffusion.schedule import NoiseSchedule, Schedule, expand
+from genai_cli.errors import UserError
+from genai_cli.knobs import Count, Fraction, NonNegative, Positive, Rate
+from genai_cli.models.base import Batch, Model
+from genai_cli.networks.time import TimeMLP
+from genai_cli.networks.unet import UNet
+from genai_cli.training.randomness import Source, normal, uniform
+
+CHUNK = 1000  # noisy examples that pass the network together in `log_prob`
+TINY = 1e-6  # deviation of a column that does not vary; it is left unscaled
+
+
+class DDPM(Model):
+    """Learns to undo q(x_t | x_0) = N(√ᾱ_t x_0, (1 − ᾱ_t) I), t = 1 … T, one step at a time.
+
+    Minimises w_t ‖target − network(x_t, t)‖² for a random t (Ho et al. 2020, eq. 14; Hang et al.
+    2023, eq. 9), averaged over the elements, or with ``loss=vlb`` the variational bound in nats
+    (Ho et al. 2020, eq. 5). Images in [0, 1] are diffused on [−1, 1], anything else standardised.
+    Whatever the loss, the bound is logged from the same network output: ``bits_per_dim`` where the
+    data have levels, else ``bound`` in nats; not for ``prediction=edm`` under another loss than
+    vlb, whose steps are not drawn uniformly.
+
+    Args:
+        data: shapes, range, levels and classes of the data.
+        loss: simple, min_snr or vlb; see diffusion/objective.py.
+        bottleneck: channels of the U-Net's innermost blocks; width of the MLP's innermost layer.
+        network: ``auto`` takes the U-Net for images of 3×3 pixels or more, else the MLP.
+        channels, depth, attention: of the U-Net; see networks/unet.py.
+        widths: hidden layers of the MLP before the innermost, mirrored after it.
+        timesteps: T.
+        noise_schedule: ᾱ_t; see diffusion/schedule.py.
+        prediction: what the network's output means: eps, x0, v; or ``edm``, preconditioned by the
+            deviation of the data (Karras et al. 2022, table 1), its noise levels those of the
+            noise schedule.
+        p_mean, p_std: of the logarithm of the noise level in training, for ``edm``.
+        conditional: give the label to the network.
+        label_dropout: share of examples whose label is hidden in training, for guidance.
+        sampler, sample_steps, eta: see diffusion/samplers.py; eta is DDIM's.
+        guidance: w in x̂_0 = (1 − w) x̂_0(x) + w x̂_0(x | y) (Ho & Salimans 2022, eq. 6, w there
+            is ours less one): 0 ignores the class, 1 is the conditional model.
+        clip_x0: keep x̂_0 within [0, 1], where the data are; without use for others.
+        reconstruct_at: share of T to which `reconstruct` adds noise.
+
+    There is no dropout.
+
+    Raises:
+        UserError: a pair of images; labels asked of data without; a network that does not fit the
+            data; a loss that does not go with ``prediction=edm``.
+    """
+
+    log_prob_kind = "bound"
+    reconstructs_by = "denoising"
+    test_draws = 8
+
+    def __init__(
+        self,
+        data: Spec,
+        loss: Mapping[str, Any],
+        bottleneck: Count,
+        network: Literal["auto", "unet", "mlp"] = "auto",
+        channels: list[Count] = (32, 64),
+        depth: Count = 1,
+        attention: bool = True,
+        widths: list[Count] = (256, 256),
+        timesteps: Count = 1000,
+        noise_schedule: NoiseSchedule = "cosine",
+        prediction: Prediction = "v",
+        p_mean: float = -1.2,
+        p_std: Positive = 1.2,
+        conditional: bool = False,
+        label_dropout: Rate = 0.1,
+        sampler: Sampler = "ddim",
+        sample_steps: Count = 50,
+        eta: Fraction = 0.0,
+        guidance: NonNegative = 1.0,
+        clip_x0: bool = True,
+        reconstruct_at: Fraction = 0.5,
+    ) -> None:
+        super().__init__()
+        if data.target == "image":
+            raise UserError("model=ddpm models one image, not a pair; use model=autoencoder")
+        if conditional and not data.classes:
+            raise UserError(
+                "model.conditional=true needs a data set with labels; use model.conditional=false"
+            )
+        if prediction == "edm" and loss["name"] == "min_snr":
+            raise UserError(
+                "loss=min_snr does not go with model.prediction=edm, which has a weight of its "
+                "own; use loss=simple"
+            )
+        self.weight = objectives.make(loss)
+        self.unit = "nats per example" if self.weight is None else "weighted squared error"
+        self.event_shape = tuple(data.event_shape)
+        self.levels = data.levels if data.unit_interval else None
+        self.code_size = math.prod(self.event_shape)
+        self.classes = len(data.classes) if conditional else 0
+        self.p_mean, self.p_std = p_mean, p_std
+        self.uniform_steps = prediction != "edm" or self.weight is None
+        self.label_dropout = label_dropout
+        self.how = Walk(sampler, sample_steps, eta, guidance)
+        self.reconstruct_at = max(1, round(reconstruct_at * timesteps))
+        at = f"t = {self.reconstruct_at} of {timesteps}"
+        self.stage_name = f"noised to {at}"
+        self.reconstruction_note = f"noise up to {at}, taken away again by DDIM"
+        unet = data.is_image and min(data.event_shape[1:]) >= 3 if network == "auto" else None
+        if network == "unet" or unet:
+            backbone = UNet(self.event_shape, channels, bottleneck, depth, attention, self.classes)
+        else:
+            backbone = TimeMLP(self.event_shape, widths, bottleneck, self.classes)
+        self.schedule = Schedule(noise_schedule, timesteps)
+        clip = 1.0 if clip_x0 and data.unit_interval else None
+        self.denoiser = Denoiser(backbone, self.schedule, prediction, self.classes, clip)
+        # [0, 1] to [−1, 1]; else `prepare` finds what takes the data to mean 0 and deviation 1
+        self.unit_interval = data.unit_interval
+        shift = torch.full((), 0.5) if data.unit_interval else torch.zeros(self.event_shape)
+        scale = torch.full((), 0.5) if data.unit_interval else torch.ones(self.event_shape)
+        self.register_buffer("shift", shift, persistent=not data.unit_interval)
+        self.register_buffer("log_scale", scale.log(), persistent=not data.unit_interval)
+
+    @classmethod
+    def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
+        return dict.fromkeys(objectives.LOSSES, ())
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> None:
+        """Mean and deviation of the training examples, where they do not lie in [0, 1]."""
+        if not self.unit_interval:
+            std = batch.x.std(0, correction=0)
+            self.shift.copy_(batch.x.mean(0))
+            self.log_scale.copy_(torch.where(std > TINY, std, 1.0).log())
+        self.denoiser.measure(self.scaled(batch.x))
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Data to the space that is diffused, (B, *event)."""
+        return (x - self.shift) * (-self.log_scale).exp()
+
+    def unscaled(self, x: Tensor) -> Tensor:
+        """And back."""
+        return x * self.log_scale.exp() + self.shift
+
+    def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """t (n,) in [0, 1), one in each n-th of it in random order, so that a batch meets all
+        noise levels (Kingma et al. 2021, appendix I.1); eps; drop (n,) to hide labels.
+        """
+        device = generator.device
+        first = torch.rand(1, generator=generator, device=device)
+        order = torch.randperm(n, generator=generator, device=device)
+        noise = {
+            "t": (first + order / n) % 1,
+            "eps": torch.randn(n, *self.event_shape, generator=generator, device=device),
+        }
+        if self.classes and self.training:
+            noise["drop"] = torch.rand(n, generator=generator, device=device)
+        return noise
+
+    def steps_of(self, u: Tensor) -> Tensor:
+        """Steps 1 … T, int64, from uniform numbers: uniform, or log-normal levels for edm."""
+        if self.uniform_steps:
+            return (u * self.schedule.steps).long().clamp(max=self.schedule.steps - 1) + 1
+        inside = u.clamp(1e-6, 1 - 1e-6)
+        return self.schedule.nearest((self.p_mean + self.p_std * torch.special.ndtri(inside)).exp())
+
+    def loss(
+        self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
+    ) -> dict[str, Tensor]:
+        x0, eps, t = self.scaled(batch.x), noise["eps"], self.steps_of(noise["t"])
+        y = self.denoiser.labels(len(x0), batch.y)
+        if "drop" in noise:
+            y = torch.where(noise["drop"] < self.label_dropout, self.classes, y)
+        alpha, sigma = expand(self.schedule.alpha(t), x0), expand(self.schedule.sigma(t), x0)
+        x = alpha * x0 + sigma * eps
+        out = self.denoiser.output(x, t.to(x), alpha, sigma, y)
+        x0_hat = self.denoiser.x0_from(out, x, alpha, sigma)
+        terms = {}
+        if self.weight is None:
+            terms["loss"] = self.bound(x0, x0_hat, eps, t)
+        else:
+            error = out - self.denoiser.target(x0, eps, alpha, sigma)
+            weight = self.weight(self.denoiser.prediction, self.schedule.snr(t))
+            terms["loss"] = weight * error.square().flatten(1).mean(1)
+        if self.uniform_steps:
+            with torch.no_grad():
+                nats = self.bound(x0, self.denoiser.clipped(x0_hat), eps, t)
+            terms |= self.in_bits(nats)
+        return terms
+
+    def bound(self, x0: Tensor, x0_hat: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """Nats of the data (B,), from one uniform step of each."""
+        return bound.one_step(self.schedule, x0, x0_hat, eps, t, self.levels) + self.volume()
+
+    def volume(self) -> Tensor | float:
+        """Nats by which a density changes from the scaled space to that of the data."""
+        if self.levels is not None:
+            return 0.0
+        return self.log_scale.expand(self.event_shape).sum()
+
+    def in_bits(self, nats: Tensor) -> dict[str, Tensor]:
+        """The bound under its name: bits/dim of what has levels, nats of a density."""
+        if self.levels is None:
+            return {"bound": nats}
+        return {"bits_per_dim": nats / (math.log(2) * self.code_size)}
+
+    def _states(
+        self, n: int, y: Tensor | None, source: Source, how: Walk
+    ) -> tuple[Tensor, Iterator[Tensor]]:
+        """(x_T, the states after each step)."""
+        if y is not None and not self.classes:
+            raise UserError("this ddpm knows no labels; train one with model.conditional=true")
+        like = self.schedule.log_alpha_bar
+
+        def draw() -> Tensor:
+            return normal(n, self.event_shape, source, like)
+
+        if y is None and self.classes:
+            y = (uniform(n, (), source, like) * self.classes).long().clamp(max=self.classes - 1)
+        x = draw()
+        return x, self.denoiser.walk(x, y, how, draw)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        y: Tensor | None = None,
+        generator: Source = None,
+        sampler: Sampler | None = None,
+        steps: Count | None = None,
+        eta: Fraction | None = None,
+        guidance: NonNegative | None = None,
+    ) -> Tensor:
+        """(n, *event); options that are not given are those of the constructor.
+
+        Args:
+            n: how many.
+            y: (n,) labels for a conditional model, drawn uniformly where they are not given.
+            generator: of all noise.
+            sampler, eta, guidance: as in the constructor.
+            steps: of the sampler, at most T; Heun calls the network twice in each.
+
+        Raises:
+            UserError: labels for a model that knows none.
+        """
+        given = {"sampler": sampler, "steps": steps, "eta": eta, "guidance": guidance}
+        how = self.how._replace(**{k: v for k, v in given.items() if v is not None})
+        return self.shown(last(self._states(n, y, generator, how)[1]))
+
+    def shown(self, x: Tensor) -> Tensor:
+        """A state in data space, within [0, 1] where the data are."""
+        x = self.unscaled(x)
+        return x.clamp(0, 1) if self.unit_interval else x
+
+    @torch.no_grad()
+    def trajectory(
+        self, n: int, y: Tensor | None = None, generator: Source = None, frames: Count = 10
+    ) -> Tensor:
+        """(frames, n, *event), evenly spaced over the steps from noise to sample."""
+        x, states = self._states(n, y, generator, self.how)
+        states = [x, *states]
+        at = torch.linspace(len(states) - 1, 0, frames).flip(0)  # the sample, if only one frame
+        return torch.stack([self.shown(states[i]) for i in at.round().long().tolist()])
+
+    def prior(self, n: int, generator: Source = None) -> Tensor:
+        """(n, D) noise x_T."""
+        return normal(n, (self.code_size,), generator, self.schedule.log_alpha_bar)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Noise x_T (B, D) to (B, *event) by deterministic DDIM (Song et al. 2021, section 4.3)."""
+        return self._denoised(z.view(-1, *self.event_shape), self.schedule.steps, y)
+
+    def _denoised(self, x: Tensor, start: int, y: Tensor | None = None) -> Tensor:
+        steps = max(1, round(self.how.steps * start / self.schedule.steps))
+        how = Walk("ddim", steps, 0.0, self.how.guidance)
+        return self.shown(last(self.denoiser.walk(x, y, how, lambda: x, start)))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """(B, *event): noised to step ``reconstruct_at`` of T, always alike, and denoised again."""
+        return list(self.stages(x, torch.Generator(x.device).manual_seed(0)).values())[-1]
+
+    @torch.no_grad()
+    def stages(self, x: Tensor, generator: Source = None) -> dict[str, Tensor]:
+        """{"noised to t = … of T": x_t in data space, "denoised": what DDIM makes of it}."""
+        t = torch.full((len(x),), self.reconstruct_at, device=x.device)
+        x0 = self.scaled(x)
+        noised = self.schedule.diffuse(x0, normal(len(x), self.event_shape, generator, x0), t)
+        denoised = self._denoised(noised, self.reconstruct_at)
+        return {self.stage_name: self.shown(noised), "denoised": denoised}
+
+    @torch.no_grad()
+    def log_prob(
+        self, x: Tensor, generator: Source = None, draws: int = 1, y: Tensor | None = None
+    ) -> Tensor:
+        """(B,) lower bound on log p(x) in nats, summed over all T steps, ``draws`` noises for each.
+
+        Of a conditional model it is that of ``y`` (B,), or of its unconditional half without.
+        """
+        x0, b = self.scaled(x), len(x)
+        y = self.denoiser.labels(b, y)
+        total = bound.prior_kl(self.schedule, x0) + self.volume()
+        together = max(1, CHUNK // b)
+        for _ in range(draws):
+            for steps in torch.arange(1, self.schedule.steps + 1, device=x.device).split(together):
+                rows = x0.repeat(len(steps), *[1] * (x0.ndim - 1))  # (steps · B, *event)
+                eps = [normal(b, self.event_shape, generator, x0) for _ in steps]
+                t = steps.repeat_interleave(b)
+                noisy = self.schedule.diffuse(rows, torch.cat(eps), t)
+                labels = None if y is None else y.repeat(len(steps))
+                x0_hat = self.denoiser.at_steps(noisy, t, labels)
+                nats = bound.every_step(self.schedule, rows, x0_hat, t, self.levels)
+                total = total + nats.view(len(steps), b).sum(0) / draws
+        return -total
+
+
+def last(states: Iterable[Tensor]) -> Tensor:
+    """The sample a sampler ends in, keeping no state before it."""
+    (state,) = deque(states, maxlen=1)
+    return state
