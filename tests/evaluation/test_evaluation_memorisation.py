@@ -1,0 +1,87 @@
+"""Copies are found, fresh draws are not accused; classes and modes are counted."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from genai_cli.evaluation import pairwise
+from genai_cli.evaluation.memorisation import memorisation, nearest
+from genai_cli.evaluation.modes import class_shares, modes
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_nearest_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, reference = (
+        torch.tensor([[0.0, 0], [5, 5], [9, 1]]),
+        torch.tensor([[3.0, 4], [9, 9], [9, 0]]),
+    )
+    for block in (1, 10**6):
+        monkeypatch.setattr(pairwise, "BLOCK", block)
+        found = nearest(x, reference)
+        assert found.index.tolist() == [0, 0, 2]
+        assert found.distance.tolist() == pytest.approx([5, math.sqrt(5), 1])
+
+
+def test_copies_are_found() -> None:
+    train, test = normal(300, 1, 6, 6), normal(100, 1, 6, 6, seed=1)
+    copies = train[:50] + 0.01 * normal(50, 1, 6, 6, seed=2)
+    found = memorisation(copies, train, test)
+    assert found.p < 1e-10
+    assert found.closer == 1
+    assert (found.pairs[:, 0] == found.pairs[:, 1]).all()  # a copy's nearest is its source
+    near = found.distance[found.pairs[:, 0]]
+    assert (near.diff() >= 0).all()
+    assert near[0] == found.distance.min()
+
+
+def test_a_few_copies_among_fresh_samples_lead_the_pairs() -> None:
+    train, test = normal(300, 10), normal(200, 10, seed=1)
+    samples = torch.cat([normal(100, 10, seed=2), train[[7, 250]]])
+    found = memorisation(samples, train, test, pairs=3)
+    assert found.pairs[:2].tolist() == [[100, 7], [101, 250]]
+    assert found.p > 0.05  # two of 102 do not shift a distribution: hence the pairs
+
+
+def test_fresh_draws_are_accused_as_often_as_the_level_says() -> None:
+    train, below = normal(200, 5), 0
+    for seed in range(200):
+        p = memorisation(normal(50, 5, seed=1 + seed), train, normal(50, 5, seed=1000 + seed)).p
+        below += p < 0.05
+    assert 2 <= below <= 22  # 10 expected; sd 3, and one training set for all
+
+
+def test_far_samples_are_no_copies() -> None:
+    found = memorisation(normal(50, 3, seed=2) + 9, normal(100, 3), normal(50, 3, seed=1))
+    assert found.p > 0.999
+    assert found.closer < 0.01
+
+
+def test_class_shares() -> None:
+    assert class_shares(torch.tensor([0, 2, 2, 2]), 4).tolist() == [0.25, 0, 0.75, 0]
+    with pytest.raises(ValueError, match="0 … 1"):
+        class_shares(torch.tensor([0, 2]), 2)
+
+
+def test_modes_by_hand() -> None:
+    centres = torch.tensor([[0.0, 0], [10, 0], [0, 10]])
+    points = torch.tensor([[0.1, 0], [0, 0.1], [10, 0.2], [10.5, 0], [5, 5], [0, 0]])
+    found = modes(points, centres, radius=0.3, least=2)
+    assert found.hits.tolist() == [3, 1, 0]
+    assert found.covered == 1
+    assert found.inside == pytest.approx(4 / 6)
+
+
+def test_modes_of_the_mixture_itself() -> None:
+    angle = 2 * math.pi * torch.arange(8, dtype=torch.float64) / 8
+    centres = 2 * torch.stack([angle.cos(), angle.sin()], 1)
+    points = centres[torch.arange(20000) % 8] + 0.02 * normal(20000, 2)
+    found = modes(points, centres, radius=0.06)
+    assert found.covered == 8
+    assert found.inside == pytest.approx(1 - math.exp(-4.5), abs=0.003)
