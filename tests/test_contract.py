@@ -141,7 +141,7 @@ def test_statuses_are_a_closed_list() -> None:
 def test_figures_follow_the_family(genai: Callable, tmp_path: Path) -> None:
     for model, files in {
         "mlp": {"loss_curve.png", "predictions.png"},
-        "autoencoder": {"loss_curve.png", "reconstructions.png", "latent.png"},
+        "autoencoder": {"loss_curve.png", "reconstructions.png", "latent.png", "samples.png"},
     }.items():
         done = genai("train", f"model={model}", *QUICK, f"name={model}")
         assert done.code == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -10,10 +10,13 @@ from torch import Tensor
 
 from genai_cli import losses
 from genai_cli.data.dataset import Spec
+from genai_cli.errors import UserError
 from genai_cli.knobs import Count, Natural, NonNegative, Rate
+from genai_cli.mixture import Mixture
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask
+from genai_cli.training.randomness import Source
 
 
 class Autoencoder(Model):
@@ -22,6 +25,9 @@ class Autoencoder(Model):
     Where the data gives another image as target (super-resolution, in-painting), that image is
     rebuilt instead of x. With ``denoise`` the encoder sees x plus noise and the clean image is
     the target (Vincent et al. 2008).
+
+    It is sampled through a Gaussian mixture fitted to the codes of training examples once the
+    weights are trained (Ghosh et al. 2020, section 4).
 
     Args:
         data: shapes; a target image has its own shape.
@@ -37,6 +43,7 @@ class Autoencoder(Model):
         output_activation: of the last layer; ``auto`` takes the one that goes with loss and data.
         dropout: probability that a hidden unit (or feature map) is dropped in training.
         denoise: standard deviation of the noise added to the input.
+        mixture: Gaussians fitted to the codes; fewer where there are few examples.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class Autoencoder(Model):
         output_activation: Literal["auto", "linear", "sigmoid", "softmax"] = "auto",
         dropout: Rate = 0.0,
         denoise: NonNegative = 0.0,
+        mixture: Count = 10,
     ) -> None:
         super().__init__()
         output_activation = losses.output_activation(
@@ -76,6 +84,7 @@ class Autoencoder(Model):
             activation=activation,
             code_activation=code_activation,
         )
+        self.density = Mixture(mixture)
 
     @classmethod
     def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
@@ -113,3 +122,39 @@ class Autoencoder(Model):
     def reconstruct(self, x: Tensor) -> Tensor:
         """(B, *event) to (B, *target)."""
         return self.decode(self.encode(x))
+
+    @torch.no_grad()
+    def finish(self, batches: Iterable[Batch]) -> None:
+        """Fit the mixture to the codes; not where a diverged run has codes that are not finite."""
+        codes = torch.cat([self.encode(batch.x) for batch in batches])
+        self.density.forget()
+        if codes.isfinite().all():
+            self.density.fit(codes)
+
+    def prior(self, n: int, generator: Source = None, temperature: NonNegative = 1.0) -> Tensor:
+        """(n, bottleneck) codes from the mixture.
+
+        Raises:
+            UserError: there is none, because `finish` was not called or met codes not finite.
+        """
+        if not self.density.fitted:
+            raise UserError(
+                "this autoencoder has no density of its codes to sample from: call"
+                " finish(batches) first, with weights whose codes are finite"
+            )
+        return self.density.draw(n, generator, temperature)
+
+    def sample(
+        self,
+        n: int,
+        y: Tensor | None = None,
+        generator: Source = None,
+        temperature: NonNegative = 1.0,
+    ) -> Tensor:
+        """(n, *target): decoded codes from the mixture, drawn ``temperature`` times as far from
+        the means of its components. ``y`` is not used.
+
+        Raises:
+            UserError: as in `prior`.
+        """
+        return self.decode(self.prior(n, generator, temperature))

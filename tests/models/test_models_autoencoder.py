@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
 from genai_cli.models.autoencoder import Autoencoder
+from genai_cli.mixture import Mixture
 from genai_cli.models.base import Batch
+from genai_cli.training.randomness import Rows
 
 MSE = {"name": "mse"}
 MNIST = Spec(event_shape=(1, 28, 28), levels=256, unit_interval=True)
@@ -120,3 +122,66 @@ def test_what_cannot_be_built_is_one_line(autoencoder, data, keys, words):
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+def clusters(n: int = 4000) -> torch.Tensor:
+    """Codes (n, 2) of two far clusters, one of them three times as large and correlated."""
+    draws = torch.Generator().manual_seed(0)
+    eps = torch.randn(n, 2, generator=draws)
+    tilted = eps @ torch.tensor([[1.0, 0.0], [0.8, 0.6]]).T
+    first = torch.arange(n) < 3 * n // 4
+    return torch.where(first[:, None], tilted + 10, 0.1 * eps - 10)
+
+
+def test_the_mixture_finds_weights_means_and_covariances():
+    mixture, z = Mixture(2), clusters()
+    mixture.fit(z)
+    order = mixture.weights.argsort()
+    torch.testing.assert_close(mixture.weights[order], torch.tensor([0.25, 0.75]))
+    for k, part in zip(order, (z[3000:], z[:3000]), strict=True):
+        torch.testing.assert_close(mixture.means[k], part.mean(0), rtol=1e-3, atol=1e-3)
+        covariance = mixture.scales[k] @ mixture.scales[k].T
+        torch.testing.assert_close(covariance, part.T.cov(correction=0), rtol=1e-2, atol=2e-3)
+
+
+def test_draws_from_the_mixture_have_its_moments_and_rows_of_their_own():
+    mixture, z = Mixture(2), clusters()
+    mixture.fit(z)
+    drawn = mixture.draw(20_000, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(drawn.mean(0), z.mean(0), rtol=0, atol=0.3)
+    torch.testing.assert_close(drawn.T.cov(), z.T.cov(), rtol=0.03, atol=0.5)
+    parts = [mixture.draw(n, Rows(0, "sample", i, n)) for i, n in ((0, 3), (3, 30))]
+    torch.testing.assert_close(torch.cat(parts), mixture.draw(33, Rows(0, "sample", 0, 33)))
+    cold = mixture.draw(100, torch.Generator().manual_seed(1), temperature=0.0)
+    nearest = (cold[:, None] - mixture.means).abs().sum(2).amin(1)
+    assert nearest.max() < 1e-12
+
+
+@pytest.mark.parametrize(("n", "d", "components"), [(1, 3, 1), (6, 16, 1), (40, 3, 10), (9, 3, 2)])
+def test_few_codes_get_few_components(n, d, components):
+    mixture = Mixture(10)
+    mixture.fit(torch.randn(n, d, generator=torch.Generator().manual_seed(0)))
+    assert len(mixture.weights) == components
+    assert mixture.draw(5).isfinite().all()
+
+
+def test_codes_that_never_vary_are_drawn_as_they_are():
+    mixture = Mixture(10)
+    mixture.fit(torch.full((100, 2), 3.0))
+    torch.testing.assert_close(mixture.draw(4), torch.full((4, 2), 3.0), rtol=0, atol=1e-4)
+
+
+def test_sampling_needs_finish_and_is_not_saved(autoencoder):
+    model, x = autoencoder(widths=[16]), torch.rand(50, 1, 28, 28)
+    saved = set(model.state_dict())
+    with pytest.raises(UserError, match="finish"):
+        model.sample(2)
+    model.finish([Batch(x[:30], None), Batch(x[30:], None)])
+    assert set(model.state_dict()) == saved
+    draws = [model.sample(5, generator=Rows(0, "sample", 0, 5)) for _ in range(2)]
+    assert torch.equal(*draws)
+    cold = model.sample(20, generator=Rows(0, "sample", 0, 20), temperature=0.0)
+    assert len(cold.flatten(1).round(decimals=9).unique(dim=0)) <= len(model.density.weights)
+    model.finish([Batch(x * torch.nan, None)])  # as with weights that diverged
+    with pytest.raises(UserError, match="finite"):
+        model.sample(2)
