@@ -1,7 +1,8 @@
 """Images in rows and columns: reconstructions with their codes, and sheets of samples."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def reconstructions(
     path: str | Path,
     original: np.ndarray,
     code: np.ndarray | None,
-    reconstruction: np.ndarray,
+    reconstruction: np.ndarray | Mapping[str, np.ndarray],
     *,
     target: np.ndarray | None = None,
     labels: Sequence[object] | None = None,
@@ -47,21 +48,26 @@ def reconstructions(
     """Original, code and reconstruction, one example per column, with each column's MSE.
 
     original (N, C, H, W), reconstruction and target (N, C, H2, W2) in [0, 1], C 1 or 3; code
-    (N, K) or None for a model without one; the first ten examples are drawn. With a target
-    (super-resolution, in-painting, denoising) the rows are input, code, output, target and the
-    error is against the target. Values outside [0, 1] are clipped, nan is drawn in pink.
+    (N, K) or None for a model without one; the first ten examples are drawn. Several rows named by
+    a mapping stand below the original in their order, and the error is that of the last. With a
+    target (super-resolution, in-painting, denoising) the rows are input, code, output, target and
+    the error is against the target. Values outside [0, 1] are clipped, nan is drawn in pink.
     """
     truth = target if target is not None else original
     n = min(COLUMNS, len(original))
-    comparable = n > 0 and truth.shape[1:] == reconstruction.shape[1:]
-    mse = _mse(truth[:n], reconstruction[:n]) if comparable else None
+    first, word = ("input", "output") if target is not None else ("original", "reconstruction")
+    below = reconstruction if isinstance(reconstruction, Mapping) else {word: reconstruction}
+    last, rebuilt = list(below.items())[-1]
+    comparable = n > 0 and truth.shape[1:] == rebuilt.shape[1:]
+    mse = _mse(truth[:n], rebuilt[:n]) if comparable else None
     detail = "no examples" if n == 0 else f"{n} example{'s' if n > 1 else ''}"
     if mse is not None:
         over = f"mean of the {n} shown" if n > 1 else detail
-        detail = f"MSE {number(float(mse.mean()))}, {over}"
+        of = f" of “{last}”" if len(below) > 1 else ""
+        detail = f"MSE{of} {number(float(mse.mean()))}, {over}"
 
-    first, last = ("input", "output") if target is not None else ("original", "reconstruction")
-    rows = [(first, original[:n]), ("code", code), (last, reconstruction[:n])]
+    rows = [(first, original[:n]), ("code", code)]
+    rows += [(name, images[:n]) for name, images in below.items()]
     rows += [("target", target[:n])] if target is not None else []
     rows = [(name, values) for name, values in rows if values is not None]
     pictures = [values for name, values in rows if name != "code"]
@@ -89,6 +95,7 @@ def reconstructions(
             for i, image in enumerate(values):
                 _picture(ax, image, i * (cell + GAP), cell, height)
         label_at = (-14, height / 2)
+        name = "\n".join(textwrap.wrap(name, 17)) if name in below else name
         ax.text(*label_at, name, ha="right", va="center", linespacing=1.4, clip_on=False)
         y += height + GAP
     if mse is not None:

@@ -5,6 +5,7 @@ The only file of this room that knows models; the drawing functions take plain a
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,18 @@ from torch import Tensor
 
 from genai_cli import runs
 from genai_cli.data.dataset import Dataset
-from genai_cli.figures import curves, grids, latent, predictions, scatter, tables
-from genai_cli.models.base import Model
+from genai_cli.figures import curves, density, grids, latent, predictions, scatter, tables
+from genai_cli.models.base import Batch, Model
 from genai_cli.schema import TrainConfig
-from genai_cli.training.randomness import generator
+from genai_cli.training.randomness import Rows, Source, generator
 
 SHOWN = 10  # fixed test examples in a reconstruction figure
 SAMPLES = 64
 POINTS = 2000  # points in a scatter plot
+FEWER = 500  # where each costs an optimisation or a walk through the noise
+GRID = {"exact": 160, "bound": 64}  # points along each side of a density
+EVALUATED = 4096  # of them at once
+IMPORTANCE = 64  # samples for each, where the bound takes any
 
 
 def draw(
@@ -51,6 +56,8 @@ def draw(
             files.append(_reconstructions(folder, model, data, cfg.seed, title))
         if hasattr(model, "sample"):
             files.append(_samples(folder, model, data, cfg, title))
+        if hasattr(model, "log_prob") and data.spec.event_shape == (2,):
+            files.append(_density(folder, model, data, cfg.seed, title))
     if "predictions" in extra:
         files.append(_predictions(folder, data, extra, title))
     elif "codes" in extra:
@@ -77,62 +84,107 @@ def shown_examples(data: Dataset) -> Tensor:
     return torch.tensor((firsts + others)[:n])
 
 
+def rebuilt(model: Model, x: Tensor, source: Source) -> dict[str, Tensor]:
+    """What stands below the originals in a reconstruction figure, {row: (B, *event)}."""
+    if hasattr(model, "stages"):
+        return model.stages(x, source)
+    name = {"optimisation": "z optimised"}.get(model.reconstructs_by, "reconstruction")
+    return {name: model.reconstruct(x)}
+
+
 def _reconstructions(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
     path = folder / "reconstructions.png"
-    spec = data.spec
     index = shown_examples(data)
+    if data.spec.event_shape == (2,):
+        most = POINTS if model.reconstructs_by == "code" else FEWER
+        index = torch.arange(min(most, len(data.test)))
     batch = data.test.batch(index)
+    rows = rebuilt(model, batch.x, Rows(seed, "reconstructions", 0, len(index)))
+    reconstructions(path, model, data, batch, rows, f"{title}: test examples")
+    return path
+
+
+def reconstructions(
+    path: Path, model: Model, data: Dataset, batch: Batch, rows: dict[str, Tensor], title: str
+) -> None:
+    """The figure of test examples and what `rebuilt` gave for them, as the data asks for it."""
+    spec = data.spec
+    shown = {name: _array(images) for name, images in rows.items()}
+    last, final = list(shown.items())[-1]
     code = None
-    if hasattr(model, "stages"):
-        device = next(model.parameters()).device
-        rows = model.stages(batch.x, generator(seed, "reconstructions", 0, device))
-        rows = {name: _array(images) for name, images in rows.items()}
-    else:
-        rows = {"reconstruction": _array(model.reconstruct(batch.x))}
-    rebuilt = list(rows.values())[-1]
-    if hasattr(model, "encode") and model.reconstructs_by == "code":
+    if hasattr(model, "encode") and model.reconstructs_by == "code" and spec.event_shape != (2,):
         code = _array(model.encode(batch.x))
     original = _array(batch.x)
-    labels = _names(spec.classes, batch.y) if spec.target == "labels" else None
-    title = f"{title}: test examples"
     if spec.is_image:
-        target = _array(batch.y) if spec.target == "image" else None
+        pair = spec.target == "image"
         grids.reconstructions(
-            path, original, code, rebuilt, target=target, labels=labels, title=title, caption=None
+            path,
+            original,
+            code,
+            final if pair else shown,
+            target=_array(batch.y) if pair else None,
+            labels=_names(spec.classes, batch.y) if spec.target == "labels" else None,
+            title=title,
+            caption=model.reconstruction_note or None,
         )
     elif spec.event_shape == (2,):
-        many = data.test.batch(torch.arange(min(POINTS, len(data.test))))
-        points = _labels(data, many.y)
         scatter.scatter_reconstructions(
-            path,
-            _array(many.x),
-            _array(model.reconstruct(many.x)),
-            points,
+            *(path, original, final, _labels(data, batch.y)),
             title=title,
             classes=spec.classes,
+            name=last,
         )
     else:
         tables.reconstructions_table(
-            path, original, code, rebuilt, list(spec.features), title=title
+            path, original, code, final, list(spec.features), title=title, row=last
         )
-    return path
 
 
 def _samples(folder: Path, model: Model, data: Dataset, cfg: TrainConfig, title: str) -> Path:
     path = folder / "samples.png"
-    spec = data.spec
-    n = SAMPLES if spec.is_image else POINTS
+    n = SAMPLES if data.spec.is_image else POINTS
     device = next(model.parameters()).device
-    drawn = _array(model.sample(n, generator=generator(cfg.seed, "samples", 0, device)))
-    title = f"{title}: samples"
+    drawn = model.sample(n, generator=generator(cfg.seed, "samples", 0, device))
+    samples(path, _array(drawn), data, f"{title}: samples")
+    return path
+
+
+def samples(path: Path, drawn: np.ndarray, data: Dataset, title: str) -> None:
+    """The figure of samples (N, *event): a sheet of images, or beside the test split."""
+    spec = data.spec
     if spec.is_image:
         grids.samples(path, drawn, title=title)
-        return path
-    real = _array(data.test.batch(torch.arange(min(POINTS, len(data.test)))).x)
+        return
+    real = real_points(data)
     if spec.event_shape == (2,):
         scatter.scatter_samples(path, real, drawn, title=title)
     else:
         tables.samples_table(path, real, drawn, list(spec.features), title=title)
+
+
+def real_points(data: Dataset) -> np.ndarray:
+    """The first test examples, (N, D)."""
+    return _array(data.test.batch(torch.arange(min(POINTS, len(data.test)))).x)
+
+
+def _density(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
+    path = folder / "density.png"
+    like = next(model.parameters())
+    known = inspect.signature(model.log_prob).parameters
+    more = {"samples": IMPORTANCE} if "samples" in known else {}
+
+    def log_prob(points: np.ndarray) -> np.ndarray:
+        nats = []
+        for i, part in enumerate(torch.from_numpy(points).to(like).split(EVALUATED)):
+            if "generator" in known:
+                more["generator"] = generator(seed, "density", i, like.device)
+            nats.append(_array(model.log_prob(part, **more)))
+        return np.concatenate(nats)
+
+    kind = model.log_prob_kind
+    side = GRID[kind]
+    title = f"{title}: density"
+    density.density(path, real_points(data), log_prob, kind=kind, side=side, title=title)
     return path
 
 

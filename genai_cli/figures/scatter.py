@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from genai_cli.figures.style import (
     CLASSES,
+    DPI,
     GREY,
     SEQUENTIAL,
     TRAIN,
@@ -24,6 +27,7 @@ from genai_cli.figures.style import (
 
 MOST_POINTS = 3000  # more only blacken the panel and the file
 MOST_CLASSES = 20
+PALE = "#d3d7dd"  # data behind what a model makes of it
 MARKERS = ("o", "^")  # classes 11 to 20 repeat the ten colours with triangles
 
 
@@ -36,6 +40,7 @@ def scatter_reconstructions(
     *,
     title: str,
     classes: Sequence[str] = (),
+    name: str = "reconstruction",
 ) -> None:
     """Data left, reconstruction right, same colours and limits. original, reconstruction (N, 2);
     labels (N,) int or float, or None. Thin lines on the right lead back to the originals."""
@@ -51,7 +56,7 @@ def scatter_reconstructions(
     by_label(fig, right, reconstruction, labels, classes)
     _limits((left, right), original, reconstruction)
     left.set(title="original", xlabel="x₁", ylabel="x₂")
-    right.set(title="reconstruction, with a line to its original", xlabel="x₁")
+    right.set(title=f"{name}, with a line to its original", xlabel="x₁")
     save(fig, path)
 
 
@@ -70,6 +75,89 @@ def scatter_samples(path: str | Path, data: np.ndarray, samples: np.ndarray, *, 
     right.set(title=f"samples ({outside:,} outside the frame)" if outside else "samples")
     right.set_xlabel("x₁")
     save(fig, path)
+
+
+def frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), (2,) each: a square around the finite points (N, 2), with a margin."""
+    points = np.asarray(points, dtype=float)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return np.full(2, -1.0), np.full(2, 1.0)
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = 0.58 * max(float((high - low).max()), 1e-6)
+    return (low + high) / 2 - half, (low + high) / 2 + half
+
+
+@styled()
+def scatter_frames(
+    path: str | Path,
+    data: np.ndarray,
+    frames: np.ndarray,
+    columns: Sequence[str],
+    *,
+    title: str,
+    detail: str = "",
+) -> None:
+    """Points on their way: frames (F, N, 2), a panel each, five in a row, over the data (M, 2)."""
+    across = min(5, len(frames))
+    down = -(-len(frames) // across)
+    fig = chart(2.0 * across, 2.15 * down, title, detail)
+    axes = fig.subplots(down, across, squeeze=False).ravel()
+    for ax, points, name in zip(axes, frames, columns, strict=False):
+        _over_data(ax, data, points)
+        ax.set_title(name)
+    for ax in axes[len(frames) :]:
+        ax.set_axis_off()
+    save(fig, path)
+
+
+def scatter_pictures(data: np.ndarray, frames: np.ndarray) -> list[Image.Image]:
+    """The same points as pictures of one size, for a GIF."""
+    return [_scatter_picture(data, points) for points in frames]
+
+
+@styled()
+def _scatter_picture(data: np.ndarray, points: np.ndarray) -> Image.Image:
+    fig = Figure(figsize=(3.2, 3.2), dpi=DPI)
+    canvas = FigureCanvasAgg(fig)
+    _over_data(fig.add_axes((0.02, 0.02, 0.96, 0.96)), data, points)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+@styled()
+def scatter_ways(
+    path: str | Path,
+    data: np.ndarray,
+    ways: np.ndarray,
+    names: Sequence[str],
+    *,
+    title: str,
+    detail: str = "",
+) -> None:
+    """Lines through the plane over the data (M, 2), a panel for each group: ways
+    (groups, R, F, 2), with a dot at every one of the F places and a ring at the first."""
+    fig = chart(4.2 * len(ways), 4.0, title, detail)
+    axes = fig.subplots(1, len(ways), squeeze=False)[0]
+    for ax, lines, name in zip(axes, ways, names, strict=True):
+        _over_data(ax, data, None)
+        for i, line in enumerate(lines):
+            look = {"color": class_colour(i), "markersize": 3, "linewidth": 1.2}
+            ax.plot(*line.T, "o-", **look)
+            ax.plot(*line[0], "o", markersize=9, fillstyle="none", color=class_colour(i))
+        ax.set_title(name)
+    save(fig, path)
+
+
+def _over_data(ax: Axes, data: np.ndarray, points: np.ndarray | None) -> None:
+    """Points in a bare frame about the data, which is pale behind them."""
+    low, high = frame(data)
+    ax.scatter(*thinned(data)[0].T, s=3, color=PALE, linewidths=0)
+    if points is not None:
+        ax.scatter(*thinned(points)[0].T, s=4, color=TRAIN, alpha=0.8, linewidths=0)
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[])
+    ax.set_aspect("equal")
+    ax.grid(False)
 
 
 def thinned(*arrays: np.ndarray | None) -> list[np.ndarray | None]:

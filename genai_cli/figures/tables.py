@@ -37,6 +37,7 @@ def reconstructions_table(
     features: Sequence[str],
     *,
     title: str,
+    row: str = "reconstruction",
 ) -> None:
     """Heat maps side by side, rows examples (the first 16): original (N, D), code (N, K) or None,
     reconstruction (N, D), and their difference. Original and reconstruction share one scale; code
@@ -48,7 +49,7 @@ def reconstructions_table(
     detail = "no examples"
     if n:
         detail = f"mean MSE {number(float(np.mean(error**2)))} over the {n} rows shown"
-    panels = [("original", original), ("reconstruction", reconstruction), ("difference", error)]
+    panels = [("original", original), (row, reconstruction), ("difference", error)]
     if code is not None:
         numbers = np.asarray(code, dtype=float)[:n]
         numbers = numbers.reshape(n, int(np.prod(numbers.shape[1:])))
@@ -66,7 +67,7 @@ def reconstructions_table(
         if not n:
             empty(ax, "no examples")
             continue
-        own = shared if name in ("original", "reconstruction") else _scale(values, signed=True)
+        own = shared if name in ("original", row) else _scale(values, signed=True)
         shown = ax.imshow(values, aspect="auto", interpolation="nearest", **own)
         ax.grid(False)
         step = -(-values.shape[1] // 40)

@@ -1,0 +1,129 @@
+"""Images in named rows and columns: from noise to sample, from one code to another, along one code;
+and the same as a moving picture."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from genai_cli.figures.grids import _cell, _height, _picture
+from genai_cli.figures.style import DPI, GREY, INK, MARGIN, place, save, sheet, styled
+
+NARROW, GAP, HEAD = 26, 4, 26  # pixels: left edge without names, between cells, column captions
+LETTER = 9  # pixels a letter of a row's name takes
+SIDE = 480  # pixels a moving picture is wide, about
+
+
+@styled()
+def strip(
+    path: str | Path,
+    images: np.ndarray,
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    title: str,
+    detail: str = "",
+    caption: str = "",
+    together: int = 1,
+) -> None:
+    """images (R, F, C, H, W) in [0, 1] as a grid of R rows and F columns with their names.
+
+    Values outside [0, 1] are clipped, nan is drawn in pink. Every ``together`` rows stand closer.
+    """
+    r, f = images.shape[:2]
+    cell = _cell([images.shape[-1]], 84 if f > 8 else 104)
+    height = _height(images[0], False, cell, images[0])
+    names = ["\n".join(textwrap.wrap(name, 18)) for name in rows]
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    left = round(MARGIN * DPI) + (LETTER * longest + 18 if names else 0)
+    head = HEAD if columns else 0
+    tops = [head + i * (height + GAP) + (i // together) * (3 * GAP) * (together > 1)
+            for i in range(r)]  # fmt: skip
+    width = max(left + f * (cell + GAP) + round(MARGIN * DPI), 600)
+    fig, y = sheet(width, tops[-1] + height, title, detail, caption)
+    if columns:
+        ax = place(fig, left, y, 1, HEAD)
+        for j, text in enumerate(columns):
+            at = j * (cell + GAP) + cell / 2
+            ax.text(at, HEAD / 2 - 2, text, ha="center", va="center", size=8, color=GREY)
+    for i, row in enumerate(images):
+        ax = place(fig, left, y + tops[i], f * (cell + GAP), height)
+        for j, image in enumerate(row):
+            _picture(ax, image, j * (cell + GAP), cell, height)
+        if names:
+            ax.text(-12, height / 2, names[i], ha="right", va="center", color=INK, clip_on=False)
+    save(fig, path)
+
+
+def moving(
+    path: str | Path,
+    frames: np.ndarray,
+    *,
+    columns: int,
+    back: bool = False,
+    seconds: float = 4.0,
+) -> None:
+    """A GIF of N pictures side by side: frames (F, N, C, H, W) in [0, 1], ``columns`` in a row.
+
+    It runs ``seconds`` and rests on the last frame; with ``back`` it rests on both ends and returns
+    the way it came. nan is black.
+    """
+    n, c, h, w = frames.shape[1:]
+    rows = -(-n // columns)
+    scale = max(1, SIDE // (columns * (w + 1)))
+    gap = max(1, scale // 2)
+    sheets = []
+    for frame in frames:
+        canvas = np.full((c, rows * (h * scale + gap) - gap, columns * (w * scale + gap) - gap),
+                         255, np.uint8)  # fmt: skip
+        levels = np.clip(np.nan_to_num(frame), 0, 1) * 255
+        large = levels.round().astype(np.uint8).repeat(scale, axis=2).repeat(scale, axis=3)
+        for i, image in enumerate(large):
+            top, left = i // columns * (h * scale + gap), i % columns * (w * scale + gap)
+            canvas[:, top : top + h * scale, left : left + w * scale] = image
+        sheets.append(Image.fromarray(canvas[0] if c == 1 else canvas.transpose(1, 2, 0)))
+    animate(path, sheets, back=back, seconds=seconds)
+
+
+def animate(
+    path: str | Path, sheets: list[Image.Image], *, back: bool = False, seconds: float = 4.0
+) -> None:
+    """Pictures of one size as an endless GIF, written beside ``path`` and renamed."""
+    path, each, rest = Path(path), max(20, round(1000 * seconds / len(sheets))), 1000
+    times = [each] * len(sheets)
+    times[-1] += rest
+    if back:
+        times[0] += rest
+        sheets, times = sheets + sheets[-2:0:-1], times + times[-2:0:-1]
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if sheets[0].mode != "L":
+            # one palette for all frames: no flicker, and only what changes is stored
+            first = _palette(sheets)
+            sheets = [s.quantize(palette=first, dither=Image.Dither.NONE) for s in sheets]
+        sheets[0].save(
+            *[beside, "GIF"],
+            save_all=True,
+            append_images=sheets[1:],
+            duration=times,
+            loop=0,
+            optimize=True,
+        )
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            beside.unlink()
+        raise
+
+
+def _palette(sheets: list[Image.Image]) -> Image.Image:
+    """255 colours for a few frames from first to last."""
+    at = np.linspace(0, len(sheets) - 1, min(6, len(sheets))).astype(int)
+    some = np.concatenate([np.asarray(sheets[i].convert("RGB")) for i in at])
+    return Image.fromarray(some).quantize(255)
