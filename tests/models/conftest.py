@@ -36,6 +36,11 @@ CHOICES = [  # (model, data, words) besides every model's own defaults
     ("vae", "digits", ("loss=logistic", "model.kl_warmup=5", "model.free_bits=0.1")),
     ("vae", "digits", ("loss.sigma=learned", *CONV)),
     ("vae", "moons", ("loss.sigma=0.5", "model.beta=2")),
+    ("vae", "digits", ("loss=bernoulli", "loss.binarise=true")),
+    ("ddpm", "digits", ("loss=min_snr", "model.prediction=eps", "model.noise_schedule=linear")),
+    ("ddpm", "digits", ("loss=vlb", "model.conditional=true", "model.sampler=dpmpp")),
+    ("ddpm", "digits", ("model.prediction=edm", "model.sampler=heun")),
+    ("ddpm", "wine", ("model.sampler=ancestral", "model.prediction=eps")),
 ]
 
 
@@ -50,9 +55,13 @@ class Case(NamedTuple):
         return "-".join((self.model, self.dataset, *(w.split(".")[-1] for w in self.words)))
 
 
+def _keys(model: str) -> set[str]:
+    return set(inspect.signature(model_class(model)).parameters)
+
+
 def _cases() -> list[Case]:
     cases = [Case(m, d) for m in MODELS for d in DATA]
-    conv = [m for m in MODELS if "network" in inspect.signature(model_class(m)).parameters]
+    conv = [m for m in MODELS if {"network", "hidden"} <= _keys(m)]
     return [*cases, *(Case(m, "digits", CONV) for m in conv), *(Case(*c) for c in CHOICES)]
 
 

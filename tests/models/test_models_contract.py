@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Spec
 from genai_cli.models.base import Batch, Model
+from genai_cli.training.randomness import Rows
 from genai_cli.training.step import train_step
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 15, 9)]
@@ -77,14 +78,14 @@ def test_weights_carry_the_whole_model(ready):
     noise = ready.noise()
     before = ready.losses(ready.batch, noise)
     torch.manual_seed(1)
-    weights = {k: torch.randn_like(v) for k, v in ready.model.state_dict().items()}
+    weights = {k: v + torch.rand_like(v) for k, v in ready.model.state_dict().items()}
     twin = ready.built()
     twin.load_state_dict(weights)
     ready.model.load_state_dict(weights)
     after, copy = ready.losses(ready.batch, noise), ready._replace(model=twin)
     for name, values in copy.losses(ready.batch, noise).items():
         assert torch.equal(values, after[name])
-    assert not torch.equal(before["model/loss"], after["model/loss"])
+    assert not any(torch.equal(before[k], v) for k, v in after.items() if k.endswith("/loss"))
 
 
 def test_every_parameter_gets_a_gradient_within_three_steps(ready):
@@ -105,9 +106,9 @@ def test_every_parameter_gets_a_gradient_within_three_steps(ready):
 
 
 def shortfall(model: Model, batch: Batch, noise: dict[str, Tensor]) -> float:
-    """Squared error of what the model makes of the batch, or its loss where it rebuilds nothing."""
+    """Squared error of what the model makes of the batch, or its loss where no code is used."""
     with torch.no_grad():
-        if not hasattr(model, "reconstruct"):
+        if not hasattr(model, "reconstruct") or model.reconstructs_by != "code":
             return model.loss(batch, noise)["loss"].mean().item()
         target = batch.y if getattr(model, "to_image", False) else batch.x
         return (model.reconstruct(batch.x) - target).square().mean().item()
@@ -115,6 +116,8 @@ def shortfall(model: Model, batch: Batch, noise: dict[str, Tensor]) -> float:
 
 def test_eight_examples_are_learned_by_heart(case, prepare_case):
     ready = prepare_case(case, rows=8)
+    if len(ready.model.players()) > 1 or ready.model.reconstructs_by == "denoising":
+        return  # a loss that need not fall so far: see test_models_gan.py and _ddpm.py
     off = dict.fromkeys(("dropout", "denoise", "label_smoothing", "input_noise", "beta"), 0.0)
     model = ready.built(**off)  # whatever keeps a model from it
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
@@ -138,11 +141,14 @@ def test_micro_batches_of_a_ragged_batch_give_the_same_step(case, prepare_case, 
     stepped = []
     for accumulate in (1, 3):
         model = ready.built()
-        optimizers = {"model": torch.optim.SGD(model.parameters(), 0.01)}
-        terms = train_step(
-            model, model.players(), optimizers, ready.batch, noise, 0, accumulate=accumulate
-        )
-        assert terms["loss"].shape == (7,)
+        players = model.players()
+        optimizers = {
+            p.name: torch.optim.SGD(p.module.parameters(), 0.01)
+            for p in players
+            if p.optimizer is None
+        }
+        terms = train_step(model, players, optimizers, ready.batch, noise, 0, accumulate=accumulate)
+        assert all(values.shape == (7,) for values in terms.values())
         stepped.append([*model.parameters(), *terms.values()])
     torch.testing.assert_close(*stepped, rtol=rtol, atol=rtol / 10)
 
@@ -153,9 +159,10 @@ def test_dropout_and_only_dropout_comes_from_the_mask(ready):
         return
     noise = ready.noise()
     keep = noise.pop("keep")
-    without = ready.losses(ready.batch, noise)["model/loss"]
-    ones = ready.losses(ready.batch, noise | {"keep": torch.ones_like(keep)})["model/loss"]
-    masked = ready.losses(ready.batch, noise | {"keep": keep})["model/loss"]
+    loss = f"{ready.model.players()[0].name}/loss"
+    without = ready.losses(ready.batch, noise)[loss]
+    ones = ready.losses(ready.batch, noise | {"keep": torch.ones_like(keep)})[loss]
+    masked = ready.losses(ready.batch, noise | {"keep": keep})[loss]
     assert torch.equal(ones, without)
     assert not torch.allclose(masked, without)
 
@@ -179,14 +186,17 @@ def test_there_is_no_dropout_outside_training(ready):
 def test_abilities_have_their_shapes(ready):
     model, data = ready.model.eval(), ready.data.spec
     x = ready.batch.x
-    width, event = ready.cfg.bottleneck, tuple(data.event_shape)
+    width, event = getattr(model, "code_size", ready.cfg.bottleneck), tuple(data.event_shape)
+    model.finish([ready.batch])
     rebuilt = tuple(data.target_shape) if data.target == "image" else event
     outputs = data.target_shape or (max(len(data.classes), 1),)
     shapes = {
         "encode": (lambda: model.encode(x), (6, width)),
         "decode": (lambda: model.decode(torch.zeros(4, width)), (4, *rebuilt)),
         "reconstruct": (lambda: model.reconstruct(x), (6, *rebuilt)),
-        "sample": (lambda: model.sample(3), (3, *event)),
+        "sample": (lambda: model.sample(3), (3, *rebuilt)),
+        "prior": (lambda: model.prior(3), (3, width)),
+        "trajectory": (lambda: model.trajectory(2, frames=4), (4, 2, *event)),
         "predict": (lambda: model.predict(x), (6, *outputs)),
         "log_prob": (lambda: model.log_prob(x), (6,)),
     }
@@ -202,7 +212,7 @@ def test_abilities_have_their_shapes(ready):
 
 def test_reconstruct_is_decode_of_encode(ready):
     model = ready.model
-    if hasattr(model, "reconstruct"):
+    if hasattr(model, "reconstruct") and model.reconstructs_by in ("code", "inversion"):
         torch.testing.assert_close(
             model.reconstruct(ready.batch.x), model.decode(model.encode(ready.batch.x))
         )
@@ -210,10 +220,23 @@ def test_reconstruct_is_decode_of_encode(ready):
         assert not (hasattr(model, "encode") and hasattr(model, "decode"))
 
 
+def test_rows_of_a_sample_do_not_depend_on_the_batch(ready):
+    model = ready.model.eval()
+    if not hasattr(model, "sample"):
+        return
+    model.finish([ready.batch])
+    with torch.no_grad():
+        whole = model.sample(20, generator=Rows(0, "sample", 0, 20))
+        parts = [model.sample(n, generator=Rows(0, "sample", i, n)) for i, n in ((0, 3), (3, 17))]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(whole[0], whole[1])
+
+
 def test_samples_are_a_function_of_their_generator(ready):
     if not hasattr(ready.model, "sample"):
-        assert ready.case.model in ("mlp", "autoencoder")
+        assert ready.case.model == "mlp"
         return
+    ready.model.finish([ready.batch])
     a, b, c = (ready.model.sample(4, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from genai_cli import runs
@@ -17,10 +18,24 @@ from genai_cli.paths import config_dir
 # a family with all that a checkpoint must hold: optimizer state, schedule, EMA, dropout, clipping
 FULL = (
     "epochs=4", "dataset.limit=100", "batch_size=32", "trainer.ema=0.9", "trainer.clip=1",
-    "model.dropout=0.2", "schedule=cosine", "schedule.warmup=1", "schedule.horizon=6",
-    "dataset.shift=1",
+    "schedule=cosine", "schedule.warmup=1", "schedule.horizon=6", "dataset.shift=1",
 )  # fmt: skip
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
+MORE = {  # every source of randomness and every player a family has
+    "gan": (
+        "model.r1=1", "model.r2=1", "model.penalty_every=3", "model.discriminator_steps=2",
+        "model.augment=[translation,cutout,color]", "model.widths=[16]",
+    ),
+    "flow": ("model.dequantisation=variational",),
+    "ddpm": ("model.timesteps=20", "model.conditional=true", "model.channels=[8]", "bottleneck=8"),
+}  # fmt: skip
+
+
+def full(model: str) -> tuple[str, ...]:
+    """`FULL` for a family: with dropout where it has any."""
+    keys = yaml.safe_load((config_dir() / "model" / f"{model}.yaml").read_text())["model"]
+    dropout = ("model.dropout=0.2",) if "dropout" in keys else ()
+    return (f"model={model}", *FULL, *dropout, *MORE.get(model, ()))
 
 
 def weights(folder: Path) -> dict:
@@ -75,7 +90,7 @@ def one(done: object, name: str) -> Path:
 def test_resumed_equals_uninterrupted(
     model: str, step: int, genai: Callable, stop_at: Callable
 ) -> None:
-    words = ("train", f"model={model}", *FULL)
+    words = ("train", *full(model))
     whole = one(genai(*words, "name=whole"), "whole")
     stop_at(step)
     cut = genai(*words, "name=cut")
