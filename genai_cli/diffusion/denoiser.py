@@ -14,6 +14,7 @@ from genai_cli.diffusion.objective import Prediction
 from genai_cli.diffusion.samplers import Sampler
 from genai_cli.diffusion.schedule import Schedule, expand
 
+WIDE = 1e3  # bounds of x̂_0 before `Denoiser.measure` has seen the data
 SIGMA_DATA = 0.5  # as Karras et al. 2022 set it, until `Denoiser.measure` has seen the data
 
 
@@ -37,7 +38,12 @@ class Denoiser(nn.Module):
         schedule: of the noise.
         prediction: what the network's output means.
         classes: of the labels; 0 for none.
-        clip: bound of |x̂_0| where sampling and the bound keep to the data's range.
+        clip: keep x̂_0 within the range of the data in sampling: [−1, 1] for ``unit`` data, else
+            that of the examples `measure` saw and half as much again on both sides. Without it an
+            error of eps is multiplied by 1 / √ᾱ_T, 20,000 for the cosine schedule. The bound is
+            clipped only for ``unit`` data, where the range is certain.
+        unit: the data lie in [−1, 1].
+        shape: of one example.
     """
 
     def __init__(
@@ -46,17 +52,28 @@ class Denoiser(nn.Module):
         schedule: Schedule,
         prediction: Prediction,
         classes: int = 0,
-        clip: float | None = None,
+        shape: tuple[int, ...] = (),
+        clip: bool = False,
+        unit: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.schedule, self.prediction = network, schedule, prediction
-        self.classes, self.clip = classes, clip
+        self.classes, self.clip, self.unit = classes, clip, unit
+        if clip:
+            one = torch.ones(() if unit else shape)
+            wide = one if unit else one * WIDE
+            self.register_buffer("low", -wide, persistent=not unit)
+            self.register_buffer("high", wide.clone(), persistent=not unit)
         if prediction == "edm":
             self.register_buffer("log_sigma_data", torch.tensor(math.log(SIGMA_DATA)))
 
     @torch.no_grad()
     def measure(self, x0: Tensor) -> None:
-        """Keep the deviation of the data, for ``edm``."""
+        """Keep the range of the data (B, *event), and their deviation for ``edm``."""
+        if self.clip and not self.unit:
+            low, high = x0.amin(0), x0.amax(0)
+            self.low.copy_(low - (high - low) / 2)
+            self.high.copy_(high + (high - low) / 2)
         if self.prediction == "edm":
             self.log_sigma_data.copy_(x0.std().clamp_min(1e-6).log())
 
@@ -96,12 +113,16 @@ class Denoiser(nn.Module):
         return objective.preconditioning(sigma / alpha, self.log_sigma_data.exp())
 
     def clipped(self, x0: Tensor) -> Tensor:
-        return x0 if self.clip is None else x0.clamp(-self.clip, self.clip)
+        return x0.clamp(self.low, self.high) if self.clip else x0
+
+    def certain(self, x0: Tensor) -> Tensor:
+        """x̂_0 for the bound: clipped where the range of the data is known beforehand."""
+        return self.clipped(x0) if self.unit else x0
 
     def at_steps(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        """Clipped x̂_0 of x (B, *event) at integer steps t (B,), with labels from `labels`."""
+        """x̂_0 for the bound, of x (B, *event) at integer steps t (B,), with labels of `labels`."""
         alpha, sigma = expand(self.schedule.alpha(t), x), expand(self.schedule.sigma(t), x)
-        return self.clipped(self.x0_from(self.output(x, t.to(x), alpha, sigma, y), x, alpha, sigma))
+        return self.certain(self.x0_from(self.output(x, t.to(x), alpha, sigma, y), x, alpha, sigma))
 
     def x0(
         self,

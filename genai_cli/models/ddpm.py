@@ -56,7 +56,7 @@ class DDPM(Model):
         sampler, sample_steps, eta: see diffusion/samplers.py; eta is DDIM's.
         guidance: w in x̂_0 = (1 − w) x̂_0(x) + w x̂_0(x | y) (Ho & Salimans 2022, eq. 6, w there
             is ours less one): 0 ignores the class, 1 is the conditional model.
-        clip_x0: keep x̂_0 within [0, 1], where the data are; without use for others.
+        clip_x0: keep x̂_0 within the range of the data, see diffusion/denoiser.py.
         reconstruct_at: share of T to which `reconstruct` adds noise.
 
     There is no dropout.
@@ -79,7 +79,7 @@ class DDPM(Model):
         channels: list[Count] = (32, 64),
         depth: Count = 1,
         attention: bool = True,
-        widths: list[Count] = (256, 256),
+        widths: list[Count] = (128, 128),
         timesteps: Count = 1000,
         noise_schedule: NoiseSchedule = "cosine",
         prediction: Prediction = "v",
@@ -126,8 +126,15 @@ class DDPM(Model):
         else:
             backbone = TimeMLP(self.event_shape, widths, bottleneck, self.classes)
         self.schedule = Schedule(noise_schedule, timesteps)
-        clip = 1.0 if clip_x0 and data.unit_interval else None
-        self.denoiser = Denoiser(backbone, self.schedule, prediction, self.classes, clip)
+        self.denoiser = Denoiser(
+            backbone,
+            self.schedule,
+            prediction,
+            self.classes,
+            self.event_shape,
+            clip_x0,
+            data.unit_interval,
+        )
         # [0, 1] to [−1, 1]; else `prepare` finds what takes the data to mean 0 and deviation 1
         self.unit_interval = data.unit_interval
         shift = torch.full((), 0.5) if data.unit_interval else torch.zeros(self.event_shape)
@@ -198,7 +205,7 @@ class DDPM(Model):
             terms["loss"] = weight * error.square().flatten(1).mean(1)
         if self.uniform_steps:
             with torch.no_grad():
-                nats = self.bound(x0, self.denoiser.clipped(x0_hat), eps, t)
+                nats = self.bound(x0, self.denoiser.certain(x0_hat), eps, t)
             terms |= self.in_bits(nats)
         return terms
 

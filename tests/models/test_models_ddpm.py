@@ -177,9 +177,9 @@ def test_the_bound_is_in_the_units_of_the_data(ddpm):
 def test_log_prob_is_a_lower_bound_on_a_density(ddpm):
     """∫ exp(log_prob) ≤ 1; and it is not a trivial one."""
     model = ddpm(Spec(event_shape=(1,)), timesteps=10, widths=[8])
-    grid = torch.linspace(-12, 12, 481)[:, None]
-    mass = model.log_prob(grid, generator(), draws=20).exp().sum() * 24 / 480
-    assert 0.01 < mass < 1
+    grid = torch.linspace(-12, 12, 121)[:, None]
+    mass = model.log_prob(grid, generator(), draws=400).exp().sum() * 24 / 120
+    assert 0.5 < mass < 1
 
 
 def test_vectors_are_standardised_and_constant_columns_survive(ddpm):
@@ -205,7 +205,7 @@ def test_times_are_stratified_and_shuffled(ddpm):
     model = ddpm()
     t = model.noise(100, generator())["t"]
     assert torch.equal((t * 100).long().sort().values, torch.arange(100))
-    assert (t[:10].std() > 0.1) and not torch.equal(t, t.sort().values)
+    assert t[:10].std() > 0.1  # any slice meets all levels
     firsts = torch.stack([model.noise(1, generator(s))["t"] for s in range(300)])
     assert abs(firsts.mean() - 0.5) < 5 / math.sqrt(12 * 300)
 
@@ -351,26 +351,19 @@ def test_all_deterministic_samplers_follow_one_path(ddpm, sampler: str):
 
 
 @pytest.mark.parametrize("network", ["unet", "mlp"])
-@pytest.mark.parametrize("loss", ["simple", "vlb"])
-def test_eight_images_are_learned_by_heart(ddpm, network: str, loss: str):
-    model = ddpm(IMAGE, loss, network=network, widths=[64], timesteps=100)
-    x = data(model, 8).x
-    with torch.no_grad():
-        before = model.loss(Batch(x, None), model.noise(8, generator(99)))["loss"].mean()
+def test_eight_images_are_learned_by_heart(ddpm, network: str):
+    keys = {"widths": [128], "channels": [8], "bottleneck": 16, "attention": False}
+    model = ddpm(IMAGE, network=network, timesteps=100, **keys)
+    x = (draw(8, 1, 8, 8) > 0).to(torch.float64)
+    batch = Batch(x.repeat(4, 1, 1, 1), None)
+    before = (model.reconstruct(x) - x).square().mean()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(200):
-        loss = model.loss(Batch(x, None), model.noise(8, generator(step)))["loss"].mean()
+        loss = model.loss(batch, model.noise(32, generator(step)))["loss"].mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    with torch.no_grad():
-        errors = [
-            model.loss(Batch(x, None), model.noise(8, generator(s)))["loss"]
-            for s in range(300, 320)
-        ]
-    assert torch.cat(errors).mean() < before / 2
-    shift = (model.reconstruct(x) - x).square().mean()
-    assert shift < x.var() / 5
+    assert (model.reconstruct(x) - x).square().mean() < before / 5  # from half noise
 
 
 @pytest.mark.parametrize(
@@ -388,15 +381,42 @@ def test_eight_images_are_learned_by_heart(ddpm, network: str, loss: str):
 def test_mistakes_are_one_line(words: tuple[str, ...], message: str):
     (cell,) = compose.cells("train", compose.parse(["model=ddpm", *words]))
     with pytest.raises(UserError, match=message):
-        from genai_cli.training.setup import check_built
-
-        prepared = prepare(cell.config, lambda text: None)
-        check_built(prepared.cfg, prepared.data)
+        prepare(cell.config, lambda text: None)
 
 
 def test_labels_for_a_model_that_knows_none_are_refused(ddpm):
     with pytest.raises(UserError, match=r"knows no labels.*model\.conditional=true"):
         ddpm().sample(2, torch.zeros(2))
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "sigmoid"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_samples_of_vectors_stay_near_the_data(ddpm, schedule: str, prediction: str):
+    """Where nothing of the data is left, an error of eps is multiplied by up to 20,000."""
+    model = ddpm(prediction=prediction, noise_schedule=schedule, timesteps=1000)
+    x = data(model, 200).x
+    model.prepare(Batch(x, None))
+    for sampler in SAMPLERS:
+        found = model.sample(50, generator=generator(), sampler=sampler, steps=20)
+        low, high = x.amin(0), x.amax(0)
+        assert (found > low - (high - low)).all(), sampler
+        assert (found < high + (high - low)).all(), sampler
+
+
+def test_the_bound_of_vectors_is_not_clipped(ddpm):
+    model = ddpm()
+    model.prepare(Batch(data(model, 200).x, None))
+    far = torch.full((1, 2), 40.0)
+    x0, eps = model.scaled(far), draw(1, 2)
+    assert (x0 > model.denoiser.high).all()
+    t = torch.ones(1, dtype=torch.long)
+    x = model.schedule.diffuse(x0, eps, t)
+    alpha, sigma = model.schedule.alpha(1), model.schedule.sigma(1)
+    free = model.denoiser.x0_from(
+        model.denoiser.output(x, t.to(x), alpha, sigma, None), x, alpha, sigma
+    )
+    torch.testing.assert_close(model.denoiser.at_steps(x, t), free)
+    assert (model.denoiser.x0(x, torch.tensor(1.0), alpha, sigma) < free).all()
 
 
 def test_every_sampler_name_is_known():
