@@ -86,17 +86,15 @@ class Tree:
         self.groups = [g for g in self.train.defaults if g in first] + sorted(found - first)
 
     def options(self, group: str) -> dict[str, Path]:
-        """The files a group can name, sorted by name; the first folder that has one wins."""
+        """The files a group can name, sorted by name; the first folder that has one wins.
+
+        A file in a folder of the group is named with it: experiment=record/fashion_flow.
+        """
         files: dict[str, Path] = {}
         for folder in self.folders:
-            try:
-                names = os.listdir(folder / group)
-            except OSError:
-                continue
-            for name in names:
-                if name.endswith(".yaml"):
-                    files.setdefault(name[: -len(".yaml")], folder / group / name)
-        return dict(sorted(files.items()))
+            for name in _yaml(folder / group):
+                files.setdefault(name[: -len(".yaml")], folder / group / name)
+        return dict(sorted(files.items(), key=lambda item: (item[0].count("/"), item[0])))
 
     def is_users(self, file: Path) -> bool:
         return self.shipped not in file.parents
@@ -142,6 +140,21 @@ class Tree:
                     meaning = key.meaning or (keys[name].meaning if name in keys else "")
                     keys[name] = Key(key.value, meaning)
         return {k: v for k, v in keys.items() if not k.startswith("hydra.")}
+
+
+def _yaml(folder: Path) -> list[str]:
+    """YAML files of a folder and of the folders in it, as paths below it."""
+    try:
+        with os.scandir(folder) as entries:
+            found = []
+            for e in entries:
+                if e.name.endswith(".yaml"):
+                    found.append(e.name)
+                elif e.is_dir() and e.name.isidentifier():
+                    found += [f"{e.name}/{n}" for n in os.listdir(e.path) if n.endswith(".yaml")]
+            return found
+    except OSError:
+        return []
 
 
 def _groups(folder: Path) -> list[str]:
