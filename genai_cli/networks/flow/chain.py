@@ -44,7 +44,7 @@ class Chain(nn.Module):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """z back to x."""
-        *_, x = self.path(z, context)
+        *_, x = (z, *self.path(z, context))
         return x
 
     def path(self, z: Tensor, context: Tensor | None = None) -> Iterator[Tensor]:
