@@ -82,6 +82,9 @@ def opened(args: argparse.Namespace) -> Iterator[Run]:
             raise UserError(
                 f"{word} is a run of model={config.model['name']}, which has no samples"
             )
+        bare = [option for option in args.option if "=" not in option]
+        if bare:
+            raise UserError(f"--option {bare[0]} is no KEY=VALUE; write --option {bare[0]}=…")
         given = dict(option.split("=", 1) for option in args.option)
         values = {key: _value(text) for key, text in given.items()}
         options = bind(model.sample, values, "option", given=("n", "y", "generator"))
