@@ -41,6 +41,24 @@ RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.p
     *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
     *("trainer.save_every", "trainer.threads"),
 )
+SAMPLE = {  # keys of `genai sample`: those of sampling/request.py, then those of the families
+    **{"what": "samples", "n": "how many", "seed": "0", "batch_size": "250"},
+    **{"checkpoint": "best", "ema": "averaged weights", "device": "auto", "y": "label or all"},
+    **{"outputs": "folder of runs", "frames": "of what moves", "temperature": "1.0"},
+    **{"sampler": "ddpm", "steps": "ddpm", "eta": "ddpm", "guidance": "ddpm"},
+}
+SAMPLE_VALUES = {
+    "what": {
+        "samples": "single images and a sheet",
+        "interpolation": "from one code to another",
+        "traversal": "one number of a code at a time",
+        "trajectory": "from noise to sample",
+        "reconstruction": "of test examples",
+    },
+    "checkpoint": {"best": "", "last": ""},
+    "ema": {"true": "", "false": ""},
+    "device": {"auto": "", "cpu": "", "cuda": "", "mps": ""},
+}
 RUNS = 200  # of the newest are offered at most
 
 
@@ -130,6 +148,10 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         if plain:
             return _resumable(_tree(args), args, plain[0], current)
         return [*_runs(args, current), *(_folders(current) if current else [])]
+    if verb == "sample":
+        if plain:
+            return _sampling(args, current)
+        return [*_runs(args, current), *(_folders(current) if current else [])]
     if verb == "runs":
         if current.startswith("status="):
             return _values("status", current.partition("=")[2], dict.fromkeys(STATUSES, ""), False)
@@ -214,6 +236,18 @@ def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Itera
         below = any(name.endswith(".") and key.startswith(name) for name in RESUMABLE)
         if key in RESUMABLE or section or below:
             yield word, meaning
+
+
+def _sampling(args: Sequence[str], current: str) -> Iterator[Candidate]:
+    """The assignments that ``genai sample RUN`` takes."""
+    key, equals, value = current.partition("=")
+    if equals and key == "outputs":
+        yield from _folders(value, "outputs=")
+    elif equals:
+        yield from _values(key, value, SAMPLE_VALUES.get(key, {}), False)
+    else:
+        used = {a.partition("=")[0] for a in args}
+        yield from ((f"{k}=", meaning) for k, meaning in SAMPLE.items() if k not in used)
 
 
 def _run_folders(args: Sequence[str]) -> Iterator[tuple[Path, str, str]]:

@@ -54,6 +54,61 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ),
         ("examples", ["genai resume latest", "genai resume k3f9 epochs=60"]),
     ],
+    "sample": [
+        ("", "genai sample RUN [KEY=VALUE …]"),
+        (
+            "RUN",
+            {
+                "PATH": "a run's folder",
+                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+                "latest": "the newest run",
+            },
+        ),
+        (
+            "what=WORD",
+            {
+                "samples": "new images, single and on one sheet; the default",
+                "interpolation": "from one code to another, straight and along an arc",
+                "traversal": "one number of a code at a time, those that change the image most",
+                "trajectory": "from noise to samples, step by step (ddpm, flow)",
+                "reconstruction": "test examples and what the model makes of them",
+            },
+        ),
+        (
+            "keys",
+            {
+                "n=64": "how many: images, pairs, numbers of a code, test examples",
+                "seed=0": "the same seed, the same images, however they are cut into batches",
+                "batch_size=250": "examples in the model at once",
+                "y=NAME": "a label, its number, a list of them or all, for a conditional model",
+                "checkpoint=best": "or last, or a name like step-000600",
+                "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
+                "device=auto": "auto cpu cuda cuda:0 mps",
+                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+                "frames=31": "of an interpolation, a traversal or a trajectory",
+            },
+        ),
+        (
+            "keys of a family",
+            {
+                "temperature=1.0": "autoencoder, vae, flow, gan: less is nearer to the typical",
+                "sampler, steps, eta, guidance": "ddpm: as in genai train model=ddpm --help",
+            },
+        ),
+        (
+            "",
+            "It writes RUN/samples/TIME-WHAT-xxxx: grid.png, images/000000.png …, samples.npz,"
+            " sample.json, and a GIF where something moves. A run that is stopped leaves nothing.",
+        ),
+        (
+            "examples",
+            [
+                "genai sample latest n=1000 seed=1",
+                "genai sample k3f9 temperature=0.7",
+                "genai sample k3f9 what=interpolation n=6",
+            ],
+        ),
+    ],
     "runs": [
         ("", "genai runs [KEY=VALUE …] [--all] [--json]"),
         ("", "genai runs prune [KEY=VALUE …] [--yes]"),

@@ -1,0 +1,1 @@
+"""What `genai sample` draws, and the folder it is written to."""

@@ -1,0 +1,308 @@
+"""What is drawn for each ``what`` of `genai sample`, and how it is shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
+from genai_cli.figures import of_run, scatter, strips
+from genai_cli.models.base import Model
+from genai_cli.runs import slug
+from genai_cli.sampling import paths
+from genai_cli.sampling.request import Request, takes_labels
+from genai_cli.sampling.store import ARRAYS, IMAGES, Arrays, write_images
+from genai_cli.training.randomness import Rows
+
+COLUMNS = 11  # of a strip at most
+STRIPS = 8  # rows of a trajectory's strip; the moving picture has them all
+MOVING = 36  # pictures in a moving one at most
+
+
+@dataclass
+class Job:
+    """One request, ready to be drawn into ``folder``."""
+
+    model: Model
+    data: Dataset
+    ask: Request
+    y: list[int] | None  # labels, repeated over the rows
+    folder: Path
+    title: str  # "vae on digits"
+    tick: Callable[[int], None]  # so many more are done
+    seconds: float = 0.0  # spent in the model
+    made: int = 0  # examples that came out of it
+    broken: int = 0  # of these, with numbers that are not finite
+    files: list[str] = field(default_factory=list)  # to be shown first
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - started
+
+    def file(self, name: str) -> Path:
+        self.files.append(name)
+        return self.folder / name
+
+    def labels(self, start: int, n: int) -> Tensor | None:
+        """(n,) labels of rows start … start + n."""
+        if self.y is None:
+            return None
+        rows = torch.arange(start, start + n) % len(self.y)
+        return torch.tensor(self.y)[rows].to(next(self.model.parameters()).device)
+
+    def array(self, x: Tensor, each: int = 1) -> np.ndarray:
+        """On the host as float32; ``each`` of its leading axes count examples."""
+        out = x.detach().float().cpu().numpy()
+        flat = out.reshape(int(np.prod(out.shape[:each])), -1)
+        self.made += len(flat)
+        self.broken += int((~np.isfinite(flat).all(axis=1)).sum())
+        return out
+
+    @property
+    def plane(self) -> bool:
+        return self.data.spec.event_shape == (2,)
+
+
+def draw(job: Job) -> None:
+    """Everything the request asks for, into the job's folder."""
+    with torch.no_grad():
+        DRAWN[job.ask.what](job)
+
+
+def batches(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, how many) of each batch."""
+    for start in range(0, n, size):
+        yield start, min(size, n - start)
+
+
+def samples(job: Job) -> None:
+    """Single images, an array, and one sheet of the first."""
+    ask, spec = job.ask, job.data.spec
+    most = of_run.SAMPLES if spec.is_image else of_run.POINTS
+    shown: list[np.ndarray] = []
+
+    def one(start: int, n: int) -> np.ndarray:
+        rows = Rows(ask.seed, "sample", start, n)
+        with job.clock():
+            x = job.model.sample(n, job.labels(start, n), rows, **ask.options)
+            return job.array(x)
+
+    parts = ((start, one(start, n)) for start, n in batches(ask.n, ask.batch_size))
+    start, x = next(parts)  # also says what shape an example has: that of a target, for a pair
+    with Arrays(job.folder / ARRAYS) as arrays:
+        with arrays.stream("x", (ask.n, *x.shape[1:])) as file:
+            while True:
+                file.write(np.ascontiguousarray(x, dtype="<f4").tobytes())
+                if spec.is_image and x.shape[1] in (1, 3):
+                    write_images(job.folder / IMAGES, x, start)
+                if start < most:
+                    shown.append(x[: most - start])
+                job.tick(len(x))
+                following = next(parts, None)
+                if following is None:
+                    break
+                start, x = following
+        if job.y is not None:
+            arrays.add("y", job.labels(0, ask.n).cpu().numpy())
+    title = f"{job.title}: samples"
+    of_run.samples(job.file("grid.png"), np.concatenate(shown), job.data, title)
+
+
+def decoder(job: Job) -> Callable[[Tensor], Tensor]:
+    """Codes (N, K) to data, in batches, with the first label where one is asked for."""
+    known = takes_labels(job.model.decode)
+    if job.y is not None and not known:
+        raise UserError(f"y={job.ask.y}: decode of this model takes no labels")
+
+    def decode(z: Tensor) -> Tensor:
+        parts = []
+        for part in z.split(job.ask.batch_size):
+            more = {}
+            if job.y is not None:
+                more["y"] = job.labels(0, 1).expand(len(part))
+            with job.clock():
+                parts.append(job.model.decode(part, **more))
+            job.tick(len(part))
+        return torch.cat(parts)
+
+    return decode
+
+
+def evenly(frames: int) -> np.ndarray:
+    """Which of the frames a strip shows."""
+    return np.linspace(0, frames - 1, min(frames, COLUMNS)).round().astype(int)
+
+
+def interpolation(job: Job) -> None:
+    """n ways between two codes, straight and along an arc."""
+    ask, n, frames = job.ask, job.ask.n, job.ask.options["frames"]
+    a, b, examples = paths.ends(job.model, job.data, n, ask.seed)
+    t = torch.linspace(0, 1, frames).to(a)
+    z = torch.stack([paths.straight(a, b, t), paths.spherical(a, b, t)], 1)  # (n, 2, F, K)
+    x = decoder(job)(z.flatten(0, 2)).unflatten(0, (n, 2, frames))
+    x = job.array(x, each=3)
+    with Arrays(job.folder / ARRAYS) as arrays:
+        arrays.add("x", x)
+        arrays.add("z", z.float().cpu().numpy())
+        if examples is not None:
+            arrays.add("ends", examples.float().cpu().numpy())
+    of = "codes of test examples" if examples is not None else "drawn codes"
+    title = f"{job.title}: between {of}"
+    detail = "straight: (1 − t) a + t b · arc: spherical, the angle to a grows with t"
+    at = evenly(frames)
+    if job.plane:
+        real = of_run.real_points(job.data)
+        ways = x[:COLUMNS].swapaxes(0, 1)
+        names = ("straight", "arc")
+        path = job.file("grid.png")
+        scatter.scatter_ways(path, real, ways, names, title=title, detail=detail)
+        every = x.transpose(2, 1, 0, 3, 4) if x.ndim == 5 else x.transpose(2, 1, 0, 3)
+        pictures = scatter.scatter_pictures(real, every[:, 0])
+        strips.animate(job.file("interpolation.gif"), pictures, back=True)
+        return
+    shown = x[:STRIPS][:, :, at]
+    columns = [f"t = {v:.2g}" for v in np.linspace(0, 1, frames)[at]]
+    if examples is not None and examples.shape[2:] == x.shape[3:]:
+        pair = examples[:STRIPS].float().cpu().numpy()[:, None].repeat(2, axis=1)
+        shown = np.concatenate([pair[:, :, :1], shown, pair[:, :, 1:]], axis=2)
+        columns = ["from", *columns, "to"]
+    strips.strip(
+        job.file("grid.png"),
+        shown.reshape(-1, *shown.shape[2:]),
+        rows=["straight", "arc"] * len(shown),
+        columns=columns,
+        title=title,
+        detail=detail,
+        together=2,
+    )
+    few = x[: MOVING // 4]  # straight above, arcs below
+    moving = few.transpose(2, 1, 0, 3, 4, 5).reshape(frames, -1, *x.shape[3:])
+    strips.moving(job.file("interpolation.gif"), moving, columns=len(few), back=True)
+
+
+def traversal(job: Job) -> None:
+    """One number of a code at a time, the n that change the example most."""
+    ask, frames = job.ask, job.ask.options["frames"]
+    decode = decoder(job)
+    first = int(of_run.shown_examples(job.data)[0]) if len(job.data.test) else 0
+    base = paths.base_code(job.model, job.data, first, ask.seed)
+    mean, spread = paths.centre_and_spread(job.model, job.data, ask.seed)
+    low, high = mean - paths.REACH * spread, mean + paths.REACH * spread
+    dims = paths.that_matter(base, low, high, ask.n, decode)
+    at = dims.to(mean.device)
+    t = torch.linspace(-paths.REACH, paths.REACH, frames).to(mean)
+    values = mean[at, None] + t * spread[at, None]  # (n, F)
+    z = paths.turned(base, dims, values)
+    x = decode(z.flatten(0, 1)).unflatten(0, (len(dims), frames))
+    x = job.array(x, each=2)
+    with Arrays(job.folder / ARRAYS) as arrays:
+        arrays.add("x", x)
+        arrays.add("z", z.float().cpu().numpy())
+        arrays.add("dimension", dims.numpy())
+    title = f"{job.title}: one number of a code at a time"
+    k, tried = base.shape[1], min(base.shape[1], paths.TRIED)
+    of = "a test example" if hasattr(job.model, "encode") else "a drawn code"
+    detail = f"the {len(dims)} of {k} numbers that change {of} most"
+    detail += f", sought among {tried}" if tried < k else ""
+    detail += " · values in standard deviations from the mean"
+    names = [f"number {int(d) + 1}" for d in dims]
+    if job.plane:
+        real = of_run.real_points(job.data)
+        path = job.file("grid.png")
+        scatter.scatter_ways(path, real, x[None], [", ".join(names)], title=title, detail=detail)
+        return
+    strips.strip(
+        job.file("grid.png"),
+        x[:, evenly(frames)],
+        rows=names,
+        columns=[f"{v:+.1f}".replace("-", "−") for v in t[evenly(frames)].tolist()],
+        title=title,
+        detail=detail,
+    )
+
+
+def trajectory(job: Job) -> None:
+    """n samples on their way from noise."""
+    ask = job.ask
+    parts = []
+    for start, n in batches(ask.n, ask.batch_size):
+        rows = Rows(ask.seed, "sample", start, n)
+        with job.clock():
+            way = job.model.trajectory(n, job.labels(start, n), rows, **ask.options)
+            parts.append(job.array(way, each=2))
+        job.tick(n)
+    x = np.concatenate(parts, axis=1)  # (F, n, *event)
+    with Arrays(job.folder / ARRAYS) as arrays:
+        arrays.add("x", x)
+        if job.y is not None:
+            arrays.add("y", job.labels(0, ask.n).cpu().numpy())
+    at = evenly(len(x))
+    names = [f"{100 * i / max(1, len(x) - 1):.0f} %" for i in at]
+    names = ["noise", *names[1:-1], "sample"] if len(names) > 1 else ["sample"]
+    title = f"{job.title}: from noise to samples"
+    if job.plane:
+        real = of_run.real_points(job.data)
+        path = job.file("grid.png")
+        at = at if len(at) < COLUMNS else at[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]]
+        names = [n for i, n in enumerate(names) if len(names) < COLUMNS or i != 5]
+        scatter.scatter_frames(path, real, x[at], names, title=title, detail=f"{ask.n:,} points")
+        pictures = scatter.scatter_pictures(real, x)
+        strips.animate(job.file("trajectory.gif"), pictures)
+        return
+    shown = x[at][:, :STRIPS].swapaxes(0, 1)
+    strips.strip(job.file("grid.png"), shown, columns=names, title=title)
+    n = min(MOVING, ask.n)
+    columns = int(np.ceil(np.sqrt(n)))
+    strips.moving(job.file("trajectory.gif"), x[:, :n], columns=columns)
+
+
+def reconstruction(job: Job) -> None:
+    """The fixed test examples of the run's figure, or the first n in that order, and what the
+    model makes of them."""
+    ask, data = job.ask, job.data
+    index = of_run.shown_examples(data)
+    others = [i for i in range(len(data.test)) if i not in set(index.tolist())]
+    index = torch.cat([index, torch.tensor(others, dtype=torch.int64)])[: ask.n]
+    rows: dict[str, list[Tensor]] = {}
+    for start, n in batches(len(index), ask.batch_size):
+        batch = data.test.batch(index[start : start + n])
+        with job.clock():
+            source = Rows(ask.seed, "reconstructions", start, n)
+            made = of_run.rebuilt(job.model, batch.x, source)
+            for name, x in made.items():
+                rows.setdefault(name, []).append(x.cpu())
+        job.tick(n)
+    whole = {name: torch.cat(parts) for name, parts in rows.items()}
+    batch = data.test.batch(index)
+    last = job.array(list(whole.values())[-1])
+    truth = batch.y if data.spec.target == "image" else batch.x
+    with Arrays(job.folder / ARRAYS) as arrays:
+        arrays.add("original", batch.x.float().cpu().numpy())
+        if batch.y is not None:
+            arrays.add("y", batch.y.cpu().numpy())
+        for name, x in whole.items():
+            arrays.add(slug(name), x.float().numpy())
+        error = (truth.float().cpu().numpy() - last).reshape(len(last), -1)
+        arrays.add("mse", np.square(error).mean(1))
+    path, title = job.file("grid.png"), f"{job.title}: test examples"
+    of_run.reconstructions(path, job.model, data, batch, whole, title)
+
+
+DRAWN: dict[str, Callable[[Job], Any]] = {
+    "samples": samples,
+    "interpolation": interpolation,
+    "traversal": traversal,
+    "trajectory": trajectory,
+    "reconstruction": reconstruction,
+}

@@ -1,0 +1,178 @@
+"""What a line of `genai sample` asks for, checked against what the family can do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from genai_cli.errors import UserError, listing, nearest
+from genai_cli.knobs import Count, Natural, checked, signature_of
+
+if TYPE_CHECKING:
+    from genai_cli.data.dataset import Spec
+    from genai_cli.models.base import Model
+
+ABILITIES = {  # what → the methods of which it needs all, the method whose options it takes
+    "samples": (("sample",), "sample"),
+    "interpolation": (("decode",), None),
+    "traversal": (("decode",), None),
+    "trajectory": (("trajectory",), "trajectory"),
+    "reconstruction": (("reconstruct",), None),
+}
+FRAMES = {"interpolation": 31, "traversal": 11, "trajectory": 31}
+DEFAULT_N = {
+    "samples": 64,
+    "interpolation": 5,
+    "traversal": 10,
+    "trajectory": 16,
+    "reconstruction": 10,
+}
+POINTS = {"samples": 2000, "trajectory": 1000}  # of data that are points or rows of a table
+MOST = 1000  # of what is kept in memory whole: all but samples
+OWN: dict[str, Any] = {  # keys of every line
+    "what": Literal[tuple(ABILITIES)],  # type: ignore[valid-type]
+    "n": Count,
+    "seed": Natural,
+    "batch_size": Count,
+    "ema": bool | None,
+    "checkpoint": str,
+    "device": str,
+    "outputs": str,
+    "y": Any,
+}
+
+
+@dataclass
+class Request:
+    """One line of `genai sample`."""
+
+    what: str = "samples"
+    n: int | None = None
+    seed: int = 0
+    batch_size: int = 250
+    ema: bool | None = None
+    checkpoint: str = "best"
+    device: str = "auto"
+    outputs: str | None = None
+    y: Any = None
+    options: dict[str, Any] = field(default_factory=dict)  # the family's own
+
+
+def parse(changes: Sequence[str]) -> Request:
+    """``key=value`` words; the family's own keys are kept for `settle`.
+
+    Raises:
+        UserError: a key given twice, a value that is not YAML or out of range.
+    """
+    from omegaconf import OmegaConf
+
+    own, options = {}, {}
+    for change in changes:
+        key, _, text = change.partition("=")
+        if key in own or key in options:
+            raise UserError(f"{key} is given twice; keep one")
+        if key in ("checkpoint", "outputs", "device"):  # words, whatever they look like
+            value: Any = text
+        else:
+            try:  # not plain YAML, which reads 1e-4 as a word
+                value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
+            except Exception:  # YAML's and OmegaConf's own errors have no common base
+                raise UserError(f"cannot read the value of '{change}'") from None
+        if key in OWN:
+            own[key] = checked(value, OWN[key], key)
+        else:
+            options[key] = value
+    return Request(**own, options=options)
+
+
+def settle(ask: Request, model: type[Model] | Model, name: str, spec: Spec | None = None) -> None:
+    """Check a request against a family and, where they are known, its data; fill in its defaults.
+
+    Raises:
+        UserError: the family or the data cannot do it, or an option it does not have.
+    """
+    able = [what for what in ABILITIES if can(model, what)]
+    if not able:
+        raise UserError(f"model={name} makes no samples: it predicts; see the run's figures")
+    if ask.what not in able:
+        raise UserError(f"model={name} cannot do what={ask.what}; it can do: {listing(able)}")
+    hints, defaults = options_of(model, ask.what)
+    taken = list(OWN) + list(hints)
+    for key in ask.options:
+        if key not in hints:
+            has = f"what={ask.what} of model={name} takes {listing(hints)}" if hints else (
+                f"what={ask.what} of model={name} has no options of its own")  # fmt: skip
+            raise UserError(f"unknown key '{key}'{nearest(key, taken)} ({has}; see --help)")
+    ask.options = defaults | {k: checked(v, hints[k], k) for k, v in ask.options.items()}
+    if spec is None:
+        return
+    plane = spec.event_shape == (2,)
+    if not spec.is_image and not plane and ask.what not in ("samples", "reconstruction"):
+        rest = [what for what in able if what in ("samples", "reconstruction")]
+        raise UserError(
+            f"what={ask.what} shows images or points in the plane, and this run's data are rows of"
+            f" {spec.event_shape[0]} columns; it can do: {listing(rest)}"
+        )
+    if ask.n is None:
+        points = {} if spec.is_image else POINTS
+        ask.n = points.get(ask.what, DEFAULT_N[ask.what])
+    if ask.what != "samples" and ask.n > MOST:
+        raise UserError(f"n={ask.n} is not allowed: at most {MOST} with what={ask.what}")
+
+
+def can(model: type[Model] | Model, what: str) -> bool:
+    """Whether a family has the methods; a code to start from is encoded or drawn."""
+    needs, _ = ABILITIES[what]
+    coded = what in ("interpolation", "traversal")
+    starts = not coded or hasattr(model, "encode") or hasattr(model, "prior")
+    return starts and all(hasattr(model, name) for name in needs)
+
+
+def options_of(model: type[Model] | Model, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(annotations, defaults) of what a family takes besides our own keys."""
+    _, method = ABILITIES[what]
+    hints, defaults = {}, {}
+    if method is not None:
+        found, parameters = signature_of(getattr(model, method))
+        hints = {k: h for k, h in found.items() if k not in ("n", *OWN)}
+        defaults = {k: parameters[k].default for k in hints}
+    if what in FRAMES:
+        hints, defaults = hints | {"frames": Count}, defaults | {"frames": FRAMES[what]}
+    return hints, defaults
+
+
+def takes_labels(call: Callable[..., Any]) -> bool:
+    return "y" in inspect.signature(call).parameters
+
+
+def labels(ask: Request, model: Model, name: str, spec: Spec) -> list[int] | None:
+    """The labels that ``y`` names, to be repeated over the samples; None without ``y``.
+
+    Raises:
+        UserError: the model knows no labels, or not these.
+    """
+    if ask.y is None:
+        return None
+    if ask.what == "reconstruction" or not getattr(model, "conditional", False):
+        raise UserError(
+            f"y={ask.y}: this model={name} makes no use of labels"
+            if ask.what != "reconstruction"
+            else "what=reconstruction takes no y: test examples have their own labels"
+        )
+    classes = list(spec.classes)
+    if ask.y == "all":
+        return list(range(len(classes)))
+    found = []
+    for value in ask.y if isinstance(ask.y, list) else [ask.y]:
+        if str(value) in classes:
+            found.append(classes.index(str(value)))
+        elif isinstance(value, int) and 0 <= value < len(classes):
+            found.append(value)
+        else:
+            raise UserError(
+                f"y={value} is no label{nearest(str(value), classes)} (choose from: all, 0 to"
+                f" {len(classes) - 1}, or {', '.join(classes[:20])})"
+            )
+    return found

@@ -1,0 +1,169 @@
+"""`genai sample RUN [key=value …]`: what a trained model makes, into a folder of the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genai_cli import runs
+from genai_cli.console import on_terminal, show
+from genai_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from genai_cli.sampling.request import Request
+    from genai_cli.schema import TrainConfig
+    from genai_cli.training.setup import Loaded
+
+SCHEMA = 1
+
+
+def main(args: list[str]) -> int:
+    """Sample from one run; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped (nothing is
+    left behind)."""
+    words = [a for a in args if "=" not in a or Path(a).exists()]
+    flags = [w for w in words if w.startswith("-")]
+    if flags:
+        raise UserError(f"unknown flag '{flags[0]}' (see genai sample --help)")
+    if len(words) != 1:
+        raise UserError("name one run: genai sample RUN [key=value …] (a path, a suffix or latest)")
+
+    from genai_cli.sampling import request
+
+    ask = request.parse([a for a in args if a not in words])
+    folder = runs.find(words[0], ask.outputs)
+
+    from genai_cli.build import model_class
+    from genai_cli.training import machine, setup
+
+    cfg = setup.config_of(folder)
+    name = cfg.model["name"]
+    request.settle(ask, model_class(name), name)
+    threads = runs.read_json(folder / runs.RUN).get("threads")
+    with machine.numerics(cfg, threads):
+        loaded = setup.load(
+            folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device, outputs=ask.outputs
+        )
+        request.settle(ask, loaded.model, name, loaded.data.spec)
+        return make(folder, ask, loaded, cfg)
+
+
+def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
+    """Draw into a folder of its own; the exit code."""
+    from genai_cli.sampling import draw, request, store
+
+    model, data, _ = loaded
+    name = cfg.model["name"]
+    y = request.labels(ask, model, name, data.spec)
+    if not len(data.test) and ask.what in ("interpolation", "traversal", "reconstruction"):
+        raise UserError(f"what={ask.what} starts from test examples, and this data has none")
+    with stoppable(), store.Folder(folder, ask.what) as place:
+        try:
+            with progress(ask) as tick:
+                job = draw.Job(model, data, ask, y, place.path, f"{name} on {data.name}", tick)
+                draw.draw(job)
+            runs.write_json(place.path / store.DESCRIBED, described(folder, ask, job, cfg))
+        except UserError:
+            raise
+        except Exception as error:  # a model of the user's own may raise anything
+            if os.environ.get("GENAI_TRACEBACK") == "1":
+                raise
+            said = " ".join(str(error).split())[:300]
+            print(
+                f"genai sample: {folder} failed: {type(error).__name__}: {said}"
+                " (GENAI_TRACEBACK=1 shows where)",
+                file=sys.stderr,
+            )
+            return 1
+        written = place.publish()
+    rate = job.made / max(job.seconds, 1e-9)
+    things = "images" if data.spec.is_image else "rows"
+    show(f"{ask.what}: {job.made:,} {things} in {job.seconds:.2f} s ({rate:,.0f}/s)")
+    if job.broken:
+        show(f"note: {job.broken:,} of them hold numbers that are not finite")
+    for file in job.files:
+        show(f"  {written / file}")
+    show(f"{written}")
+    return 0
+
+
+def described(folder: Path, ask: Request, job: Any, cfg: TrainConfig) -> dict[str, Any]:
+    """sample.json: what was drawn, by which player, how fast."""
+    from genai_cli import __version__
+    from genai_cli.training import checkpoint, machine
+
+    averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
+    path = checkpoint.named(folder / runs.CHECKPOINTS, ask.checkpoint)
+    device = next(job.model.parameters()).device
+    chosen = {k: getattr(getattr(job.model, "how", None), k, None) for k in ask.options}
+    options = {k: chosen[k] if v is None else v for k, v in ask.options.items()}
+    return {
+        "schema": SCHEMA,
+        "what": ask.what,
+        "run": folder.name,
+        "checkpoint": path.name,
+        "model": cfg.model["name"],
+        "dataset": job.data.name,
+        "seed": ask.seed,
+        "n": ask.n,
+        "batch_size": ask.batch_size,
+        "y": job.y,
+        "player": {"ema": averaged, "checkpoint": path.name} | options,
+        "made": job.made,
+        "not_finite": job.broken,
+        "seconds": round(job.seconds, 4),
+        "per_second": round(job.made / max(job.seconds, 1e-9), 2),
+        "device": machine.device_name(device),
+        "version": __version__,
+        "finished": runs.now(),
+    }
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM leaves as Ctrl-C does, so that what is half written is removed."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def progress(ask: Request) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal: call it with how many more are done."""
+    if not on_terminal():
+        yield lambda n: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    frames = ask.options.get("frames", 1)
+    passes = {"interpolation": 2 * frames, "traversal": frames}.get(ask.what, 1)
+    columns = (TextColumn(ask.what), BarColumn(bar_width=24), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(compact=True),
+        console=Console(file=sys.stdout),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(ask.what, total=ask.n * passes)
+        yield lambda n: bar.update(task, advance=n)
