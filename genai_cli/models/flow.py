@@ -23,6 +23,7 @@ from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import dropout_masks
 from genai_cli.training.randomness import Source, normal, uniform
 
+DROPOUT = 0.2  # of pictures; the toys in a plane are plenty and lose by it
 FLAT = 128  # images of at most so many entries are vectors to layout=auto
 GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples spread most evenly over the fractions
 MOST_BINS = 64  # of a spline, each at least a thousandth of its interval
@@ -48,15 +49,16 @@ class Flow(Model):
         data: shapes and levels of the data.
         layout: ``multiscale`` convolutions or ``flat`` vectors; ``auto`` takes flat for vectors
             and for images of at most 128 entries.
-        steps: flat: couplings; multiscale: couplings on the checkerboard and again on the
-            channels of each scale.
+        steps: couplings; multiscale: on the channels of each scale.
         scales: multiscale: squeezes of the image; null for as many as fit up to 2.
+        checkerboards: multiscale: couplings on the checkerboard before each squeeze.
         coupling: affine, or a rational-quadratic spline of ``bins`` bins on ±``bound``.
         mixing: before each coupling: a learned linear map of the channels or a fixed order.
         widths: flat: hidden layers of each coupling's network.
         channels, depth: multiscale: feature maps and residual blocks of each coupling's network.
         activation: of the hidden layers.
-        dropout: probability that a hidden unit (or feature map) is dropped in training.
+        dropout: probability that a hidden unit (or feature map) is dropped in training; null for
+            0.2 on data with levels and 0 on others.
         input: levels: the first map.
         alpha: logit: how far from 0 and 1 the ends are kept.
         dequantisation: levels: the noise between the levels.
@@ -76,15 +78,16 @@ class Flow(Model):
         layout: Literal["auto", "flat", "multiscale"] = "auto",
         steps: Count = 8,
         scales: Natural | None = None,
-        coupling: Coupled = "affine",
+        checkerboards: Natural = 2,
+        coupling: Coupled = "spline",
         bins: Annotated[int, Between(2, MOST_BINS)] = 8,
         bound: Positive = 4.0,
         mixing: Mixing = "lu",
         widths: list[Count] = (128, 128),
         channels: Count = 32,
-        depth: Natural = 2,
+        depth: Natural = 1,
         activation: Activation = "relu",
-        dropout: Rate = 0.2,
+        dropout: Rate | None = None,
         input: Literal["marginals", "logit", "affine"] = "marginals",
         alpha: Annotated[float, Between(0, 0.5, open_low=True, open_high=True)] = 0.05,
         dequantisation: Literal["uniform", "variational"] = "uniform",
@@ -98,7 +101,10 @@ class Flow(Model):
                 f"model.layout=multiscale needs images, this data set has {data.event_shape[0]} "
                 "columns; use model.layout=flat"
             )
-        self.event_shape, self.levels, self.dropout = data.event_shape, data.levels, dropout
+        self.event_shape, self.levels = data.event_shape, data.levels
+        if dropout is None:
+            dropout = 0.0 if data.levels is None else DROPOUT
+        self.dropout = dropout
         self.code_size = math.prod(data.event_shape)
         small = self.code_size <= FLAT or not data.is_image
         self.flat = layout == "flat" or (layout == "auto" and small)
@@ -113,6 +119,7 @@ class Flow(Model):
                 data.event_shape,
                 scales=scales,
                 steps=steps,
+                checkerboards=checkerboards,
                 channels=channels,
                 depth=depth,
                 activation=activation,

@@ -22,7 +22,7 @@ from genai_cli.networks.flow.linear import LU, ActNorm, Permute, order_of
 
 IMAGES = [(1, 8, 8), (3, 4, 4), (2, 5, 3), (1, 1, 2)]
 SLOPE = 1e-3  # zuko bounds a log-scale a as a / (1 + |a / log SLOPE|)
-SETTINGS = {"bins": 5, "bound": 3.0, "mixing": "lu", "channels": 4, "depth": 1}
+SETTINGS = {"bins": 5, "bound": 3.0, "mixing": "lu", "channels": 4, "depth": 1, "checkerboards": 2}
 
 
 @pytest.fixture(autouse=True)

@@ -92,14 +92,16 @@ def check_scales(shape: tuple[int, ...], scales: int | None) -> int:
 class Multiscale(nn.Module):
     """Images (B, C, H, W) to codes (B, D), D = C · H · W, by scales (RealNVP, figure 4b).
 
-    A scale is ``steps`` × [actnorm, mixing, checkerboard coupling], a squeeze (C, H, W) →
+    A scale is ``checkerboards`` × [actnorm, mixing, checkerboard coupling], a squeeze (C, H, W) →
     (4 C, H/2, W/2), ``steps`` × [actnorm, mixing, channel coupling] and, but for the last scale, a
     split: half of the channels leave as codes, standardised by a Gaussian that the others predict
     (Glow, Kingma & Dhariwal 2018, section 3 and its code). The coarsest codes come first.
 
     Args:
         shape: (C, H, W).
-        scales: see `check_scales`; 0 for checkerboards alone (and channels, if there are some).
+        scales: see `check_scales`; 0 leaves the image as large as it is.
+        checkerboards: couplings before the squeeze, which see every pixel's neighbours but work on
+            four times the places; ``steps`` of them where one channel is never squeezed.
         channels, depth: of each coupling's `CouplingConv`.
         coupling, bins, bound, mixing, activation: as in `vector_flow`.
     """
@@ -110,6 +112,7 @@ class Multiscale(nn.Module):
         *,
         scales: int | None,
         steps: int,
+        checkerboards: int,
         channels: int,
         depth: int,
         coupling: Coupled,
@@ -131,7 +134,8 @@ class Multiscale(nn.Module):
             def net(inputs: int, outputs: int) -> nn.Module:
                 return CouplingConv(inputs, outputs, shape[1:], channels, depth, activation)
 
-            for i in range(steps):
+            squeezable = checkered and (self.scales or shape[0] > 1)
+            for i in range(checkerboards if squeezable else steps):
                 yield ActNorm(shape[0])
                 if shape[0] > 1:
                     yield mixing_layer(mixing, shape[0], index)
