@@ -56,8 +56,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short(script: Callable, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """reference.py with a training of seconds."""
     reference = script("reference")
-    monkeypatch.setitem(reference.EPOCHS, "digits", 20)
-    monkeypatch.setitem(reference.LEAST, "digits", 0.9)
+    monkeypatch.setitem(reference.RECIPES, "digits", reference.Recipe(epochs=20, least=0.9))
     return reference
 
 
@@ -134,8 +133,7 @@ def test_samples_fashion_on_digits(
 def test_reference_is_trained_once_and_alike(
     short: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(short.EPOCHS, "digits", 1)
-    monkeypatch.setitem(short.LEAST, "digits", 0.0)
+    monkeypatch.setitem(short.RECIPES, "digits", short.Recipe(epochs=1, mirror=True, shift=1))
     data = load({"name": "digits"})
     first, other = (short.reference(data, tmp_path / name) for name in ("a", "b"))
     assert first.hash == other.hash  # seeded
@@ -147,7 +145,7 @@ def test_reference_is_trained_once_and_alike(
     x = data.test.batch(torch.arange(20)).x
     assert torch.equal(again.features(x), first.features(x))
     assert again.predicted(x).tolist() == again.network(x).argmax(1).tolist()
-    monkeypatch.setitem(short.LEAST, "digits", 1.1)
+    monkeypatch.setitem(short.RECIPES, "digits", short.Recipe(least=1.1))
     with pytest.raises(UserError, match="is needed"):
         short.reference(data, tmp_path / "a")
 
