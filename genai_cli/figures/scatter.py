@@ -27,6 +27,7 @@ from genai_cli.figures.style import (
 
 MOST_POINTS = 3000  # more only blacken the panel and the file
 MOST_CLASSES = 20
+MOST_LINES = 12  # in a legend
 PALE = "#d3d7dd"  # data behind what a model makes of it
 MARKERS = ("o", "^")  # classes 11 to 20 repeat the ten colours with triangles
 
@@ -134,18 +135,23 @@ def scatter_ways(
     *,
     title: str,
     detail: str = "",
+    lines_of: Sequence[str] = (),
 ) -> None:
     """Lines through the plane over the data (M, 2), a panel for each group: ways
-    (groups, R, F, 2), with a dot at every one of the F places and a ring at the first."""
-    fig = chart(4.2 * len(ways), 4.0, title, detail)
+    (groups, R, F, 2), with a dot at every one of the F places and a ring at the first. lines_of:
+    names of the R lines, for a legend."""
+    fig = chart(max(4.2 * len(ways), 5.6), 4.0, title, detail)
     axes = fig.subplots(1, len(ways), squeeze=False)[0]
     for ax, lines, name in zip(axes, ways, names, strict=True):
         _over_data(ax, data, None)
         for i, line in enumerate(lines):
             look = {"color": class_colour(i), "markersize": 3, "linewidth": 1.2}
-            ax.plot(*line.T, "o-", **look)
+            label = short(lines_of[i]) if i < len(lines_of) and i < MOST_LINES else None
+            ax.plot(*line.T, "o-", label=label, **look)
             ax.plot(*line[0], "o", markersize=9, fillstyle="none", color=class_colour(i))
         ax.set_title(name)
+    if lines_of:
+        axes[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
     save(fig, path)
 
 

@@ -16,8 +16,9 @@ from genai_cli.figures.grids import _cell, _height, _picture
 from genai_cli.figures.style import DPI, GREY, INK, MARGIN, place, save, sheet, styled
 
 NARROW, GAP, HEAD = 26, 4, 26  # pixels: left edge without names, between cells, column captions
-LETTER = 9  # pixels a letter of a row's name takes
-SIDE = 480  # pixels a moving picture is wide, about
+LETTER = 11  # pixels a letter of a row's name takes
+SIDE = 320  # pixels a moving picture is wide, about
+GREYS = 64  # of it: more cannot be seen in motion and double the file
 
 
 @styled()
@@ -82,8 +83,8 @@ def moving(
     for frame in frames:
         canvas = np.full((c, rows * (h * scale + gap) - gap, columns * (w * scale + gap) - gap),
                          255, np.uint8)  # fmt: skip
-        levels = np.clip(np.nan_to_num(frame), 0, 1) * 255
-        large = levels.round().astype(np.uint8).repeat(scale, axis=2).repeat(scale, axis=3)
+        levels = np.rint(np.clip(np.nan_to_num(frame), 0, 1) * (GREYS - 1)) * 255 / (GREYS - 1)
+        large = levels.astype(np.uint8).repeat(scale, axis=2).repeat(scale, axis=3)
         for i, image in enumerate(large):
             top, left = i // columns * (h * scale + gap), i % columns * (w * scale + gap)
             canvas[:, top : top + h * scale, left : left + w * scale] = image
@@ -98,15 +99,15 @@ def animate(
     path, each, rest = Path(path), max(20, round(1000 * seconds / len(sheets))), 1000
     times = [each] * len(sheets)
     times[-1] += rest
+    if sheets[0].mode != "L":
+        # one palette for all frames: no flicker, and only what changes is stored
+        palette = _palette(sheets)
+        sheets = [s.quantize(palette=palette, dither=Image.Dither.NONE) for s in sheets]
     if back:
         times[0] += rest
         sheets, times = sheets + sheets[-2:0:-1], times + times[-2:0:-1]
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if sheets[0].mode != "L":
-            # one palette for all frames: no flicker, and only what changes is stored
-            first = _palette(sheets)
-            sheets = [s.quantize(palette=first, dither=Image.Dither.NONE) for s in sheets]
         sheets[0].save(
             *[beside, "GIF"],
             save_all=True,
@@ -123,7 +124,7 @@ def animate(
 
 
 def _palette(sheets: list[Image.Image]) -> Image.Image:
-    """255 colours for a few frames from first to last."""
-    at = np.linspace(0, len(sheets) - 1, min(6, len(sheets))).astype(int)
+    """255 colours of a dozen frames from first to last."""
+    at = np.linspace(0, len(sheets) - 1, min(12, len(sheets))).astype(int)
     some = np.concatenate([np.asarray(sheets[i].convert("RGB")) for i in at])
     return Image.fromarray(some).quantize(255)

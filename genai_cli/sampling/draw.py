@@ -167,8 +167,7 @@ def interpolation(job: Job) -> None:
         names = ("straight", "arc")
         path = job.file("grid.png")
         scatter.scatter_ways(path, real, ways, names, title=title, detail=detail)
-        every = x.transpose(2, 1, 0, 3, 4) if x.ndim == 5 else x.transpose(2, 1, 0, 3)
-        pictures = scatter.scatter_pictures(real, every[:, 0])
+        pictures = scatter.scatter_pictures(real, x[:, 0].swapaxes(0, 1))
         strips.animate(job.file("interpolation.gif"), pictures, back=True)
         return
     shown = x[:STRIPS][:, :, at]
@@ -220,13 +219,16 @@ def traversal(job: Job) -> None:
     if job.plane:
         real = of_run.real_points(job.data)
         path = job.file("grid.png")
-        scatter.scatter_ways(path, real, x[None], [", ".join(names)], title=title, detail=detail)
+        ways = "−3 to +3 standard deviations"
+        scatter.scatter_ways(
+            *(path, real, x[None], [ways]), title=title, detail=detail, lines_of=names
+        )
         return
     strips.strip(
         job.file("grid.png"),
         x[:, evenly(frames)],
         rows=names,
-        columns=[f"{v:+.1f}".replace("-", "−") for v in t[evenly(frames)].tolist()],
+        columns=[f"{round(v, 1):+g}".replace("-", "−") for v in t[evenly(frames)].tolist()],
         title=title,
         detail=detail,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +30,11 @@ DEFAULT_N = {
     "trajectory": 16,
     "reconstruction": 10,
 }
-POINTS = {"samples": 2000, "trajectory": 1000}  # of data that are points or rows of a table
+POINTS = {
+    "samples": 2000,
+    "trajectory": 1000,
+    "reconstruction": 500,
+}  # of data that are points or rows of a table
 MOST = 1000  # of what is kept in memory whole: all but samples
 OWN: dict[str, Any] = {  # keys of every line
     "what": Literal[tuple(ABILITIES)],  # type: ignore[valid-type]
@@ -84,7 +89,12 @@ def parse(changes: Sequence[str]) -> Request:
             own[key] = checked(value, OWN[key], key)
         else:
             options[key] = value
-    return Request(**own, options=options)
+    ask = Request(**own, options=options)
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", ask.device):
+        raise UserError(
+            f"device={ask.device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps"
+        )
+    return ask
 
 
 def settle(ask: Request, model: type[Model] | Model, name: str, spec: Spec | None = None) -> None:

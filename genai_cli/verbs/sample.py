@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli import runs
 from genai_cli.console import on_terminal, show
 from genai_cli.errors import UserError
+from genai_cli.textual import short
 
 if TYPE_CHECKING:
     from genai_cli.sampling.request import Request
@@ -83,7 +84,7 @@ def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
         written = place.publish()
     rate = job.made / max(job.seconds, 1e-9)
     things = "images" if data.spec.is_image else "rows"
-    show(f"{ask.what}: {job.made:,} {things} in {job.seconds:.2f} s ({rate:,.0f}/s)")
+    show(f"{ask.what}: {job.made:,} {things} in {short(job.seconds)} s ({rate:,.0f}/s)")
     if job.broken:
         show(f"note: {job.broken:,} of them hold numbers that are not finite")
     for file in job.files:
