@@ -121,8 +121,7 @@ def test_marginals_alone_give_the_entropy_of_the_histogram(flow):
     torch.testing.assert_close(model.log_prob(x, 3), wanted)
 
 
-def test_a_uniform_density_has_log_levels_per_entry(flow):
-    """v = s / (1 − 2α) … of a logit whose codes are logistic: here by the change of variables."""
+def test_the_logit_input_has_its_closed_form(flow):
     model, x = flow(GREY, by=0.0, input="logit", alpha=0.1, layout="flat"), stored(6)
     model.body = Uninformed()
     u = torch.rand(x.shape)
