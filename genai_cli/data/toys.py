@@ -17,7 +17,7 @@ from genai_cli.data.raw import Raw
 from genai_cli.knobs import Count, NonNegative, Positive
 
 _AXES = ("x", "y")
-_RING, _ON_RING = 8, math.sqrt(2)  # components and radius: deviation 1 along each axis
+_RING, _RADIUS = 8, math.sqrt(2)  # components and radius: deviation 1 along each axis
 _NOISE = {"gaussians": 0.1, "checkerboard": 0.0}
 # Lower left corners of the eight cells of side 1 that are filled, on the board [−2, 2]².
 _CELLS = np.array([(i, j) for j in range(-2, 2) for i in range(-2, 2) if (i + j) % 2 == 0], float)
@@ -56,11 +56,15 @@ def swiss_roll(*, n: Count = 10000, noise: NonNegative = 0.05) -> Raw:
     )
 
 
-def gaussians(*, n: Count = 10000, noise: Positive = _NOISE["gaussians"]) -> Raw:
-    """Eight equal normal distributions of deviation ``noise`` on a ring of radius √2; y = which."""
+def gaussians(
+    *, n: Count = 10000, noise: Positive = _NOISE["gaussians"], radius: Positive = _RADIUS
+) -> Raw:
+    """Eight equal normal distributions of deviation ``noise`` on a ring; y = which."""
     rng = _rng("gaussians", n)
     y = rng.randint(_RING, size=n)
-    return _labelled(rng, _centres()[y], y, noise, tuple(f"component {k}" for k in range(_RING)))
+    return _labelled(
+        rng, _centres(radius)[y], y, noise, tuple(f"component {k}" for k in range(_RING))
+    )
 
 
 def checkerboard(*, n: Count = 10000, noise: NonNegative = _NOISE["checkerboard"]) -> Raw:
@@ -71,20 +75,23 @@ def checkerboard(*, n: Count = 10000, noise: NonNegative = _NOISE["checkerboard"
     return _labelled(rng, points, y, noise, tuple(f"cell {k}" for k in range(len(_CELLS))))
 
 
-def log_density(name: str, x: Tensor, noise: float | None = None) -> Tensor:
+def log_density(
+    name: str, x: Tensor, noise: float | None = None, radius: float = _RADIUS
+) -> Tensor:
     """Exact log density of gaussians or checkerboard at ``x``.
 
     Args:
         name: "gaussians" or "checkerboard".
         x: (B, 2) points in data space.
         noise: the data set's key; None is its default.
+        radius: the key of gaussians; checkerboard has none.
 
     Returns:
         (B,) nats; −inf where the density is 0.
     """
     noise = _NOISE[name] if noise is None else noise
     if name == "gaussians":
-        centres = torch.as_tensor(_centres(), dtype=x.dtype, device=x.device)
+        centres = torch.as_tensor(_centres(radius), dtype=x.dtype, device=x.device)
         square = (x[:, None] - centres).square().sum(-1)  # (B, 8)
         normal = -square / (2 * noise**2) - math.log(2 * math.pi * noise**2)
         return normal.logsumexp(1) - math.log(_RING)
@@ -112,8 +119,8 @@ def _ring(angle: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def _centres() -> np.ndarray:
-    return _ON_RING * _ring(2 * np.pi * np.arange(_RING) / _RING)
+def _centres(radius: float) -> np.ndarray:
+    return radius * _ring(2 * np.pi * np.arange(_RING) / _RING)
 
 
 def _labelled(

@@ -71,7 +71,7 @@ class GAN(Model):
         depth: Natural = 0,
         hidden: Natural = 0,
         activation: Activation = "leaky_relu",
-        r1: NonNegative = 0.1,
+        r1: NonNegative = 1.0,
         r2: NonNegative = 0.0,
         penalty_every: Count = 1,
         discriminator_steps: Count = 1,

@@ -81,6 +81,20 @@ def test_samples_follow_the_density(name: str, noise: float | None) -> None:
     assert abs(here - there) < 0.02
 
 
+def test_the_ring_of_gaussians_has_the_radius_asked_for() -> None:
+    same, wide = load({"name": "gaussians", "radius": math.sqrt(2)}), toys.gaussians(radius=2.0)
+    assert same.hash == load({"name": "gaussians"}).hash
+    narrow = toys.gaussians(radius=2.0, noise=1e-6).x
+    assert abs(torch.from_numpy(narrow).norm(dim=1) - 2).max() < 1e-5
+    points = torch.from_numpy(wide.x).double()
+    centre = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+    peak = toys.log_density("gaussians", centre, radius=2.0).item()
+    assert peak == pytest.approx(-math.log(8 * 2 * math.pi * 0.1**2))
+    # minus the entropy of eight normal distributions that do not overlap
+    entropy = math.log(8) + 1 + math.log(2 * math.pi * 0.1**2)
+    assert abs(toys.log_density("gaussians", points, radius=2.0).mean().item() + entropy) < 0.05
+
+
 def test_density_is_minus_infinity_outside() -> None:
     x = torch.tensor([[-1.5, -1.5], [-1.5, -0.5], [5.0, 0.0]])
     got = toys.log_density("checkerboard", x)

@@ -270,7 +270,7 @@ def test_temperature_scales_the_noise(gan: Make):
 
 def test_a_gan_comes_to_draw_the_eight_images_it_is_shown(gan: Make):
     torch.set_default_dtype(torch.float32)
-    model = gan(IMAGES, "relativistic", 8, widths=[64], r1=1.0, r2=1.0)
+    model = gan(IMAGES, "relativistic", 8, widths=[64], r1=3.0, r2=3.0)
     x = (torch.rand(8, 1, 8, 8, generator=generator(3, "x")) > 0.5).float()
     players = model.players()
     optimizers = {
@@ -284,7 +284,9 @@ def test_a_gan_comes_to_draw_the_eight_images_it_is_shown(gan: Make):
         return square.min(1).values.mean().item(), square.min(0).values.mean().item()
 
     start = distances()
-    for step in range(900):
+    for step in range(1600):
+        for optimizer in optimizers.values():
+            optimizer.param_groups[0]["lr"] = 5e-3 * (1 - 0.9 * step / 1600)
         index = torch.randint(8, (32,), generator=generator(0, "index", step))
         train_step(model, players, optimizers, Batch(x[index], None), noise(model, 32, step), step)
     end = distances()
