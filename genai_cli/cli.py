@@ -13,7 +13,7 @@ import sys
 VERBS = {
     "train": "train a model, or with -m one for every combination of values",
     "resume": "go on with a run that was interrupted, or train it for longer",
-    "sample": "make images from a run: samples, interpolations, traversals, trajectories",
+    "sample": "make images with a run, or walk through its codes",
     "runs": "list, filter and remove runs",
     "data": "list data sets, download one, check one",
     "completion": "make the TAB key complete verbs, keys and values",

@@ -23,6 +23,7 @@ from genai_cli.figures.style import (
 )
 
 MOST_TERMS = 6
+NAMES = {"lr": "learning rate", "d_real": "D(x), real", "d_fake": "D(G(z)), generated"}
 FEW = 30  # epochs: up to here every one gets a dot
 STAR = {"marker": "*", "markersize": 11, "markeredgecolor": INK, "linestyle": "none", "zorder": 5}
 HUGE = 1e200  # larger than this is drawn as a gap: axis margins around it overflow
@@ -91,7 +92,7 @@ def loss_curve(
             else:
                 own = [s for s in every if s.term == panel]
             _lines(ax, epochs, own, colours, size=1.2)
-            ax.set_title("learning rate" if panel == "lr" else panel.replace("_", " "))
+            ax.set_title(NAMES.get(panel, panel.replace("_", " ")))
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
     save(fig, path)

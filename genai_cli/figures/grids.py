@@ -95,7 +95,7 @@ def reconstructions(
             for i, image in enumerate(values):
                 _picture(ax, image, i * (cell + GAP), cell, height)
         label_at = (-14, height / 2)
-        name = "\n".join(textwrap.wrap(name, 17)) if name in below else name
+        name = "\n".join(textwrap.wrap(name, 14)) if name in below else name
         ax.text(*label_at, name, ha="right", va="center", linespacing=1.4, clip_on=False)
         y += height + GAP
     if mse is not None:

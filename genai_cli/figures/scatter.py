@@ -119,7 +119,7 @@ def scatter_pictures(data: np.ndarray, frames: np.ndarray) -> list[Image.Image]:
 
 @styled()
 def _scatter_picture(data: np.ndarray, points: np.ndarray) -> Image.Image:
-    fig = Figure(figsize=(3.2, 3.2), dpi=DPI)
+    fig = Figure(figsize=(2.6, 2.6), dpi=DPI)
     canvas = FigureCanvasAgg(fig)
     _over_data(fig.add_axes((0.02, 0.02, 0.96, 0.96)), data, points)
     canvas.draw()
@@ -158,12 +158,13 @@ def scatter_ways(
 def _over_data(ax: Axes, data: np.ndarray, points: np.ndarray | None) -> None:
     """Points in a bare frame about the data, which is pale behind them."""
     low, high = frame(data)
-    ax.scatter(*thinned(data)[0].T, s=3, color=PALE, linewidths=0)
+    ax.scatter(*thinned(data)[0].T, s=4, color=PALE, linewidths=0)
     if points is not None:
         ax.scatter(*thinned(points)[0].T, s=4, color=TRAIN, alpha=0.8, linewidths=0)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[])
     ax.set_aspect("equal")
     ax.grid(False)
+    ax.spines[:].set(visible=True, color="#c4c9d0", linewidth=0.5)
 
 
 def thinned(*arrays: np.ndarray | None) -> list[np.ndarray | None]:

@@ -127,4 +127,9 @@ def _palette(sheets: list[Image.Image]) -> Image.Image:
     """255 colours of a dozen frames from first to last."""
     at = np.linspace(0, len(sheets) - 1, min(12, len(sheets))).astype(int)
     some = np.concatenate([np.asarray(sheets[i].convert("RGB")) for i in at])
-    return Image.fromarray(some).quantize(255)
+    palette = Image.fromarray(some).quantize(255)
+    colours = np.array(palette.getpalette()).reshape(-1, 3)
+    if some.max() == 255:  # the mean of what is nearly white is not white, and shows as a tint
+        colours[(255 - colours).sum(axis=1).argmin()] = 255
+    palette.putpalette(colours.ravel().tolist())
+    return palette

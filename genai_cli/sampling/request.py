@@ -157,15 +157,21 @@ def takes_labels(call: Callable[..., Any]) -> bool:
     return "y" in inspect.signature(call).parameters
 
 
-def labels(ask: Request, model: Model, name: str, spec: Spec) -> list[int] | None:
+def labels(ask: Request, conditional: bool, name: str, spec: Spec) -> list[int] | None:
     """The labels that ``y`` names, to be repeated over the samples; None without ``y``.
+
+    Args:
+        ask: the request.
+        conditional: the model makes use of labels.
+        name: of the model, for messages.
+        spec: of the data, with the names of its classes.
 
     Raises:
         UserError: the model knows no labels, or not these.
     """
     if ask.y is None:
         return None
-    if ask.what == "reconstruction" or not getattr(model, "conditional", False):
+    if ask.what == "reconstruction" or not conditional:
         raise UserError(
             f"y={ask.y}: this model={name} makes no use of labels"
             if ask.what != "reconstruction"

@@ -60,7 +60,8 @@ def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
 
     model, data, _ = loaded
     name = cfg.model["name"]
-    y = request.labels(ask, model, name, data.spec)
+    conditional = getattr(model, "conditional", cfg.model.get("conditional", False))
+    y = request.labels(ask, bool(conditional), name, data.spec)
     if not len(data.test) and ask.what in ("interpolation", "traversal", "reconstruction"):
         raise UserError(f"what={ask.what} starts from test examples, and this data has none")
     with stoppable(), store.Folder(folder, ask.what) as place:

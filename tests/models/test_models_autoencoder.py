@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
-from genai_cli.models.autoencoder import Autoencoder
 from genai_cli.mixture import Mixture
+from genai_cli.models.autoencoder import Autoencoder
 from genai_cli.models.base import Batch
 from genai_cli.training.randomness import Rows
 

@@ -29,6 +29,10 @@ TRAINED = {
     "moons": ("model=vae", "dataset=moons"),
     "wine": ("model=vae", "dataset=wine"),
     "mlp": ("model=mlp",),
+    "ddpm": (
+        *("model=ddpm", "model.timesteps=20", "model.sample_steps=5", "model.channels=[16]"),
+        *("model.conditional=true", "trainer.ema=0.5", "batch_size=8", "optimizer.lr=0.01"),
+    ),
 }
 
 WALKER = """
@@ -347,6 +351,37 @@ def test_mistakes_are_one_line_and_write_nothing(trained, genai, name, words, to
     before = set(run.rglob("*"))
     refused(genai("sample", str(run), *words), run, told)
     assert set(run.rglob("*")) == before
+
+
+def test_a_conditional_ddpm_walks_from_noise_to_the_samples_of_its_labels(trained, sample):
+    run = trained["ddpm"]
+    words = ("n=6", "y=[3,7]", "seed=2")
+    folder = sample(run, *words, "sampler=ddim", "steps=4", "batch_size=4")
+    x = np.load(folder / "samples.npz")
+    whole = np.load(sample(run, *words, "sampler=ddim", "steps=4") / "samples.npz")
+    assert x["y"].tolist() == [3, 7, 3, 7, 3, 7]
+    np.testing.assert_allclose(x["x"], whole["x"], atol=1e-4)
+    player = json.loads((folder / "sample.json").read_text())["player"]
+    assert (player["ema"], player["sampler"], player["steps"]) == (True, "ddim", 4)
+    fives = np.load(sample(run, "n=6", "y=5", "seed=2", "steps=4") / "samples.npz")["x"]
+    assert not np.allclose(fives, x["x"], atol=1e-4)
+    way = np.load(sample(run, *words, "what=trajectory", "frames=6") / "samples.npz")["x"]
+    own = np.load(sample(run, *words) / "samples.npz")["x"]  # its own sampler, as the trajectory
+    np.testing.assert_allclose(way[-1], own, atol=1e-4)
+    assert np.abs(way[0] - own).max() > 0.01
+    drawn = np.load(sample(run, "what=interpolation", "n=2", "frames=3", "y=1") / "samples.npz")
+    assert drawn["z"].shape == (2, 2, 3, 64)
+    assert "ends" not in drawn
+
+
+def test_a_density_of_the_plane_is_drawn_where_it_is_no_noise(trained):
+    from genai_cli.build import model_class
+    from genai_cli.figures.of_run import has_density
+
+    assert [n for n, run in trained.items() if (run / "density.png").exists()] == ["moons"]
+    assert has_density(model_class("vae"))
+    assert not has_density(model_class("autoencoder"))
+    assert not has_density(model_class("ddpm"))  # exp of a bound from one draw of noise
 
 
 def test_a_run_that_is_not_there(genai):
