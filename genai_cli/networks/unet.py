@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -12,13 +11,18 @@ from torch.nn import functional as F
 from genai_cli.errors import UserError
 from genai_cli.networks.time import TimeEmbedding
 
-GROUPS = 8  # of a group normalisation, or the largest number that divides the channels
+GROUPS = 8  # of a group normalisation at most
 HEAD = 64  # channels of an attention head, at most
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation (Wu & He 2018): it looks at one example only."""
-    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+    """Group normalisation (Wu & He 2018): it looks at one example only.
+
+    A group has two channels or more, where there are so many: a group of one would take away
+    what the time adds to it.
+    """
+    groups = next(g for g in range(GROUPS, 0, -1) if channels % g == 0 and (channels > g or g == 1))
+    return nn.GroupNorm(groups, channels)
 
 
 def zero(layer: nn.Conv2d) -> nn.Conv2d:

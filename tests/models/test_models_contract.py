@@ -49,7 +49,7 @@ def test_a_loss_is_of_one_example_unless_the_model_says_otherwise(ready):
 
 def test_only_the_batchs_own_sigma_couples_examples(ready):
     assert ready.model.couples_examples == (
-        ready.case.model == "vae" and ready.cfg.loss.get("sigma") == "optimal"
+        ready.case.model in ("vae", "latent_flow") and ready.cfg.loss.get("sigma") == "optimal"
     )
 
 
@@ -128,7 +128,10 @@ def test_eight_examples_are_learned_by_heart(case, prepare_case):
         noise = ready._replace(model=model).noise(8, step)
         model.loss(ready.batch, noise)["loss"].mean().backward()
         optimizer.step()
-    assert shortfall(model.eval(), ready.batch, ready.noise(8)) < start / 5
+    # dequantised levels keep the entropy of the noise between them: fewer bits, never none
+    bounded = ready.data.spec.levels and model.reconstructs_by == "inversion"
+    noise = ready._replace(model=model.eval()).noise(8)
+    assert shortfall(model, ready.batch, noise) < start / (1.2 if bounded else 5)
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
@@ -150,7 +153,7 @@ def test_micro_batches_of_a_ragged_batch_give_the_same_step(case, prepare_case, 
         terms = train_step(model, players, optimizers, ready.batch, noise, 0, accumulate=accumulate)
         assert all(values.shape == (7,) for values in terms.values())
         stepped.append([*model.parameters(), *terms.values()])
-    torch.testing.assert_close(*stepped, rtol=rtol, atol=rtol / 10)
+    torch.testing.assert_close(*stepped, rtol=rtol, atol=rtol)
 
 
 def test_dropout_and_only_dropout_comes_from_the_mask(ready):
@@ -158,6 +161,12 @@ def test_dropout_and_only_dropout_comes_from_the_mask(ready):
         assert "keep" not in ready.noise()
         return
     noise = ready.noise()
+    if not ready.cfg.model["dropout"]:  # null: the family decides
+        assert "keep" not in noise
+        return
+    with torch.no_grad():  # layers that start at zero would hide a mask
+        for p in ready.model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
     keep = noise.pop("keep")
     loss = f"{ready.model.players()[0].name}/loss"
     without = ready.losses(ready.batch, noise)[loss]
