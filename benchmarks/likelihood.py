@@ -4,8 +4,9 @@
 
 What --samples counts depends on the family: importance samples of a VAE or latent flow (Burda et
 al. 2016, eq. 8), draws of the noise between the levels of a flow. A DDPM sums its bound over all T
-steps once. Exact or bound, and the space of the data, stand in the table: numbers of two spaces do
-not compare. With loss.binarise every test image is binarised once, from a fixed seed.
+steps, once, whatever --samples says, and the table says 1. Exact or bound, and the space of the
+data, stand in the table: numbers of two spaces do not compare. With loss.binarise an image is
+binarised once; --batch decides with which noise.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ from genai_cli.models.base import Model
 from genai_cli.training.randomness import generator
 
 
+def many(model: Model) -> bool:
+    """Whether more samples are worth their time: a DDPM sums over all steps as it is."""
+    return model.reconstructs_by != "denoising"
+
+
 @torch.no_grad()
 def nats(model: Model, x: Tensor, samples: int, seed: int) -> Tensor:
     """−log p (B,) of examples in data space."""
     takes = inspect.signature(model.log_prob).parameters
     counted = next((k for k in ("samples", "draws") if k in takes), None)
-    given = {counted: samples} if counted else {}
+    given = {counted: samples if many(model) else 1} if counted else {}
     return -model.log_prob(x, generator=generator(seed, "likelihood", 0, x.device), **given)
 
 
@@ -38,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument("--samples", type=int, default=100)
     arguments.add_argument("--n", type=int, default=1000, help="test examples, the first ones")
     args = arguments.parse_args(argv)
+    if args.option:
+        raise UserError("--option is for samplers; a likelihood takes none")
     heading(args)
     rows = []
     for run in opened(args):
@@ -64,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
                 "nats": round(mean, 3),
                 "error": round(error, 3),
                 "bits_per_dim": None if bits is None else round(bits, 4),
-                "samples": args.samples,
+                "samples": args.samples if many(run.model) else 1,
                 "n": n,
                 "seconds": round(clock.lap(), 1),
             }

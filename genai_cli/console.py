@@ -136,8 +136,11 @@ def _terms(row: dict[str, float], best: bool) -> list[str]:
     if "train/loss" not in row:
         values = {k.removeprefix("train/"): v for k, v in row.items() if k.startswith("train/")}
         losses = {k.removesuffix("/loss"): v for k, v in values.items() if k.endswith("/loss")}
-        others = {k.split("/")[-1]: v for k, v in values.items() if not k.endswith("/loss")}
-        return [f"{name} {short(value)}" for name, value in (losses | others).items()]
+        shown = dict(losses)
+        for name, value in values.items():
+            if not name.endswith("/loss"):
+                shown.setdefault(name.split("/")[-1], value)  # the first player's, of equal names
+        return [f"{name} {short(value)}" for name, value in shown.items()] + ["*"] * best
     terms = [f"train {short(row['train/loss'])}"]
     if "val/loss" in row:
         terms.append(f"val {short(row['val/loss'])}{' *' if best else '  '}")

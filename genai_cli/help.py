@@ -91,7 +91,8 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         (
             "keys of a family",
             {
-                "temperature=1.0": "autoencoder, vae, flow, gan: less is nearer to the typical",
+                "temperature=1.0": "autoencoder, vae, latent_flow, flow, gan: less is nearer to the"
+                " typical",
                 "sampler, steps, eta, guidance": "ddpm: as in genai train model=ddpm --help",
             },
         ),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genai_cli.training.randomness import Source, normal, uniform
 
 FLOOR = 1e-6  # added to every variance, as a share of the codes' mean variance
+EACH = 5  # codes for each direction of a component: fewer would span little but themselves
 TINY = 1e-12  # and at least this, for codes that do not vary at all
 
 
@@ -46,7 +47,7 @@ class Mixture(nn.Module):
         z = codes.detach().double().cpu().numpy()
         n, d = z.shape
         floor = max(FLOOR * float(z.var(axis=0).mean()), TINY)
-        k = max(1, min(self.components, n // (d + 1)))
+        k = max(1, min(self.components, n // (EACH * (d + 1))))
         if k == 1:  # the closed form, which also takes a single code
             centred = z - z.mean(axis=0)
             covariances = (centred.T @ centred / n + floor * np.eye(d))[None]

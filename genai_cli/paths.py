@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,7 +152,9 @@ def _yaml(folder: Path) -> list[str]:
                 if e.name.endswith(".yaml"):
                     found.append(e.name)
                 elif e.is_dir() and e.name.isidentifier():
-                    found += [f"{e.name}/{n}" for n in os.listdir(e.path) if n.endswith(".yaml")]
+                    with suppress(OSError):
+                        names = [n for n in os.listdir(e.path) if n.endswith(".yaml")]
+                        found += [f"{e.name}/{n}" for n in names]
             return found
     except OSError:
         return []

@@ -76,9 +76,13 @@ def check(cfg: TrainConfig) -> None:
             "pieces of less than one example; raise batch_size"
         )
     if cfg.schedule["name"] == "plateau" and cfg.monitor is None:
-        raise UserError("schedule=plateau follows the monitor; set monitor=val/loss")
+        raise UserError(
+            "schedule=plateau follows the monitor; set monitor=val/loss (gan: val/generator/loss)"
+        )
     if cfg.trainer.patience is not None and cfg.monitor is None:
-        raise UserError("trainer.patience follows the monitor; set monitor=val/loss")
+        raise UserError(
+            "trainer.patience follows the monitor; set monitor=val/loss (gan: val/generator/loss)"
+        )
 
 
 def settle(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainConfig:

@@ -95,7 +95,8 @@ def _checked(cells: Sequence[Cell]) -> list[tuple[Cell, Prepared]]:
             continue
         seen[same] = len(kept)
         swept = {k: v for k, v in cell.swept.items() if k not in dropped}
-        kept.append((cell._replace(swept=swept), prepared))
+        given = [o for o in cell.overrides if o.partition("=")[0] not in dropped]
+        kept.append((cell._replace(swept=swept, overrides=given), prepared))
         for absent in dropped:
             asked = len({c.swept[absent] for c in cells if absent in c.swept})
             family = config.model["name"]

@@ -18,11 +18,8 @@ CONFIGS = {p.relative_to(config_dir()).with_suffix("") for p in config_dir().rgl
 ADVERSARIAL = ("minimax", "nonsaturating", "lsgan", "hinge", "wgan_gp", "relativistic")
 NEED = {  # words without which an option has nothing to work on
     "loss/bce": ["model=autoencoder"],
-    **dict.fromkeys(
-        [f"loss/{n}" for n in ADVERSARIAL],
-        ["model=gan"],
-    ),
-    **dict.fromkeys(["loss/simple", "loss/min_snr", "loss/vlb"], ["model=ddpm"]),
+    **{key: ["model=gan"] for key in [f"loss/{n}" for n in ADVERSARIAL]},
+    **{key: ["model=ddpm"] for key in ["loss/simple", "loss/min_snr", "loss/vlb"]},
     "loss/nll": ["model=flow"],
     "loss/cce": ["model=mlp"],
     "loss/huber": ["model=autoencoder"],

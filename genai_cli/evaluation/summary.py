@@ -18,6 +18,7 @@ VERSION = 1  # of the definitions below; it goes into every passport
 RESAMPLES = 1000
 FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
 SHAPING = ("scale", "target_scale", "size", "channels", "crop", "pair", "factor")  # dataset keys
+LIKELIHOODS = ("bits_per_dim", "bound", "loss")  # terms that are one, where a family has any
 ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as active (Burda 2016)
 
 
@@ -86,8 +87,13 @@ def metrics(
     if not n:
         return {}, {}
 
+    if model.test_draws > 1:
+        player = player | {"draws": model.test_draws}
+    kind = getattr(model, "log_prob_kind", None)
+
     def entry(metric: str, value: float, low: float | None = None, high: float | None = None):
-        passport = {"ruler": ruler(metric, model, data, cfg), "player": player}
+        likelihood = {"likelihood": kind} if kind and metric in LIKELIHOODS else {}
+        passport = {"ruler": ruler(metric, model, data, cfg), "player": player | likelihood}
         return {"value": value, "low": low, "high": high, "n": n, "passport": passport}
 
     values, extra = per_example(model, data.test, cfg.seed, to_image=data.spec.target == "image")
@@ -117,6 +123,10 @@ def ruler(metric: str, model: Model, data: Dataset, cfg: TrainConfig) -> dict[st
     shaped = {k: cfg.dataset[k] for k in SHAPING if cfg.dataset.get(k) is not None}
     if "pair" not in shaped:
         shaped.pop("factor", None)
+    if metric == "loss" or metric.endswith("/loss"):
+        metric = f"{metric} ({cfg.loss['name']})"  # two objectives are two numbers
+    if getattr(model, "classes", 0) and hasattr(model, "sample"):
+        metric += " given the label"
     return {
         "metric": metric,
         "version": VERSION,

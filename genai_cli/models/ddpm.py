@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from genai_cli.data.dataset import Spec
 from genai_cli.diffusion import bound
 from genai_cli.diffusion import objective as objectives
-from genai_cli.diffusion.denoiser import Denoiser, Walk
+from genai_cli.diffusion.denoiser import SIGMA_DATA, Denoiser, Walk
 from genai_cli.diffusion.objective import Prediction
 from genai_cli.diffusion.samplers import Sampler
 from genai_cli.diffusion.schedule import NoiseSchedule, Schedule, expand
@@ -24,6 +24,7 @@ from genai_cli.networks.time import TimeMLP
 from genai_cli.networks.unet import UNet
 from genai_cli.training.randomness import Source, normal, uniform
 
+STEPS = 50  # of a sampler where none are asked for
 CHUNK = 1000  # noisy examples that pass the network together in `log_prob`
 TINY = 1e-6  # deviation of a column that does not vary; it is left unscaled
 
@@ -50,10 +51,12 @@ class DDPM(Model):
         prediction: what the network's output means: eps, x0, v; or ``edm``, preconditioned by the
             deviation of the data (Karras et al. 2022, table 1), its noise levels those of the
             noise schedule.
-        p_mean, p_std: of the logarithm of the noise level in training, for ``edm``.
+        p_mean, p_std: of the logarithm of the noise level in training, for ``edm`` and data of
+            deviation 0.5; it moves with the deviation.
         conditional: give the label to the network.
         label_dropout: share of examples whose label is hidden in training, for guidance.
-        sampler, sample_steps, eta: see diffusion/samplers.py; eta is DDIM's.
+        sampler, eta: see diffusion/samplers.py; eta is DDIM's.
+        sample_steps: of the sampler, at most T; null for 50, or T where that is less.
         guidance: w in x̂_0 = (1 − w) x̂_0(x) + w x̂_0(x | y) (Ho & Salimans 2022, eq. 6, w there
             is ours less one): 0 ignores the class, 1 is the conditional model.
         clip_x0: keep x̂_0 within the range of the data, see diffusion/denoiser.py.
@@ -88,7 +91,7 @@ class DDPM(Model):
         conditional: bool = False,
         label_dropout: Rate = 0.1,
         sampler: Sampler = "ddim",
-        sample_steps: Count = 50,
+        sample_steps: Count | None = None,
         eta: Fraction = 0.0,
         guidance: NonNegative = 1.0,
         clip_x0: bool = True,
@@ -115,7 +118,15 @@ class DDPM(Model):
         self.p_mean, self.p_std = p_mean, p_std
         self.uniform_steps = prediction != "edm" or self.weight is None
         self.label_dropout = label_dropout
-        self.how = Walk(sampler, sample_steps, eta, guidance)
+        if conditional and not label_dropout:
+            raise UserError(
+                "model.label_dropout=0 is not allowed with model.conditional=true: without a "
+                "label nothing could be said; use model.label_dropout=0.1"
+            )
+        steps = min(STEPS, timesteps) if sample_steps is None else sample_steps
+        self.timesteps, self.how = timesteps, Walk(sampler, steps, eta, guidance)
+        names = {"steps": "sample_steps"}
+        self.check(self.how, lambda key: f"model.{names.get(key, key)}")
         self.reconstruct_at = max(1, round(reconstruct_at * timesteps))
         at = f"t = {self.reconstruct_at} of {timesteps}"
         self.stage_name = f"noised to {at}"
@@ -141,6 +152,24 @@ class DDPM(Model):
         scale = torch.full((), 0.5) if data.unit_interval else torch.ones(self.event_shape)
         self.register_buffer("shift", shift, persistent=not data.unit_interval)
         self.register_buffer("log_scale", scale.log(), persistent=not data.unit_interval)
+
+    def check(self, how: Walk, name: Callable[[str], str] = str) -> None:
+        """Refuse what a sampler would not look at; ``name`` says how a key is called there."""
+        key = name
+        if how.steps > self.timesteps:
+            raise UserError(
+                f"{key('steps')}={how.steps} is not allowed: the model knows {self.timesteps} "
+                "steps, its model.timesteps"
+            )
+        if how.eta and how.sampler != "ddim":
+            raise UserError(
+                f"{key('eta')}={how.eta:g} is for ddim, not {how.sampler}; leave it out"
+            )
+        if how.guidance != 1 and not self.classes:
+            raise UserError(
+                f"{key('guidance')}={how.guidance:g} needs labels, and this model knows none; "
+                "train one with model.conditional=true"
+            )
 
     @classmethod
     def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
@@ -183,7 +212,9 @@ class DDPM(Model):
         if self.uniform_steps:
             return (u * self.schedule.steps).long().clamp(max=self.schedule.steps - 1) + 1
         inside = u.clamp(1e-6, 1 - 1e-6)
-        return self.schedule.nearest((self.p_mean + self.p_std * torch.special.ndtri(inside)).exp())
+        log_level = self.p_mean + self.p_std * torch.special.ndtri(inside)
+        scale = self.denoiser.log_sigma_data.exp() / SIGMA_DATA  # p_mean is for Karras' 0.5
+        return self.schedule.nearest(scale * log_level.exp())
 
     def loss(
         self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
@@ -266,6 +297,9 @@ class DDPM(Model):
         """
         given = {"sampler": sampler, "steps": steps, "eta": eta, "guidance": guidance}
         how = self.how._replace(**{k: v for k, v in given.items() if v is not None})
+        if eta is None and how.sampler != "ddim":  # the YAML's, for another sampler
+            how = how._replace(eta=0.0)
+        self.check(how)
         return self.shown(last(self._states(n, y, generator, how)[1]))
 
     def shown(self, x: Tensor) -> Tensor:

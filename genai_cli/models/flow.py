@@ -14,7 +14,7 @@ from genai_cli.knobs import Between, Count, Natural, NonNegative, Positive, Rate
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.flow.chain import vector_flow
 from genai_cli.networks.flow.dequantise import Dequantiser, log_normal
-from genai_cli.networks.flow.elementwise import Coupled
+from genai_cli.networks.flow.elementwise import Bins, Coupled
 from genai_cli.networks.flow.images import Multiscale
 from genai_cli.networks.flow.inputs import Logit, Standard, Uniform
 from genai_cli.networks.flow.linear import Mixing
@@ -26,7 +26,6 @@ from genai_cli.training.randomness import Source, normal, uniform
 DROPOUT = 0.2  # of pictures; the toys in a plane are plenty and lose by it
 FLAT = 128  # images of at most so many entries are vectors to layout=auto
 GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples spread most evenly over the fractions
-MOST_BINS = 64  # of a spline, each at least a thousandth of its interval
 
 
 class Flow(Model):
@@ -80,7 +79,7 @@ class Flow(Model):
         scales: Natural | None = None,
         checkerboards: Natural = 2,
         coupling: Coupled = "spline",
-        bins: Annotated[int, Between(2, MOST_BINS)] = 8,
+        bins: Bins = 8,
         bound: Positive = 4.0,
         mixing: Mixing = "lu",
         widths: list[Count] = (128, 128),
@@ -208,13 +207,13 @@ class Flow(Model):
     def prepare(self, batch: Batch) -> None:
         """The first map and every actnorm from training data.
 
-        Levels are dequantised evenly spread, not at random: entry i of example j gets the
-        fraction of (i + j) / golden ratio, so that `prepare` needs no generator.
+        Levels are dequantised evenly spread, not at random, so that `prepare` needs no generator:
+        entry i of all entries of the batch gets the fraction of i / golden ratio.
         """
         x = batch.x
         if self.levels is not None:
-            index = torch.arange(x.numel(), device=x.device).view(x.shape)
-            x = self._between(x, (index * GOLDEN).frac().to(x))
+            index = torch.arange(x.numel(), dtype=torch.float64, device="cpu").view(x.shape)
+            x = self._between(x, (index * GOLDEN).frac().to(x))  # in float32 it would be coarse
         self.first.prepare(x)
         self.body.prepare(self._inner(self.first(x)[0]))
 
@@ -256,7 +255,7 @@ class Flow(Model):
 
     @torch.no_grad()
     def trajectory(
-        self, n: int, y: Tensor | None = None, generator: Source = None, frames: int = 16
+        self, n: int, y: Tensor | None = None, generator: Source = None, frames: Count = 16
     ) -> Tensor:
         """(frames, n, *event): codes, and what the layers make of them one after the other.
 
@@ -264,7 +263,7 @@ class Flow(Model):
         """
         z = self.prior(n, generator)
         states = [z, *self.body.path(z)]
-        chosen = torch.linspace(0, len(states) - 1, frames).round().long().tolist()
+        chosen = torch.linspace(len(states) - 1, 0, frames).flip(0).round().long().tolist()
         return torch.stack([self._to_data(states[i]) for i in chosen])
 
     def log_prob(

@@ -33,7 +33,8 @@ class GAN(Model):
     the objective makes them such (minimax, nonsaturating), else as raw scores; ``r1``, ``r2``,
     ``gradient_penalty`` where there is one, before its weight. Of the generator: ``d_fake``, on
     a z of its own. With ``penalty_every`` above 1, r1 and r2 are a player of their own that shares
-    the discriminator's optimizer (lazy regularisation, Karras et al. 2020, appendix B).
+    the discriminator's optimizer (lazy regularisation, Karras et al. 2020, appendix B, without
+    its change of rates and betas: an adaptive optimizer weighs such a step down).
 
     Args:
         data: shapes and range of the data.
@@ -44,7 +45,7 @@ class GAN(Model):
             the autoencoder.
         activation: of the hidden layers of both.
         r1, r2: γ of γ/2 ‖∇D‖² on real and on generated examples (Mescheder et al. 2018, eq. 9
-            and 10).
+            and 10); ``r1`` null is 1, and 0 for wgan_gp, which has a penalty of its own.
         penalty_every: steps between two updates by r1 and r2, whose weight is as much larger.
         discriminator_steps: updates of D for one of G.
         discriminator_lr, generator_lr: in place of ``optimizer.lr``.
@@ -71,7 +72,7 @@ class GAN(Model):
         depth: Natural = 0,
         hidden: Natural = 0,
         activation: Activation = "leaky_relu",
-        r1: NonNegative = 1.0,
+        r1: NonNegative | None = None,
         r2: NonNegative = 0.0,
         penalty_every: Count = 1,
         discriminator_steps: Count = 1,
@@ -93,6 +94,8 @@ class GAN(Model):
         self.objective = adversarial.make(loss)
         self.event_shape, self.bottleneck = tuple(data.event_shape), bottleneck
         self.unit_interval, self.augment = data.unit_interval, tuple(augment)
+        if r1 is None:  # wgan_gp has a penalty of its own
+            r1 = 0.0 if self.objective.gradient_penalty else 1.0
         self.r1, self.r2, self.penalty_every = r1, r2, penalty_every
         self.discriminator_steps = discriminator_steps
         self.rates = (discriminator_lr, generator_lr)

@@ -14,7 +14,7 @@ from genai_cli.knobs import Count, Natural, NonNegative, Rate
 from genai_cli.models.base import Batch
 from genai_cli.models.vae import VAE, log_posterior
 from genai_cli.networks.flow.chain import vector_flow
-from genai_cli.networks.flow.elementwise import Coupled
+from genai_cli.networks.flow.elementwise import Bins, Coupled
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network
 from genai_cli.training.randomness import Source, generator, normal
@@ -58,7 +58,7 @@ class LatentFlow(VAE):
         flow_steps: Count = 4,
         flow_widths: list[Count] = (64, 64),
         coupling: Coupled = "affine",
-        bins: Count = 8,
+        bins: Bins = 8,
     ) -> None:
         super().__init__(
             data, loss, bottleneck, network, widths, channels, depth, hidden, activation,

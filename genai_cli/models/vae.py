@@ -122,7 +122,7 @@ class VAE(Model):
         z = mu + (0.5 * logvar).exp() * noise["eps"]
         fit = self.couples_examples and self.training
         nll = self.likelihood.fitted_nll if fit else self.likelihood.nll
-        reconstruction = nll(self.decoder(z, keep_up), x)
+        reconstruction = nll(self.decoder(z, keep_up).to(x.dtype), x)
         kl, charged = self.divergence(mu, logvar, noise["eps"])
         terms = {
             "loss": reconstruction + self.kl_weight() * charged,
@@ -158,7 +158,7 @@ class VAE(Model):
 
     def posterior(self, x: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(mu, logvar) of q(z | x), each (B, bottleneck)."""
-        mu, raw = self.encoder(x, keep).chunk(2, dim=1)
+        mu, raw = self.encoder(x, keep).to(x.dtype).chunk(2, dim=1)  # half precision ends here
         return mu, LOGVAR_BOUND * torch.tanh(raw / LOGVAR_BOUND)
 
     def encode(self, x: Tensor) -> Tensor:

@@ -130,6 +130,12 @@ def settle(ask: Request, model: type[Model] | Model, name: str, spec: Spec | Non
         ask.n = points.get(ask.what, DEFAULT_N[ask.what])
     if ask.what != "samples" and ask.n > MOST:
         raise UserError(f"n={ask.n} is not allowed: at most {MOST} with what={ask.what}")
+    frames = ask.options.get("frames", 1)
+    if frames > MOST or frames * ask.n > 100 * MOST:
+        raise UserError(
+            f"frames={frames} is not allowed with n={ask.n}: at most {MOST}, and n times frames "
+            f"at most {100 * MOST:,}"
+        )
 
 
 def can(model: type[Model] | Model, what: str) -> bool:
@@ -179,12 +185,16 @@ def labels(ask: Request, conditional: bool, name: str, spec: Spec) -> list[int] 
         )
     classes = list(spec.classes)
     if ask.y == "all":
-        return list(range(len(classes)))
+        ask.y = list(range(len(classes)))
+    values = ask.y if isinstance(ask.y, list) else [ask.y]
+    if not values or (ask.what in ("interpolation", "traversal") and len(values) > 1):
+        wanted = "a label" if values else "a label or more"
+        raise UserError(f"y={ask.y} is not allowed: what={ask.what} takes {wanted}, like y=3")
     found = []
-    for value in ask.y if isinstance(ask.y, list) else [ask.y]:
+    for value in values:
         if str(value) in classes:
             found.append(classes.index(str(value)))
-        elif isinstance(value, int) and 0 <= value < len(classes):
+        elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(classes):
             found.append(value)
         else:
             raise UserError(

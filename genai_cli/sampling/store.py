@@ -43,6 +43,10 @@ class Folder:
                 if not self.parent.is_dir():
                     raise UserError(f"{self.parent} is a file; move it away") from None
                 continue
+            except FileNotFoundError:  # another sampling removed the empty folder just now
+                if not run.is_dir():
+                    raise UserError(f"{run} is gone") from None
+                continue
             except OSError as error:
                 raise UserError(f"cannot write into {run}: {error.strerror or error}") from None
             break

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -112,11 +112,15 @@ def named(folder: Path, which: str) -> Path:
 
 def load_weights(path: Path, model: nn.Module, ema: bool = False) -> None:
     """Load a checkpoint's weights, or its averaged ones, into a model of the same shape."""
-    tensors = load_file(path / WEIGHTS)
-    if ema:
-        with safe_open(path / STATE, framework="pt") as file:
-            averaged = [k for k in file.keys() if k.startswith("ema/")]  # noqa: SIM118
-            tensors |= {k.removeprefix("ema/"): file.get_tensor(k) for k in averaged}
+    try:
+        tensors = load_file(path / WEIGHTS)
+        if ema:
+            with safe_open(path / STATE, framework="pt") as file:
+                averaged = [k for k in file.keys() if k.startswith("ema/")]  # noqa: SIM118
+                tensors |= {k.removeprefix("ema/"): file.get_tensor(k) for k in averaged}
+    except (SafetensorError, OSError) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(f"{path} is damaged ({said}); name another checkpoint") from None
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -78,7 +78,7 @@ def threads_for(work: int, device: torch.device) -> int:
 
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
-        return f"{device} {torch.cuda.getdevice_name(device)}"
+        return f"{device} {torch.cuda.get_device_name(device)}"
     return f"{device} {platform.processor() or platform.machine()}".strip()
 
 

@@ -60,7 +60,7 @@ def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
         start_from(cfg, build.build_model(cfg, data.spec))
     if not len(data.val) and (cfg.monitor or "").startswith("val/"):
         raise UserError(f"monitor={cfg.monitor} needs a validation split; set monitor=null")
-    if cfg.monitor not in (None, "val/loss"):
+    if cfg.monitor is not None and (cfg.monitor != "val/loss" or len(model.players()) > 1):
         _check_monitor(cfg, data)
 
 

@@ -86,6 +86,8 @@ def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
     rate = job.made / max(job.seconds, 1e-9)
     things = "images" if data.spec.is_image else "rows"
     show(f"{ask.what}: {job.made:,} {things} in {short(job.seconds)} s ({rate:,.0f}/s)")
+    if ask.what == "reconstruction" and job.made < ask.n:
+        show(f"note: there are only {job.made:,} test examples")
     if job.broken:
         show(f"note: {job.broken:,} of them hold numbers that are not finite")
     for file in job.files:
@@ -128,19 +130,21 @@ def described(folder: Path, ask: Request, job: Any, cfg: TrainConfig) -> dict[st
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM leaves as Ctrl-C does, so that what is half written is removed."""
+    """TERM and USR1 leave as Ctrl-C does, with 143: what is half written is removed."""
 
     def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
+        raise SystemExit(128 + signal.SIGTERM)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, leave)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -258,10 +258,47 @@ def test_options_of_sample_override_those_of_the_model(ddpm):
     assert not torch.allclose(none, some)
 
 
-def test_more_steps_than_there_are_is_all_of_them(ddpm):
-    model = ddpm(timesteps=7)
-    seven, many = (model.sample(4, generator=generator(), steps=n) for n in (7, 50))
-    assert torch.equal(seven, many)
+def test_a_sampler_takes_all_steps_there_are_where_none_are_asked_for(ddpm):
+    model = ddpm(timesteps=7, sample_steps=None)
+    seven, all_steps = (model.sample(4, generator=generator(), steps=n) for n in (7, None))
+    assert torch.equal(seven, all_steps)
+    assert ddpm(timesteps=1000, sample_steps=None).how.steps == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": 8}, ("steps=8", "7 steps")),
+        ({"sampler": "heun", "steps": 8}, ("steps=8", "7 steps")),
+        ({"sampler": "heun", "eta": 1.0}, ("eta=1", "heun")),
+        ({"sampler": "ancestral", "eta": 0.3}, ("eta=0.3", "ancestral")),
+        ({"guidance": 7.0}, ("guidance=7", "model.conditional=true")),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(ddpm, options, words):
+    model = ddpm(timesteps=7, sample_steps=None)
+    with pytest.raises(UserError) as caught:
+        model.sample(2, generator=generator(), **options)
+    assert all(word in str(caught.value) for word in words)
+    keys = {"sample_steps" if k == "steps" else k: v for k, v in options.items()}
+    with pytest.raises(UserError) as caught:
+        ddpm(timesteps=7, **({"sample_steps": None} | keys))
+    assert all(word in str(caught.value) for word in ("model.", *words[1:]))
+
+
+def test_labels_must_be_hidden_at_times(ddpm):
+    with pytest.raises(UserError, match=r"label_dropout=0 .*label_dropout=0\.1"):
+        ddpm(LABELLED, conditional=True, label_dropout=0.0)
+
+
+def test_the_range_of_vectors_is_kept_with_the_weights(ddpm):
+    model, twin = ddpm(), ddpm()
+    model.prepare(Batch(3 + 2 * draw(50, 2), None))
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(
+        model.sample(4, generator=generator()), twin.sample(4, generator=generator())
+    )
+    assert model.denoiser.high.max() < 10
 
 
 def test_guidance_mixes_with_and_without_class(ddpm):

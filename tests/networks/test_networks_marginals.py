@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -40,7 +41,7 @@ def test_edges_rise_from_zero_to_one_and_keep_the_end_levels_alone(levels: int):
     edges = bin_edges(levels)
     assert edges[0] == 0
     assert edges[-1] == 1
-    assert all(a < b for a, b in zip(edges, edges[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(edges))
     assert len(edges) - 1 <= BINS
     assert edges[1] == pytest.approx(1 / levels)
     assert edges[-2] == pytest.approx(1 - 1 / levels)

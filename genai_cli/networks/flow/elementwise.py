@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from genai_cli.knobs import Between
 from genai_cli.networks.flow import spline
 
 Coupled = Literal["affine", "spline"]
+Bins = Annotated[int, Between(2, 64)]  # of a spline, each at least a thousandth of its interval
 
 LOG_SCALE_BOUND = 2.0  # an affine map scales by e^±2 at most, so no step can overflow
 

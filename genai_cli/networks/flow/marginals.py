@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 BINS = 32  # for data with more levels than this, their neighbours share a bin
+FLOOR = 5e-4  # share of an even distribution: no level gets too rare to come back from Φ
 SMOOTHING = 1.0  # examples of the pooled histogram added to each element's own
 
 
@@ -85,7 +86,7 @@ class Marginals(nn.Module):
 
     def _table(self) -> tuple[Tensor, Tensor]:
         """Probability of each bin and of all bins before it, (D, K) each."""
-        p = self.logits.softmax(1)
+        p = (1 - FLOOR) * self.logits.softmax(1) + FLOOR * self.widths
         return p, p.cumsum(1) - p
 
 
