@@ -24,6 +24,11 @@ from genai_cli.verbs.train import prepare
 MODELS = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "model").glob("*.yaml"))
 DATA = ("digits", "wine", "diabetes", "moons")
 CONV = ("model.network=conv", "model.channels=[8,16]", "model.depth=1", "model.hidden=16")
+SMALL = {  # what keeps a family's contract tests within seconds; a case's own words win
+    "ddpm": {"model.timesteps": "20", "model.channels": "[8,8]", "bottleneck": "16"},
+    "flow": {"model.steps": "3", "model.widths": "[48]"},
+    "latent_flow": {"model.flow_steps": "2", "model.flow_widths": "[32]"},
+}
 CHOICES = [  # (model, data, words) besides every model's own defaults
     *(("autoencoder", "digits", (f"loss={n}",)) for n in ("mae", "msle", "huber", "bce")),
     ("autoencoder", "digits", ("model.denoise=0.3",)),
@@ -109,7 +114,9 @@ def _data(name: str, pair: str | None) -> Dataset:
 
 @functools.cache
 def _composed(case: Case) -> tuple[TrainConfig, Dataset]:
-    line = [f"model={case.model}", f"dataset={case.dataset}", *case.words]
+    said = {word.partition("=")[0] for word in case.words}
+    small = [f"{k}={v}" for k, v in SMALL.get(case.model, {}).items() if k not in said]
+    line = [f"model={case.model}", f"dataset={case.dataset}", *small, *case.words]
     cell = compose.cells("train", compose.parse([*line, "precision=fp64", "device=cpu"]))[0]
     data = _data(case.dataset, cell.config.dataset.get("pair"))
     prepared = prepare(cell.config, lambda text: None, data)
