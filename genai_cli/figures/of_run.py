@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genai_cli import runs
 from genai_cli.data.dataset import Dataset
-from genai_cli.figures import curves, density, grids, latent, predictions, scatter, tables
+from genai_cli.figures import curves, density, grids, latent, predictions, scatter, strips, tables
 from genai_cli.models.base import Batch, Model
 from genai_cli.schema import TrainConfig
 from genai_cli.training.randomness import Rows, Source, generator
@@ -22,6 +22,7 @@ from genai_cli.training.randomness import Rows, Source, generator
 SHOWN = 10  # fixed test examples in a reconstruction figure
 SAMPLES = 64
 POINTS = 2000  # points in a scatter plot
+COLUMNS, ROWS = 11, 8  # of a strip from noise to samples at most
 FEWER = 500  # where each costs an optimisation or a walk through the noise
 GRID = {"exact": 160, "bound": 64}  # points along each side of a density
 EVALUATED = 4096  # of them at once
@@ -56,6 +57,8 @@ def draw(
             files.append(_reconstructions(folder, model, data, cfg.seed, title))
         if hasattr(model, "sample"):
             files.append(_samples(folder, model, data, cfg, title))
+        if hasattr(model, "trajectory") and (data.spec.is_image or data.spec.event_shape == (2,)):
+            files.append(_trajectory(folder, model, data, cfg.seed, title))
         if data.spec.event_shape == (2,) and has_density(model):
             files.append(_density(folder, model, data, cfg.seed, title))
     if "predictions" in extra:
@@ -160,6 +163,28 @@ def samples(path: Path, drawn: np.ndarray, data: Dataset, title: str) -> None:
         scatter.scatter_samples(path, real, drawn, title=title)
     else:
         tables.samples_table(path, real, drawn, list(spec.features), title=title)
+
+
+def _trajectory(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
+    path, n = folder / "trajectory.png", ROWS if data.spec.is_image else FEWER
+    way = model.trajectory(n, generator=Rows(seed, "sample", 0, n), frames=COLUMNS)
+    trajectory(path, _array(way), data, f"{title}: from noise to samples")
+    return path
+
+
+def trajectory(path: Path, x: np.ndarray, data: Dataset, title: str) -> None:
+    """Frames (F, n, *event) from noise to samples: at most 11 of them as columns, or panels."""
+    at = np.linspace(0, len(x) - 1, min(len(x), COLUMNS)).round().astype(int)
+    names = [f"{100 * i / max(1, len(x) - 1):.0f} %" for i in at]
+    names = ["noise", *names[1:-1], "sample"] if len(names) > 1 else ["sample"]
+    if data.spec.is_image:
+        shown = x[at][:, :ROWS].swapaxes(0, 1)
+        strips.strip(path, shown, columns=names, title=title)
+        return
+    if len(at) == COLUMNS:  # ten panels fill two rows
+        at, names = np.delete(at, 5), names[:5] + names[6:]
+    detail = f"{x.shape[1]:,} points"
+    scatter.scatter_frames(path, real_points(data), x[at], names, title=title, detail=detail)
 
 
 def real_points(data: Dataset) -> np.ndarray:

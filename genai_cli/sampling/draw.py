@@ -249,21 +249,12 @@ def trajectory(job: Job) -> None:
         arrays.add("x", x)
         if job.y is not None:
             arrays.add("y", job.labels(0, ask.n).cpu().numpy())
-    at = evenly(len(x))
-    names = [f"{100 * i / max(1, len(x) - 1):.0f} %" for i in at]
-    names = ["noise", *names[1:-1], "sample"] if len(names) > 1 else ["sample"]
     title = f"{job.title}: from noise to samples"
+    of_run.trajectory(job.file("grid.png"), x, job.data, title)
     if job.plane:
-        real = of_run.real_points(job.data)
-        path = job.file("grid.png")
-        at = at if len(at) < COLUMNS else at[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]]
-        names = [n for i, n in enumerate(names) if len(names) < COLUMNS or i != 5]
-        scatter.scatter_frames(path, real, x[at], names, title=title, detail=f"{ask.n:,} points")
-        pictures = scatter.scatter_pictures(real, x)
+        pictures = scatter.scatter_pictures(of_run.real_points(job.data), x)
         strips.animate(job.file("trajectory.gif"), pictures)
         return
-    shown = x[at][:, :STRIPS].swapaxes(0, 1)
-    strips.strip(job.file("grid.png"), shown, columns=names, title=title)
     n = min(MOVING, ask.n)
     columns = int(np.ceil(np.sqrt(n)))
     strips.moving(job.file("trajectory.gif"), x[:, :n], columns=columns)
