@@ -20,7 +20,11 @@ QUICK = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1")
 
 MISTAKES = {
     "modle=vae": ["unknown key 'modle'", "did you mean 'model'"],
-    "model=vea": ["unknown model 'vea'", "did you mean 'vae'", "autoencoder, ddpm, flow, gan, latent_flow, mlp, vae"],
+    "model=vea": [
+        "unknown model 'vea'",
+        "did you mean 'vae'",
+        "autoencoder, ddpm, flow, gan, latent_flow, mlp, vae",
+    ],
     "dataset=digts": ["did you mean 'digits'"],
     "bottleneck=abc": ["bottleneck=abc is not allowed", "a whole number or null"],
     "bottleneck=": ["bottleneck="],
