@@ -228,10 +228,14 @@ def traversal(job: Job) -> None:
         job.file("grid.png"),
         x[:, evenly(frames)],
         rows=names,
-        columns=[f"{round(v, 1):+g}".replace("-", "−") for v in t[evenly(frames)].tolist()],
+        columns=[_signed(v) for v in t[evenly(frames)].tolist()],
         title=title,
         detail=detail,
     )
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1):+g}".replace("-", "−") if abs(value) >= 0.05 else "0"
 
 
 def trajectory(job: Job) -> None:
