@@ -15,6 +15,7 @@ from pathlib import Path
 from genai_cli.cli import VERBS
 from genai_cli.errors import UserError
 from genai_cli.paths import GROUPS, Tree, choices, folders_added, read_sheet, user_dirs, words_given
+from genai_cli.shell_line import split_line
 
 Candidate = tuple[str, str]  # word, meaning
 
@@ -89,35 +90,6 @@ def answer(args: Sequence[str]) -> int:
             short = word[start.end() if start else 0 :].strip() or word.strip()
             print(f"{word}\t{short:<14}  {meaning}"[:200].rstrip())
     return 0
-
-
-def split_line(line: str, breaks: str) -> tuple[list[str], int, str]:
-    """The words of a command line as the shell would read it, the last one perhaps unfinished.
-
-    Returns:
-        the words without quotes; how much of the last stands before the part that bash replaces;
-        the quote left open, if any.
-    """
-    words, cut, quote, escaped, inside = [""], 0, "", False, False
-    for c in line:
-        if escaped:
-            words[-1] += c
-            escaped = False
-        elif c == "\\" and quote != "'":
-            escaped = inside = True
-        elif quote:
-            quote = "" if c == quote else quote
-            words[-1] += c if quote else ""
-        elif c in "'\"":
-            quote, cut, inside = c, len(words[-1]), True
-        elif c.isspace():
-            if words[-1] or inside:
-                words.append("")
-            cut, inside = 0, False
-        else:
-            words[-1] += c
-            cut = len(words[-1]) if c in breaks else cut
-    return words, cut, quote
 
 
 def candidates(words: Sequence[str]) -> list[Candidate]:

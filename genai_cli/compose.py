@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.errors import UserError, nearest
+from genai_cli.mistakes import one_line
 from genai_cli.paths import config_dir, user_dirs
 
 SHOW = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # flags that only print
@@ -119,7 +120,7 @@ def show(verb: str, line: Line) -> int:
         GlobalHydra.instance().clear()  # hydra.main makes its own
         sys.argv = [sys.argv[0], *line.overrides, *_search_path(line), *line.show]
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # re-raise instead of print and exit
-        with _one_line():
+        with one_line():
             main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
             main(_never)()
     return 0
@@ -219,7 +220,7 @@ def _compose(verb: str, overrides: list[str]) -> Any:
     from hydra import compose
     from omegaconf import OmegaConf
 
-    with _one_line():
+    with one_line():
         config = compose(verb, overrides)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
@@ -233,7 +234,7 @@ def _checked_overrides(line: Line) -> list[Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     loader = GlobalHydra.instance().config_loader()
-    with _one_line():
+    with one_line():
         overrides = OverridesParser.create(config_loader=loader).parse_overrides(line.overrides)
     seen: set[str] = set()
     for override in overrides:
@@ -263,65 +264,3 @@ def _checked_overrides(line: Line) -> list[Any]:
             raise UserError(f"{key} is set by its group; write {group}=…")
         seen.add(key)
     return overrides
-
-
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn what Hydra and OmegaConf raise about a user's mistake into a `UserError`."""
-    from antlr4.error.Errors import ParseCancellationException
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        yield
-    except (YAMLError, UnicodeDecodeError, ValueError) as error:
-        if type(error) is ValueError:
-            raise UserError(" ".join(str(error).split())) from None
-        raise UserError(f"a config is not YAML: {' '.join(str(error).split())}") from None
-    except (HydraException, OmegaConfBaseException, ParseCancellationException) as error:
-        raise UserError(message(error)) from None
-
-
-def message(error: BaseException) -> str:
-    """One line for a Hydra or OmegaConf exception: the key, the value, what is allowed."""
-    from hydra.errors import MissingConfigException, OverrideParseException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from genai_cli.schema import wrong_type
-
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        return (
-            f"unknown {group} '{name}'{nearest(name, error.options)} "
-            f"(choose from: {listing(error.options)})"
-        )
-    if isinstance(error, OverrideParseException):
-        return (
-            f"cannot read '{error.override}': quote a value with commas, brackets or spaces, "
-            f"like \"{error.override.partition('=')[0]}='a b'\""
-        )
-    cause = error
-    while not isinstance(cause, OmegaConfBaseException) and (cause.__cause__ or cause.__context__):
-        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
-    first = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-        if "not in" in first or ("not a" in first and "struct" in first):
-            return _unknown_key(cause.full_key, cause.parent_node)
-        return wrong_type(cause.full_key, first)
-    outer = str(error).splitlines()[0]
-    if "Could not override" in outer:
-        return _unknown_key(outer.split("'")[1], None)
-    return first
-
-
-def _unknown_key(key: str, parent: Any) -> str:
-    """The nearest real key, among the neighbours and, at the top, the groups."""
-    names = list(parent.keys()) if parent is not None and hasattr(parent, "keys") else []
-    head, _, last = key.rpartition(".")
-    if not head:
-        names += [p.name for p in config_dir().iterdir() if p.is_dir()]
-    inside = f"{head}." if head else ""
-    hint = nearest(last, names)
-    where = f" (choose from: {listing(names)})" if head and names else " (see --help)"
-    return f"unknown key '{inside}{last}'{hint}{'' if hint else where}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers of pytest-xdist share the cores
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&" does, and children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 

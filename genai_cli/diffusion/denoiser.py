@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from genai_cli.diffusion import objective, samplers
 from genai_cli.diffusion.objective import Prediction
 from genai_cli.diffusion.samplers import Sampler
 from genai_cli.diffusion.schedule import Schedule, expand
+from genai_cli.errors import UserError
 
 WIDE = 1e3  # bounds of x̂_0 before `Denoiser.measure` has seen the data
 SIGMA_DATA = 0.5  # as Karras et al. 2022 set it, until `Denoiser.measure` has seen the data
@@ -25,6 +26,31 @@ class Walk(NamedTuple):
     steps: int = 50
     eta: float = 0.0
     guidance: float = 1.0
+
+    def check(
+        self, timesteps: int, conditional: bool, names: Mapping[str, str] | None = None
+    ) -> None:
+        """Refuse what a sampler would not look at.
+
+        Args:
+            timesteps: T of the model.
+            conditional: it knows labels.
+            names: of steps, eta and guidance where they were given.
+        """
+        key = names or {name: name for name in self._fields}
+        if self.steps > timesteps:
+            raise UserError(
+                f"{key['steps']}={self.steps} is not allowed: the model knows {timesteps} steps, "
+                "its model.timesteps"
+            )
+        if self.eta and self.sampler != "ddim":
+            said = f"{key['eta']}={self.eta:g}"
+            raise UserError(f"{said} is for ddim, not {self.sampler}; leave it out")
+        if self.guidance != 1 and not conditional:
+            raise UserError(
+                f"{key['guidance']}={self.guidance:g} needs labels, and this model knows none; "
+                "train one with model.conditional=true"
+            )
 
 
 class Denoiser(nn.Module):

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from genai_cli.knobs import NonNegative
+from genai_cli.training.randomness import Source
+
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec
 
@@ -28,6 +31,20 @@ class Player(NamedTuple):
     every: int = 1  # steps between two updates
     optimizer: str | None = None  # another player's optimizer to share (lazy R1 shares D's)
     lr: float | None = None  # a learning rate of its own
+
+
+class FromPrior:
+    """``sample`` of a family that draws a code from its prior and decodes it."""
+
+    def sample(
+        self,
+        n: int,
+        y: Tensor | None = None,
+        generator: Source = None,
+        temperature: NonNegative = 1.0,
+    ) -> Tensor:
+        """(n, *event) by decoding ``temperature`` times a code of `prior`. ``y`` is not used."""
+        return self.decode(temperature * self.prior(n, generator))
 
 
 class Model(nn.Module, ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -20,13 +20,13 @@ from genai_cli.diffusion.schedule import NoiseSchedule, Schedule, expand
 from genai_cli.errors import UserError
 from genai_cli.knobs import Count, Fraction, NonNegative, Positive, Rate
 from genai_cli.models.base import Batch, Model
+from genai_cli.networks.scaling import Scaling
 from genai_cli.networks.time import TimeMLP
 from genai_cli.networks.unet import UNet
 from genai_cli.training.randomness import Source, normal, uniform
 
 STEPS = 50  # of a sampler where none are asked for
 CHUNK = 1000  # noisy examples that pass the network together in `log_prob`
-TINY = 1e-6  # deviation of a column that does not vary; it is left unscaled
 
 
 class DDPM(Model):
@@ -117,7 +117,7 @@ class DDPM(Model):
         self.classes = len(data.classes) if conditional else 0
         self.p_mean, self.p_std = p_mean, p_std
         self.uniform_steps = prediction != "edm" or self.weight is None
-        self.label_dropout = label_dropout
+        self.label_dropout, self.conditional = label_dropout, conditional
         if conditional and not label_dropout:
             raise UserError(
                 "model.label_dropout=0 is not allowed with model.conditional=true: without a "
@@ -125,8 +125,8 @@ class DDPM(Model):
             )
         steps = min(STEPS, timesteps) if sample_steps is None else sample_steps
         self.timesteps, self.how = timesteps, Walk(sampler, steps, eta, guidance)
-        names = {"steps": "sample_steps"}
-        self.check(self.how, lambda key: f"model.{names.get(key, key)}")
+        names = {"steps": "model.sample_steps", "eta": "model.eta", "guidance": "model.guidance"}
+        self.how.check(timesteps, conditional, names)
         self.reconstruct_at = max(1, round(reconstruct_at * timesteps))
         at = f"t = {self.reconstruct_at} of {timesteps}"
         self.stage_name = f"noised to {at}"
@@ -146,30 +146,8 @@ class DDPM(Model):
             clip_x0,
             data.unit_interval,
         )
-        # [0, 1] to [−1, 1]; else `prepare` finds what takes the data to mean 0 and deviation 1
         self.unit_interval = data.unit_interval
-        shift = torch.full((), 0.5) if data.unit_interval else torch.zeros(self.event_shape)
-        scale = torch.full((), 0.5) if data.unit_interval else torch.ones(self.event_shape)
-        self.register_buffer("shift", shift, persistent=not data.unit_interval)
-        self.register_buffer("log_scale", scale.log(), persistent=not data.unit_interval)
-
-    def check(self, how: Walk, name: Callable[[str], str] = str) -> None:
-        """Refuse what a sampler would not look at; ``name`` says how a key is called there."""
-        key = name
-        if how.steps > self.timesteps:
-            raise UserError(
-                f"{key('steps')}={how.steps} is not allowed: the model knows {self.timesteps} "
-                "steps, its model.timesteps"
-            )
-        if how.eta and how.sampler != "ddim":
-            raise UserError(
-                f"{key('eta')}={how.eta:g} is for ddim, not {how.sampler}; leave it out"
-            )
-        if how.guidance != 1 and not self.classes:
-            raise UserError(
-                f"{key('guidance')}={how.guidance:g} needs labels, and this model knows none; "
-                "train one with model.conditional=true"
-            )
+        self.scaling = Scaling(self.event_shape, data.unit_interval)
 
     @classmethod
     def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
@@ -178,19 +156,8 @@ class DDPM(Model):
     @torch.no_grad()
     def prepare(self, batch: Batch) -> None:
         """Mean and deviation of the training examples, where they do not lie in [0, 1]."""
-        if not self.unit_interval:
-            std = batch.x.std(0, correction=0)
-            self.shift.copy_(batch.x.mean(0))
-            self.log_scale.copy_(torch.where(std > TINY, std, 1.0).log())
-        self.denoiser.measure(self.scaled(batch.x))
-
-    def scaled(self, x: Tensor) -> Tensor:
-        """Data to the space that is diffused, (B, *event)."""
-        return (x - self.shift) * (-self.log_scale).exp()
-
-    def unscaled(self, x: Tensor) -> Tensor:
-        """And back."""
-        return x * self.log_scale.exp() + self.shift
+        self.scaling.prepare(batch.x)
+        self.denoiser.measure(self.scaling(batch.x))
 
     def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """t (n,) in [0, 1), one in each n-th of it in random order, so that a batch meets all
@@ -219,7 +186,7 @@ class DDPM(Model):
     def loss(
         self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
     ) -> dict[str, Tensor]:
-        x0, eps, t = self.scaled(batch.x), noise["eps"], self.steps_of(noise["t"])
+        x0, eps, t = self.scaling(batch.x), noise["eps"], self.steps_of(noise["t"])
         y = self.denoiser.labels(len(x0), batch.y)
         if "drop" in noise:
             y = torch.where(noise["drop"] < self.label_dropout, self.classes, y)
@@ -248,7 +215,7 @@ class DDPM(Model):
         """Nats by which a density changes from the scaled space to that of the data."""
         if self.levels is not None:
             return 0.0
-        return self.log_scale.expand(self.event_shape).sum()
+        return self.scaling.scale.log().expand(self.event_shape).sum()
 
     def in_bits(self, nats: Tensor) -> dict[str, Tensor]:
         """The bound under its name: bits/dim of what has levels, nats of a density."""
@@ -299,12 +266,12 @@ class DDPM(Model):
         how = self.how._replace(**{k: v for k, v in given.items() if v is not None})
         if eta is None and how.sampler != "ddim":  # the YAML's, for another sampler
             how = how._replace(eta=0.0)
-        self.check(how)
+        how.check(self.timesteps, self.conditional)
         return self.shown(last(self._states(n, y, generator, how)[1]))
 
     def shown(self, x: Tensor) -> Tensor:
         """A state in data space, within [0, 1] where the data are."""
-        x = self.unscaled(x)
+        x = self.scaling.inverse(x)
         return x.clamp(0, 1) if self.unit_interval else x
 
     @torch.no_grad()
@@ -339,7 +306,7 @@ class DDPM(Model):
     def stages(self, x: Tensor, generator: Source = None) -> dict[str, Tensor]:
         """{"noised to t = … of T": x_t in data space, "denoised": what DDIM makes of it}."""
         t = torch.full((len(x),), self.reconstruct_at, device=x.device)
-        x0 = self.scaled(x)
+        x0 = self.scaling(x)
         noised = self.schedule.diffuse(x0, normal(len(x), self.event_shape, generator, x0), t)
         denoised = self._denoised(noised, self.reconstruct_at)
         return {self.stage_name: self.shown(noised), "denoised": denoised}
@@ -352,7 +319,7 @@ class DDPM(Model):
 
         Of a conditional model it is that of ``y`` (B,), or of its unconditional half without.
         """
-        x0, b = self.scaled(x), len(x)
+        x0, b = self.scaling(x), len(x)
         y = self.denoiser.labels(b, y)
         total = bound.prior_kl(self.schedule, x0) + self.volume()
         together = max(1, CHUNK // b)

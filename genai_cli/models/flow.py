@@ -10,8 +10,8 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Between, Count, Natural, NonNegative, Positive, Rate
-from genai_cli.models.base import Batch, Model
+from genai_cli.knobs import Between, Count, Natural, Positive, Rate
+from genai_cli.models.base import Batch, FromPrior, Model
 from genai_cli.networks.flow.chain import vector_flow
 from genai_cli.networks.flow.dequantise import Dequantiser, log_normal
 from genai_cli.networks.flow.elementwise import Bins, Coupled
@@ -28,7 +28,7 @@ FLAT = 128  # images of at most so many entries are vectors to layout=auto
 GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples spread most evenly over the fractions
 
 
-class Flow(Model):
+class Flow(FromPrior, Model):
     """Minimises −log p(x), z = f(x) ~ N(0, I): log p(x) = log N(f(x); 0, I) + log |det ∂f/∂x|.
 
     Rezende & Mohamed 2015, eq. 5. f is a first map that no network touches, then couplings.
@@ -242,16 +242,6 @@ class Flow(Model):
     def prior(self, n: int, generator: Source = None) -> Tensor:
         """(n, D) codes from N(0, I)."""
         return normal(n, (self.code_size,), generator, next(self.parameters()))
-
-    def sample(
-        self,
-        n: int,
-        y: Tensor | None = None,
-        generator: Source = None,
-        temperature: NonNegative = 1.0,
-    ) -> Tensor:
-        """(n, *event) by decoding z ~ N(0, temperature² I). ``y`` is not used."""
-        return self.decode(temperature * self.prior(n, generator))
 
     @torch.no_grad()
     def trajectory(

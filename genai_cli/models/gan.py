@@ -12,18 +12,18 @@ from genai_cli import adversarial
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
 from genai_cli.knobs import Count, Natural, NonNegative, Positive
-from genai_cli.models.base import Batch, Model, Player
+from genai_cli.models.base import Batch, FromPrior, Model, Player
 from genai_cli.networks.adversarial import spectrally_normalised
 from genai_cli.networks.diffaug import Augmentation, augment, draws
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, make_pair
+from genai_cli.networks.scaling import Scaling
 from genai_cli.training.randomness import Source, normal
 
 STEPS, STARTS, RATE = 200, 4, 0.1  # of the search for the z of an image
-TINY = 1e-6  # deviation of a column that does not vary; it is left unscaled
 
 
-class GAN(Model):
+class GAN(FromPrior, Model):
     """A generator G(z), z ~ N(0, I), against a discriminator D (Goodfellow et al. 2014).
 
     What each player minimises is in adversarial.py. D sees images in [0, 1] as [−1, 1] and other
@@ -113,11 +113,7 @@ class GAN(Model):
         )
         if spectral_norm:
             spectrally_normalised(self.discriminator)
-        # [0, 1] to [−1, 1]; else `prepare` finds what takes the data to mean 0 and deviation 1
-        shift = torch.full((), 0.5) if data.unit_interval else torch.zeros(self.event_shape)
-        scale = torch.full((), 0.5) if data.unit_interval else torch.ones(self.event_shape)
-        self.register_buffer("shift", shift, persistent=not data.unit_interval)
-        self.register_buffer("scale", scale, persistent=not data.unit_interval)
+        self.scaling = Scaling(self.event_shape, data.unit_interval)
 
     @classmethod
     def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
@@ -126,10 +122,7 @@ class GAN(Model):
     @torch.no_grad()
     def prepare(self, batch: Batch) -> None:
         """Mean and deviation of the training examples, where they do not lie in [0, 1]."""
-        if not self.unit_interval:
-            std = batch.x.std(0, correction=0)
-            self.shift.copy_(batch.x.mean(0))
-            self.scale.copy_(torch.where(std > TINY, std, 1.0))
+        self.scaling.prepare(batch.x)
 
     def players(self) -> list[Player]:
         discriminator_lr, generator_lr = self.rates
@@ -165,7 +158,7 @@ class GAN(Model):
     def loss(
         self, batch: Batch, noise: dict[str, Tensor], player: str = "discriminator"
     ) -> dict[str, Tensor]:
-        real = self.seen((batch.x - self.shift) / self.scale, noise, 0)
+        real = self.seen(self.scaling(batch.x), noise, 0)
         if player == "generator":
             fake = self.score(self.seen(self.generated(noise["z_generator"]), noise, 2))
             with torch.no_grad():  # the score of real examples is not G's doing
@@ -221,21 +214,11 @@ class GAN(Model):
 
     def decode(self, z: Tensor) -> Tensor:
         """G(z) in data space: (B, bottleneck) to (B, *event)."""
-        return self.shift + self.scale * self.generated(z)
+        return self.scaling.inverse(self.generated(z))
 
     def prior(self, n: int, generator: Source = None) -> Tensor:
         """(n, bottleneck) from N(0, I)."""
         return normal(n, (self.bottleneck,), generator, next(self.parameters()))
-
-    def sample(
-        self,
-        n: int,
-        y: Tensor | None = None,
-        generator: Source = None,
-        temperature: NonNegative = 1.0,
-    ) -> Tensor:
-        """(n, *event): G(z) for z ~ N(0, temperature² I). ``y`` is not used."""
-        return self.decode(temperature * self.prior(n, generator))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """(B, *event): G(z) for the z that ``STEPS`` of Adam find from the best of ``STARTS``.

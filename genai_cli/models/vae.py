@@ -13,7 +13,7 @@ from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
 from genai_cli.knobs import Count, Natural, NonNegative, Rate
 from genai_cli.models import likelihoods
-from genai_cli.models.base import Batch, Model
+from genai_cli.models.base import Batch, FromPrior, Model
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask
 from genai_cli.training.randomness import Source, normal, uniform
@@ -33,7 +33,7 @@ def log_posterior(logvar: Tensor, eps: Tensor) -> Tensor:
     return -0.5 * (eps.square() + logvar + math.log(2 * math.pi)).sum(1)
 
 
-class VAE(Model):
+class VAE(FromPrior, Model):
     """Minimises −ELBO = E_q(z|x)[−log p(x | z)] + β KL(q(z | x) ‖ N(0, I)), in nats.
 
     Kingma & Welling 2014, eq. 10, with one sample z = mu + σ eps; β: Higgins et al. 2017, eq. 4.
@@ -176,16 +176,6 @@ class VAE(Model):
     def prior(self, n: int, generator: Source = None) -> Tensor:
         """(n, bottleneck) codes from N(0, I)."""
         return normal(n, (self.bottleneck,), generator, next(self.parameters()))
-
-    def sample(
-        self,
-        n: int,
-        y: Tensor | None = None,
-        generator: Source = None,
-        temperature: NonNegative = 1.0,
-    ) -> Tensor:
-        """(n, *event): means of p(x | z) for z ~ N(0, temperature² I). ``y`` is not used."""
-        return self.decode(temperature * self.prior(n, generator))
 
     def log_prob(
         self, x: Tensor, samples: int = 1, generator: torch.Generator | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.knobs import Count, Natural, checked, signature_of
+from genai_cli.values import read_value
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec
@@ -71,8 +72,6 @@ def parse(changes: Sequence[str]) -> Request:
     Raises:
         UserError: a key given twice, a value that is not YAML or out of range.
     """
-    from omegaconf import OmegaConf
-
     own, options = {}, {}
     for change in changes:
         key, _, text = change.partition("=")
@@ -81,10 +80,7 @@ def parse(changes: Sequence[str]) -> Request:
         if key in ("checkpoint", "outputs", "device"):  # words, whatever they look like
             value: Any = text
         else:
-            try:  # not plain YAML, which reads 1e-4 as a word
-                value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
-            except Exception:  # YAML's and OmegaConf's own errors have no common base
-                raise UserError(f"cannot read the value of '{change}'") from None
+            value = read_value(change, text)
         if key in OWN:
             own[key] = checked(value, OWN[key], key)
         else:

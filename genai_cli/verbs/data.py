@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.values import read_value
 
 if TYPE_CHECKING:
     from genai_cli.data.check import Facts
@@ -192,17 +193,10 @@ def _node(word: str) -> dict[str, Any]:
 
 def _parsed(args: list[str]) -> tuple[list[str], dict[str, Any]]:
     """(plain words, keys): a key may be written with or without the prefix ``dataset.``."""
-    from omegaconf import OmegaConf
-
     words = [arg for arg in args if "=" not in arg]
     pairs = [arg.removeprefix("dataset.") for arg in args if "=" in arg]
     keys: dict[str, Any] = {}
     for pair in pairs:
-        try:
-            keys |= dict(OmegaConf.to_container(OmegaConf.from_dotlist([pair])))  # type: ignore
-        except Exception:  # OmegaConf's and YAML's errors share no base
-            raise UserError(
-                f"'{pair}' cannot be read as key=value; put odd values in quotes: "
-                """key='"value"'"""
-            ) from None
+        key, _, text = pair.partition("=")
+        keys[key] = read_value(pair, text)
     return words, keys

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from genai_cli import runs
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.values import read_value
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset
@@ -150,8 +151,6 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     """
     import copy
 
-    from omegaconf import OmegaConf
-
     new = copy.deepcopy(old)
     given: set[str] = set()
     for change in changes:
@@ -166,10 +165,7 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         if key in given:
             raise UserError(f"{key} is given twice; keep one")
         given.add(key)
-        try:  # not plain YAML, which reads 1e-4 as a word
-            value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
-        except Exception:  # YAML's and OmegaConf's own errors have no common base
-            raise UserError(f"cannot read the value of '{change}'") from None
+        value = read_value(change, text)
         if isinstance(place[last], dict):
             raise UserError(f"{key} names a group; set one of its keys: {listing(place[last])}")
         same = value == place[last]

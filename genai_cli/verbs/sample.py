@@ -57,6 +57,7 @@ def main(args: list[str]) -> int:
 def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
     """Draw into a folder of its own; the exit code."""
     from genai_cli.sampling import draw, request, store
+    from genai_cli.sampling.job import Job
 
     model, data, _ = loaded
     name = cfg.model["name"]
@@ -67,7 +68,7 @@ def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
     with stoppable(), store.Folder(folder, ask.what) as place:
         try:
             with progress(ask) as tick:
-                job = draw.Job(model, data, ask, y, place.path, f"{name} on {data.name}", tick)
+                job = Job(model, data, ask, y, place.path, f"{name} on {data.name}", tick)
                 draw.draw(job)
             runs.write_json(place.path / store.DESCRIBED, described(folder, ask, job, cfg))
         except UserError:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from genai_cli.cli import VERBS
-from genai_cli.completion import SHELLS, candidates, split_line
+from genai_cli.completion import SHELLS, candidates
 from genai_cli.paths import Tree
+from genai_cli.shell_line import split_line
 from genai_cli.verbs.completion import SCRIPTS
 
 BREAKS = " \t\n\"'><=;|&(:"  # bash's own COMP_WORDBREAKS

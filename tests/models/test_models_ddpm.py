@@ -186,18 +186,18 @@ def test_vectors_are_standardised_and_constant_columns_survive(ddpm):
     model = ddpm(Spec(event_shape=(3,)))
     x = torch.cat([5 + 2 * draw(500, 2), torch.full((500, 1), 7.0)], 1)
     model.prepare(Batch(x, None))
-    scaled = model.scaled(x)
+    scaled = model.scaling(x)
     torch.testing.assert_close(scaled.mean(0), torch.zeros(3), atol=1e-9, rtol=0)
     torch.testing.assert_close(scaled[:, :2].std(0, correction=0), torch.ones(2))
     assert not scaled[:, 2].any()
-    torch.testing.assert_close(model.unscaled(scaled), x)
-    assert {"shift", "log_scale"} <= set(model.state_dict())
+    torch.testing.assert_close(model.scaling.inverse(scaled), x)
+    assert {"scaling.shift", "scaling.scale"} <= set(model.state_dict())
 
 
 def test_images_lie_on_minus_one_to_one(ddpm):
     model = ddpm(IMAGE)
     model.prepare(Batch(torch.rand(9, 1, 8, 8), None))
-    assert model.scaled(torch.tensor([0.0, 0.5, 1.0])).tolist() == [-1, 0, 1]
+    assert model.scaling(torch.tensor([0.0, 0.5, 1.0])).tolist() == [-1, 0, 1]
     assert "shift" not in model.state_dict()
 
 
@@ -352,7 +352,7 @@ def test_a_trajectory_goes_from_noise_to_the_sample(ddpm):
     model = ddpm()
     frames = model.trajectory(3, generator=generator(), frames=5)
     assert frames.shape == (5, 3, 2)
-    torch.testing.assert_close(frames[0], model.unscaled(model.prior(3, generator())))
+    torch.testing.assert_close(frames[0], model.scaling.inverse(model.prior(3, generator())))
     torch.testing.assert_close(frames[-1], model.sample(3, generator=generator()))
     alone = model.trajectory(3, generator=generator(), frames=1)
     torch.testing.assert_close(alone, frames[-1:])
@@ -365,10 +365,10 @@ def test_a_reconstruction_is_noised_and_denoised(ddpm):
     noised, denoised = rows.values()
     assert list(rows) == ["noised to t = 10 of 40", "denoised"]
     torch.testing.assert_close(model.reconstruct(x), denoised)
-    x_t = model.schedule.diffuse(model.scaled(x), draw(*x.shape), torch.full((6,), 10))
-    torch.testing.assert_close(noised, model.unscaled(x_t).clamp(0, 1))
+    x_t = model.schedule.diffuse(model.scaling(x), draw(*x.shape), torch.full((6,), 10))
+    torch.testing.assert_close(noised, model.scaling.inverse(x_t).clamp(0, 1))
     walk = model.denoiser.walk(x_t, None, Walk("ddim", 2), lambda: x_t, 10)
-    torch.testing.assert_close(denoised, model.unscaled(list(walk)[-1]))
+    torch.testing.assert_close(denoised, model.scaling.inverse(list(walk)[-1]))
     little = ddpm(IMAGE, reconstruct_at=0.0).stages(x, generator())
     assert next(iter(little)) == "noised to t = 1 of 40"
 
@@ -444,7 +444,7 @@ def test_the_bound_of_vectors_is_not_clipped(ddpm):
     model = ddpm()
     model.prepare(Batch(data(model, 200).x, None))
     far = torch.full((1, 2), 40.0)
-    x0, eps = model.scaled(far), draw(1, 2)
+    x0, eps = model.scaling(far), draw(1, 2)
     assert (x0 > model.denoiser.high).all()
     t = torch.ones(1, dtype=torch.long)
     x = model.schedule.diffuse(x0, eps, t)

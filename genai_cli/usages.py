@@ -1,0 +1,149 @@
+"""What the help of each verb says: (heading, rows or text), in order."""
+
+from __future__ import annotations
+
+TRAIN_FLAGS = {
+    "-m, --multirun": "train every combination of lists like bottleneck=8,16,32",
+    "--cfg job|all": "print the composed config and stop; all adds Hydra's own",
+    "-cd DIR": "look for more YAML in DIR, in folders named like the groups",
+    "-h, --help": "this text; after GROUP=NAME, the keys of that choice",
+}
+
+USAGES: dict[str, list[tuple[str, object]]] = {
+    "resume": [
+        ("", "genai resume RUN [KEY=VALUE …]"),
+        (
+            "RUN",
+            {
+                "PATH": "a run's folder",
+                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+                "latest": "the newest run",
+            },
+        ),
+        (
+            "keys that may change",
+            {
+                "epochs=N": "train for longer; schedule.horizon=N stretches the schedule with it",
+                "tags=[…]": "words to find it by",
+                "trainer.*": "max_steps, save_every, keep, figures_every; and, with a note,"
+                " accumulate, clip, patience, min_delta, threads, deterministic",
+                "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the"
+                " rest of the run is then not as first planned",
+            },
+        ),
+        (
+            "",
+            "Without changes, an interrupted run goes on from its last checkpoint and ends with"
+            " the numbers of an uninterrupted one. A finished run stays as it is (exit code 0).",
+        ),
+        ("examples", ["genai resume latest", "genai resume k3f9 epochs=60"]),
+    ],
+    "sample": [
+        ("", "genai sample RUN [KEY=VALUE …]"),
+        (
+            "RUN",
+            {
+                "PATH": "a run's folder",
+                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+                "latest": "the newest run",
+            },
+        ),
+        (
+            "what=WORD",
+            {
+                "samples": "new images, single and on one sheet; the default",
+                "interpolation": "from one code to another, straight and along an arc",
+                "traversal": "one number of a code at a time, those that change the image most",
+                "trajectory": "from noise to samples, step by step (ddpm, flow)",
+                "reconstruction": "test examples and what the model makes of them",
+            },
+        ),
+        (
+            "keys",
+            {
+                "n=64": "how many: images, pairs, numbers of a code, test examples",
+                "seed=0": "the same seed, the same images, however they are cut into batches",
+                "batch_size=250": "examples in the model at once",
+                "y=NAME": "a label, its number, a list of them or all, for a conditional model",
+                "checkpoint=best": "or last, or a name like step-000600",
+                "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
+                "device=auto": "auto cpu cuda cuda:0 mps",
+                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+                "frames=31": "of an interpolation, a traversal or a trajectory",
+            },
+        ),
+        (
+            "keys of a family",
+            {
+                "temperature=1.0": "autoencoder, vae, latent_flow, flow, gan: less is nearer to the"
+                " typical",
+                "sampler, steps, eta, guidance": "ddpm: as in genai train model=ddpm --help",
+            },
+        ),
+        (
+            "",
+            "It writes RUN/samples/TIME-WHAT-xxxx: grid.png, images/000000.png …, samples.npz,"
+            " sample.json, and a GIF where something moves. A run that is stopped leaves nothing.",
+        ),
+        (
+            "examples",
+            [
+                "genai sample latest n=1000 seed=1",
+                "genai sample k3f9 temperature=0.7",
+                "genai sample k3f9 what=interpolation n=6",
+            ],
+        ),
+    ],
+    "runs": [
+        ("", "genai runs [KEY=VALUE …] [--all] [--json]"),
+        ("", "genai runs prune [KEY=VALUE …] [--yes]"),
+        (
+            "words",
+            {
+                "KEY=VALUE": "only runs with it: status=finished, dataset=digits, model=vae,mlp;"
+                " KEY is status, a group, or a key of their configs",
+                "--all": "all of them, not only the newest 20",
+                "--json": "for scripts",
+                "prune": "remove the runs that match, status=failed if nothing is given; a sweep"
+                " goes only as a whole",
+                "--yes": "do it: without --yes, prune only says what it would remove",
+            },
+        ),
+        (
+            "",
+            "status is running, finished, stopped (early), interrupted, failed, died (killed) or"
+            " damaged (no readable run.json).",
+        ),
+        (
+            "examples",
+            ["genai runs model=vae status=finished", "genai runs prune status=failed,died --yes"],
+        ),
+    ],
+    "data": [
+        ("", "genai data list"),
+        ("", "genai data fetch NAME [root=DIR]"),
+        ("", "genai data check NAME|DIR [KEY=VALUE …]"),
+        (
+            "words",
+            {
+                "list": "every data set: shape, size, origin, and whether it is on this machine",
+                "fetch": "download one into $GENAI_DATA or ~/.cache/genai/data, or into DIR",
+                "check": "load one and report sizes, ranges, duplicates, overlap and hashes;"
+                " DIR is a folder of your own images, KEY a key of the data set",
+            },
+        ),
+        ("examples", ["genai data fetch mnist", "genai data check ./photos size=64"]),
+    ],
+    "completion": [
+        ("", "genai completion install|show|uninstall [bash|zsh|fish]"),
+        (
+            "words",
+            {
+                "install": "write the file that your shell reads; the shell is $SHELL if not given",
+                "show": "print that file instead",
+                "uninstall": "remove it; for all shells if none is given",
+            },
+        ),
+        ("examples", ["genai completion install", "genai completion show zsh > _genai"]),
+    ],
+}

@@ -1,0 +1,30 @@
+"""The value behind the = of a word on the command line, where Hydra does not read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genai_cli.errors import UserError
+
+
+def read_value(word: str, text: str) -> Any:
+    """``text`` as OmegaConf reads it: plain YAML would take 1e-4 for a word.
+
+    Args:
+        word: the whole word, for the message.
+        text: what stands behind its =.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
+    except (YAMLError, OmegaConfBaseException, ValueError):  # a date that is none is a ValueError
+        raise UserError(
+            f"cannot read the value of '{word}'; put odd values in quotes: "
+            f"""{word.partition("=")[0]}='"value"'"""
+        ) from None
