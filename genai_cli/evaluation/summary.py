@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Split
+from genai_cli.evaluation import passport
+from genai_cli.evaluation.intervals import bootstrap
+from genai_cli.evaluation.measures import found
 from genai_cli.models.base import Model
 from genai_cli.schema import TrainConfig
 from genai_cli.training.loop import EVALUATION_BATCH, evaluation_terms
-from genai_cli.training.randomness import derive
 
-VERSION = 1  # of the definitions below; it goes into every passport
-RESAMPLES = 1000
 FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
-SHAPING = ("scale", "target_scale", "size", "channels", "crop", "pair", "factor")  # dataset keys
 LIKELIHOODS = ("bits_per_dim", "bound", "loss")  # terms that are one, where a family has any
 ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as active (Burda 2016)
 
@@ -66,19 +64,6 @@ def _joined(parts: dict[str, list[Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat(tensors).float().cpu() for name, tensors in parts.items()}
 
 
-def bootstrap(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Percentile intervals (95 %) of the column means of ``values`` (n, T): (2, T) low and high.
-
-    Efron & Tibshirani 1993, section 13.3: test examples are resampled, all columns together.
-    """
-    rng = np.random.default_rng(derive(seed, "bootstrap"))
-    n = len(values)
-    means = np.empty((RESAMPLES, values.shape[1]))
-    for i in range(RESAMPLES):
-        means[i] = np.bincount(rng.integers(0, n, n), minlength=n) @ values / n
-    return np.percentile(means, [2.5, 97.5], axis=0)
-
-
 def metrics(
     model: Model, data: Dataset, cfg: TrainConfig, player: dict[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
@@ -93,8 +78,8 @@ def metrics(
 
     def entry(metric: str, value: float, low: float | None = None, high: float | None = None):
         likelihood = {"likelihood": kind} if kind and metric in LIKELIHOODS else {}
-        passport = {"ruler": ruler(metric, model, data, cfg), "player": player | likelihood}
-        return {"value": value, "low": low, "high": high, "n": n, "passport": passport}
+        papers = {"ruler": ruler(metric, model, data, cfg), "player": player | likelihood}
+        return found(value, low, high, n=n, passport=papers)
 
     values, extra = per_example(model, data.test, cfg.seed, to_image=data.spec.target == "image")
     regression = "predictions" in extra and data.spec.target == "values"
@@ -114,25 +99,13 @@ def metrics(
 
 
 def ruler(metric: str, model: Model, data: Dataset, cfg: TrainConfig) -> dict[str, Any]:
-    """What must agree before two numbers are ranked: the metric, the examples, their space."""
+    """The passport's ruler of a test term."""
     likelihood = getattr(model, "likelihood", None)
+    space = None
     if likelihood is not None and metric in ("loss", "reconstruction", "kl"):
         space = likelihood.data_space
-    else:
-        space = "continuous" if data.spec.levels is None else f"{data.spec.levels} levels in [0, 1]"
-    shaped = {k: cfg.dataset[k] for k in SHAPING if cfg.dataset.get(k) is not None}
-    if "pair" not in shaped:
-        shaped.pop("factor", None)
     if metric == "loss" or metric.endswith("/loss"):
         metric = f"{metric} ({cfg.loss['name']})"  # two objectives are two numbers
     if getattr(model, "classes", 0) and hasattr(model, "sample"):
         metric += " given the label"
-    return {
-        "metric": metric,
-        "version": VERSION,
-        "n": len(data.test),
-        "reference_split_hash": data.split_hash,
-        "extractor_hash": None,
-        "preprocessing": shaped or None,
-        "data_space": space,
-    }
+    return passport.ruler(metric, data, cfg, len(data.test), space)
