@@ -46,6 +46,8 @@ class Autoencoder(Model):
         mixture: Gaussians fitted to the codes; fewer where there are few examples.
     """
 
+    no_density = "an autoencoder is no distribution: it has no density"
+
     def __init__(
         self,
         data: Spec,

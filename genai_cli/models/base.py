@@ -62,7 +62,10 @@ class Model(nn.Module, ABC):
     - ``stages(x, generator)``: what reconstruction.png shows below the originals, {row: (B,
       *event)}, where that is more than ``reconstruct(x)``; ``reconstruction_note`` says how.
     - ``trajectory(n, y=None, generator=None, frames=…)``: (frames, n, *event), noise to sample.
-    - ``log_prob(x)``: (B,) nats in data space, ``log_prob_kind`` exact or bound.
+    - ``log_prob(x)``: (B,) nats in data space, ``log_prob_kind`` exact or bound. Of its keywords
+      evaluation fills in ``generator``, ``draws`` (noises averaged), ``steps`` (of a sum that is
+      drawn from) and ``y`` (labels of a conditional model).
+    - ``log_weights(x, samples, generator, mass)``: (samples, B), see models/vae.py.
     - ``predict(x)``: what is predicted of x.
 
     Attributes:
@@ -75,6 +78,7 @@ class Model(nn.Module, ABC):
         couples_examples: a loss depends on the whole batch, so that micro-batches would change it.
         reconstructs_by: how ``reconstruct`` works. Only a pass through a code is cheap and says
             what the code keeps: the others are shown, not measured at the end of a run.
+        no_density: why the family has no ``log_prob``, where it has none by nature.
         test_draws: noise draws over which the terms of a test example are averaged.
     """
 
@@ -84,6 +88,7 @@ class Model(nn.Module, ABC):
     unit: str = "per example"
     reconstructs_by: Literal["code", "inversion", "optimisation", "denoising"] = "code"
     reconstruction_note: str = ""
+    no_density: str = ""
     test_draws: int = 1
 
     def __init__(self) -> None:

@@ -17,6 +17,7 @@ from genai_cli.diffusion.denoiser import SIGMA_DATA, Denoiser, Walk
 from genai_cli.diffusion.objective import Prediction
 from genai_cli.diffusion.samplers import Sampler
 from genai_cli.diffusion.schedule import NoiseSchedule, Schedule, expand
+from genai_cli.diffusion.strata import strata
 from genai_cli.errors import UserError
 from genai_cli.knobs import Count, Fraction, NonNegative, Positive, Rate
 from genai_cli.models.base import Batch, Model
@@ -313,27 +314,48 @@ class DDPM(Model):
 
     @torch.no_grad()
     def log_prob(
-        self, x: Tensor, generator: Source = None, draws: int = 1, y: Tensor | None = None
+        self,
+        x: Tensor,
+        generator: Source = None,
+        draws: int = 1,
+        y: Tensor | None = None,
+        steps: Count | None = None,
     ) -> Tensor:
         """(B,) lower bound on log p(x) in nats, summed over all T steps, ``draws`` noises for each.
 
-        Of a conditional model it is that of ``y`` (B,), or of its unconditional half without.
+        Of a conditional model it is that of ``y`` (B,), or of its unconditional half without. With
+        ``steps`` below T it is an unbiased estimate of that sum, from one step of each of as many
+        strata, drawn for each example and draw by itself; see diffusion/strata.py.
         """
         x0, b = self.scaling(x), len(x)
         y = self.denoiser.labels(b, y)
         total = bound.prior_kl(self.schedule, x0) + self.volume()
+        cut = strata(self.schedule.steps, steps or self.schedule.steps)
         together = max(1, CHUNK // b)
         for _ in range(draws):
-            for steps in torch.arange(1, self.schedule.steps + 1, device=x.device).split(together):
-                rows = x0.repeat(len(steps), *[1] * (x0.ndim - 1))  # (steps · B, *event)
-                eps = [normal(b, self.event_shape, generator, x0) for _ in steps]
-                t = steps.repeat_interleave(b)
+            for start in range(0, len(cut), together):
+                part = cut[start : start + together]  # S strata
+                rows = x0.repeat(len(part), *[1] * (x0.ndim - 1))  # (S · B, *event)
+                t, eps = [], []
+                for first, last in part:
+                    t.append(self._one_of(first, last, b, generator, x0))
+                    eps.append(normal(b, self.event_shape, generator, x0))
+                t = torch.cat(t)
                 noisy = self.schedule.diffuse(rows, torch.cat(eps), t)
-                labels = None if y is None else y.repeat(len(steps))
+                labels = None if y is None else y.repeat(len(part))
                 x0_hat = self.denoiser.at_steps(noisy, t, labels)
                 nats = bound.every_step(self.schedule, rows, x0_hat, t, self.levels)
-                total = total + nats.view(len(steps), b).sum(0) / draws
+                sizes = x0.new_tensor([last - first + 1 for first, last in part])
+                total = total + (sizes[:, None] * nats.view(len(part), b)).sum(0) / draws
         return -total
+
+    @staticmethod
+    def _one_of(first: int, last: int, n: int, source: Source, like: Tensor) -> Tensor:
+        """(n,) steps first … last, uniform; a single step takes no random number."""
+        if first == last:
+            return torch.full((n,), first, device=like.device)
+        u = uniform(n, (), source, like)
+        return first + (u * (last - first + 1)).long().clamp(max=last - first)
 
 
 def last(states: Iterable[Tensor]) -> Tensor:

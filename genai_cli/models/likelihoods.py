@@ -2,6 +2,7 @@
 
 Bernoulli on grey values, Gaussian densities and discretised logistic probabilities are different
 random variables: their nats are never compared (the passport's data space keeps them apart).
+Where ``counts``, ``mass_nll`` is −log P of the stored levels: the one space in which families meet.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ class Bernoulli(nn.Module):
     def __init__(self, data: Spec, binarise: bool = False) -> None:
         super().__init__()
         self.binarise = binarise
+        self.counts = data.levels == 2 and not binarise  # black and white as stored
         self.data_space = "binarised" if binarise else "Bernoulli-on-grey"
 
     def nll(self, raw: Tensor, x: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(raw, x, reduction="none").flatten(1).sum(1)
+
+    mass_nll = nll  # of two levels
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw.sigmoid()
@@ -59,19 +63,40 @@ class Gaussian(nn.Module):
     def __init__(self, data: Spec, sigma: Positive | Literal["learned", "optimal"] = "optimal"):
         super().__init__()
         self.squash, self.sigma = data.unit_interval, sigma
+        self.counts = data.levels is not None and data.unit_interval
+        self.width = 1 / (data.levels - 1) if self.counts else None
         if sigma == "learned":
             self.log_sigma = nn.Parameter(torch.zeros(()))
         elif sigma == "optimal":
             self.register_buffer("log_var", torch.zeros(()))
 
     def nll(self, raw: Tensor, x: Tensor) -> Tensor:
+        return self._nll((x - self.mean(raw)).square(), self._log_var(raw))
+
+    def _log_var(self, raw: Tensor) -> Tensor:
         if self.sigma == "optimal":
-            log_var = self.log_var
-        elif self.sigma == "learned":
-            log_var = 2 * self.log_sigma.clamp_min(math.log(0.5 / 255))
-        else:
-            log_var = raw.new_tensor(2 * math.log(self.sigma))
-        return self._nll((x - self.mean(raw)).square(), log_var)
+            return self.log_var
+        if self.sigma == "learned":
+            return 2 * self.log_sigma.clamp_min(math.log(0.5 / 255))
+        return raw.new_tensor(2 * math.log(self.sigma))
+
+    def mass_nll(self, raw: Tensor, x: Tensor) -> Tensor:
+        """−log P of stored levels: P(x) = Φ((x + w/2 − mean) / σ) − Φ((x − w/2 − mean) / σ).
+
+        w = 1 / (levels − 1), the outermost levels taking the tails, as of a discretised logistic.
+        """
+        sigma = (0.5 * self._log_var(raw)).exp()
+        centre, delta = (x - self.mean(raw)) / sigma, self.width / sigma
+        left = -centre.abs()  # on the left of the normal, where log Φ keeps its digits
+        below, above = (torch.special.log_ndtr(left + s * delta / 2) for s in (-1, 1))
+        inside = above + torch.log(-torch.expm1(below - above))
+        # a bin far narrower than σ: density × width, which the difference would lose to rounding
+        narrow = delta.log() - 0.5 * (centre.square() + math.log(2 * math.pi))
+        log_p = torch.where(delta < 1e-3, narrow, inside)
+        first, last = x < self.width / 2, x > 1 - self.width / 2
+        outwards = torch.where(first, centre, -centre) + delta / 2
+        log_p = torch.where(first | last, torch.special.log_ndtr(outwards), log_p)
+        return -log_p.flatten(1).sum(1)
 
     def fitted_nll(self, raw: Tensor, x: Tensor) -> Tensor:
         """With the σ that is optimal for this very batch: the objective of a σ-VAE."""
@@ -104,6 +129,8 @@ class Logistic(nn.Module):
     the outermost levels taking the tails; so bits/dim are those of the stored integers.
     """
 
+    counts = True
+
     def __init__(self, data: Spec) -> None:
         super().__init__()
         if data.levels is None:
@@ -127,6 +154,8 @@ class Logistic(nn.Module):
             torch.where(x > 1 - self.width / 2, F.logsigmoid(-below), inside),
         )
         return -log_p.flatten(1).sum(1)
+
+    mass_nll = nll
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw.sigmoid()

@@ -177,22 +177,32 @@ class VAE(FromPrior, Model):
         """(n, bottleneck) codes from N(0, I)."""
         return normal(n, (self.bottleneck,), generator, next(self.parameters()))
 
-    def log_prob(
-        self, x: Tensor, samples: int = 1, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def log_prob(self, x: Tensor, samples: int = 1, generator: Source = None) -> Tensor:
         """(B,) lower bound on log p(x) in nats: the ELBO for one sample, else importance-weighted.
 
         log 1/k Σ_i p(x | z_i) p(z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016, eq. 8). A
         batch-optimal σ is the calibrated one here. With ``loss.binarise`` x is binarised once, as
         in a step.
         """
+        return self.log_weights(x, samples, generator).logsumexp(0) - math.log(samples)
+
+    def log_weights(
+        self, x: Tensor, samples: int, generator: Source = None, mass: bool = False
+    ) -> Tensor:
+        """log p(x | z_i) p(z_i) / q(z_i | x), z_i ~ q, (samples, B) in nats.
+
+        Their mean over i estimates the ELBO, the log of the mean of their exponentials is
+        `log_prob`: no smaller, from the same samples. With ``mass`` p(x | z) is the probability
+        of the stored levels, where the likelihood has one (``likelihood.counts``).
+        """
+        nll = self.likelihood.mass_nll if mass else self.likelihood.nll
         if self.binarise:
             x = (uniform(len(x), self.event_shape, generator, x) < x).to(x)
         mu, logvar = self.posterior(x)
         log_weights = []
         for _ in range(samples):
-            eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+            eps = normal(len(mu), mu.shape[1:], generator, mu)
             z = mu + (0.5 * logvar).exp() * eps
-            log_p = -self.likelihood.nll(self.decoder(z), x) + self.log_prior(z)
+            log_p = -nll(self.decoder(z), x) + self.log_prior(z)
             log_weights.append(log_p - log_posterior(logvar, eps))
-        return torch.stack(log_weights).logsumexp(0) - math.log(samples)
+        return torch.stack(log_weights)
