@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.stats import mannwhitneyu
 from torch import Tensor
@@ -34,33 +36,54 @@ class Memorisation(NamedTuple):
 
     p: float  # of the one-sided test; small: samples are closer to the training data
     closer: float  # P(a sample is closer than a held-out example), ties half; 0.5 where alike
+    low: float  # 95 % interval of ``closer``
+    high: float
     distance: Tensor  # (n,) of each sample to its nearest training example
-    pairs: Tensor  # (pairs, 2) int64, (sample, training example), the closest first
+    index: Tensor  # (n,) int64, which one that is
+
+    def pairs(self, most: int = 8) -> Tensor:
+        """(most, 2) int64: (sample, training example), the closest first."""
+        order = self.distance.argsort(stable=True)[:most]
+        return torch.stack([order, self.index[order]], 1)
 
 
-def memorisation(samples: Tensor, train: Tensor, test: Tensor, pairs: int = 8) -> Memorisation:
+def memorisation(samples: Tensor, train: Tensor, test: Tensor | Nearest) -> Memorisation:
     """Mann–Whitney U test that samples lie closer to training examples than unseen data do.
 
     The three-sample test of Meehan et al. 2020 (data-copying), the whole space as one cell. A
     small p says closer, which copies are, but so are samples of too little variety or detail (a
-    VAE's means): look at the pairs before calling it memorisation.
+    VAE's means): look at the pairs before calling it memorisation. The interval is DeLong's (DeLong
+    et al. 1988, the area under a ROC curve by its placement values).
 
     Args:
         samples: (n, *event).
         train: (m, *event), what the model was fitted to.
-        test: (l, *event), drawn as the training examples were and not used.
-        pairs: how many of the closest pairs are returned, n at most.
+        test: (l, *event), drawn as the training examples were and not used; or their nearest
+            training examples, where these are known.
 
     Raises:
         ValueError: a set is empty, or they differ in width.
     """
-    near, held_out = nearest(samples, train), nearest(test, train).distance
-    ours, theirs = near.distance.cpu().numpy(), held_out.cpu().numpy()
+    near = nearest(samples, train)
+    held_out = test if isinstance(test, Nearest) else nearest(test, train)
+    ours, theirs = near.distance.cpu().numpy(), held_out.distance.cpu().numpy()
     result = mannwhitneyu(ours, theirs, alternative="less")
-    order = near.distance.argsort(stable=True)[:pairs]
+    placed = [_placed(ours, theirs), 1 - _placed(theirs, ours)]  # of each sample, each test example
+    closer = 1 - float(result.statistic) / (len(ours) * len(theirs))
+    variance = sum(float(v.var(ddof=1)) / len(v) for v in placed if len(v) > 1)
+    half = 1.96 * math.sqrt(variance)
     return Memorisation(
         p=float(result.pvalue),
-        closer=1 - float(result.statistic) / (len(ours) * len(theirs)),
-        distance=near.distance,
-        pairs=torch.stack([order, near.index[order]], 1),
+        closer=closer,
+        low=max(0.0, closer - half),
+        high=min(1.0, closer + half),
+        distance=near.distance.cpu(),
+        index=near.index.cpu(),
     )
+
+
+def _placed(x: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each of x the share of ``others`` above it, ties half."""
+    ranked = np.sort(others)
+    below = np.searchsorted(ranked, x, "left") + np.searchsorted(ranked, x, "right")
+    return 1 - below / (2 * len(others))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,25 +72,34 @@ def parse(changes: Sequence[str]) -> Request:
     Raises:
         UserError: a key given twice, a value that is not YAML or out of range.
     """
-    own, options = {}, {}
+    own, options = given(changes, OWN, words=("checkpoint", "outputs", "device"))
+    own = {key: checked(value, OWN[key], key) for key, value in own.items()}
+    ask = Request(**own, options=options)
+    check_device(ask.device)
+    return ask
+
+
+def given(
+    changes: Sequence[str], known: Collection[str], words: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``key=value`` words as (the known keys, the others); ``words`` are taken as they stand.
+
+    Raises:
+        UserError: a key given twice, a value that cannot be read.
+    """
+    own, others = {}, {}
     for change in changes:
         key, _, text = change.partition("=")
-        if key in own or key in options:
+        if key in own or key in others:
             raise UserError(f"{key} is given twice; keep one")
-        if key in ("checkpoint", "outputs", "device"):  # words, whatever they look like
-            value: Any = text
-        else:
-            value = read_value(change, text)
-        if key in OWN:
-            own[key] = checked(value, OWN[key], key)
-        else:
-            options[key] = value
-    ask = Request(**own, options=options)
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", ask.device):
-        raise UserError(
-            f"device={ask.device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps"
-        )
-    return ask
+        value = text if key in words else read_value(change, text)
+        (own if key in known else others)[key] = value
+    return own, others
+
+
+def check_device(device: str) -> None:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
+        raise UserError(f"device={device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps")
 
 
 def settle(ask: Request, model: type[Model] | Model, name: str, spec: Spec | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The folder of one `genai sample`: written beside its place, then renamed, so never half."""
+"""A folder of results within a run: written beside its place, then renamed, so never half."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _ALPHABET = string.ascii_lowercase + string.digits
 
 
 class Folder:
-    """``RUN/samples/TIME-what-xxxx``, under a hidden name until `publish`; without, it is removed.
+    """``RUN/WITHIN/TIME-what-xxxx``, under a hidden name until `publish`; without, it is removed.
 
     Raises:
         UserError: the run's folder cannot be written.
     """
 
-    def __init__(self, run: Path, what: str) -> None:
-        self.parent, now = run / SAMPLES, datetime.now()
+    def __init__(self, run: Path, what: str, within: str = SAMPLES) -> None:
+        self.parent, now = run / within, datetime.now()
         while True:
             suffix = "".join(secrets.choice(_ALPHABET) for _ in range(4))
             self.name = f"{now:%H-%M-%S}-{what}-{suffix}"
@@ -64,8 +64,15 @@ class Folder:
         with suppress(OSError):
             self.parent.rmdir()  # where nothing else is in it
 
-    def publish(self) -> Path:
-        return self.path.rename(self.parent / self.name)
+    def publish(self, name: str | None = None) -> Path:
+        """Take the place of a folder ``name``, if there is one; else the name with the time."""
+        place = self.parent / (name or self.name)
+        old = self.path.with_name(f".{self.name}.old")
+        with suppress(FileNotFoundError):
+            place.rename(old)
+        done = self.path.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+        return done
 
 
 class Arrays:

@@ -35,8 +35,10 @@ def test_copies_are_found() -> None:
     found = memorisation(copies, train, test)
     assert found.p < 1e-10
     assert found.closer == 1
-    assert (found.pairs[:, 0] == found.pairs[:, 1]).all()  # a copy's nearest is its source
-    near = found.distance[found.pairs[:, 0]]
+    pairs = found.pairs()
+    assert len(pairs) == 8
+    assert (pairs[:, 0] == pairs[:, 1]).all()  # a copy's nearest is its source
+    near = found.distance[pairs[:, 0]]
     assert (near.diff() >= 0).all()
     assert near[0] == found.distance.min()
 
@@ -44,8 +46,8 @@ def test_copies_are_found() -> None:
 def test_a_few_copies_among_fresh_samples_lead_the_pairs() -> None:
     train, test = normal(300, 10), normal(200, 10, seed=1)
     samples = torch.cat([normal(100, 10, seed=2), train[[7, 250]]])
-    found = memorisation(samples, train, test, pairs=3)
-    assert found.pairs[:2].tolist() == [[100, 7], [101, 250]]
+    found = memorisation(samples, train, test)
+    assert found.pairs(3)[:2].tolist() == [[100, 7], [101, 250]]
     assert found.p > 0.05  # two of 102 do not shift a distribution: hence the pairs
 
 
@@ -55,6 +57,22 @@ def test_fresh_draws_are_accused_as_often_as_the_level_says() -> None:
         p = memorisation(normal(50, 5, seed=1 + seed), train, normal(50, 5, seed=1000 + seed)).p
         below += p < 0.05
     assert 2 <= below <= 22  # 10 expected; sd 3, and one training set for all
+
+
+def test_held_out_distances_may_be_given() -> None:
+    samples, train, test = normal(60, 4), normal(90, 4, seed=1), normal(40, 4, seed=2)
+    a, b = (memorisation(samples, train, t) for t in (test, nearest(test, train)))
+    assert (a.p, a.closer, a.low, a.high) == (b.p, b.closer, b.low, b.high)
+
+
+def test_the_interval_holds_one_half_nineteen_times_in_twenty() -> None:
+    held = 0
+    for seed in range(300):
+        train = normal(400, 3, seed=9000 + seed)
+        found = memorisation(normal(80, 3, seed=seed), train, normal(60, 3, seed=1000 + seed))
+        assert found.low < found.closer < found.high
+        held += found.low <= 0.5 <= found.high
+    assert 273 <= held <= 297  # 285 expected; sd 3.8
 
 
 def test_far_samples_are_no_copies() -> None:

@@ -1,0 +1,70 @@
+"""Fresh sets of samples, a batch at a time: set s is what ``genai sample RUN seed=s`` draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genai_cli.data.dataset import Dataset, Spec
+from genai_cli.models.base import Model
+from genai_cli.training.randomness import Rows, permutation
+
+ALIGN = 64  # rows a call of the model is a multiple of: kernels for fewer add up in another order
+
+
+@dataclass
+class Drawing:
+    """A model with the options it is sampled with."""
+
+    model: Model
+    data: Dataset
+    options: Mapping[str, Any]
+    batch_size: int
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def conditional(self) -> bool:
+        return bool(getattr(self.model, "conditional", False))
+
+    @torch.no_grad()
+    def draw(self, n: int, seed: int, start: int = 0) -> Tensor:
+        """(n, *event) rows ``start`` … of set ``seed``, as the model gives them."""
+        rows = -(-n // ALIGN) * ALIGN
+        source = Rows(seed, "sample", start, rows)
+        x = self.model.sample(rows, self.labels(rows, seed, start), source, **self.options)
+        return x[:n]
+
+    def labels(self, n: int, seed: int, start: int) -> Tensor | None:
+        """Those of training examples in random order, for a model that is told them."""
+        if not self.conditional:
+            return None
+        order = permutation(len(self.data.train), seed, 0)
+        index = order[torch.arange(start, start + n) % len(order)]
+        return self.data.train.batch(index).y.to(self.device)
+
+    def batches(self, n: int, seed: int, tick: Callable[[int], None]) -> Iterator[Tensor]:
+        """The n examples of set ``seed`` on the CPU, as the data's own file would hold them."""
+        step = max(ALIGN, self.batch_size // ALIGN * ALIGN)
+        for start in range(0, n, step):
+            size = min(step, n - start)
+            yield stored(self.draw(size, seed, start).cpu(), self.data.spec)
+            tick(size)
+
+
+def stored(x: Tensor, spec: Spec) -> Tensor:
+    """Samples in [0, 1] and rounded to the data's levels, where the data are.
+
+    Real images have levels and samples do not, so a measure would see the rounding.
+    """
+    if spec.unit_interval:
+        x = x.clamp(0, 1)
+    if spec.levels is None:
+        return x
+    return (x * (spec.levels - 1)).round() / (spec.levels - 1)

@@ -1,0 +1,265 @@
+"""All numbers of one run, each with interval and passport: what `genai evaluate` writes.
+
+The parts (reconstruction, likelihood, samples, speed, prediction) know nothing of passports; this
+file knows nothing of how they measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genai_cli import runs
+from genai_cli.data.dataset import Dataset
+from genai_cli.evaluation import likelihood, prediction, reconstruction, speed
+from genai_cli.evaluation.intervals import over_sets
+from genai_cli.evaluation.job import Evaluation, summarised
+from genai_cli.evaluation.request import MOST_N, Ask
+from genai_cli.evaluation.samples import (
+    MOST,
+    TRAINING,
+    Measured,
+    NotFinite,
+    Reference,
+    measure,
+    shares_table,
+)
+from genai_cli.figures import calibration, evaluated, predictions
+from genai_cli.training.machine import device_name
+from genai_cli.training.randomness import Rows
+
+ONE, MANY = 1, 1024  # samples at once, for the speed
+FIDELITY = ("frechet", "kernel", "precision", "recall", "density", "coverage")
+
+
+def samples_wanted(ask: Ask, data: Dataset) -> int:
+    """``n``, or by default as many as there are test examples, so that the floor is at equal n."""
+    return ask.n or max(10, min(MOST_N, len(data.test)))
+
+
+Tick = Callable[[int], None]
+Stage = Callable[[str, int], Tick]
+
+
+def measured(job: Evaluation, real: Callable[[], Reference], stage: Stage) -> None:
+    """Every part that was asked for and that the run's family has.
+
+    Args:
+        job: the run, to be filled.
+        real: makes the training side, or gives the one there is.
+        stage: called with a part's name and size, gives what to call with progress.
+    """
+    ask, model = job.ask, job.model
+    if hasattr(model, "predict") and not hasattr(model, "sample"):
+        if ask.wants("prediction"):
+            _prediction(job, stage)
+    else:
+        if ask.wants("reconstruction"):
+            _reconstruction(job, stage)
+        if ask.wants("likelihood"):
+            _likelihood(job, stage)
+        if ask.wants("samples") or ask.wants("memorisation"):
+            _samples(job, real, stage)
+        if ask.wants("speed"):
+            _speed(job, stage)
+    if ask.wants("cost"):
+        _cost(job)
+
+
+def _reconstruction(job: Evaluation, stage: Stage) -> None:
+    reason = reconstruction.reason(job.model)
+    if reason:
+        job.lacks("reconstruction", ("mse", "psnr", "ssim"), reason)
+        return
+    n = job.examples
+    with job.clock("reconstruction"):
+        tick, batch = stage("reconstruction", n), job.ask.batch_size
+        values = reconstruction.reconstruction(job.model, job.data, n=n, batch=batch, tick=tick)
+        floors = {}
+        if job.cfg.bottleneck is not None and job.data.spec.target != "image":
+            floor = summarised(reconstruction.pca(job.data, job.cfg.bottleneck, n))
+            what = f"PCA with {job.cfg.bottleneck} components"
+            floors = {
+                name: {"value": mean, "low": low, "high": high, "n": n, "what": what}
+                for name, (mean, low, high) in floor.items()
+            }
+        job.means("reconstruction", values, job.player, floors)
+
+
+def _likelihood(job: Evaluation, stage: Stage) -> None:
+    n = job.examples
+    with job.clock("likelihood"):
+        tick, ask = stage("likelihood", n), job.ask
+        found = likelihood.likelihood(
+            *(job.model, job.data, job.cfg),
+            n=n,
+            draws=ask.draws,
+            seed=ask.seed,
+            batch=ask.batch_size,
+            tick=tick,
+        )
+    for name, reason in found.reasons.items():
+        job.lacks("likelihood", [name], reason)
+    given = " given the label" if getattr(job.model, "classes", 0) else ""
+    for name, values in found.values.items():
+        player = job.player | found.player | {"likelihood": found.kind}
+        metric, space = f"{name}{given}", found.spaces.get(name)
+        job.means("likelihood", {name: values}, player, metric=metric, space=space)
+
+
+def _samples(job: Evaluation, real: Callable[[], Reference], stage: Stage) -> None:
+    ask, model = job.ask, job.model
+    if not hasattr(model, "sample"):
+        job.lacks("samples", FIDELITY, "its class defines no sample")
+        return
+    reference = real()
+    tick = stage(f"samples, {ask.sets} sets of {job.n:,}", ask.sets * job.n)
+    try:
+        with job.clock("samples"):
+            seeds = range(ask.seed, ask.seed + ask.sets)
+            result = measure(job.drawing(), reference, job.n, seeds, tick)
+            floor = reference.floor(job.n)
+    except NotFinite:
+        job.lacks("samples", FIDELITY, "samples hold numbers that are not finite")
+        return
+    player = job.sampling | {"seed": ask.seed}
+    if job.drawing().conditional:
+        player["labels"] = "as in the training split"
+    papers = reference.extractor.passport()
+    if ask.wants("samples"):
+        _fidelity(job, result, reference, floor, player, papers)
+    if ask.wants("memorisation"):
+        _memorisation(job, result, player)
+
+
+def _fidelity(
+    job: Evaluation,
+    result: Measured,
+    real: Reference,
+    floor: dict[str, float],
+    player: dict[str, Any],
+    papers: dict[str, Any],
+) -> None:
+    paired = min(job.n, MOST)
+    floor_n = min(job.n, len(job.data.test))
+    for name in result.sets[0]:
+        whole = name in ("frechet", "classes", "class_distance")
+        n, against = (job.n, real.train.n) if whole else (paired, min(paired, real.train.n))
+        if name == "kernel":
+            against = min(MOST, real.train.n)
+        more = {"sets": job.ask.sets, "reference_n": against}
+        if name in ("precision", "recall", "density", "coverage"):
+            more["k"] = real.k
+        if name != "energy":
+            more |= papers
+        value, low, high = over_sets([found[name] for found in result.sets])
+        beside = None
+        if name in floor:
+            beside = {"value": floor[name], "low": None, "high": None, "n": floor_n}
+            beside["what"] = "test examples in place of samples"
+        job.add(f"samples/{name}", value, low, high, n=n, player=player, floor=beside, **more)
+    table = shares_table(job.data, result, real)
+    if table is None:
+        if job.data.spec.target == "labels":
+            reason = f"features={real.extractor.name} names no classes; use features=reference"
+            job.lacks("samples", ("classes", "class_distance"), reason)
+        return
+    job.tables["classes"] = table
+    job.files.append("classes.png")
+    title = f"{job.title}: classes of {job.ask.sets} × {job.n:,} samples"
+    shares = [np.array(table[key]) for key in ("samples", "low", "high", "real")]
+    evaluated.class_shares(job.place / "classes.png", table["names"], *shares, title=title)
+
+
+def _memorisation(job: Evaluation, result: Measured, player: dict[str, Any]) -> None:
+    copies, n = result.copies, len(result.copies.distance)
+    more = {"n": n, "player": player, "reference_n": min(len(job.data.train), TRAINING)}
+    job.add("memorisation/p", copies.p, **more)
+    job.add("memorisation/closer", copies.closer, copies.low, copies.high, **more)
+    if not job.data.spec.is_image:
+        return
+    job.files.append("closest_pairs.png")
+    samples, train = (images.float().numpy() for images in result.pairs)
+    distances = copies.distance[copies.pairs(len(samples))[:, 0]].float().numpy()
+    evaluated.closest_pairs(
+        job.place / "closest_pairs.png",
+        samples,
+        train,
+        distances,
+        title=f"{job.title}: the samples closest to training images",
+        p=copies.p,
+    )
+
+
+def _speed(job: Evaluation, stage: Stage) -> None:
+    if not hasattr(job.model, "sample"):
+        job.lacks("speed", ("one", "many"), "its class defines no sample")
+        return
+    drawing, device = job.drawing(), job.drawing().device
+
+    @torch.no_grad()
+    def draw(n: int) -> Tensor:
+        labels = drawing.labels(n, 0, 0)
+        return job.model.sample(n, labels, Rows(0, "sample", 0, n), **job.ask.options)
+
+    where = {
+        "device": device_name(device),
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "precision": str(next(job.model.parameters()).dtype).removeprefix("torch."),
+    }
+    with job.clock("speed"):
+        tick = stage("speed", 3)
+        count = speed.calls(job.model, draw)
+        job.add("speed/calls", count, n=1, player=job.sampling)
+        tick(1)
+        for name, size in (("one", ONE), ("many", MANY)):
+            try:
+                rate = speed.rate(draw, size, device)
+            except torch.OutOfMemoryError:
+                job.lacks("speed", [name], f"{size:,} at once do not fit into memory")
+            else:
+                more = where | {"batch": size, "metric": "samples a second"}
+                player = job.sampling | {"draws": rate.draws}
+                value, low, high, _ = rate
+                job.add(f"speed/{name}", value, low, high, n=size, player=player, **more)
+            tick(1)
+
+
+def _cost(job: Evaluation) -> None:
+    done = runs.read_json(job.folder / runs.SUMMARY)
+    described = runs.read_json(job.folder / runs.RUN)
+    rows = runs.read_metrics(job.folder)
+    n, where = len(job.data.train), ("device", "threads", "precision", "step_kind")
+    place = {key: described.get(key) for key in where}
+    if isinstance(done.get("seconds"), int | float):
+        job.add("cost/seconds", done["seconds"], n=n, player={}, **place)
+    else:
+        job.lacks("cost", ["seconds"], "the run did not end")
+    if rows and "images" in rows[-1]:
+        job.add("cost/images", rows[-1]["images"], n=n, player={})
+    parameters = sum(p.numel() for p in job.model.parameters())
+    job.add("cost/parameters", parameters, n=n, player={})
+
+
+def _prediction(job: Evaluation, stage: Stage) -> None:
+    n = job.examples
+    with job.clock("prediction"):
+        tick = stage("prediction", n)
+        found = prediction.prediction(job.model, job.data, n=n, batch=job.ask.batch_size, tick=tick)
+    job.means("prediction", found.values, job.player)
+    for name, (value, low, high) in found.whole.items():
+        job.add(f"prediction/{name}", value, low, high, n=n, player=job.player)
+    job.tables |= found.tables
+    title = f"{job.title}: {n:,} test examples"
+    if "confusion" in found.tables:
+        classes = job.data.spec.classes
+        job.files += ["confusion.png", "calibration.png"]
+        path = job.place / "confusion.png"
+        predictions.confusion(path, found.true, found.predicted, classes, title=title)
+        calibration.reliability(
+            job.place / "calibration.png", found.tables["calibration"], title=title
+        )

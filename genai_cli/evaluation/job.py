@@ -1,0 +1,141 @@
+"""One run being measured: where numbers get their interval and passport."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genai_cli import __version__, runs
+from genai_cli.data.dataset import Dataset
+from genai_cli.evaluation import passport
+from genai_cli.evaluation.drawing import Drawing
+from genai_cli.evaluation.intervals import bootstrap
+from genai_cli.evaluation.measures import absent, found
+from genai_cli.evaluation.request import Ask
+from genai_cli.models.base import Model
+from genai_cli.schema import TrainConfig
+
+
+@dataclass
+class Evaluation:
+    """One run being measured.
+
+    Attributes:
+        metrics: {"samples/frechet": entry}, see measures.py.
+        tables: what is no single number: confusion, calibration, class shares.
+        seconds: spent, by part.
+    """
+
+    folder: Path  # the run
+    place: Path  # where figures go
+    model: Model
+    data: Dataset
+    cfg: TrainConfig
+    ask: Ask
+    n: int
+    averaged: bool
+    checkpoint: str  # "step-001260"
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def examples(self) -> int:
+        """Test examples looked at one by one."""
+        return min(self.n, len(self.data.test))
+
+    @property
+    def title(self) -> str:
+        return f"{self.cfg.model['name']} on {self.data.name}"
+
+    @property
+    def player(self) -> dict[str, Any]:
+        return {"ema": self.averaged, "checkpoint": self.checkpoint}
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The player of a number that samples decide."""
+        how = getattr(self.model, "how", None)
+        chosen = {k: getattr(how, k, None) if v is None else v for k, v in self.ask.options.items()}
+        return self.player | chosen
+
+    def drawing(self) -> Drawing:
+        return Drawing(self.model, self.data, self.ask.options, self.ask.batch_size)
+
+    @contextmanager
+    def clock(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        spent = time.perf_counter() - started
+        self.seconds[part] = round(self.seconds.get(part, 0.0) + spent, 3)
+
+    def add(
+        self,
+        name: str,
+        value: float,
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        n: int,
+        player: dict[str, Any],
+        metric: str | None = None,
+        space: str | None = None,
+        floor: dict[str, Any] | None = None,
+        **ruler: Any,
+    ) -> None:
+        """A number under ``name``; its ruler's metric is the last word of it, if not given."""
+        metric = metric or name.split("/")[1]
+        measured = passport.ruler(metric, self.data, self.cfg, n, space, **ruler)
+        papers = {"ruler": measured, "player": player}
+        self.metrics[name] = found(value, low, high, n=n, passport=papers, floor=floor)
+
+    def lacks(self, group: str, names: Iterable[str], reason: str) -> None:
+        """No numbers, and why."""
+        self.metrics |= {f"{group}/{name}": absent(reason) for name in names}
+
+    def means(
+        self,
+        group: str,
+        values: dict[str, Tensor],
+        player: dict[str, Any],
+        floors: dict[str, dict[str, Any]] | None = None,
+        **ruler: Any,
+    ) -> None:
+        """Means of per-example values (n,), with their bootstrap intervals."""
+        for name, (mean, low, high) in summarised(values).items():
+            more = {"floor": (floors or {}).get(name), "player": player} | ruler
+            self.add(f"{group}/{name}", mean, low, high, n=len(values[name]), **more)
+
+    def settings(self, features: str) -> dict[str, Any]:
+        return self.ask.settings(self.n, features, self.averaged, self.checkpoint)
+
+    def described(self, features: str) -> dict[str, Any]:
+        """evaluation.json."""
+        return {
+            "schema": runs.SCHEMA,
+            "run": self.folder.name,
+            "model": self.cfg.model["name"],
+            "dataset": self.data.name,
+            "version": __version__,
+            "finished": runs.now(),
+            "settings": self.settings(features),
+            "metrics": self.metrics,
+            "tables": self.tables,
+            "files": self.files,
+            "seconds": self.seconds,
+        }
+
+
+def summarised(values: dict[str, Tensor]) -> dict[str, tuple[float, float, float]]:
+    """(mean, low, high) of per-example values."""
+    table = torch.stack(list(values.values()), 1).double().numpy()
+    columns = zip(values, table.mean(0).tolist(), *bootstrap(table).tolist(), strict=True)
+    return {name: (mean, low, high) for name, mean, low, high in columns}

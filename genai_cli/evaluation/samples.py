@@ -1,0 +1,227 @@
+"""How good samples are: fidelity, diversity, classes and memorisation over fresh sets of samples.
+
+Memory is bounded whatever n: moments are accumulated, what needs all pairs looks at the first
+MOST samples of a set, and of an image only its features and its nearest training image are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genai_cli.data.dataset import Dataset, Split
+from genai_cli.evaluation.drawing import Drawing
+from genai_cli.evaluation.energy import energy_distance
+from genai_cli.evaluation.features import Extractor
+from genai_cli.evaluation.fidelity import Moments, Real, Running, frechet_distance, kernel_distance
+from genai_cli.evaluation.memorisation import Memorisation, Nearest, memorisation, nearest
+from genai_cli.evaluation.modes import class_shares
+from genai_cli.training.loop import EVALUATION_BATCH
+from genai_cli.training.randomness import generator
+
+MOST = 10_000  # examples of a side of all that looks at pairs
+TRAINING = 50_000  # training examples of the Fréchet reference and the search for copies
+SHOWN = 10  # closest pairs
+
+
+class NotFinite(Exception):
+    """Samples hold numbers that are not finite: nothing can be measured on them."""
+
+
+def examples(split: Split, order: Tensor, image_target: bool) -> Iterator[Tensor]:
+    """What a model of this data draws, on the CPU: x, or the target where the data is a pair."""
+    for batch in split.batches(order.split(EVALUATION_BATCH)):
+        yield (batch.y if image_target else batch.x).cpu()
+
+
+class Side(NamedTuple):
+    """What is kept of a set of examples."""
+
+    moments: Moments
+    features: Tensor  # (min(n, MOST), D)
+    shares: Tensor | None  # (classes,) by the extractor's word
+    n: int
+
+
+def side(parts: Iterable[Tensor], extractor: Extractor, classes: int) -> Side:
+    """Features of examples that come in parts.
+
+    Raises:
+        NotFinite: a feature is no number.
+    """
+    running, kept, counts, n = Running(extractor.width), [], torch.zeros(classes), 0
+    for x in parts:
+        features = extractor.features(x)
+        if not features.isfinite().all():
+            raise NotFinite
+        running.add(features)
+        if n < MOST:
+            kept.append(features[: MOST - n])
+        if classes and (predicted := extractor.predicted(x)) is not None:
+            counts += class_shares(predicted, classes) * len(x)
+        n += len(x)
+    shares = counts / n if counts.sum() else None
+    return Side(running.moments(), torch.cat(kept), shares, n)
+
+
+@dataclass
+class Reference:
+    """The real side, made once for all runs on the same data."""
+
+    data: Dataset
+    extractor: Extractor
+    k: int
+    train: Side
+    near: dict[int, Real]  # of the first n training examples, by n
+    floors: dict[int, dict[str, float]]  # of test examples, by n
+    held_out: Nearest | None = None  # test examples' nearest training examples
+    images: Tensor | None = None  # the training examples themselves
+
+    @classmethod
+    def make(
+        cls, data: Dataset, extractor: Extractor, k: int, tick: Callable[[int], None]
+    ) -> Reference:
+        """Features of the training split: all of them, or TRAINING drawn at random."""
+        order = torch.randperm(len(data.train), generator=generator(0, "reference"))[:TRAINING]
+        parts = ticked(examples(data.train, order, data.spec.target == "image"), tick)
+        return cls(data, extractor, k, side(parts, extractor, len(data.spec.classes)), {}, {})
+
+    @property
+    def order(self) -> Tensor:
+        n = len(self.data.train)
+        return torch.randperm(n, generator=generator(0, "reference"))[:TRAINING]
+
+    def neighbours(self, n: int) -> Real:
+        """k-nearest-neighbour balls of n training examples, as many as there are samples."""
+        n = min(n, len(self.train.features))
+        if n not in self.near:
+            self.near = {n: Real(self.train.features[:n], self.k)}  # the last one is kept
+        return self.near[n]
+
+    def test(self, n: int) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.data.test), generator=generator(0, "floor"))[:n]
+        return examples(self.data.test, order, self.data.spec.target == "image")
+
+    def floor(self, n: int) -> dict[str, float]:
+        """What n real test examples reach in place of samples; fewer where there are no more."""
+        n = min(n, len(self.data.test))
+        if n not in self.floors:
+            real = side(self.test(n), self.extractor, len(self.data.spec.classes))
+            self.floors[n] = distances(real, self)
+            if not self.data.spec.is_image:
+                self.floors[n]["energy"] = self.energy(torch.cat(list(self.test(n))))
+        return self.floors[n]
+
+    def energy(self, x: Tensor) -> float:
+        """Of (m, D) examples to as many training examples."""
+        return energy_distance(self.whole()[: len(x)], x[:MOST])
+
+    def whole(self) -> Tensor:
+        """The training examples in the reference's order, as float32 on the CPU."""
+        if self.images is None:
+            target = self.data.spec.target == "image"
+            self.images = torch.cat(list(examples(self.data.train, self.order, target)))
+        return self.images
+
+    def copies(self, samples: Tensor) -> Memorisation:
+        """Whether samples are closer to the training examples than as many test examples are."""
+        if self.held_out is None or len(self.held_out.distance) < len(samples):
+            self.held_out = nearest(torch.cat(list(self.test(len(samples)))), self.whole())
+        return memorisation(samples, self.whole(), self.held_out)
+
+
+def ticked(parts: Iterable[Tensor], tick: Callable[[int], None]) -> Iterator[Tensor]:
+    for part in parts:
+        yield part
+        tick(len(part))
+
+
+def distances(fake: Side, real: Reference) -> dict[str, float]:
+    """Each number of one set of samples, in the extractor's space."""
+    near = real.neighbours(len(fake.features)).against(fake.features)
+    out = {
+        "frechet": frechet_distance(real.train.moments, fake.moments),
+        "kernel": kernel_distance(real.train.features, fake.features),
+        **near._asdict(),
+    }
+    if fake.shares is not None and real.train.shares is not None:
+        out["classes"] = float((fake.shares > 0).sum())
+        out["class_distance"] = 0.5 * (fake.shares - real.train.shares).abs().sum().item()
+    return out
+
+
+class Measured(NamedTuple):
+    """Over all sets of samples."""
+
+    sets: list[dict[str, float]]
+    shares: list[Tensor]  # (classes,) of each set; empty without a classifier
+    copies: Memorisation  # of the first set
+    pairs: tuple[Tensor, Tensor]  # the closest samples and their training examples
+
+
+def measure(
+    drawing: Drawing,
+    real: Reference,
+    n: int,
+    seeds: Iterable[int],
+    tick: Callable[[int], None],
+) -> Measured:
+    """Draw every set and measure it.
+
+    Args:
+        drawing: the model and its options.
+        real: the training side.
+        n: samples of a set.
+        seeds: one a set.
+        tick: told how many more samples are done.
+
+    Raises:
+        NotFinite: a sample is not.
+    """
+    sets, shares, first = [], [], None
+    classes, flat = len(real.data.spec.classes), not real.data.spec.is_image
+    for seed in seeds:
+        kept: list[Tensor] = []  # of the first set: for copies; of points: for the energy distance
+        need = flat or first is None
+
+        def parts(seed: int = seed, kept: list[Tensor] = kept, need: bool = need):
+            for x in drawing.batches(n, seed, tick):
+                if need and sum(map(len, kept)) < MOST:
+                    kept.append(x)
+                yield x
+
+        fake = side(parts(), real.extractor, classes)
+        found = distances(fake, real)
+        if flat:
+            found["energy"] = real.energy(torch.cat(kept)[:MOST])
+        sets.append(found)
+        if fake.shares is not None:
+            shares.append(fake.shares)
+        if first is None:
+            whole = torch.cat(kept)[:MOST]
+            first = real.copies(whole)
+            index = first.pairs(SHOWN)
+            pairs = (whole[index[:, 0]], real.whole()[index[:, 1]])
+    assert first is not None
+    return Measured(sets, shares, first, pairs)
+
+
+def shares_table(data: Dataset, found: Measured, real: Reference) -> dict[str, Any] | None:
+    """Class shares with intervals over the sets, beside those of the training images."""
+    from genai_cli.evaluation.intervals import over_sets
+
+    if not found.shares or real.train.shares is None:
+        return None
+    columns = torch.stack(found.shares).T.tolist()
+    means, lows, highs = zip(*(over_sets(column) for column in columns), strict=True)
+    return {
+        "names": list(data.spec.classes),
+        "samples": list(means),
+        "low": list(lows),
+        "high": list(highs),
+        "real": real.train.shares.tolist(),
+    }

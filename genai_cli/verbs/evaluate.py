@@ -1,0 +1,264 @@
+"""`genai evaluate RUN… [key=value …]`: every number of trained runs, by one ruler."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genai_cli import runs
+from genai_cli.console import show
+from genai_cli.errors import UserError
+from genai_cli.textual import plain_table, short
+
+if TYPE_CHECKING:
+    from genai_cli.evaluation.job import Evaluation
+    from genai_cli.evaluation.request import Ask
+    from genai_cli.evaluation.samples import Reference
+
+WITHIN = "evaluation"  # folder of a run
+RESULT = "evaluation.json"
+
+
+def main(args: list[str]) -> int:
+    """Evaluate runs one after the other; 0 all done, 1 a model failed, 2 a mistake (before any
+    starts), 130 or 143 stopped (nothing half is left behind)."""
+    words = [a for a in args if "=" not in a or Path(a).exists()]
+    flags = [w for w in words if w.startswith("-")]
+    if flags:
+        raise UserError(f"unknown flag '{flags[0]}' (see genai evaluate --help)")
+    if not words:
+        raise UserError(
+            "name a run or more: genai evaluate RUN… [key=value …] (path, suffix, latest)"
+        )
+
+    from genai_cli.evaluation import request
+
+    ask = request.parse([a for a in args if a not in words])
+    folders: dict[Path, None] = {}
+    for word in words:
+        found = (
+            [runs.find(word, ask.outputs)] if word == "latest" else runs.find_all(word, ask.outputs)
+        )
+        folders |= dict.fromkeys(found)
+    asks = _settled(list(folders), ask)
+    known: dict[Any, Reference] = {}
+    codes = []
+    for i, folder in enumerate(folders):
+        if i:
+            show("")
+        codes.append(evaluate(folder, asks[i], known))
+    return max(codes)
+
+
+def _settled(folders: Sequence[Path], ask: Ask) -> list[Ask]:
+    """The request of each run with its family's options.
+
+    Raises:
+        UserError: a run that cannot be evaluated, or an option that none of them has.
+    """
+    from genai_cli.build import model_class
+    from genai_cli.evaluation import request
+    from genai_cli.training import checkpoint, setup
+
+    families = []
+    for folder in folders:
+        name = setup.config_of(folder).model["name"]
+        checkpoint.named(folder / runs.CHECKPOINTS, ask.checkpoint)  # or one line why not
+        families.append((model_class(name), name))
+    alone = len({name for _, name in families}) == 1
+    settled = [request.settle(ask, model, name, strict=alone) for model, name in families]
+    for key in ask.options:
+        if not any(key in one.options for one in settled):
+            request.settle(ask, *families[0])
+    return settled
+
+
+def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference]) -> int:
+    """Measure one run and write the folder of the result; the exit code.
+
+    Args:
+        folder: of the run.
+        ask: settled.
+        known: training sides already made, by data and extractor; filled here.
+    """
+    from genai_cli.evaluation import evaluate as room
+    from genai_cli.evaluation import features
+    from genai_cli.evaluation.job import Evaluation
+    from genai_cli.evaluation.request import folder_name
+    from genai_cli.sampling import store
+    from genai_cli.training import checkpoint, machine, setup
+    from genai_cli.verbs.sample import stoppable
+
+    cfg = setup.config_of(folder)
+    path = checkpoint.named(folder / runs.CHECKPOINTS, ask.checkpoint)
+    threads = runs.read_json(folder / runs.RUN).get("threads")
+    with machine.numerics(cfg, threads):
+        loaded = setup.load(folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device)
+        model, data, _ = loaded
+        if not len(data.test):
+            raise UserError(f"{folder}: its data has no test split (dataset.test_fraction=0)")
+        show(f"run    {folder}")
+        show(f"       {cfg.model['name']} on {data.name}, weights of {path.name}")
+        averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
+        n = room.samples_wanted(ask, data)
+        if n <= ask.k:
+            raise UserError(f"n={n} is not allowed with k={ask.k}: more samples than neighbours")
+        draws = hasattr(model, "sample")
+        name = "none"
+        if draws and (ask.wants("samples") or ask.wants("memorisation")):
+            device = machine.pick_device(ask.device)
+            extractor = features.make(ask.features, data, device=device, say=show)
+            name = extractor.name
+        with stoppable(), store.Folder(folder, "evaluation", WITHIN) as place, Meter() as meter:
+            job = Evaluation(
+                *(folder, place.path, model, data, cfg, replace(ask), n, averaged, path.name)
+            )
+
+            def real() -> Reference:
+                return _reference(job, extractor, known, meter)
+
+            try:
+                if draws:
+                    show(f"time   {_estimate(job)}")
+                room.measured(job, real, meter.stage)
+            except UserError:
+                raise
+            except Exception as error:  # a model of the user's own may raise anything
+                if os.environ.get("GENAI_TRACEBACK") == "1":
+                    raise
+                said = " ".join(str(error).split())[:300]
+                print(
+                    f"genai evaluate: {folder} failed: {type(error).__name__}: {said}"
+                    " (GENAI_TRACEBACK=1 shows where)",
+                    file=sys.stderr,
+                )
+                return 1
+            runs.write_json(place.path / RESULT, job.described(name))
+            meter.stop()
+            written = place.publish(folder_name(job.settings(name)))
+    _print(job, written)
+    return 0
+
+
+def _reference(
+    job: Evaluation, extractor: Any, known: dict[Any, Reference], meter: Meter
+) -> Reference:
+    """The training side in the extractor's features, made once for all runs on the same data."""
+    from genai_cli.evaluation.samples import TRAINING, Reference
+
+    data = job.data
+    key = (data.hash, data.split_hash, str(data.spec), extractor.name, extractor.hash, job.ask.k)
+    if key not in known:
+        known.clear()  # one at a time: features of a large set are large
+        n = min(len(data.train), TRAINING)
+        tick = meter.stage(f"{extractor.name}: {n:,} training examples", n)
+        known[key] = Reference.make(data, extractor, job.ask.k, tick)
+    return known[key]
+
+
+def _estimate(job: Evaluation) -> str:
+    """How long sampling will take, from one small batch; it is what evaluation waits for."""
+    import time
+
+    from genai_cli.evaluation.drawing import ALIGN
+    from genai_cli.evaluation.evaluate import MANY
+
+    ask, draw = job.ask, job.drawing().draw
+    draw(1, ask.seed)  # the first call compiles and allocates
+    start = time.perf_counter()
+    draw(ALIGN, ask.seed)
+    each = (time.perf_counter() - start) / ALIGN
+    sets = ask.sets * job.n if ask.wants("samples") or ask.wants("memorisation") else 0
+    total = (sets + (MANY if ask.wants("speed") else 0)) * each
+    return (
+        f"about {short(max(1.0, total))} s for {sets:,} samples at {1 / max(each, 1e-9):,.0f} a "
+        "second, then the measures; n= sets fewer"
+    )
+
+
+class Meter:
+    """One line a part: a bar on a terminal, the seconds when it is done elsewhere."""
+
+    def __init__(self) -> None:
+        from genai_cli.console import on_terminal
+
+        self.bar: Any = None
+        if on_terminal():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            self.bar = Progress(
+                TextColumn("{task.description:<32}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(compact=True),
+                console=Console(file=sys.stdout),
+                transient=True,
+            )
+
+    def __enter__(self) -> Meter:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def stage(self, name: str, total: int) -> Any:
+        """Begin a part of ``total`` examples; what is returned is called with how many are done."""
+        if self.bar is None:
+            return lambda n: None
+        task = self.bar.add_task(name, total=total)
+        return lambda n: self.bar.update(task, advance=n)
+
+
+def _print(job: Evaluation, written: Path) -> None:
+    """The table of numbers, floors and reasons, and where everything lies."""
+    from genai_cli.evaluation.measures import BY_NAME
+
+    rows, reasons = [], {}
+    for name, entry in job.metrics.items():
+        measure = BY_NAME.get(name)
+        if entry["value"] is None:
+            reasons.setdefault(entry["reason"], []).append(name)
+            continue
+        low, high, floor = entry["low"], entry["high"], entry.get("floor")
+        bound = entry["passport"]["player"].get("likelihood") == "bound"
+        rows.append(
+            (
+                name,
+                ("≤ " if bound else "") + short(entry["value"]),
+                "" if low is None else f"{short(low)} – {short(high)}",
+                measure.unit if measure else "",
+                "" if not floor else f"{short(floor['value'])} ({_against(floor, entry)})",
+            )
+        )
+    head = ("", "value", "95 % interval", "unit", "beside")
+    show("")
+    show(plain_table(f"n = {job.n:,}", head, rows, left=(0, 3, 4)))
+    for reason, names in reasons.items():
+        show(f"  not defined: {', '.join(names)}: {reason}")
+    show("")
+    for file in [*job.files, RESULT]:
+        show(f"  {written / file}")
+
+
+def _against(floor: dict[str, Any], entry: dict[str, Any]) -> str:
+    n = "" if floor["n"] == entry["n"] else f", n = {floor['n']:,}"
+    return f"{floor['what']}{n}"
