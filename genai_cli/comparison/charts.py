@@ -1,0 +1,235 @@
+"""Figures of a comparison that need the runs' plain files alone: no model is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genai_cli.comparison.read import Run
+from genai_cli.comparison.seeds import mean_interval
+from genai_cli.comparison.settings import UNINTERESTING, brief, differing
+from genai_cli.figures import frontier, losses, rate_distortion
+from genai_cli.figures.families import NAMES
+from genai_cli.figures.style import number
+
+QUALITIES = {"samples/frechet": "Fréchet distance", "samples/energy": "energy distance"}
+MOST_PANELS = 4  # rulers in one figure
+FEWEST = 3  # bottlenecks that make a curve
+AVERAGED = ("seed", "bottleneck", *UNINTERESTING)  # keys that runs of one curve may differ in
+WEIGHTS = ("model.beta", "model.free_bits", "model.kl_warmup", "model.denoise")  # of an objective
+
+
+def quality_speed(folder: Path, runs: Sequence[Run]) -> list[Path]:
+    """quality_speed.png: a panel for each pair of rulers (quality, speed) that two points share, or
+    that is all there is."""
+    panels: dict[str, list[tuple[Run, dict[str, Any], dict, dict, str]]] = {}
+    for run in runs:
+        newest: dict[str, tuple] = {}
+        for evaluation in run.evaluations:
+            metrics = evaluation["metrics"]
+            name = next((q for q in QUALITIES if _known(metrics, q)), None)
+            if name is None or not _known(metrics, "speed/many"):
+                continue
+            quality, speed = metrics[name], metrics["speed/many"]
+            key = f"{name} {_ruler(quality)} {_ruler(speed)}"
+            # evaluations come oldest first: the newest of the same settings stays
+            newest[key + _setting(evaluation)] = (key, (run, evaluation, quality, speed, name))
+        for key, found in newest.values():
+            panels.setdefault(key, []).append(found)
+    if not panels:
+        return []
+    ranked = sorted(panels.values(), key=len, reverse=True)
+    shown = [p for p in ranked if len(p) > 1][:MOST_PANELS] or ranked[:1]
+    left_out = sum(map(len, ranked)) - sum(map(len, shown))
+    detail = "one point for each run and evaluation; vertical lines are 95 % intervals"
+    if len(shown) > 1:
+        detail += "; what different rulers measured stands in panels of its own"
+    if left_out:
+        detail += f" · {left_out} measured alone by their ruler are left out"
+    path = folder / "quality_speed.png"
+    drawn = [_quality_panel(panel) for panel in shown]
+    frontier.frontier(path, drawn, title="Quality against speed of sampling", detail=detail)
+    return [path]
+
+
+def _quality_panel(found: list[tuple[Run, dict[str, Any], dict, dict, str]]) -> frontier.Panel:
+    settings = [_setting(evaluation) for _, evaluation, *_ in found]
+    runs = [run for run, *_ in found]
+    points = []
+    for (run, _, quality, speed, _), setting in zip(found, settings, strict=True):
+        own = [i for i, other in enumerate(runs) if other is run]
+        label = run.label
+        if len(own) > 1 and setting:
+            label = setting if runs.index(run) != len(points) else f"{run.label}, {setting}"
+        points.append(
+            frontier.Point(
+                label,
+                run.model,
+                1 / speed["value"],
+                quality["value"],
+                quality.get("low"),
+                quality.get("high"),
+                str(run.path),
+            )
+        )
+    run, _, quality, speed, name = found[0]
+    ruler, clock = quality["passport"]["ruler"], speed["passport"].get("ruler", {})
+    by = ruler.get("extractor") or ruler.get("features")
+    title = f"{run.dataset}, {ruler.get('n', quality['n'])} samples"
+    title += f", {by} features" if by and name == "samples/frechet" else ""
+    place = ", ".join(
+        f"{clock[k]} {word}".strip()
+        for k, word in (("device", ""), ("threads", "threads"), ("precision", ""))
+        if clock.get(k) is not None
+    )
+    floors = [q["floor"]["value"] for _, _, q, *_ in found if q.get("floor")]
+    return frontier.Panel(
+        title + (f"\nspeed: {place.replace('1 threads', '1 thread')}" if place else ""),
+        points,
+        float(np.mean(floors)) if floors else None,
+        QUALITIES[name],
+    )
+
+
+def _known(metrics: dict[str, Any], name: str) -> bool:
+    value = metrics.get(name, {}).get("value")
+    return value is not None and (value > 0 or name != "speed/many")
+
+
+def _setting(evaluation: dict[str, Any]) -> str:
+    """The sampling options of an evaluation in words: "ddim, 50 steps"."""
+    options = (evaluation.get("settings") or {}).get("options") or {}
+    words = {"sampler": "{}", "steps": "{} steps"}
+    parts = [
+        words.get(key, key + " {}").format(brief(value))
+        for key, value in sorted(
+            options.items(), key=lambda kv: list(words).index(kv[0]) if kv[0] in words else 9
+        )
+        if value is not None
+    ]
+    return ", ".join(parts)
+
+
+def _ruler(entry: dict[str, Any]) -> str:
+    return json.dumps(entry["passport"].get("ruler", {}), sort_keys=True)
+
+
+def bottlenecks(
+    folder: Path, runs: Sequence[Run], floor: dict[int, float] | None = None
+) -> list[Path]:
+    """rate_distortion.png, where one family has reconstructions at three bottlenecks or more.
+
+    ``floor``: MSE of PCA at each bottleneck, for runs whose entries hold none.
+    """
+    by_ruler: dict[str, dict[int, tuple[Run, dict[str, Any]]]] = {}
+    for i, run in enumerate(runs):
+        for measured in run.numbers("reconstruction/mse"):
+            whole = isinstance(run.config.get("bottleneck"), int)
+            if whole and measured.entry["value"] is not None and measured.entry["value"] > 0:
+                by_ruler.setdefault(_ruler(measured.entry), {})[i] = (run, measured.entry)
+    best: tuple[list[rate_distortion.Curve], list[tuple[Run, dict[str, Any]]]] = ([], [])
+    for found in by_ruler.values():
+        curves = _curves(list(found.values()))
+        if len(curves) > len(best[0]):
+            best = curves, list(found.values())
+    curves, used = best
+    if not curves:
+        return []
+    known = {r.config["bottleneck"]: e["floor"]["value"] for r, e in used if e.get("floor")}
+    known = (floor or {}) | known
+    lowest = sorted((k, v) for k, v in known.items() if v > 0)
+    seeds = max(len({r.seed for r, _ in used}), 1)
+    detail = f"test split of {used[0][0].dataset}, {used[0][1]['n']:,} examples"
+    detail += f" · means over {seeds} seeds with 95 % intervals" if seeds > 1 else ""
+    detail += " · a ring is the knee: from there on more numbers buy less"
+    space = str(used[0][1]["passport"]["ruler"].get("data_space", ""))
+    path = folder / "rate_distortion.png"
+    rate_distortion.rate_distortion(
+        path,
+        curves,
+        tuple(np.array(column, dtype=float) for column in zip(*lowest, strict=True))
+        if len(lowest) > 1
+        else None,
+        psnr="[0, 1]" in space,
+        title="What a code of K numbers keeps",
+        detail=detail,
+    )
+    return [path]
+
+
+def _curves(found: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.Curve]:
+    """Runs that differ in bottleneck and seed alone, as curves, seeds averaged."""
+    groups: dict[tuple[str, str], dict[int, list[tuple[Run, dict[str, Any]]]]] = {}
+    for run, entry in found:
+        rest = {k: v for k, v in run.config.items() if k not in AVERAGED}
+        key = run.model, json.dumps(rest, sort_keys=True, default=str)
+        cells = groups.setdefault(key, {}).setdefault(run.config["bottleneck"], [])
+        cells[:] = [c for c in cells if c[0].seed != run.seed] + [(run, entry)]
+    groups = {key: cells for key, cells in groups.items() if len(cells) >= FEWEST}
+    configs = {key: next(iter(cells.values()))[0][0].config for key, cells in groups.items()}
+    curves = []
+    for key, cells in groups.items():
+        model = key[0]
+        same = [c for other, c in configs.items() if other[0] == model]
+        differ = [k for k in differing(same) if k not in AVERAGED]
+        words = [f"{k.rpartition('.')[2]}={brief(configs[key].get(k))}" for k in differ]
+        points = []
+        for k in sorted(cells):
+            entries = [entry for _, entry in cells[k]]
+            mean, low, high = mean_interval([e["value"] for e in entries])
+            if len(entries) == 1:
+                low, high = entries[0].get("low"), entries[0].get("high")
+            points.append([k, mean, *(np.nan if v is None else v for v in (low, high))])
+        label = " ".join([NAMES.get(model, model), *words])
+        columns = np.array(points, dtype=float).T
+        curves.append(rate_distortion.Curve(label, model, *columns))
+    return curves
+
+
+def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
+    """losses.png: the validation loss of all runs, a row of panels for each objective."""
+    groups: dict[str, tuple[str, str, dict[str, Any], list[losses.Line]]] = {}
+    for run in runs:
+        rows = run.metrics
+        columns = dict.fromkeys(name for row in rows for name in row)
+        for name in columns:
+            split, *player = name.removesuffix("/loss").split("/")
+            if split != "val" or not name.endswith("/loss") or len(player) > 1:
+                continue
+            own = {k: v for k, v in run.config.items() if k.startswith("loss.") or k in WEIGHTS}
+            who = player[0] if player else ""
+            key = json.dumps([run.dataset, run.split, who, own], sort_keys=True, default=str)
+            title = f"{own.get('loss.name', '')} loss on {run.dataset}"
+            title = f"{who}, {title}" if who else title
+            group = groups.setdefault(key, (title, who, own, []))
+            columns_of = (_column(rows, c) for c in ("epoch", "seconds", name))
+            group[3].append(losses.Line(run.label, run.model, *columns_of))
+    if not groups:
+        return []
+    objectives = []
+    for title, _, own, lines in groups.values():
+        alike = [other for t, _, other, _ in groups.values() if t == title]
+        differ = {k: v for k, v in own.items() if any(o.get(k, v) != v for o in alike)}
+        more = ", ".join(f"{k.rpartition('.')[2]}={_short(v)}" for k, v in differ.items())
+        objectives.append(losses.Objective(f"{title} ({more})" if more else title, lines))
+    objectives.sort(key=lambda objective: -len(objective.lines))
+    path = folder / "losses.png"
+    detail = "losses of different objectives do not compare: each has a row of its own · "
+    detail += "behind a name its lowest value"
+    losses.losses(path, objectives, title="Validation losses", detail=detail)
+    return [path]
+
+
+def _short(value: Any) -> str:
+    return number(value) if isinstance(value, float) else brief(value)
+
+
+def _column(rows: Sequence[dict[str, float]], name: str) -> np.ndarray:
+    """(E,) with nan where a row lacks it or it is not finite."""
+    column = np.array([row.get(name, np.nan) for row in rows], dtype=float)
+    column[~np.isfinite(column)] = np.nan
+    return column

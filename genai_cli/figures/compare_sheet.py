@@ -1,0 +1,127 @@
+"""Contact sheets: the same test images, or the same noise, through one run after another."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from genai_cli.figures.grids import _cell, _height, _picture
+from genai_cli.figures.scatter import PALE, frame, thinned
+from genai_cli.figures.style import (
+    DPI,
+    GREY,
+    INK,
+    MARGIN,
+    TRAIN,
+    chart,
+    place,
+    save,
+    sheet,
+    short,
+    styled,
+)
+
+GAP, HEAD, APART = 5, 26, 16  # pixels: between cells, column captions, below the real images
+LETTER = 12  # pixels a letter of a row's name takes at the house's 9 points
+MOST_LETTERS = 24  # of a row's name in one line
+MARGIN_PX = round(MARGIN * DPI)
+
+
+class Row(NamedTuple):
+    """One run of a sheet."""
+
+    name: str
+    images: np.ndarray  # (F, C, H, W) in [0, 1], or points (N, 2)
+    end: str = ""  # what stands at the row's end: its MSE
+
+
+@styled()
+def image_rows(
+    path: str | Path,
+    rows: Sequence[Row],
+    *,
+    real: int = 1,
+    columns: Sequence[str] = (),
+    end: str = "",
+    title: str,
+    detail: str = "",
+    caption: str = "",
+) -> None:
+    """Rows of images with the run's name before and a number behind.
+
+    The first ``real`` rows are data and stand apart. ``columns`` are names above, ``end`` is above
+    the numbers. Values outside [0, 1] are clipped, nan is drawn in pink.
+    """
+    f = max(len(row.images) for row in rows)
+    cell = _cell([row.images.shape[-1] for row in rows], 84)
+    heights = [_height(row.images, False, cell, row.images) for row in rows]
+    names = [_lines(row.name) for row in rows]
+    longest = max(len(line) for lines in names for line in lines)
+    left = MARGIN_PX + LETTER * longest + 14
+    right = max([len(end), *(len(row.end) for row in rows)]) * LETTER
+    head = HEAD if columns or end else 0
+    tops, y = [], head
+    for i, height in enumerate(heights):
+        tops.append(y)
+        y += height + (APART if i + 1 == real else GAP)
+    width = max(left + f * (cell + GAP) + right + 2 * MARGIN_PX, 780)
+    fig, top = sheet(width, y, title, detail, caption)
+    if head:
+        ax = place(fig, left, top, 1, HEAD)
+        for j, text in enumerate(columns):
+            at = j * (cell + GAP) + cell / 2
+            name = short(text, max(6, cell // 9))
+            ax.text(at, HEAD / 2 - 2, name, ha="center", va="center", size=8, color=GREY)
+        ax.text(f * (cell + GAP) + 8, HEAD / 2 - 2, end, va="center", size=8, color=GREY)
+    for i, row in enumerate(rows):
+        ax = place(fig, left, top + tops[i], f * (cell + GAP), heights[i])
+        for j, image in enumerate(row.images):
+            _picture(ax, image, j * (cell + GAP), cell, heights[i])
+        look = {"va": "center", "clip_on": False}
+        label = {"color": GREY, "style": "italic"} if i < real else {"color": INK}
+        ax.text(-12, heights[i] / 2, "\n".join(names[i]), ha="right", **look, **label)
+        ax.text(f * (cell + GAP) + 8, heights[i] / 2, row.end, color=INK, **look)
+    save(fig, path)
+
+
+@styled()
+def point_panels(
+    path: str | Path,
+    real: np.ndarray,
+    rows: Sequence[Row],
+    *,
+    title: str,
+    detail: str = "",
+    across: int = 4,
+) -> None:
+    """One panel a run, points (N, 2) over the data (M, 2), all in the frame of the data."""
+    across = min(across, 1 + len(rows))
+    down = -(-(1 + len(rows)) // across)
+    fig = chart(2.25 * across, 2.55 * down, title, detail)
+    axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
+    real = thinned(np.asarray(real, dtype=float))[0]
+    low, high = frame(real)
+    for ax, row in zip(axes, [Row("test split", real), *rows], strict=False):
+        points = thinned(np.asarray(row.images, dtype=float))[0]
+        ax.scatter(*real.T, s=3, color=PALE, linewidths=0)
+        if row.images is not real:
+            ax.scatter(*points.T, s=3, color=TRAIN, alpha=0.6, linewidths=0)
+        else:
+            ax.scatter(*real.T, s=3, color=GREY, linewidths=0)
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+        end = f"\n{row.end}" if row.end else ""
+        ax.set_title("\n".join(textwrap.wrap(row.name, 30)) + end, size=8.5)
+        ax.tick_params(labelsize=7)
+    for ax in axes[1 + len(rows) :]:
+        ax.set_axis_off()
+    save(fig, path)
+
+
+def _lines(name: str) -> list[str]:
+    """A row's name in at most three lines; what is longer ends in an ellipsis."""
+    lines = textwrap.wrap(name, MOST_LETTERS) or [""]
+    return [*lines[:2], short(" ".join(lines[2:]), MOST_LETTERS)] if len(lines) > 3 else lines

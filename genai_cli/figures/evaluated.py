@@ -1,0 +1,186 @@
+"""Figures of one evaluation: the closest pairs of samples and training images, class shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter
+
+from genai_cli.figures.grids import _cell, _height, _picture
+from genai_cli.figures.style import (
+    DPI,
+    EMPTY,
+    GREY,
+    INK,
+    MARGIN,
+    TRAIN,
+    VALIDATION,
+    chart,
+    number,
+    place,
+    save,
+    sheet,
+    short,
+    styled,
+)
+
+PAIRS = 10  # drawn
+LEFT, GAP, APART, HEAD = 230, 6, 34, 26  # pixels: names, cells, between the blocks, distances
+ACROSS = 40  # classes beside each other; more become rows of bars
+LEVEL = 0.05  # p below which samples are called closer
+
+
+@styled()
+def closest_pairs(
+    path: str | Path,
+    samples: np.ndarray,
+    train: np.ndarray,
+    distances: np.ndarray,
+    control: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    *,
+    p: float,
+    title: str,
+) -> None:
+    """The samples nearest to a training image, above those images, the closest pair first.
+
+    Args:
+        path: of the PNG.
+        samples: (P, C, H, W) in [0, 1]; the first ten are drawn.
+        train: (P, C, H, W), of each the nearest training image.
+        distances: (P,) between the two.
+        control: the same three of held-out test images, what "as close as unseen data" looks like.
+        p: of the test that samples lie closer to training images than held-out images do.
+        title: bold line.
+    """
+    pairs = [("sample", samples, train, distances)]
+    pairs += [("held-out\ntest image", *control)] if control is not None else []
+    pairs = [(name, *(np.asarray(a)[:PAIRS] for a in rest)) for name, *rest in pairs]
+    n = max(len(block[1]) for block in pairs)
+    cell = _cell([block[1].shape[-1] for block in pairs], 96)
+    height = _height(pairs[0][1], False, cell, pairs[0][1])
+    block_height = 2 * height + GAP + HEAD
+    total = len(pairs) * block_height + (len(pairs) - 1) * APART
+    width = max(LEFT + n * (cell + GAP) + round(MARGIN * DPI), 900)
+    fig, top = sheet(width, total, title, in_words(p), _caption(control is not None))
+    for i, (name, ours, theirs, apart) in enumerate(pairs):
+        y = top + i * (block_height + APART)
+        rows = ((name, ours), ("nearest\ntraining image", theirs))
+        for r, (word, images) in enumerate(rows):
+            ax = place(fig, LEFT, y + r * (height + GAP), n * (cell + GAP), height)
+            for j, image in enumerate(images):
+                _picture(ax, image, j * (cell + GAP), cell, height)
+            ax.text(-14, height / 2, word,
+                    ha="right", va="center", color=INK, clip_on=False)  # fmt: skip
+        ax = place(fig, LEFT, y + 2 * height + GAP, 1, HEAD)
+        ax.text(-14, HEAD / 2 + 2, "distance", ha="right", va="center", color=GREY, clip_on=False)
+        for j, value in enumerate(apart):
+            at = j * (cell + GAP) + cell / 2
+            text = number(float(value))
+            ax.text(at, HEAD / 2 + 2, text, ha="center", va="center", size=8, color=GREY)
+    save(fig, path)
+
+
+def in_words(p: float) -> str:
+    """What a p-value of the test for copying says."""
+    if not np.isfinite(p):
+        return "the test for copying gave no number"
+    said = "p < 0.001" if p < 1e-3 else f"p = {p:.2g}"
+    if p < LEVEL:
+        return (
+            f"samples lie closer to training images than unseen images do ({said}): copies, or "
+            "samples of little variety; the pairs below tell which"
+        )
+    return f"samples lie no closer to training images than unseen images do ({said})"
+
+
+def _caption(control: bool) -> str:
+    text = "Euclidean distance of pixel values; the closest pairs of all, the closest first."
+    if control:
+        text += " Below, the same for test images the model never saw: how close a new image comes."
+    return text
+
+
+@styled()
+def class_shares(
+    path: str | Path,
+    names: Sequence[str],
+    shares: np.ndarray,
+    low: np.ndarray | None,
+    high: np.ndarray | None,
+    real: np.ndarray,
+    *,
+    title: str,
+) -> None:
+    """Share of each class among samples, with 95 % intervals, beside its share of real data.
+
+    All (K,); low and high may be None. Few classes stand side by side with a bar each; many are
+    sorted by how far the share is from the real one and drawn as points.
+    """
+    shares, real = np.asarray(shares, dtype=float), np.asarray(real, dtype=float)
+    k = len(names)
+    distance = 0.5 * float(np.abs(shares - real).sum())
+    missing = [str(name) for name, share in zip(names, shares, strict=True) if share == 0]
+    detail = (
+        f"total variation distance {number(distance)} (0: the shares of real data, 1: disjoint)"
+    )
+    detail += f" · {k - len(missing)} of {k} classes present"
+    if missing:
+        shown = ", ".join(short(name, 14) for name in missing[:6])
+        detail += f", never: {shown}{' …' if len(missing) > 6 else ''}"
+    if k <= ACROSS:
+        fig = chart(max(5.6, 0.52 * k + 1.6), 3.2, title, detail)
+        ax = fig.subplots()
+        at = np.arange(k)
+        ax.bar(at - 0.19, real, 0.36, color="#b8bec7", label="real data")
+        ax.bar(at + 0.19, shares, 0.36, color=TRAIN, label="samples")
+        if low is not None and high is not None:
+            ax.vlines(at + 0.19, low, high, color=INK, linewidth=1.1, label="95 % interval")
+        longest = max(len(short(name, 14)) for name in names)
+        turned = longest * 0.075 > 0.5
+        ax.set_xticks(at, [short(name, 14) for name in names], rotation=40 if turned else 0,
+                      ha="right" if turned else "center", rotation_mode="anchor")  # fmt: skip
+        ax.set_xlim(-0.6, k - 0.4)
+        ax.grid(axis="x", visible=False)
+        ax.set_ylabel("share")
+        ax.yaxis.set_major_formatter(FuncFormatter(_percent))
+        ax.set_ylim(0, None)
+    else:
+        fig = _dots(names, shares, low, high, real, title, detail)
+        ax = fig.axes[0]
+    handles, texts = ax.get_legend_handles_labels()
+    ax.legend(handles, texts, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderpad=0.1)
+    save(fig, path)
+
+
+def _dots(names, shares, low, high, real, title: str, detail: str):
+    """Many classes: a row each, the most over-represented on top; two columns above 60."""
+    order = np.argsort(shares - real, kind="stable")[::-1]
+    columns = 1 if len(order) <= 60 else 2
+    rows = -(-len(order) // columns)
+    fig = chart(4.6 * columns, 0.9 + 0.16 * rows, title, detail + " · sorted by the difference")
+    axes = fig.subplots(1, columns, squeeze=False, sharex=True)[0]
+    for c, ax in enumerate(axes):
+        mine = order[c * rows : (c + 1) * rows]
+        at = np.arange(len(mine))
+        ax.hlines(at, real[mine], shares[mine], color="#cfd4da", linewidth=1.6, zorder=1)
+        ax.plot(real[mine], at, "|", color=INK, markersize=8, label="real data")
+        if low is not None and high is not None:
+            ax.hlines(at, np.asarray(low)[mine], np.asarray(high)[mine], color=TRAIN,
+                      linewidth=1.0, label="95 % interval")  # fmt: skip
+        off = shares[mine] == 0
+        ax.plot(shares[mine], at, "o", color=TRAIN, markersize=3.6, label="samples")
+        if off.any():
+            ax.plot(shares[mine][off], at[off], "o", color=VALIDATION, markersize=4.4,
+                    label="never sampled")  # fmt: skip
+        ax.set_yticks(at, [short(names[i], 18) for i in mine])
+        ax.tick_params(axis="y", labelsize=7, length=0)
+        ax.set(ylim=(rows - 0.4, -0.6), xlabel="share")
+        ax.xaxis.set_major_formatter(FuncFormatter(_percent))
+        ax.grid(axis="y", color=EMPTY)
+    return fig
+
+
+def _percent(value: float, _: int) -> str:
+    return f"{100 * value:.3g} %"

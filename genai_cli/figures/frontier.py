@@ -1,0 +1,148 @@
+"""Quality against speed: which run, with which sampler, is worth its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from genai_cli.figures.curves import _powers
+from genai_cli.figures.families import NAMES, look
+from genai_cli.figures.labels import label_points
+from genai_cli.figures.style import EMPTY, GREY, INK, chart, empty, number, save, styled
+
+RATIO = 5.0  # largest over smallest from which an axis is logarithmic
+
+
+class Point(NamedTuple):
+    """One evaluation of one run."""
+
+    label: str  # of the point: "VAE", "50 steps ddim"
+    model: str
+    seconds: float  # for one sample
+    quality: float  # lower is better
+    low: float | None = None
+    high: float | None = None
+    run: str = ""  # points of one run are joined by a line
+
+
+class Panel(NamedTuple):
+    """Points that one ruler measured."""
+
+    title: str
+    points: Sequence[Point]
+    floor: float | None = None  # quality of real data against real data
+    quality: str = "Fréchet distance"
+
+
+@styled()
+def frontier(path: str | Path, panels: Sequence[Panel], *, title: str, detail: str = "") -> None:
+    """One panel for each ruler: seconds for one sample (log) against quality, lower is better.
+
+    Points that no other beats in both are joined as the Pareto front and ringed; several settings
+    of one run share a thin line. The dashed line is what real data read against real data.
+    """
+    across = min(2, len(panels))
+    down = -(-len(panels) // across)
+    fig = chart(7.2 if across == 1 else 11.0, 4.3 * down, title, detail)
+    axes = fig.subplots(down, across, squeeze=False).ravel()
+    for ax, panel in zip(axes, panels, strict=False):
+        _panel(ax, panel)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")  # labels are placed in pixels from here on
+    for ax, panel in zip(axes, panels, strict=False):
+        label_points(ax, [(p.seconds, p.quality, p.label) for p in _drawn(panel)])
+    save(fig, path)
+
+
+def pareto(points: Sequence[Point]) -> list[Point]:
+    """Those that no other beats: nobody is both as fast and as good, and better in one. Sorted by
+    time."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.seconds, p.quality)):
+        if not front or point.quality < front[-1].quality:
+            front.append(point)
+    return front
+
+
+def _drawn(panel: Panel) -> list[Point]:
+    known = [p for p in panel.points if np.isfinite([p.seconds, p.quality]).all()]
+    return [p for p in known if p.seconds > 0]
+
+
+def _panel(ax: Axes, panel: Panel) -> None:
+    points = _drawn(panel)
+    ax.set_title(panel.title)
+    if not points:
+        empty(ax, "no run with both a quality and a speed")
+        return
+    for run in dict.fromkeys(p.run for p in points if p.run):
+        own = sorted((p for p in points if p.run == run), key=lambda p: p.seconds)
+        if len(own) > 1:
+            path = np.array([(p.seconds, p.quality) for p in own]).T
+            ax.plot(*path, color=look(own[0].model).colour, linewidth=1.1, alpha=0.55, zorder=2)
+    for p in points:
+        colour, marker = look(p.model)
+        if p.low is not None and p.high is not None:
+            ax.plot([p.seconds] * 2, [p.low, p.high], color=colour, linewidth=1.6, zorder=2.5)
+        ax.plot(p.seconds, p.quality, marker=marker, color=colour, markersize=6.5,
+                markeredgecolor="white", markeredgewidth=0.7, zorder=3)  # fmt: skip
+    front = pareto(points)
+    steps = np.array([(p.seconds, p.quality) for p in front]).T
+    ax.plot(*steps, color=INK, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.8)
+    ax.plot(*steps, "o", markersize=11, fillstyle="none", color=INK, markeredgewidth=0.9, zorder=4)
+    _axes(ax, points, panel.floor)
+    ax.set(xlabel="seconds for one sample, log axis (faster is left)",
+           ylabel=f"{panel.quality} (better is down)")  # fmt: skip
+    _legend(ax, points, panel.floor)
+
+
+def _axes(ax: Axes, points: list[Point], floor: float | None) -> None:
+    """Limits with room for labels; a log axis for the quality where it spans much."""
+    x = np.array([p.seconds for p in points])
+    ends = [v for p in points for v in (p.low, p.quality, p.high) if v is not None]
+    ends += [floor] if floor is not None else []
+    low, high = min(ends), max(ends)
+    ax.set_xscale("log")
+    pad = max(2.2, (x.max() / x.min()) ** 0.16)
+    ax.set_xlim(x.min() / pad, x.max() * pad)
+    _ticks(ax.xaxis, *ax.get_xlim())
+    if low > 0 and high / low > RATIO:
+        ax.set_yscale("log")
+        ax.set_ylim(low / (high / low) ** 0.08, high * (high / low) ** 0.12)
+        _ticks(ax.yaxis, *ax.get_ylim())
+    else:
+        span = max(high - low, 1e-3 * abs(high), 1e-12)
+        bottom = low - 0.1 * span
+        ax.set_ylim(0.0 if low >= 0 and bottom < 0 else bottom, high + 0.14 * span)
+    if floor is not None:
+        ax.axhline(floor, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1.5)
+        ax.axhspan(ax.get_ylim()[0], floor, color=EMPTY, zorder=0)
+
+
+def _ticks(axis, low: float, high: float) -> None:
+    ticks = _powers(low, high)
+    axis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+
+
+def _legend(ax: Axes, points: list[Point], floor: float | None) -> None:
+    handles = []
+    for model in dict.fromkeys(p.model for p in points):
+        colour, marker = look(model)
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none",
+                              markersize=6, label=NAMES.get(model, model)))  # fmt: skip
+    handles.append(Line2D([], [], color=INK, marker="o", fillstyle="none", markersize=9,
+                          linestyle=(0, (1, 2)), linewidth=0.9, label="Pareto front"))  # fmt: skip
+    if floor is not None:
+        handles.append(Line2D([], [], color=GREY, linestyle=(0, (5, 3)), linewidth=1.1,
+                              label="real against real"))  # fmt: skip
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.02))
