@@ -1,0 +1,126 @@
+"""How much of a test example a model's code keeps, and how much as many components keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from genai_cli.data.dataset import Dataset, Spec, Split
+from genai_cli.evaluation.pairwise import rows
+from genai_cli.evaluation.ssim import ssim
+from genai_cli.models.base import Model
+
+LEAST_MSE = 1e-10  # an exact reconstruction reads 100 dB, not infinity
+BATCH = 500  # examples at once where no model is asked
+WIDEST = 4096  # columns of which a covariance is kept and decomposed as a whole
+ROUNDS = 12  # of subspace iteration for wider data
+REASONS = {
+    "inversion": "a flow is invertible: its reconstruction is exact",
+    "optimisation": "a GAN has no encoder: the code of an image is searched for",
+    "denoising": "denoised from a noised image, not through a code",
+}
+
+
+def reason(model: Model) -> str | None:
+    """Why a model's reconstructions are not measured, or None where they are."""
+    if not hasattr(model, "reconstruct"):
+        return "its class defines no reconstruct"
+    return REASONS.get(model.reconstructs_by)
+
+
+def measures(found: Tensor, truth: Tensor, spec: Spec) -> dict[str, Tensor]:
+    """Per-example values (B,) in double precision, on the CPU.
+
+    ``mse``, the mean over the elements, for any data. Of images in [0, 1] also ``psnr``,
+    −10 log₁₀ mse in dB for a peak of 1, where an mse below 1e-10 counts as 1e-10 (100 dB), and
+    ``ssim``.
+    """
+    found, truth = (x.cpu().double() for x in (found, truth))
+    mse = (found - truth).square().flatten(1).mean(1)
+    values = {"mse": mse}
+    if truth.ndim == 4 and spec.unit_interval:
+        values["psnr"] = -10 * mse.clamp_min(LEAST_MSE).log10()
+        values["ssim"] = ssim(found, truth)
+    return values
+
+
+@torch.no_grad()
+def reconstruction(
+    model: Model, data: Dataset, *, n: int, batch: int, tick: Callable[[int], None]
+) -> dict[str, Tensor]:
+    """`measures` (n,) of the first ``n`` test examples; of the target images where data are pairs.
+
+    Args:
+        model: in evaluation mode, one that reconstructs by its code (`reason` is None).
+        data: on the model's device.
+        n: at most as many as there are test examples.
+        batch: examples in the model at once.
+        tick: called with how many more are done.
+    """
+    to_image = data.spec.target == "image"
+    parts = []
+    for part in _batches(data.test, n, batch):
+        truth = part.y if to_image else part.x
+        parts.append(measures(model.reconstruct(part.x), truth, data.spec))
+        tick(len(part.x))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def pca(data: Dataset, components: int, n: int) -> dict[str, Tensor]:
+    """`measures` (n,) of the best linear code of that size: the floor of a reconstruction.
+
+    Principal components of the training split, in double precision. Reconstructions are clipped
+    to [0, 1] where the data lie there. As many components as columns, or more, lose nothing.
+
+    Raises:
+        ValueError: data of pairs, whose target no code of the input's own components can give.
+    """
+    if data.spec.target == "image":
+        raise ValueError("components of the target have seen it: no floor for pairs of images")
+    mean, basis = components_of(data.train, components)
+    parts = []
+    for part in _batches(data.test, n, BATCH):
+        x = rows(part.x).cpu() - mean
+        found = (x @ basis @ basis.T + mean).view(part.x.shape)
+        found = found.clamp(0, 1) if data.spec.unit_interval else found
+        parts.append(measures(found, part.x, data.spec))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def components_of(split: Split, k: int) -> tuple[Tensor, Tensor]:
+    """(mean (D,), basis (D, min(k, D))) with orthonormal columns, the largest variance first.
+
+    Two passes over the split, a batch in memory at a time. Above 4096 columns no covariance is
+    kept: the basis is found by subspace iteration, a pass for each round, to about three digits
+    of the variance it leaves.
+    """
+    count = len(split)
+    x = partial(_centred, split, torch.zeros((), dtype=torch.float64))
+    mean = sum(part.sum(0) for part in x()) / count
+    x = partial(_centred, split, mean)
+    d = len(mean)
+    k = min(k, d)
+    if d <= WIDEST:
+        covariance = sum(part.T @ part for part in x()) / count
+        _, vectors = scipy.linalg.eigh(covariance.numpy(), subset_by_index=[d - k, d - 1])
+        return mean, torch.from_numpy(vectors).flip(1)
+    draws = torch.Generator().manual_seed(0)
+    basis = torch.randn(d, min(d, k + 10), generator=draws, dtype=torch.float64)
+    for _ in range(ROUNDS):
+        basis = torch.linalg.qr(basis).Q
+        basis = sum(part.T @ (part @ basis) for part in x())
+    return mean, torch.linalg.svd(basis, full_matrices=False).U[:, :k]
+
+
+def _centred(split: Split, mean: Tensor) -> Iterator[Tensor]:
+    """Batches (B, D) of a split as double rows, less ``mean``."""
+    for part in _batches(split, len(split), BATCH):
+        yield rows(part.x).cpu() - mean
+
+
+def _batches(split: Split, n: int, size: int) -> Iterator:
+    return split.batches(torch.arange(n).split(size))

@@ -1,0 +1,60 @@
+"""How sure a classifier was against how often it was right: the reliability diagram."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from genai_cli.figures.style import GREY, INK, TRAIN, VALIDATION, chart, number, save, styled
+
+
+@styled()
+def reliability(path: str | Path, table: Mapping[str, Sequence], *, title: str) -> None:
+    """Accuracy against confidence in equal bins, and below how many examples are in each.
+
+    Args:
+        path: of the PNG.
+        table: ``confidence``, ``accuracy`` (None where a bin is empty) and ``count`` of each bin
+            (DeGroot & Fienberg 1983; Guo et al. 2017, figure 1).
+        title: above it.
+    """
+    count = np.asarray(table["count"], dtype=float)
+    columns = (np.array(table[k], dtype=float) for k in ("confidence", "accuracy"))
+    confidence, accuracy = columns  # nan where a bin is empty
+    bins, total = len(count), count.sum()
+    edges = np.linspace(0, 1, bins + 1)
+    middle, width = (edges[:-1] + edges[1:]) / 2, 1 / bins
+    detail = "no examples"
+    if total:
+        held = count > 0
+        share = count[held] / total
+        gap = accuracy[held] - confidence[held]
+        lean = float(share @ gap)
+        word = "over" if lean < 0 else "under"
+        detail = f"calibration error {number(float(share @ np.abs(gap)))}"
+        detail += f" · accuracy {100 * float(share @ accuracy[held]):.1f} %"
+        detail += f" at a mean confidence of {100 * float(share @ confidence[held]):.1f} %"
+        detail += f": {word}confident" if abs(lean) >= 0.005 else ""
+    fig = chart(4.8, 5.2, title, detail)
+    above, below = fig.subplots(2, 1, height_ratios=[3.4, 1], sharex=True)
+    above.plot([0, 1], [0, 1], color=GREY, linewidth=1, dashes=(4, 3), zorder=1)
+    above.bar(middle, np.nan_to_num(accuracy), 0.92 * width, color=TRAIN, alpha=0.3, linewidth=0)
+    # the spread that chance alone gives a bin of so many examples
+    error = np.sqrt(np.maximum(accuracy * (1 - accuracy), 0) / np.maximum(count, 1))
+    look = {"color": TRAIN, "markersize": 4, "linewidth": 1, "capsize": 0}
+    above.errorbar(confidence, accuracy, 1.96 * error, fmt="o", label="accuracy of a bin", **look)
+    above.vlines(
+        confidence, accuracy, confidence, color=VALIDATION, linewidth=2, label="gap to confidence"
+    )
+    above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    above.legend(loc="upper left")
+    below.bar(middle, count, 0.92 * width, color=GREY, linewidth=0)
+    below.set(xlabel="confidence: probability of the class chosen", ylabel="examples")
+    below.locator_params(axis="y", nbins=3, integer=True)
+    most = count.max(initial=0)
+    for x, c in zip(middle, count, strict=True):
+        if c:
+            text = f"{int(c):,}" if c < 10_000 else f"{c / 1000:.0f}k"
+            below.text(x, c + 0.03 * most, text, ha="center", va="bottom", size=6.5, color=INK)
+    below.set_ylim(0, 1.25 * most or 1)
+    save(fig, path)
