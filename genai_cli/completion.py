@@ -124,6 +124,10 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         if plain:
             return _sampling(args, current)
         return [*_runs(args, current), *(_folders(current) if current else [])]
+    if verb == "report":
+        if plain:
+            return _reporting(args, current)
+        return [*_runs(args, current, sweeps=True), *(_folders(current) if current else [])]
     if verb == "runs":
         if current.startswith("status="):
             return _values("status", current.partition("=")[2], dict.fromkeys(STATUSES, ""), False)
@@ -222,6 +226,17 @@ def _sampling(args: Sequence[str], current: str) -> Iterator[Candidate]:
         yield from ((f"{k}=", meaning) for k, meaning in SAMPLE.items() if k not in used)
 
 
+def _reporting(args: Sequence[str], current: str) -> Iterator[Candidate]:
+    """The assignments that ``genai report RUN`` takes."""
+    key, equals, value = current.partition("=")
+    if equals and key in ("out", "outputs"):
+        yield from _folders(value, f"{key}=")
+    elif not equals:
+        used = {a.partition("=")[0] for a in args}
+        known = {"out": "FILE.html", "outputs": "folder of runs"}
+        yield from ((f"{k}=", meaning) for k, meaning in known.items() if k not in used)
+
+
 def _run_folders(args: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
     """(day's folder, name, suffix) of the newest runs and sweeps, newest first."""
     given = [a.partition("=")[2] for a in args if a.startswith("outputs=")]
@@ -235,15 +250,18 @@ def _run_folders(args: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
                     yield root / day, name, name.rpartition("-")[2]
 
 
-def _runs(args: Sequence[str], current: str) -> Iterator[Candidate]:
-    """What names a run: ``latest``, the suffix of a folder, or SUFFIX/CELL in a sweep."""
-    yield "latest ", "the newest run"
+def _runs(args: Sequence[str], current: str, sweeps: bool = False) -> Iterator[Candidate]:
+    """What names a run: ``latest``, the suffix of a folder, or SUFFIX/CELL in a sweep; with
+    ``sweeps``, a sweep's suffix alone, too."""
+    yield "latest ", "the newest run or sweep" if sweeps else "the newest run"
     for day, name, suffix in _run_folders(args):
         label = name[9 : -len(suffix) - 1]
         meaning = f"{day.name} {name[:5].replace('-', ':')} {label}"
         if label != "sweep":
             yield f"{suffix} ", meaning
         elif not current.startswith(f"{suffix}/"):
+            if sweeps:
+                yield f"{suffix} ", meaning
             yield f"{suffix}/", meaning
         else:
             for cell in sorted(_names(day / name)):

@@ -94,6 +94,32 @@ USAGES: dict[str, list[tuple[str, object]]] = {
             ],
         ),
     ],
+    "report": [
+        ("", "genai report RUN|SWEEP [KEY=VALUE …]"),
+        (
+            "RUN or SWEEP",
+            {
+                "PATH": "the folder of a run, or of a sweep",
+                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+                "latest": "the newest run or sweep",
+            },
+        ),
+        (
+            "keys",
+            {
+                "out=FILE.html": "where to; report.html in the folder if not given",
+                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+            },
+        ),
+        (
+            "",
+            "The page is one file: numbers with intervals and how they were measured, loss curves,"
+            " figures, settings that differ from the defaults, environment. It loads nothing from"
+            " a network, runs no script, and shows no folder of this machine but the run's own"
+            " name. A run that is still going on, or has failed, gets a page, too.",
+        ),
+        ("examples", ["genai report latest", "genai report k3f9 out=vae.html"]),
+    ],
     "runs": [
         ("", "genai runs [KEY=VALUE …] [--all] [--json]"),
         ("", "genai runs prune [KEY=VALUE …] [--yes]"),

@@ -212,7 +212,8 @@ def test_resumable_keys_are_those_of_the_verb():
 
 
 def test_other_verbs():
-    assert offered("help re") == ["resume "]
+    assert offered("help res") == ["resume "]
+    assert offered("report k3f9 o") == ["out=", "outputs="]
     assert offered("completion install ") == ["bash ", "zsh ", "fish "]
     assert offered("completion un") == ["uninstall "]
     assert offered("runs status=fi") == ["status=finished "]

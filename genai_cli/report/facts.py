@@ -1,0 +1,125 @@
+"""What a folder says about its run, as plain data. A damaged file is a blank, never a crash."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genai_cli import runs
+from genai_cli.errors import UserError
+from genai_cli.report.private import without_paths
+
+LOG_BYTES = 64_000  # of the end of train.log
+
+
+@dataclass
+class Facts:
+    """One run."""
+
+    path: Path
+    reference: str  # what to type for it: k3f9, or k3f9/000
+    status: str  # runs.STATUSES, died, waiting or damaged
+    config: dict[str, Any]
+    described: dict[str, Any]  # run.json
+    summary: dict[str, Any]
+    rows: list[dict[str, float]]  # metrics.csv
+    evaluations: list[tuple[str, dict[str, Any]]]  # (folder's name, evaluation.json), newest last
+    log: list[str] = field(default_factory=list)  # last lines of train.log
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def model(self) -> str:
+        return str(mapping(self.config.get("model")).get("name", "?"))
+
+    @property
+    def dataset(self) -> str:
+        return str(mapping(self.config.get("dataset")).get("name", "?"))
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} on {self.dataset}"
+
+    @property
+    def seconds(self) -> float | None:
+        return number(self.summary.get("seconds")) or (
+            self.rows[-1].get("seconds") if self.rows else None
+        )
+
+    def public(self, value: object) -> str:
+        """``value`` as text without the machine's paths."""
+        return without_paths(value, self.path, self.path.parent, Path.home())
+
+
+def read(folder: Path) -> Facts:
+    """The facts of a run, whatever is missing."""
+    try:
+        config = runs.read_config(folder)
+    except UserError:
+        config = {}
+    described = runs.read_json(folder / runs.RUN)
+    evaluations = []
+    for file in (folder / "evaluation").glob("*/evaluation.json"):
+        content = runs.read_json(file)
+        if isinstance(content.get("metrics"), dict):
+            evaluations.append((file.parent.name, content))
+    evaluations.sort(key=lambda e: str(e[1].get("finished") or ""))
+    try:
+        rows = runs.read_metrics(folder)
+    except (OSError, UnicodeDecodeError):
+        rows = []
+    return Facts(
+        path=folder,
+        reference=reference(folder),
+        status=status(folder, described, config),
+        config=config,
+        described=described,
+        summary=runs.read_json(folder / runs.SUMMARY),
+        rows=[row for row in rows if math.isfinite(row.get("epoch", math.nan))],
+        evaluations=evaluations,
+        log=_tail(folder / runs.LOG),
+    )
+
+
+def reference(folder: Path) -> str:
+    """What to type for a folder: the end of its name, or SWEEP/INDEX for a cell."""
+    if runs.is_sweep(folder.parent):
+        return f"{folder.parent.name.rsplit('-', 1)[-1]}/{folder.name.split('-', 1)[0]}"
+    return folder.name.rsplit("-", 1)[-1]
+
+
+def status(folder: Path, described: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """How the run stands: "running" only while a process lives in the folder."""
+    said = str(described.get("status", "damaged")) if config else "damaged"
+    if said != "running":
+        return said
+    if not (folder / runs.LOG).exists():
+        return "waiting"  # a cell whose turn has not come
+    return "running" if runs.held(folder) else "died"
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """``value`` if it is a mapping, else {}."""
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _tail(log: Path) -> list[str]:
+    """The last lines of a text file."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, log.stat().st_size - LOG_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []

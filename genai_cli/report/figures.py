@@ -1,0 +1,144 @@
+"""PNG files of a run folder, inline, each with what it shows and what to look at."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from genai_cli.report.markup import Html, el
+
+MOST_BYTES = 4_000_000  # of one file
+SIGNATURE, END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+# stem → (title, what is seen, what to look at)
+TOLD = {
+    "loss_curve": (
+        "Loss curves",
+        "training and validation loss over the epochs",
+        "Do both still fall, and does validation stay with training?",
+    ),
+    "reconstructions": (
+        "Reconstructions",
+        "test examples and what the model makes of them",
+        "Are strokes kept that set one example apart from its class, or only the class?",
+    ),
+    "samples": (
+        "Samples",
+        "new examples drawn from the model",
+        "Is each one a thing of its kind, and are all kinds there?",
+    ),
+    "latent": (
+        "Codes",
+        "codes of the test split, coloured by class",
+        "Do classes keep together, and are there holes from which a sample would be no class?",
+    ),
+    "trajectory": (
+        "From noise to samples",
+        "the way of some samples, from noise on the left to the end on the right",
+        "When is it decided what a sample will be?",
+    ),
+    "density": (
+        "Density",
+        "the model's density beside real points",
+        "Is mass where the points are, and only there?",
+    ),
+    "predictions": (
+        "Predictions",
+        "predictions against the truth, on the test split",
+        "Which errors are frequent, and are they one-sided?",
+    ),
+    "closest_pairs": (
+        "Closest pairs",
+        "samples beside the training examples nearest to them",
+        "Is a sample a copy? Held-out examples show how near chance comes.",
+    ),
+    "classes": (
+        "Classes among the samples",
+        "share of each class among samples and among real examples",
+        "Which class is rare or missing?",
+    ),
+    "calibration": (
+        "Calibration",
+        "confidence against accuracy",
+        "Below the diagonal the model is surer than it is right.",
+    ),
+    "samples_sheet": (
+        "Samples side by side",
+        "one run a row, drawn from the same noise",
+        "Compare down the columns: the first row is real.",
+    ),
+    "reconstructions_sheet": (
+        "Reconstructions side by side",
+        "one run a row, the same test examples in the columns",
+        "Compare with the originals in the first row.",
+    ),
+    "quality_speed": (
+        "Quality against sampling time",
+        "Fréchet distance over seconds an image",
+        "Runs at the lower left are better and faster; the line joins those nothing beats.",
+    ),
+    "rate_distortion": (
+        "Error against the size of the code",
+        "reconstruction error over the bottleneck, PCA as the floor",
+        "Behind the knee a larger code buys little.",
+    ),
+    "losses": (
+        "Losses overlaid",
+        "validation losses of all runs",
+        "Only curves of the same objective share a panel.",
+    ),
+    "posterior_prior": (
+        "Codes against the prior",
+        "codes of test examples beside draws of the prior",
+        "Where they differ, samples start from codes the decoder never saw.",
+    ),
+    "grid": ("Drawn later", "samples of `genai sample`", "One sheet of what was asked for."),
+}
+OF_A_RUN = ("samples", "reconstructions", "trajectory", "density", "predictions", "latent")
+
+
+class Picture(NamedTuple):
+    """A PNG file that may stand on the page."""
+
+    data: bytes
+    width: int  # pixels
+    height: int
+
+
+def load(path: Path) -> Picture | None:
+    """A whole PNG of a sensible size, or None: half-written files and others are left out."""
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if not data.startswith(SIGNATURE) or not data.endswith(END) or data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    return Picture(data, width, height)
+
+
+def figure(path: Path, context: str, note: str = "") -> Html:
+    """The picture on white paper with its caption, or nothing where there is none.
+
+    Args:
+        path: a PNG file.
+        context: for the alternative text, "vae on digits".
+        note: which one it is, where there are several.
+    """
+    picture = load(path)
+    if picture is None:
+        return Html("")
+    stem = path.stem
+    words = stem.replace("_", " ")
+    title, shows, look = TOLD.get(stem, (words.capitalize(), words, ""))
+    source = "data:image/png;base64," + base64.b64encode(picture.data).decode("ascii")
+    # Drawn at 150 dots an inch and meant to be seen at 96: half size is sharp on good screens.
+    width = min(picture.width, max(320, round(picture.width * 0.64)))
+    size = {"width": width, "height": round(picture.height * width / max(picture.width, 1))}
+    image = el("img", src=source, alt=f"{title} of {context}: {shows}.", **size)
+    told = el("figcaption", el("b", title), f"{note and f' ({note})'}: {shows}. {look}".rstrip())
+    return el("figure", el("div", image, class_="paper"), told)

@@ -1,0 +1,72 @@
+"""`genai report RUN | SWEEP`: one self-contained HTML file to read, mail or print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genai_cli import runs
+from genai_cli.errors import UserError, nearest
+
+KEYS = ("out", "outputs")
+ENDINGS = (".html", ".htm")
+FILE = "report.html"
+
+
+def main(args: list[str]) -> int:
+    """Write the page of a run or of a sweep; 0 done, 2 a mistake."""
+    words = [a for a in args if "=" not in a or Path(a).exists()]
+    given = dict(_pair(a) for a in args if a not in words)
+    flags = [w for w in words if w.startswith("-")]
+    if flags:
+        raise UserError(f"unknown flag '{flags[0]}' (see genai report --help)")
+    if len(words) != 1:
+        raise UserError(
+            "name one run or sweep: genai report RUN [key=value …] (a path, a suffix or latest)"
+        )
+    folder = find(words[0], given.get("outputs"))
+    target = Path(given["out"]) if "out" in given else folder / FILE
+    if target.suffix.lower() not in ENDINGS or target.is_dir():
+        raise UserError(f"out={target} is no HTML file; give a name that ends in .html")
+
+    if runs.is_sweep(folder):
+        from genai_cli.report.sweep_page import sweep_page
+
+        text = sweep_page(folder)
+    else:
+        from genai_cli.report.run_page import run_page
+
+        text = run_page(folder)
+    try:
+        runs.write_text(target, text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {target}: {reason}; set out=FILE.html") from None
+    print(f"report  {target} ({len(text.encode()) / 1e6:.1f} MB, whole in itself)")
+    return 0
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    if key not in KEYS:
+        raise UserError(f"unknown key '{key}'{nearest(key, KEYS)} (choose from: {', '.join(KEYS)})")
+    if not value:
+        raise UserError(f"{word} is not allowed: {key} takes a path")
+    return key, value
+
+
+def find(reference: str, outputs: str | None = None) -> Path:
+    """The run or sweep a user means: a path, a suffix (k3f9, k3f9/000), or ``latest``.
+
+    Raises:
+        UserError: nothing, or more than one folder, answers to it.
+    """
+    path = Path(reference)
+    if runs.is_sweep(path) or runs.is_run(path):
+        return path
+    if reference == "latest":
+        newest = runs.find("latest", outputs)
+        return newest.parent if runs.is_sweep(newest.parent) else newest
+    root = runs.outputs_root(outputs)
+    sweeps = [p for p in root.glob("*/*") if runs.is_sweep(p)]
+    named = [p for p in sweeps if p.name == reference or p.name.endswith(f"-{reference}")]
+    return named[0] if len(named) == 1 else runs.find(reference, outputs)
