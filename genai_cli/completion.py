@@ -60,6 +60,16 @@ SAMPLE_VALUES = {
     "ema": {"true": "", "false": ""},
     "device": {"auto": "", "cpu": "", "cuda": "", "mps": ""},
 }
+ENCODE = {  # keys of `genai encode`
+    **{"split": "test", "format": "npz", "n": "how many", "batch_size": "250"},
+    **{"checkpoint": "best", "ema": "averaged weights", "device": "auto"},
+    **{"outputs": "folder of runs"},
+}
+ENCODE_VALUES = {
+    "split": {"train": "", "val": "", "test": "", "all": "the three"},
+    "format": {"npz": "arrays", "csv": "a table"},
+    **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
+}
 RUNS = 200  # of the newest are offered at most
 
 
@@ -122,7 +132,11 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         return [*_runs(args, current), *(_folders(current) if current else [])]
     if verb == "sample":
         if plain:
-            return _sampling(args, current)
+            return _sampling(args, current, SAMPLE, SAMPLE_VALUES)
+        return [*_runs(args, current), *(_folders(current) if current else [])]
+    if verb == "encode":
+        if plain:
+            return _sampling(args, current, ENCODE, ENCODE_VALUES)
         return [*_runs(args, current), *(_folders(current) if current else [])]
     if verb == "report":
         if plain:
@@ -214,16 +228,21 @@ def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Itera
             yield word, meaning
 
 
-def _sampling(args: Sequence[str], current: str) -> Iterator[Candidate]:
-    """The assignments that ``genai sample RUN`` takes."""
+def _sampling(
+    args: Sequence[str],
+    current: str,
+    keys: Mapping[str, str],
+    known: Mapping[str, Mapping[str, str]],
+) -> Iterator[Candidate]:
+    """The assignments of a verb that takes a run and ``keys``, with the values it is ``known``."""
     key, equals, value = current.partition("=")
     if equals and key == "outputs":
         yield from _folders(value, "outputs=")
     elif equals:
-        yield from _values(key, value, SAMPLE_VALUES.get(key, {}), False)
+        yield from _values(key, value, known.get(key, {}), False)
     else:
         used = {a.partition("=")[0] for a in args}
-        yield from ((f"{k}=", meaning) for k, meaning in SAMPLE.items() if k not in used)
+        yield from ((f"{k}=", meaning) for k, meaning in keys.items() if k not in used)
 
 
 def _reporting(args: Sequence[str], current: str) -> Iterator[Candidate]:

@@ -94,6 +94,40 @@ USAGES: dict[str, list[tuple[str, object]]] = {
             ],
         ),
     ],
+    "encode": [
+        ("", "genai encode RUN [KEY=VALUE …]"),
+        (
+            "RUN",
+            {
+                "PATH": "a run's folder",
+                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+                "latest": "the newest run",
+            },
+        ),
+        (
+            "keys",
+            {
+                "split=test": "train val test all",
+                "format=npz": "or csv: index, label, z0, z1, …; npz: z, index, y",
+                "n=1000": "only the first of the split",
+                "batch_size=250": "examples in the model at once",
+                "checkpoint=best": "or last, or a name like step-000600",
+                "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
+                "device=auto": "auto cpu cuda cuda:0 mps",
+                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+            },
+        ),
+        (
+            "",
+            "It writes RUN/codes/SPLIT.npz or .csv: the code of an autoencoder, the posterior mean"
+            " of a VAE, the normal numbers of a flow, the last hidden layer of an MLP. The index"
+            " counts within the split; values of a table are in its own units.",
+        ),
+        (
+            "examples",
+            ["genai encode latest", "genai encode k3f9 split=all format=csv"],
+        ),
+    ],
     "report": [
         ("", "genai report RUN|SWEEP [KEY=VALUE …]"),
         (
