@@ -7,6 +7,16 @@ import numpy as np
 
 from genai_cli.figures.style import GREY, INK, TRAIN, VALIDATION, chart, number, save, styled
 
+FEW = 10  # examples of a bin, below which it says little and is drawn so
+
+
+def wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of shares of ``n`` (Wilson 1927): within 0 … 1, and wide for one example."""
+    z2, n = 1.96**2, np.maximum(n, 1)
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return middle - half, middle + half
+
 
 @styled()
 def reliability(path: str | Path, table: Mapping[str, Sequence], *, title: str) -> None:
@@ -35,19 +45,26 @@ def reliability(path: str | Path, table: Mapping[str, Sequence], *, title: str) 
         detail += f" · accuracy {100 * float(share @ accuracy[held]):.1f} %"
         detail += f" at a mean confidence of {100 * float(share @ confidence[held]):.1f} %"
         detail += f": {word}confident" if abs(lean) >= 0.005 else ""
+        detail += f" · faint: fewer than {FEW} examples" if (held & (count < FEW)).any() else ""
     fig = chart(4.8, 5.2, title, detail)
     above, below = fig.subplots(2, 1, height_ratios=[3.4, 1], sharex=True)
     above.plot([0, 1], [0, 1], color=GREY, linewidth=1, dashes=(4, 3), zorder=1)
-    above.bar(middle, np.nan_to_num(accuracy), 0.92 * width, color=TRAIN, alpha=0.3, linewidth=0)
-    # the spread that chance alone gives a bin of so many examples
-    error = np.sqrt(np.maximum(accuracy * (1 - accuracy), 0) / np.maximum(count, 1))
-    look = {"color": TRAIN, "markersize": 4, "linewidth": 1, "capsize": 0}
-    above.errorbar(confidence, accuracy, 1.96 * error, fmt="o", label="accuracy of a bin", **look)
-    above.vlines(
-        confidence, accuracy, confidence, color=VALIDATION, linewidth=2, label="gap to confidence"
-    )
-    above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
-    above.legend(loc="upper left")
+    few = count < FEW
+    strength = np.where(few, 0.35, 1.0)
+    for x, y, a in zip(middle, np.nan_to_num(accuracy), strength, strict=True):
+        above.bar(x, y, 0.92 * width, color=TRAIN, alpha=0.35 * a, linewidth=0)
+    low, high = wilson(accuracy, count)
+    for name, faint in (("", few), ("accuracy, 95 % interval", ~few)):
+        shown = faint & (count > 0)
+        alpha = 0.4 if not name else 1.0
+        at, top = confidence[shown], accuracy[shown]
+        above.vlines(at, low[shown], high[shown], color=TRAIN, linewidth=1, alpha=alpha)
+        above.plot(at, top, "o", color=TRAIN, markersize=4.5, alpha=alpha, label=name or None)
+        gap = {"label": "gap to confidence"} if name else {}
+        look = {"color": VALIDATION, "linewidth": 2, "alpha": alpha}
+        above.vlines(at, top, at, **look, **gap)
+    above.set(ylabel="accuracy", xlim=(0, 1.005), ylim=(0, 1.02))
+    above.legend(loc="lower left", bbox_to_anchor=(0, 1), ncol=2, borderaxespad=0.2)
     below.bar(middle, count, 0.92 * width, color=GREY, linewidth=0)
     below.set(xlabel="confidence: probability of the class chosen", ylabel="examples")
     below.locator_params(axis="y", nbins=3, integer=True)
