@@ -15,6 +15,7 @@ VERBS = {
     "resume": "go on with a run that was interrupted, or train it for longer",
     "sample": "make images with a run, or walk through its codes",
     "encode": "write the codes of a split, as an array or a table",
+    "compare": "put runs side by side: which one is right for which use",
     "report": "write one page about a run or a sweep, to read, mail or print",
     "runs": "list, filter and remove runs",
     "data": "list data sets, download one, check one",

@@ -23,6 +23,10 @@ SHELLS = ("bash", "zsh", "fish")
 FLAGS = {
     "train": {"-m": "sweep over lists", "--cfg": "print the config", "-cd": "folder of more YAML"},
     "runs": {"--all": "not only the newest", "--json": "for scripts"},
+    "compare": {
+        **{"--evaluate": "measure what is missing", "--no-figures": "tables alone"},
+        **{"--md": "print Markdown", "--csv": "print CSV", "--json": "print JSON"},
+    },
     "prune": {"--yes": "remove, not only say what would be"},
 }
 ACTIONS = {
@@ -69,6 +73,15 @@ ENCODE_VALUES = {
     "split": {"train": "", "val": "", "test": "", "all": "the three"},
     "format": {"npz": "arrays", "csv": "a table"},
     **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
+}
+COMPARE = {  # keys of `genai compare`: its own, then those of `genai evaluate`
+    **{"seeds": "together", "out": "folder", "outputs": "folder of runs", "n": "samples"},
+    **{"features": "auto", "sets": "of samples", "checkpoint": "best", "ema": "averaged weights"},
+}
+COMPARE_VALUES = {
+    "seeds": {"together": "mean and interval", "apart": "a row each"},
+    "features": {"auto": "", "reference": "", "inception": "", "pixels": ""},
+    **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema")},
 }
 RUNS = 200  # of the newest are offered at most
 
@@ -138,6 +151,10 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         if plain:
             return _sampling(args, current, ENCODE, ENCODE_VALUES)
         return [*_runs(args, current), *(_folders(current) if current else [])]
+    if verb == "compare":
+        known = _sampling(args, current, COMPARE, COMPARE_VALUES) if plain else ()
+        named = _runs(args, current, sweeps=True)
+        return [*known, *named, *(_folders(current) if current else [])]
     if verb == "report":
         if plain:
             return _reporting(args, current)
@@ -236,8 +253,8 @@ def _sampling(
 ) -> Iterator[Candidate]:
     """The assignments of a verb that takes a run and ``keys``, with the values it is ``known``."""
     key, equals, value = current.partition("=")
-    if equals and key == "outputs":
-        yield from _folders(value, "outputs=")
+    if equals and key in ("out", "outputs"):
+        yield from _folders(value, f"{key}=")
     elif equals:
         yield from _values(key, value, known.get(key, {}), False)
     else:
@@ -275,6 +292,8 @@ def _runs(args: Sequence[str], current: str, sweeps: bool = False) -> Iterator[C
     yield "latest ", "the newest run or sweep" if sweeps else "the newest run"
     for day, name, suffix in _run_folders(args):
         label = name[9 : -len(suffix) - 1]
+        if label == "compare":  # a comparison's files
+            continue
         meaning = f"{day.name} {name[:5].replace('-', ':')} {label}"
         if label != "sweep":
             yield f"{suffix} ", meaning
@@ -285,6 +304,8 @@ def _runs(args: Sequence[str], current: str, sweeps: bool = False) -> Iterator[C
         else:
             for cell in sorted(_names(day / name)):
                 number, _, what = cell.partition("-")
+                if not number.isdigit():
+                    continue
                 yield f"{suffix}/{number} ", what
 
 

@@ -128,6 +128,51 @@ USAGES: dict[str, list[tuple[str, object]]] = {
             ["genai encode latest", "genai encode k3f9 split=all format=csv"],
         ),
     ],
+    "compare": [
+        ("", "genai compare RUN…|SWEEP… [KEY=VALUE …] [FLAGS]"),
+        (
+            "RUN or SWEEP",
+            {
+                "PATH": "the folder of a run, or of a sweep: then all its runs",
+                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+                "latest": "what was started last, a run or a sweep",
+            },
+        ),
+        (
+            "flags",
+            {
+                "--evaluate": "run genai evaluate first, for each run that lacks it",
+                "--md, --csv, --json": "print that instead of the tables, and nothing else",
+                "--no-figures": "tables alone, without loading a model",
+            },
+        ),
+        (
+            "keys",
+            {
+                "n=, features=, sets= …": "keys of genai evaluate: of --evaluate, or which"
+                " evaluations to look at",
+                "seeds=apart": "a row for each seed; together if not given: runs alike but for"
+                " their seed are a row, with mean and interval",
+                "out=DIR": "where the files go",
+                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+            },
+        ),
+        (
+            "",
+            "Numbers are ranked only where they were measured alike: the same test examples, n and"
+            " features. * marks the best, ≈ what cannot be told from it at 95 %, ≤ a bound, – what"
+            " is not measured yet. The tables, the verdict and the figures are written to"
+            " SWEEP/compare, or for other runs to a folder of their own in outputs.",
+        ),
+        (
+            "examples",
+            [
+                "genai compare latest",
+                "genai compare k3f9 --evaluate n=500",
+                "genai compare k3f9/000 p0d1 --md --no-figures",
+            ],
+        ),
+    ],
     "report": [
         ("", "genai report RUN|SWEEP [KEY=VALUE …]"),
         (

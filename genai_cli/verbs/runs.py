@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli import runs
+from genai_cli.comparison.settings import brief, differing, reference
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.textual import plain_table, short
 
 NEWEST = 20  # rows shown without --all
 SHOWN_METRICS = ("test/accuracy", "test/mse", "test/loss")  # the first two a run has
-UNINTERESTING = ("outputs", "name", "tags", "schedule.horizon", "init_from")
 
 
 def main(args: list[str]) -> int:
@@ -63,13 +63,10 @@ def _record(path: Path) -> dict[str, Any]:
         config = {}
     described = runs.read_json(path / runs.RUN)
     done = runs.read_json(path / runs.SUMMARY)
-    status = described.get("status", "damaged")
-    if status == "running" and not runs.held(path):
-        status = "running" if not (path / runs.LOG).exists() else "died"
     return {
         "path": path,
         "config": runs.flat(config),
-        "status": status,
+        "status": runs.status(path, described),
         "started": str(described.get("started") or "")[:16].replace("T", " "),
         "parameters": described.get("parameters"),
         "epoch": done.get("epoch"),
@@ -127,7 +124,7 @@ def _table(root: Path, records: list[dict[str, Any]]) -> str:
     for r in records:
         what = " ".join(
             [str(_value(r, "model")), str(_value(r, "dataset"))]
-            + [f"{k}={_brief(r['config'][k])}" for k in varied if k in r["config"]]
+            + [f"{k}={brief(r['config'][k])}" for k in varied if k in r["config"]]
         )
         numbers = [f"{n.removeprefix('test/')} {short(r['metrics'][n])}"
                    for n in SHOWN_METRICS if n in r["metrics"]]  # fmt: skip
@@ -136,39 +133,6 @@ def _table(root: Path, records: list[dict[str, Any]]) -> str:
                      "  ".join(numbers[:2]), what])  # fmt: skip
     head = ("run", "started (UTC)", "status", "time", "test", "what")
     return plain_table(f"{len(records)} runs in {root}", head, rows, left=(0, 1, 2, 5))
-
-
-def reference(path: Path) -> str:
-    """What to type for a run: its suffix, or SWEEP/INDEX for a cell."""
-    if runs.is_sweep(path.parent):
-        return f"{path.parent.name.rsplit('-', 1)[-1]}/{path.name.split('-', 1)[0]}"
-    return path.name.rsplit("-", 1)[-1]
-
-
-def differing(configs: list[dict[str, Any]]) -> list[str]:
-    """Keys with more than one value among runs that made the same choice of the key's group."""
-    seen: dict[str, dict[str, set[str]]] = {}
-    for config in configs:
-        for key, value in config.items():
-            group = key.split(".")[0]
-            choice = str(config.get(f"{group}.name", ""))
-            seen.setdefault(key, {}).setdefault(choice, set()).add(str(value))
-    return [
-        key
-        for key, choices in seen.items()
-        if (
-            key not in ("model.name", "dataset.name", *UNINTERESTING)
-            and any(len(values) > 1 for values in choices.values())
-        )
-        or (
-            key in ("loss.name", "optimizer.name", "schedule.name")
-            and len({v for values in choices.values() for v in values}) > 1
-        )
-    ]
-
-
-def _brief(value: Any) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
 
 
 def _prune(root: Path, records: list[dict[str, Any]], sure: bool) -> int:

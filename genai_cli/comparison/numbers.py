@@ -1,0 +1,47 @@
+"""Numbers with intervals in few characters: as many digits as the interval lets stand."""
+
+from __future__ import annotations
+
+import math
+
+from genai_cli.textual import short
+
+
+def decimals(half: float) -> int:
+    """Digits behind the point that a half-width supports: two if it starts with 1 or 2."""
+    exponent = math.floor(math.log10(half))
+    return max(0, -exponent + (1 if half / 10**exponent < 2.95 else 0))
+
+
+def half_width(value: float, low: float, high: float) -> float:
+    """The wider side of an interval."""
+    return max(high - value, value - low, 0.0)
+
+
+def plain(value: float) -> str:
+    """A number without an interval."""
+    return f"{int(value):,}" if float(value).is_integer() and abs(value) < 1e15 else short(value)
+
+
+def compact(value: float, low: float | None, high: float | None) -> str:
+    """``12.3 ±0.4``; ``10 ±0`` where nothing varied; without an interval the number alone."""
+    if low is None or high is None:
+        return plain(value)
+    half = half_width(value, low, high)
+    if half == 0:
+        return f"{plain(value)} ±0"
+    digits = decimals(half)
+    if digits > 5:
+        return f"{value:.1e} ±{half:.0e}"
+    return f"{value:,.{digits}f} ±{half:,.{digits}f}"
+
+
+def spelled(value: float, low: float | None, high: float | None) -> str:
+    """``1.88 (1.86–1.91)``, for a sentence."""
+    if low is None or high is None or low == high:
+        return plain(value)
+    digits = decimals(max(half_width(value, low, high), 1e-300))
+    if digits > 5:
+        return f"{value:.2e} ({low:.1e} to {high:.1e})"
+    dash = "–" if low >= 0 else " to "
+    return f"{value:,.{digits}f} ({low:,.{digits}f}{dash}{high:,.{digits}f})"

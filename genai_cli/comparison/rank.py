@@ -1,0 +1,131 @@
+"""Best, and not distinguishable from it: only among numbers of one ruler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genai_cli.comparison.choose import Cell
+from genai_cli.evaluation.measures import BY_NAME
+from genai_cli.evaluation.passport import differences
+
+if TYPE_CHECKING:
+    from genai_cli.comparison.table import Row
+
+EXACT = ("speed/calls", "cost/parameters", "cost/images")  # counted, so without an interval
+
+
+@dataclass
+class Ranking:
+    """Rows whose numbers of a measure one ruler made, best first."""
+
+    name: str
+    rows: list[Row]
+
+    @property
+    def best(self) -> Row:
+        return self.rows[0]
+
+    def cell(self, row: Row) -> Cell:
+        return row.cells[self.name]
+
+    @property
+    def tied(self) -> list[Row]:
+        """Rows not distinguishable from the best."""
+        top = self.cell(self.best)
+        return [row for row in self.rows[1:] if alike(top, self.cell(row))]
+
+
+def alike(a: Cell, b: Cell) -> bool:
+    """Whether two numbers cannot be told apart at 95 %.
+
+    The interval of the difference is put together from the two by their squares on the facing
+    sides (MOVER: Zou & Donner 2008, eq. 4), as if independent. Runs measured on the same
+    test examples differ by less than that, so a difference told here is one. A number without an
+    interval counts as exact: then only a difference within the other's interval, or none, is a tie.
+    """
+    assert a.value is not None
+    assert b.value is not None
+    low, high = (a, b) if a.value <= b.value else (b, a)
+    up = low.high - low.value if low.high is not None else 0.0
+    down = high.value - high.low if high.low is not None else 0.0
+    return high.value - low.value <= math.hypot(max(up, 0.0), max(down, 0.0))
+
+
+def rankings(rows: Sequence[Row], name: str) -> list[Ranking]:
+    """The rows that have a number, by ruler; the ruler of most rows first."""
+    measure = BY_NAME[name]
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        cell = row.cells.get(name)
+        if cell is not None and cell.value is not None:
+            groups.setdefault(cell.key, []).append(row)
+    sign = -1.0 if measure.better == "higher" else 1.0
+
+    def place(row: Row) -> tuple[float, bool]:  # of equal numbers the exact one before the bound
+        cell = row.cells[name]
+        assert cell.value is not None
+        return sign * cell.value, cell.bound
+
+    made = [Ranking(name, sorted(group, key=place)) for group in groups.values()]
+    return sorted(made, key=lambda r: -len(r.rows))
+
+
+def mark(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Set the marks of all cells; what was not ranked together, and why, as notes."""
+    notes: dict[str, list[str]] = {}
+    for name in names:
+        if BY_NAME[name].better is None:
+            continue
+        found = rankings(rows, name)
+        for ranking in found:
+            if len(ranking.rows) < 2:
+                continue
+            ranking.cell(ranking.best).mark = "*"
+            for row in ranking.tied:
+                ranking.cell(row).mark = "≈"
+        for other in found[1:]:
+            said = _apart(found[0], other)
+            notes.setdefault(said, []).append(name)
+        single = [
+            row.label
+            for ranking in found
+            if len(ranking.rows) > 1
+            for row in ranking.rows
+            if ranking.cell(row).low is None
+        ]
+        if single and name not in EXACT and not name.startswith("cost/"):
+            said = f"without an interval, taken as it stands ({', '.join(single)})"
+            notes.setdefault(said, []).append(name)
+    return [f"{_names(names)}: {said}" for said, names in notes.items()]
+
+
+def _names(names: Sequence[str]) -> str:
+    if len(names) <= 3:
+        return ", ".join(names)
+    groups = dict.fromkeys(name.split("/")[0] for name in names)
+    return ", ".join(
+        f"{g}/{{{','.join(n.partition('/')[2] for n in names if n.startswith(g + '/'))}}}"
+        if sum(n.startswith(g + "/") for n in names) > 1
+        else next(n for n in names if n.startswith(g + "/"))
+        for g in groups
+    )
+
+
+def _apart(first: Ranking, other: Ranking) -> str:
+    """``not ranked together: n 360 (a, b) against 1000 (c)``."""
+    a, b = first.cell(first.best).ruler, other.cell(other.best).ruler
+    told = differences(a, b)
+    told = {k: v for k, v in told.items() if k != "metric"} or told
+    left, right = (", ".join(r.label for r in ranking.rows) for ranking in (first, other))
+    field, (mine, yours) = next(iter(told.items()))
+    text = f"not ranked together: {_word(field)} {_word(mine)} ({left}) against {_word(yours)}"
+    text += f" ({right})"
+    rest = [f"{_word(k)} {_word(x)} against {_word(y)}" for k, (x, y) in [*told.items()][1:]]
+    return "; ".join([text, *rest])
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else str(value).replace("_", " ")

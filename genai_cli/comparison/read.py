@@ -1,0 +1,209 @@
+"""What a comparison knows of a run: its folder's plain files, checked entry by entry."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genai_cli import runs
+from genai_cli.comparison.settings import reference
+from genai_cli.errors import UserError
+from genai_cli.evaluation.measures import BY_NAME
+
+EVALUATIONS, EVALUATION = "evaluation", "evaluation.json"
+DONE = ("finished", "stopped", "interrupted")  # statuses of runs whose numbers are those of a model
+PREDICTS = ("prediction/", "cost/")  # groups of a run that predicts, and of no other
+SUMMARY = {  # what the end of a run measures in the same way
+    "test/mse": "reconstruction/mse",
+    "test/bits_per_dim": "likelihood/bits_per_dim",
+}
+PREDICTED = {"test/accuracy": "prediction/accuracy", "test/r2": "prediction/r2"}
+
+
+class Measured(NamedTuple):
+    """One number that a run could show for a measure."""
+
+    entry: dict[str, Any]
+    finished: str  # time; the newest of equals is shown
+    evaluated: bool  # by `genai evaluate`, not at the end of the run
+
+
+@dataclass
+class Run:
+    """One run folder as data; damage shows as blanks and notes."""
+
+    path: Path
+    reference: str
+    model: str
+    dataset: str
+    split: str  # hash of the test split
+    config: dict[str, Any]  # dotted keys
+    status: str
+    finished: str  # when the training ended
+    seed: int | None
+    parameters: int | None
+    seconds: float | None
+    machine: dict[str, Any]  # device, threads, precision of the training
+    evaluations: list[dict[str, Any]]
+    summary: dict[str, dict[str, Any]]
+    notes: list[str]
+    label: str = ""  # set by the comparison
+    predicts: bool = False  # classes or values, and makes no samples
+
+    @cached_property
+    def metrics(self) -> list[dict[str, float]]:
+        """The rows of metrics.csv."""
+        return runs.read_metrics(self.path)
+
+    @property
+    def complete(self) -> bool:
+        """Whether an evaluation measured all that applies to the family."""
+        return any(not settings_of(e).get("only") for e in self.evaluations if not self.stale(e))
+
+    def stale(self, evaluation: Mapping[str, Any]) -> bool:
+        """Whether the run was trained on after the evaluation."""
+        return str(evaluation.get("finished") or "") < self.finished
+
+    def matches(self, evaluation: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+        """Whether an evaluation was made with these settings; a family's option is one, too."""
+        settings = settings_of(evaluation)
+        options = settings.get("options")
+        have = settings | (options if isinstance(options, dict) else {})
+        asked = dict(wanted)
+        if asked.get("checkpoint") in ("best", "last"):
+            asked["checkpoint"] = self._pointed(asked["checkpoint"])
+        if asked.get("features") == "auto":
+            del asked["features"]
+        return all(str(have.get(k)) == str(v) for k, v in asked.items())
+
+    def _pointed(self, word: str) -> str:
+        """The checkpoint that best or last names."""
+        try:
+            return (self.path / runs.CHECKPOINTS / word).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            return word
+
+    def numbers(self, name: str) -> Iterator[Measured]:
+        """Everything the folder holds for a measure, oldest first."""
+        if name in self.summary:
+            yield Measured(self.summary[name], "", False)
+        for evaluation in self.evaluations:
+            if name in evaluation["metrics"]:
+                when = str(evaluation.get("finished") or "")
+                yield Measured(evaluation["metrics"][name], when, True)
+
+
+def read(folder: Path) -> Run:
+    """A run; nothing in it is trusted to be there or to be whole."""
+    notes: list[str] = []
+    place = reference(folder)
+    try:
+        config = runs.flat(runs.read_config(folder))
+    except UserError:
+        config = {}
+        notes.append(f"{place}: its {runs.CONFIG} cannot be read")
+    described = runs.read_json(folder / runs.RUN)
+    done = runs.read_json(folder / runs.SUMMARY)
+    data = described.get("dataset")
+    data = data if isinstance(data, dict) else {}
+    metrics = done.get("metrics")
+    metrics = metrics if isinstance(metrics, dict) else {}
+    evaluations = list(_evaluations(folder, place, notes))
+    run = Run(
+        path=folder,
+        reference=place,
+        model=str(config.get("model.name", "?")),
+        dataset=str(config.get("dataset.name", "?")),
+        split=str(data.get("split_hash", "")),
+        config=config,
+        status=runs.status(folder, described) if described else "damaged",
+        finished=str(described.get("finished") or ""),
+        seed=config.get("seed"),
+        parameters=_count(described.get("parameters")),
+        seconds=number(done.get("seconds")),
+        machine={k: described.get(k) for k in ("device", "threads", "precision")},
+        evaluations=evaluations,
+        summary={},
+        notes=notes,
+    )
+    measured = {name for e in evaluations for name in e["metrics"]}
+    run.predicts = run.model == "mlp" or any(n.startswith("prediction/") for n in measured)
+    run.predicts |= any(name in metrics for name in PREDICTED)
+    names = PREDICTED if run.predicts else SUMMARY
+    run.summary = {names[k]: v for k, v in metrics.items() if k in names and _sound(v)}
+    run.summary |= _costs(run)
+    old = [e for e in evaluations if run.stale(e)]
+    if old and len(old) == len(evaluations):
+        notes.append(f"{place}: trained on since it was evaluated; genai evaluate {place} again")
+    return run
+
+
+def _costs(run: Run) -> dict[str, dict[str, Any]]:
+    """What a training took. Seconds compare on one machine, numbers learned anywhere."""
+    out: dict[str, dict[str, Any]] = {}
+    images = run.metrics[-1].get("images") if run.metrics else None
+    rulers = {"cost/seconds": run.machine, "cost/images": {}, "cost/parameters": {}}
+    values = {"seconds": run.seconds, "images": images, "parameters": run.parameters}
+    for (name, more), value in zip(rulers.items(), values.values(), strict=True):
+        if value is not None:
+            papers = {"ruler": {"metric": name} | more, "player": {}}
+            out[name] = {"value": value, "low": None, "high": None, "n": 1, "passport": papers}
+    return out
+
+
+def _evaluations(folder: Path, place: str, notes: list[str]) -> Iterator[dict[str, Any]]:
+    """The sound entries of each evaluation, oldest first; the rest is told in a note."""
+    found = []
+    for path in sorted((folder / EVALUATIONS).glob(f"*/{EVALUATION}")):
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            value = None
+        metrics = value.get("metrics") if isinstance(value, dict) else None
+        if not isinstance(metrics, dict) or not isinstance(value.get("settings"), dict | None):
+            notes.append(f"{place}: evaluation {path.parent.name} cannot be read; ignored")
+            continue
+        sound = {k: v for k, v in metrics.items() if k in BY_NAME and _sound(v)}
+        bad = [k for k in metrics if k in BY_NAME and k not in sound]
+        if bad:
+            notes.append(f"{place}: evaluation {path.parent.name} has no sound {', '.join(bad)}")
+        found.append(value | {"metrics": sound})
+    yield from sorted(found, key=lambda e: str(e.get("finished") or ""))
+
+
+def _sound(entry: Any) -> bool:
+    """A finite number with a ruler, or no number with a reason."""
+    if not isinstance(entry, dict) or "value" not in entry:
+        return False
+    if entry["value"] is None:
+        return isinstance(entry.get("reason"), str)
+    bounds = [entry.get("low"), entry.get("high")]
+    if number(entry["value"]) is None or any(b is not None and number(b) is None for b in bounds):
+        return False
+    papers, floor = entry.get("passport"), entry.get("floor")
+    if floor is not None and (not isinstance(floor, dict) or number(floor.get("value")) is None):
+        return False
+    return isinstance(papers, dict) and all(
+        isinstance(papers.get(part, {}), dict) for part in ("ruler", "player")
+    )
+
+
+def number(value: Any) -> float | None:
+    """A finite number as it is, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _count(value: Any) -> int | None:
+    found = number(value)
+    return None if found is None else int(found)
+
+
+def settings_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    return evaluation.get("settings") or {}

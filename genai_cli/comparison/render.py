@@ -1,0 +1,205 @@
+"""A comparison as text for a terminal, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from genai_cli.comparison import verdict, words
+from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.table import Comparison, Row, Section
+from genai_cli.comparison.words import LEGEND, Table, raised
+
+SCHEMA = 1
+WIDTH = 110  # of a table, where the columns allow it
+WORDS = 44  # of a column of words, before it is wrapped
+
+
+def plain(comparison: Comparison) -> str:
+    """For a terminal or a pipe."""
+    blocks = [LEGEND]
+    for section in comparison.sections:
+        said = words.of_section(section, comparison)
+        blocks.append(f"── {said.title} " + "─" * max(0, 60 - len(said.title)))
+        blocks += [_plain(part) for table in said.tables for part in _split(table)]
+        below = [f"{raised(i)} {reason}" for i, reason in enumerate(said.reasons, 1)]
+        below += [f"note: {note}" for note in said.notes]
+        below = [_wrapped(line, "  ") for line in below]
+        for command in said.commands:  # whole, to be copied
+            below += [_wrapped(f"– {said.gaps}; type:", "  "), f"    {command}"]
+        if below:
+            blocks.append("\n".join(below))
+        sentences = verdict.sentences(section)
+        if sentences:
+            told = "\n".join(_wrapped(sentence, "  ") for sentence in sentences)
+            blocks.append(f"verdict\n{told}")
+    if comparison.notes:
+        blocks.append("\n".join(_wrapped(f"note: {note}", "") for note in comparison.notes))
+    return "\n\n".join(blocks)
+
+
+def _wrapped(line: str, indent: str) -> str:
+    return textwrap.fill(
+        line,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _split(table: Table) -> Iterator[Table]:
+    """Tables no wider than WIDTH, by whole columns; each keeps the column of names."""
+    if len(table.left) > 1:
+        yield table
+        return
+    sizes = [max(len(row[i]) for row in [table.head, *table.rows]) for i in range(len(table.head))]
+    start = 1
+    while start < len(sizes):
+        stop, total = start, 2 + sizes[0]
+        while stop < len(sizes) and (stop == start or total + 2 + sizes[stop] <= WIDTH):
+            total += 2 + sizes[stop]
+            stop += 1
+        rows = [[row[0], *row[start:stop]] for row in [table.head, *table.rows]]
+        yield Table(table.title, rows[0], rows[1:])
+        start = stop
+
+
+def _plain(table: Table) -> str:
+    """Columns aligned; long words wrapped, never cut."""
+    wrapped = [[_lines(c, i in table.left) for i, c in enumerate(row)] for row in table.rows]
+    head = [f"{h} " if i not in table.left else h for i, h in enumerate(table.head)]
+    columns = range(len(head))
+    sizes = [max(len(head[i]), *(len(x) for row in wrapped for x in row[i])) for i in columns]
+
+    def line(parts: Sequence[str]) -> str:
+        padded = [
+            p.ljust(sizes[i]) if i in table.left else p.rjust(sizes[i]) for i, p in enumerate(parts)
+        ]
+        return ("  " + "  ".join(padded)).rstrip()
+
+    out = [table.title, line(head), "  " + "  ".join("─" * size for size in sizes)]
+    for row in wrapped:
+        for k in range(max(map(len, row))):
+            out.append(line([cell[k] if k < len(cell) else "" for cell in row]))
+    return "\n".join(out)
+
+
+def _lines(text: str, words_only: bool) -> list[str]:
+    if not words_only:
+        return [text]
+    width = WORDS
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def markdown(comparison: Comparison) -> str:
+    """GitHub's tables, with everything below them in lists."""
+    out = ["# Comparison", "", LEGEND.replace("*", r"\*").replace("   ", " · "), ""]
+    for section in comparison.sections:
+        said = words.of_section(section, comparison)
+        out += [f"## {_escaped(said.title)}", ""]
+        sentences = verdict.sentences(section)
+        if sentences:
+            out += ["**Verdict**", "", *(f"- {_escaped(s)}" for s in sentences), ""]
+        for table in said.tables:
+            out += [f"**{table.title}**", ""]
+            rule = [":--" if i in table.left else "--:" for i in range(len(table.head))]
+            cells = [[_escaped(c.strip()) for c in row] for row in [table.head, *table.rows]]
+            rows = [cells[0], rule, *cells[1:]]
+            out += ["| " + " | ".join(row) + " |" for row in rows] + [""]
+        below = [f"{raised(i)} {_escaped(reason)}" for i, reason in enumerate(said.reasons, 1)]
+        below += [f"– {said.gaps}: `{command}`" for command in said.commands]
+        below += [_escaped(note) for note in said.notes]
+        out += [f"- {line}" for line in below] + [""] * bool(below)
+    out += [f"- {_escaped(note)}" for note in comparison.notes]
+    return "\n".join(out).strip() + "\n"
+
+
+def _escaped(text: str) -> str:
+    """What Markdown or HTML would read as its own, literally."""
+    text = " ".join(text.split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|*_`\[\]~#])", r"\\\1", text)
+
+
+def comma_separated(comparison: Comparison) -> str:
+    """One row for each row of the comparison; a number and its interval in three columns."""
+    settings = list(dict.fromkeys(k for section in comparison.sections for k in section.settings))
+    measures = list(dict.fromkeys(n for section in comparison.sections for n in section.columns))
+    head = ["label", "dataset", "run", "model", "status", "seeds", *settings, "drawn with"]
+    head += [f"{name}{part}" for name in measures for part in ("", " low", " high")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for section in comparison.sections:
+        for row in section.rows:
+            named = [row.label, section.dataset, " ".join(r.reference for r in row.runs)]
+            named += [row.run.model, row.status, str(row.seeds)]
+            named += [row.settings.get(key, "") for key in settings] + [row.player]
+            writer.writerow(named + [x for name in measures for x in _three(row.cells.get(name))])
+    return text.getvalue()
+
+
+def _three(cell: Cell | None) -> list[str]:
+    if cell is None:
+        return ["", "", ""]
+    return ["" if x is None else repr(x) for x in (cell.value, cell.low, cell.high)]
+
+
+def json_text(comparison: Comparison) -> str:
+    """Everything, with rulers and players, for scripts."""
+    value = {
+        "schema": SCHEMA,
+        "sections": [_section(section, comparison) for section in comparison.sections],
+        "notes": comparison.notes,
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+
+def _section(section: Section, comparison: Comparison) -> dict[str, Any]:
+    said = words.of_section(section, comparison)
+    return {
+        "dataset": section.dataset,
+        "settings": section.settings,
+        "rows": [_row(row, section) for row in section.rows],
+        "floors": section.floors,
+        "notes": said.notes,
+        "commands": said.commands,
+        "verdict": verdict.sentences(section),
+    }
+
+
+def _row(row: Row, section: Section) -> dict[str, Any]:
+    return {
+        "label": row.label,
+        "runs": [run.reference for run in row.runs],
+        "paths": [str(run.path) for run in row.runs],
+        "model": row.run.model,
+        "status": row.status,
+        "seeds": row.seeds,
+        "settings": row.settings,
+        "player": row.player,
+        "metrics": {name: _entry(row.cells[name]) for name in section.columns if name in row.cells},
+    }
+
+
+def _entry(cell: Cell) -> dict[str, Any]:
+    if cell.value is None:
+        return {"value": None, "reason": cell.reason}
+    named = {"*": "best", "≈": "not distinguishable from the best"}
+    return {
+        "value": cell.value,
+        "low": cell.low,
+        "high": cell.high,
+        "n": cell.n,
+        "seeds": cell.seeds,
+        "mark": named.get(cell.mark),
+        "floor": cell.floor,
+        "passport": {"ruler": cell.ruler, "player": cell.player},
+    }

@@ -1,0 +1,260 @@
+"""Runs as rows, measures as columns: one section for each data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genai_cli.comparison import choose, rank
+from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.read import DONE, Run, read
+from genai_cli.comparison.seeds import mean_interval
+from genai_cli.comparison.settings import UNINTERESTING, brief, differing, labels
+from genai_cli.evaluation.measures import MEASURES
+
+HEADLINES = (  # shown for samplers even where nobody has measured them
+    "reconstruction/mse",
+    "likelihood/bits_per_dim",
+    "samples/frechet",
+    "memorisation/p",
+    "speed/many",
+)
+PREDICTIONS = ("prediction/accuracy",)  # for runs that predict
+
+
+@dataclass
+class Row:
+    """A run, or runs that differ in their seed alone."""
+
+    label: str
+    runs: list[Run]
+    cells: dict[str, Cell]
+    settings: dict[str, str]  # keys that differ within the section, as text
+
+    @property
+    def run(self) -> Run:
+        return self.runs[0]
+
+    @property
+    def status(self) -> str:
+        return self.run.status
+
+    @property
+    def seeds(self) -> int:
+        return len(self.runs)
+
+    @property
+    def references(self) -> str:
+        """What to type for the row: k3f9/000, or k3f9/000 … 002 for several."""
+        names = [run.reference for run in self.runs]
+        if len(names) == 1:
+            return names[0]
+        first, last = names[0], names[-1]
+        stem = first.rpartition("/")[0]
+        if stem and all(name.rpartition("/")[0] == stem for name in names):
+            return f"{first}…{last.rpartition('/')[2]}"
+        return ", ".join(names) if len(names) <= 2 else f"{first} +{len(names) - 1}"
+
+    def applies(self, name: str) -> bool:
+        """Whether a missing number could be measured: '–', not 'n/a'."""
+        if name in self.cells:
+            return True
+        group = name.split("/")[0]
+        if group == "cost":
+            return self.status not in DONE
+        if (group == "prediction") != self.run.predicts:
+            return False
+        return not all(run.complete for run in self.runs)
+
+    def missing(self, name: str) -> bool:
+        return self.applies(name) and name not in self.cells
+
+    @property
+    def player(self) -> str:
+        """How its samples are drawn, in words."""
+        for name in (choose.FIRST, "speed/many", *self.cells):
+            if name in self.cells and self.cells[name].player:
+                return played(self.cells[name].player)
+        return ""
+
+
+@dataclass
+class Section:
+    """The rows of one data set."""
+
+    dataset: str
+    rows: list[Row]
+    columns: list[str]  # names of measures
+    settings: list[str]  # keys that differ
+    floors: dict[str, dict[str, dict[str, Any]]]  # what → measure → floor
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Comparison:
+    """What `genai compare` shows."""
+
+    runs: list[Run]
+    sections: list[Section]
+    notes: list[str]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for section in self.sections for row in section.rows]
+
+
+def compare(
+    folders: Sequence[Path], apart: bool = False, wanted: Mapping[str, Any] | None = None
+) -> Comparison:
+    """Read runs and put them side by side.
+
+    Args:
+        folders: of runs; one named twice counts once.
+        apart: every seed in a row of its own.
+        wanted: settings of the evaluations to look at; all if empty.
+    """
+    unique = {folder.resolve(): folder for folder in reversed(folders)}
+    runs = [read(folder) for folder in reversed(unique.values())]
+    by_data: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        by_data.setdefault((run.dataset, run.split), []).append(run)
+    names = [dataset for dataset, _ in by_data]
+    sections = [
+        _section(
+            dataset if names.count(dataset) == 1 else f"{dataset} (split {split[:8] or '?'})",
+            members,
+            apart,
+            wanted,
+        )
+        for (dataset, split), members in by_data.items()
+    ]
+    notes = [note for run in runs for note in run.notes]
+    if len(sections) > 1:
+        said = ", ".join(section.dataset for section in sections)
+        notes.insert(0, f"{said}: other test examples, so not ranked together")
+    return Comparison(runs, sections, notes)
+
+
+def _section(
+    dataset: str, runs: list[Run], apart: bool, wanted: Mapping[str, Any] | None
+) -> Section:
+    names = [measure.name for measure in MEASURES]
+    chosen = choose.cells(runs, names, wanted)
+    groups, notes = _groups(runs, apart)
+    configs = [_told(runs[group[0]], seed=len(group) == 1) for group in groups]
+    models = [runs[group[0]].model for group in groups]
+    differ = differing(configs)
+    rows = [
+        Row("", [runs[i] for i in group], {}, {
+            k: brief(config[k]) for k in differ if config.get(k) is not None
+        })
+        for group, config in zip(groups, configs, strict=True)
+    ]  # fmt: skip
+    for row, label in zip(
+        rows, labels(models, configs, [row.references for row in rows]), strict=True
+    ):
+        row.label = label
+        for run in row.runs:
+            run.label = label if row.seeds == 1 else f"{label} seed={run.seed}"
+    for row, group in zip(rows, groups, strict=True):
+        for name in names:
+            offered = [chosen[i][name] for i in group if name in chosen[i]]
+            if offered:
+                row.cells[name] = _joined(name, offered)
+    columns = [name for name in names if _shown(name, rows)]
+    notes += rank.mark(rows, columns)
+    return Section(dataset, rows, columns, differ, _floors(rows, columns), notes)
+
+
+def _shown(name: str, rows: Sequence[Row]) -> bool:
+    if any(name in row.cells for row in rows):
+        return True
+    samplers = any(not row.run.predicts for row in rows)
+    predictors = any(row.run.predicts for row in rows)
+    return (samplers and name in HEADLINES) or (predictors and name in PREDICTIONS)
+
+
+def _told(run: Run, seed: bool) -> dict[str, Any]:
+    """The config that tells a row apart; the seed where it is one run's."""
+    left_out = UNINTERESTING if seed else (*UNINTERESTING, "seed")
+    return {k: v for k, v in run.config.items() if k not in left_out}
+
+
+def _groups(runs: Sequence[Run], apart: bool) -> tuple[list[list[int]], list[str]]:
+    """Indices of the runs of each row: alike in all but the seed, and all done."""
+    groups: dict[str, list[int]] = {}
+    for i, run in enumerate(runs):
+        config = _told(run, seed=False)
+        alone = apart or run.status not in DONE or not config
+        key = f"{i}" if alone else repr(sorted(config.items(), key=lambda kv: kv[0]))
+        groups.setdefault(key, []).append(i)
+    out, notes = [], []
+    for group in groups.values():
+        seeds = [runs[i].seed for i in group]
+        if len(set(seeds)) < len(seeds):
+            twice = ", ".join(runs[i].reference for i in group)
+            notes.append(f"{twice}: the same settings and seed more than once, so shown apart")
+            out += [[i] for i in group]
+        else:
+            out.append(sorted(group, key=lambda i: str(runs[i].reference)))
+    return sorted(out, key=lambda group: group[0]), notes
+
+
+def _joined(name: str, cells: Sequence[Cell]) -> Cell:
+    """One cell of several seeds: the mean of those on the ruler that most of them share.
+
+    Of p-values, which have no mean worth showing, the smallest times their number (Bonferroni).
+    """
+    if len(cells) == 1:
+        return cells[0]
+    numbers = [cell for cell in cells if cell.value is not None]
+    if not numbers:
+        return cells[0]
+    keys = [cell.key for cell in numbers]
+    key = max(dict.fromkeys(keys), key=keys.count)
+    same = [cell for cell in numbers if cell.key == key]
+    if len(same) == 1:
+        return same[0]
+    first = same[0]
+    values = [cell.value for cell in same if cell.value is not None]
+    if name == "memorisation/p":
+        value, low, high = min(1.0, len(values) * min(values)), None, None
+    else:
+        value, low, high = mean_interval(values)
+        if name.startswith("cost/"):  # what was spent: no estimate of anything
+            low = high = None
+    player = {k: v for k, v in first.player.items() if all(c.player.get(k) == v for c in same)}
+    if any(cell.bound for cell in same):
+        player["likelihood"] = "bound"
+    floor = first.floor if all(cell.floor == first.floor for cell in same) else None
+    return Cell(value, low, high, first.n, None, first.ruler, player, floor, len(same))
+
+
+def _floors(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Floors that hold for every row that has one of that name, of the ruler most rows share."""
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    for name in columns:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for ranking in rank.rankings(rows, name)[:1]:
+            for row in ranking.rows:
+                floor = ranking.cell(row).floor
+                if floor is not None:
+                    found.setdefault(str(floor.get("what") or "floor"), []).append(floor)
+        for what, floors in found.items():
+            if all(floor["value"] == floors[0]["value"] for floor in floors):
+                out.setdefault(what, {})[name] = floors[0]
+    return out
+
+
+def played(player: Mapping[str, Any]) -> str:
+    """``ddim, 50 steps, averaged weights``."""
+    words = [str(player["sampler"])] if player.get("sampler") else []
+    if player.get("steps"):
+        words.append(f"{player['steps']} steps")
+    known = ("sampler", "steps", "ema", *choose.BESIDE)
+    words += [f"{k}={v}" for k, v in player.items() if k not in known and v is not None]
+    if player.get("ema"):
+        words.append("averaged weights")
+    return ", ".join(words)
