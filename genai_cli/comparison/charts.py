@@ -20,7 +20,12 @@ QUALITIES = {"samples/frechet": "Fréchet distance", "samples/energy": "energy d
 MOST_PANELS = 4  # rulers in one figure
 FEWEST = 3  # bottlenecks that make a curve
 AVERAGED = ("seed", "bottleneck", *UNINTERESTING)  # keys that runs of one curve may differ in
-WEIGHTS = ("model.beta", "model.free_bits", "model.kl_warmup", "model.denoise")  # of an objective
+WEIGHTS = {  # keys of a model that change what its loss means, and where they do not
+    "model.beta": 1,
+    "model.free_bits": 0,
+    "model.kl_warmup": 0,
+    "model.denoise": 0,
+}
 
 
 def quality_speed(folder: Path, runs: Sequence[Run]) -> list[Path]:
@@ -145,7 +150,7 @@ def bottlenecks(
     seeds = max(len({r.seed for r, _ in used}), 1)
     detail = f"test split of {used[0][0].dataset}, {used[0][1]['n']:,} examples"
     detail += f" · means over {seeds} seeds with 95 % intervals" if seeds > 1 else ""
-    detail += " · a ring is the knee: from there on more numbers buy less"
+    detail += " · ring: the knee, from which more numbers buy less"
     space = str(used[0][1]["passport"]["ruler"].get("data_space", ""))
     path = folder / "rate_distortion.png"
     rate_distortion.rate_distortion(
@@ -200,7 +205,8 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
             split, *player = name.removesuffix("/loss").split("/")
             if split != "val" or not name.endswith("/loss") or len(player) > 1:
                 continue
-            own = {k: v for k, v in run.config.items() if k.startswith("loss.") or k in WEIGHTS}
+            own = {k: v for k, v in run.config.items() if k.startswith("loss.")}
+            own |= {k: run.config[k] for k, v in WEIGHTS.items() if run.config.get(k, v) != v}
             who = player[0] if player else ""
             key = json.dumps([run.dataset, run.split, who, own], sort_keys=True, default=str)
             title = f"{own.get('loss.name', '')} loss on {run.dataset}"
@@ -211,15 +217,15 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
     if not groups:
         return []
     objectives = []
-    for title, _, own, lines in groups.values():
+    for title, who, own, lines in groups.values():
         alike = [other for t, _, other, _ in groups.values() if t == title]
-        differ = {k: v for k, v in own.items() if any(o.get(k, v) != v for o in alike)}
+        differ = {k: v for k, v in own.items() if any(o.get(k) != v for o in alike)}
         more = ", ".join(f"{k.rpartition('.')[2]}={_short(v)}" for k, v in differ.items())
-        objectives.append(losses.Objective(f"{title} ({more})" if more else title, lines))
+        objectives.append(losses.Objective(f"{title} ({more})" if more else title, lines, not who))
     objectives.sort(key=lambda objective: -len(objective.lines))
     path = folder / "losses.png"
     detail = "losses of different objectives do not compare: each has a row of its own · "
-    detail += "behind a name its lowest value"
+    detail += "behind a name its lowest value, if lower is better"
     losses.losses(path, objectives, title="Validation losses", detail=detail)
     return [path]
 

@@ -13,7 +13,6 @@ from genai_cli.comparison import charts, codes
 from genai_cli.comparison.read import Run
 from genai_cli.figures import compare_sheet, posterior
 from genai_cli.figures.compare_sheet import Row
-from genai_cli.figures.style import number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,7 +134,7 @@ class Group:
         batch = data.test.batch(index)
         made = list(rebuilt(model, batch.x, Rows(0, "compare", 0, len(index))).values())[-1]
         target = batch.y if data.spec.target == "image" else batch.x
-        error = number(float((made - target).square().mean()))
+        error = float((made - target).square().mean())
         way = WAYS.get(model.reconstructs_by)
         label = f"{run.label} {way}" if way else run.label
         self.rebuilt.append(Row(label, _array(made), error))
@@ -187,7 +186,6 @@ class Group:
         else:
             title = f"{self.name}: samples from the same noise"
         if not data.spec.is_image:
-            rows = [r._replace(end=f"MSE {r.end}") if r.end else r for r in rows]
             real = _array(data.test.batch(_index(data, "code")).x)
             detail += f" · {caption}" if caption else ""
             compare_sheet.point_panels(path, real, rows, title=title, detail=detail)
@@ -206,7 +204,7 @@ class Group:
         if data.spec.target == "labels" and rebuilds:
             names = [data.spec.classes[int(i)] for i in batch.y]
         compare_sheet.image_rows(
-            path, [*real, *rows], real=len(real), columns=names, end="MSE" if rebuilds else "",
+            path, [*real, *rows], real=len(real), columns=names,
             title=title, detail=detail, caption=caption,
         )  # fmt: skip
 

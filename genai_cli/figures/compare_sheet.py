@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genai_cli.figures.grids import _cell, _height, _picture
+from genai_cli.figures.grids import _aligned, _cell, _height, _picture
 from genai_cli.figures.scatter import PALE, frame, thinned
 from genai_cli.figures.style import (
     DPI,
@@ -18,6 +18,7 @@ from genai_cli.figures.style import (
     MARGIN,
     TRAIN,
     chart,
+    number,
     place,
     save,
     sheet,
@@ -36,7 +37,7 @@ class Row(NamedTuple):
 
     name: str
     images: np.ndarray  # (F, C, H, W) in [0, 1], or points (N, 2)
-    end: str = ""  # what stands at the row's end: its MSE
+    error: float | None = None  # MSE, at the row's end
 
 
 @styled()
@@ -46,15 +47,14 @@ def image_rows(
     *,
     real: int = 1,
     columns: Sequence[str] = (),
-    end: str = "",
     title: str,
     detail: str = "",
     caption: str = "",
 ) -> None:
-    """Rows of images with the run's name before and a number behind.
+    """Rows of images with the run's name before and its error behind.
 
-    The first ``real`` rows are data and stand apart. ``columns`` are names above, ``end`` is above
-    the numbers. Values outside [0, 1] are clipped, nan is drawn in pink.
+    The first ``real`` rows are data and stand apart. ``columns`` are names above.
+    Values outside [0, 1] are clipped, nan is drawn in pink.
     """
     f = max(len(row.images) for row in rows)
     cell = _cell([row.images.shape[-1] for row in rows], 84)
@@ -62,8 +62,9 @@ def image_rows(
     names = [_lines(row.name) for row in rows]
     longest = max(len(line) for lines in names for line in lines)
     left = MARGIN_PX + LETTER * longest + 14
-    right = max([len(end), *(len(row.end) for row in rows)]) * LETTER
-    head = HEAD if columns or end else 0
+    errors = _errors(rows)
+    right = max(map(len, errors)) * LETTER
+    head = HEAD if columns or right else 0
     tops, y = [], head
     for i, height in enumerate(heights):
         tops.append(y)
@@ -76,7 +77,8 @@ def image_rows(
             at = j * (cell + GAP) + cell / 2
             name = short(text, max(6, cell // 9))
             ax.text(at, HEAD / 2 - 2, name, ha="center", va="center", size=8, color=GREY)
-        ax.text(f * (cell + GAP) + 8, HEAD / 2 - 2, end, va="center", size=8, color=GREY)
+        end = f * (cell + GAP) + 8
+        ax.text(end, HEAD / 2 - 2, "MSE" if right else "", va="center", size=8, color=GREY)
     for i, row in enumerate(rows):
         ax = place(fig, left, top + tops[i], f * (cell + GAP), heights[i])
         for j, image in enumerate(row.images):
@@ -84,7 +86,7 @@ def image_rows(
         look = {"va": "center", "clip_on": False}
         label = {"color": GREY, "style": "italic"} if i < real else {"color": INK}
         ax.text(-12, heights[i] / 2, "\n".join(names[i]), ha="right", **look, **label)
-        ax.text(f * (cell + GAP) + 8, heights[i] / 2, row.end, color=INK, **look)
+        ax.text(f * (cell + GAP) + 8, heights[i] / 2, errors[i], color=INK, **look)
     save(fig, path)
 
 
@@ -113,12 +115,19 @@ def point_panels(
         else:
             ax.scatter(*real.T, s=3, color=GREY, linewidths=0)
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-        end = f"\n{row.end}" if row.end else ""
+        end = f"\nMSE {number(row.error)}" if row.error is not None else ""
         ax.set_title("\n".join(textwrap.wrap(row.name, 30)) + end, size=8.5)
         ax.tick_params(labelsize=7)
     for ax in axes[1 + len(rows) :]:
         ax.set_axis_off()
     save(fig, path)
+
+
+def _errors(rows: Sequence[Row]) -> list[str]:
+    """The rows' errors with the same number of decimals, "" where a row has none."""
+    known = [row.error for row in rows if row.error is not None]
+    texts = iter(_aligned(np.array(known)) if known else ())
+    return ["" if row.error is None else next(texts) for row in rows]
 
 
 def _lines(name: str) -> list[str]:

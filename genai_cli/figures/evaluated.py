@@ -98,7 +98,7 @@ def in_words(p: float) -> str:
 def _caption(control: bool) -> str:
     text = "Euclidean distance of pixel values; the closest pairs of all, the closest first."
     if control:
-        text += " Below, the same for test images the model never saw: how close a new image comes."
+        text += " The lower rows: test images the model never saw, how close a new image comes."
     return text
 
 
@@ -127,10 +127,10 @@ def class_shares(
     )
     detail += f" · {k - len(missing)} of {k} classes present"
     if missing:
-        shown = ", ".join(short(name, 14) for name in missing[:6])
+        shown = ", ".join(short(name, 24) for name in missing[:6])
         detail += f", never: {shown}{' …' if len(missing) > 6 else ''}"
     if k <= ACROSS:
-        fig = chart(max(5.6, 0.52 * k + 1.6), 3.2, title, detail)
+        fig = chart(max(5.6, (0.52 if k <= 12 else 0.36) * k + 1.6), 3.2, title, detail)
         ax = fig.subplots()
         at = np.arange(k)
         ax.bar(at - 0.19, real, 0.36, color="#b8bec7", label="real data")
@@ -149,8 +149,17 @@ def class_shares(
     else:
         fig = _dots(names, shares, low, high, real, title, detail)
         ax = fig.axes[0]
-    handles, texts = ax.get_legend_handles_labels()
-    ax.legend(handles, texts, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderpad=0.1)
+    known = {}  # of all panels: one class in any of them may never be sampled
+    for each in fig.axes:
+        known |= dict(zip(*reversed(each.get_legend_handles_labels()), strict=True))
+    ax.legend(
+        list(known.values()),
+        list(known),
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=4,
+        borderpad=0.1,
+    )
     save(fig, path)
 
 
@@ -168,7 +177,7 @@ def _dots(names, shares, low, high, real, title: str, detail: str):
         ax.plot(real[mine], at, "|", color=INK, markersize=8, label="real data")
         if low is not None and high is not None:
             ax.hlines(at, np.asarray(low)[mine], np.asarray(high)[mine], color=TRAIN,
-                      linewidth=1.0, label="95 % interval")  # fmt: skip
+                      linewidth=2.4, alpha=0.3, label="95 % interval")  # fmt: skip
         off = shares[mine] == 0
         ax.plot(shares[mine], at, "o", color=TRAIN, markersize=3.6, label="samples")
         if off.any():

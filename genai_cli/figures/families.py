@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
+
+from genai_cli.figures.style import INK
 
 # Okabe & Ito again, in an order in which neighbours of a usual comparison lie far apart.
 FAMILIES = {
@@ -44,8 +47,18 @@ def look(model: str) -> Look:
 
 
 def colours(models: Sequence[str]) -> list[str]:
-    """A colour for each line: of its family where all differ, else along one map, in their order
-    (the bottlenecks of a sweep read as a scale)."""
-    if len(set(models)) == len(models):
-        return [look(model).colour for model in models]
-    return [to_hex(colormaps["viridis"](t)) for t in np.linspace(0, 0.88, len(models))]
+    """A colour for each line of a panel, in order: of its family; where a family has several (the
+    bottlenecks of a sweep), light to dark shades of it, or one map if it is the only family."""
+    count = Counter(models)
+    if len(count) == 1 and len(models) > 1:
+        return [to_hex(colormaps["viridis"](t)) for t in np.linspace(0.88, 0, len(models))]
+    shades = {
+        m: iter([0.0] if n == 1 else np.linspace(-0.55, 0.45, n).tolist()) for m, n in count.items()
+    }
+    return [_shade(look(model).colour, next(shades[model])) for model in models]
+
+
+def _shade(colour: str, amount: float) -> str:
+    """Mixed with white (below 0) or with ink (above)."""
+    other = np.array(to_rgb("white" if amount < 0 else INK))
+    return to_hex(np.array(to_rgb(colour)) * (1 - abs(amount)) + other * abs(amount))

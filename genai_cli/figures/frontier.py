@@ -16,6 +16,7 @@ from genai_cli.figures.families import NAMES, look
 from genai_cli.figures.labels import label_points
 from genai_cli.figures.style import EMPTY, GREY, INK, chart, empty, number, save, styled
 
+MOST_NAMES = 14  # points of a panel; of more only the front is named
 RATIO = 5.0  # largest over smallest from which an axis is logarithmic
 
 
@@ -44,8 +45,9 @@ class Panel(NamedTuple):
 def frontier(path: str | Path, panels: Sequence[Panel], *, title: str, detail: str = "") -> None:
     """One panel for each ruler: seconds for one sample (log) against quality, lower is better.
 
-    Points that no other beats in both are joined as the Pareto front and ringed; several settings
-    of one run share a thin line. The dashed line is what real data read against real data.
+    Points that no other beats in both are ringed, and a staircase shows what they reach together,
+    the Pareto front; several settings of one run share a thin line. The dashed line is
+    what real data read against real data.
     """
     across = min(2, len(panels))
     down = -(-len(panels) // across)
@@ -58,7 +60,11 @@ def frontier(path: str | Path, panels: Sequence[Panel], *, title: str, detail: s
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # labels are placed in pixels from here on
     for ax, panel in zip(axes, panels, strict=False):
-        label_points(ax, [(p.seconds, p.quality, p.label) for p in _drawn(panel)])
+        points = _drawn(panel)
+        named = points if len(points) <= MOST_NAMES else pareto(points)
+        lines = [line.get_xydata().T for line in ax.lines if line.get_gid() == "way"]
+        names = [(p.seconds, p.quality, p.label if p in named else "") for p in points]
+        label_points(ax, names, lines)
     save(fig, path)
 
 
@@ -87,7 +93,8 @@ def _panel(ax: Axes, panel: Panel) -> None:
         own = sorted((p for p in points if p.run == run), key=lambda p: p.seconds)
         if len(own) > 1:
             path = np.array([(p.seconds, p.quality) for p in own]).T
-            ax.plot(*path, color=look(own[0].model).colour, linewidth=1.1, alpha=0.55, zorder=2)
+            ax.plot(*path, color=look(own[0].model).colour, linewidth=1.1, alpha=0.55, zorder=2,
+                    gid="way")  # fmt: skip
     for p in points:
         colour, marker = look(p.model)
         if p.low is not None and p.high is not None:
@@ -95,9 +102,10 @@ def _panel(ax: Axes, panel: Panel) -> None:
         ax.plot(p.seconds, p.quality, marker=marker, color=colour, markersize=6.5,
                 markeredgecolor="white", markeredgewidth=0.7, zorder=3)  # fmt: skip
     front = pareto(points)
-    steps = np.array([(p.seconds, p.quality) for p in front]).T
-    ax.plot(*steps, color=INK, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.8)
-    ax.plot(*steps, "o", markersize=11, fillstyle="none", color=INK, markeredgewidth=0.9, zorder=4)
+    x, y = np.array([(p.seconds, p.quality) for p in front]).T
+    corners = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]  # what is reached: right, then down
+    ax.plot(*corners, color=INK, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.8, gid="way")
+    ax.plot(x, y, "o", markersize=11, fillstyle="none", color=INK, markeredgewidth=0.9, zorder=4)
     _axes(ax, points, panel.floor)
     ax.set(xlabel="seconds for one sample, log axis (faster is left)",
            ylabel=f"{panel.quality} (better is down)")  # fmt: skip
@@ -140,8 +148,9 @@ def _legend(ax: Axes, points: list[Point], floor: float | None) -> None:
         colour, marker = look(model)
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none",
                               markersize=6, label=NAMES.get(model, model)))  # fmt: skip
+    front = "Pareto front" + (", named" if len(points) > MOST_NAMES else "")
     handles.append(Line2D([], [], color=INK, marker="o", fillstyle="none", markersize=9,
-                          linestyle=(0, (1, 2)), linewidth=0.9, label="Pareto front"))  # fmt: skip
+                          linestyle=(0, (1, 2)), linewidth=0.9, label=front))  # fmt: skip
     if floor is not None:
         handles.append(Line2D([], [], color=GREY, linestyle=(0, (5, 3)), linewidth=1.1,
                               label="real against real"))  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,11 @@ from genai_cli.figures.style import GREY, INK
 
 SIZE = 8  # points of a name
 LINE = SIZE * 1.25 / 72  # inches that one takes
+
+
+REACHES, FAR = (7, 12, 20, 30, 42, 56, 72), 20  # points away; from where on a line leads back
+WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (0.7, -0.7), (-0.7, 0.7), (-0.7, -0.7))
+Box = tuple[float, float, float, float]  # left, below, right, above, in pixels
 
 
 class End(NamedTuple):
@@ -76,56 +82,71 @@ def _label_ends(ax: Axes, ends: Sequence[End], at: float) -> None:
         ax.text(at + 0.02, row, end.text, transform=ax.transAxes, va="center", size=SIZE)
 
 
-def label_points(ax: Axes, points: Sequence[tuple[float, float, str]], size: float = 7.5) -> None:
-    """Name points (x, y, text) beside them where the name covers neither a point nor another
-    name: right, left, above, below, then further away with a thin line.
+def label_points(
+    ax: Axes,
+    points: Sequence[tuple[float, float, str]],
+    lines: Sequence[np.ndarray] = (),
+    size: float = 7.5,
+) -> None:
+    """Name points (x, y, text; "" for none) beside them, where the name covers neither a point nor
+    another name, and lines (2, N) as little as possible: right, left, above, below, then further
+    away with a thin line to the point.
 
     Call it last: the layout must be final, because it is measured in pixels.
     """
-    fig = ax.figure
-    renderer = fig.canvas.get_renderer()
+    renderer = ax.figure.canvas.get_renderer()
     frame = ax.get_window_extent(renderer)
-    dots = ax.transData.transform([(x, y) for x, y, _ in points]) if points else np.zeros((0, 2))
-    unit = fig.dpi / 72
-    half = 5 * unit
-    taken = [(x - half, y - half, x + half, y + half) for x, y in dots]
-    for i, (_, _, text) in enumerate(points):
-        probe = ax.text(0, 0, text, size=size)
+    pixel = ax.figure.dpi / 72
+    dots = [tuple(ax.transData.transform((x, y))) for x, y, _ in points]
+    taken = [_around(dot, 5.5 * pixel) for dot in dots]
+    inked = [_around(spot, 1.5 * pixel) for line in lines for spot in _along(ax, line, 3 * pixel)]
+    for dot, (_, _, text) in zip(dots, points, strict=True):
+        if not text:
+            continue
+        probe = ax.figure.text(0, 0, text, size=size)
         box = probe.get_window_extent(renderer)
         probe.remove()
-        w, h = box.width + 2 * unit, box.height + unit
-        x, y = dots[i]
-        best, least = None, np.inf
-        for reach in (7, 14, 24, 36, 50, 70):
-            d = reach * unit
-            ways = [(d, -h / 2), (-d - w, -h / 2), (-w / 2, d), (-w / 2, -d - h),
-                    (0.7 * d, 0.7 * d), (0.7 * d, -0.7 * d - h), (-0.7 * d - w, 0.7 * d),
-                    (-0.7 * d - w, -0.7 * d - h)]  # fmt: skip
-            for dx, dy in ways:
-                spot = (x + dx, y + dy, x + dx + w, y + dy + h)
-                cost = sum(_overlap(spot, other) for j, other in enumerate(taken) if j != i)
-                inside = (max(spot[0], frame.x0), max(spot[1], frame.y0),
-                          min(spot[2], frame.x1), min(spot[3], frame.y1))  # fmt: skip
-                cost += 3 * (w * h - _area(inside)) + 0.3 * reach
-                if cost < least:
-                    best, least = (spot, reach), cost
-            if least < 0.3 * reach + 1:
-                break
-        spot, reach = best
+        w, h = box.width + 2 * pixel, box.height + pixel
+        spots = []
+        for reach in REACHES:
+            for dx, dy in WAYS:
+                left = dot[0] + dx * reach * pixel - w * (1 - np.sign(dx)) / 2
+                below = dot[1] + dy * reach * pixel - h * (1 - np.sign(dy)) / 2
+                spot = (left, below, left + w, below + h)
+                hidden = sum(_overlap(spot, other) for other in taken)
+                crossed = sum(_overlap(spot, other) for other in inked)
+                inside = _overlap(spot, (frame.x0, frame.y0, frame.x1, frame.y1))
+                cost = 4 * hidden + 4 * (w * h - inside) + crossed + pixel * reach
+                spots.append((cost, len(spots), reach, spot))
+        _, _, reach, spot = min(spots)
         taken.append(spot)
         middle = ((spot[0] + spot[2]) / 2, (spot[1] + spot[3]) / 2)
         away = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
         note = ax.annotate(
-            text, xy=(x, y), xycoords="figure pixels", xytext=middle, textcoords="figure pixels",
+            text, xy=dot, xycoords="figure pixels", xytext=middle, textcoords="figure pixels",
             ha="center", va="center", size=size, color=INK,
-            arrowprops=away if reach > 14 else None,
+            arrowprops=away if reach > FAR else None,
         )  # fmt: skip
         note.set_in_layout(False)
 
 
-def _area(box: tuple[float, float, float, float]) -> float:
+def _around(spot: tuple[float, float], half: float) -> Box:
+    return spot[0] - half, spot[1] - half, spot[0] + half, spot[1] + half
+
+
+def _along(ax: Axes, line: np.ndarray, step: float) -> list[tuple[float, float]]:
+    """Pixels along a polyline (2, N) of the data, a ``step`` apart."""
+    ends = ax.transData.transform(np.asarray(line, dtype=float).T)
+    spots = []
+    for a, b in pairwise(ends):
+        n = max(2, int(np.hypot(*(b - a)) / step))
+        spots += [tuple(a + (b - a) * t) for t in np.linspace(0, 1, min(n, 500))]
+    return spots
+
+
+def _area(box: Box) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+def _overlap(a: Box, b: Box) -> float:
     return _area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))

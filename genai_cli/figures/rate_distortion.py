@@ -16,6 +16,7 @@ from genai_cli.figures.labels import End, label_ends
 from genai_cli.figures.style import GREY, chart, number, save, short, styled
 
 STYLES = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))  # of one family's curves
+LETTER, WIDTH = 0.066, 6.9  # inches: of a letter of a name, of the panel
 BENT = 0.05  # distance from the chord, of its height, below which a curve has no knee
 
 
@@ -70,8 +71,9 @@ def rate_distortion(
         ends.append(End(float(curve.k[-1]), float(curve.mse[-1]), name, colour))
     if floor is not None:
         ax.plot(*floor, color=GREY, linestyle=(0, (5, 3)), marker=".", zorder=2)
-        ends.append(End(float(floor[0][-1]), float(floor[1][-1]), "PCA, the linear floor", GREY))
-    _axes(ax, curves, floor)
+        ends.append(End(float(floor[0][-1]), float(floor[1][-1]), "PCA, a linear code", GREY))
+    share = min(0.5, 0.05 + max(len(end.text) for end in ends) * LETTER / WIDTH)
+    _axes(ax, curves, floor, share)
     if psnr:
         right = ax.twinx()
         right.set(ylim=[-10 * np.log10(y) for y in ax.get_ylim()])
@@ -79,7 +81,7 @@ def rate_distortion(
         right.spines["right"].set_visible(True)
         right.grid(False)
         right.set_ylabel("PSNR of that MSE (dB)")
-    label_ends(fig, [(ax, ends)], 1.14 if psnr else 1.04)
+    label_ends(fig, [(ax, ends)], 1 - share + 0.03)
     save(fig, path)
 
 
@@ -101,12 +103,19 @@ def knee(k: np.ndarray, mse: np.ndarray) -> int | None:
     return best if below[best] > BENT and 0 < best < len(k) - 1 else None
 
 
-def _axes(ax: Axes, curves: Sequence[Curve], floor) -> None:
+def _axes(
+    ax: Axes,
+    curves: Sequence[Curve],
+    floor: tuple[np.ndarray, np.ndarray] | None,
+    share: float,
+) -> None:
+    """Log axes; at the right a share of the panel stays free for the names of the curves."""
     ks = np.unique(np.concatenate([c.k for c in curves] + ([floor[0]] if floor else [])))
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
-    room = max(1.15, (ks[-1] / ks[0]) ** 0.04)
-    ax.set_xlim(ks[0] / room, ks[-1] * room)
+    room = max(1.1, (ks[-1] / ks[0]) ** 0.04)
+    span = ks[-1] / ks[0] * room
+    ax.set_xlim(ks[0] / room, ks[-1] * span ** (share / (1 - share)))
     ax.xaxis.set_major_locator(FixedLocator(_apart(ks)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
