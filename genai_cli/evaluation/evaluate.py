@@ -160,7 +160,7 @@ def _fidelity(
         beside = None
         if name in floor:
             beside = {"value": floor[name], "low": None, "high": None, "n": floor_n}
-            beside["what"] = "test examples in place of samples"
+            beside["what"] = "real test examples in place of samples"
         job.add(f"samples/{name}", value, low, high, n=n, player=player, floor=beside, **more)
     table = shares_table(job.data, result, real)
     if table is None:
@@ -176,23 +176,16 @@ def _fidelity(
 
 
 def _memorisation(job: Evaluation, result: Measured, player: dict[str, Any]) -> None:
-    copies, n = result.copies, len(result.copies.distance)
+    copies, n = result.copies, len(result.copies.near.distance)
     more = {"n": n, "player": player, "reference_n": min(len(job.data.train), TRAINING)}
     job.add("memorisation/p", copies.p, **more)
     job.add("memorisation/closer", copies.closer, copies.low, copies.high, **more)
     if not job.data.spec.is_image:
         return
     job.files.append("closest_pairs.png")
-    samples, train = (images.float().numpy() for images in result.pairs)
-    distances = copies.distance[copies.pairs(len(samples))[:, 0]].float().numpy()
-    evaluated.closest_pairs(
-        job.place / "closest_pairs.png",
-        samples,
-        train,
-        distances,
-        title=f"{job.title}: the samples closest to training images",
-        p=copies.p,
-    )
+    pairs, control = (tuple(x.float().numpy() for x in p) for p in (result.pairs, result.control))
+    path, title = job.place / "closest_pairs.png", f"{job.title}: the closest to training images"
+    evaluated.closest_pairs(path, *pairs, control, p=copies.p, title=title)
 
 
 def _speed(job: Evaluation, stage: Stage) -> None:

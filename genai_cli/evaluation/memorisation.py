@@ -31,20 +31,21 @@ def nearest(x: Tensor, reference: Tensor) -> Nearest:
     return Nearest(torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]))
 
 
+def closest(near: Nearest, most: int = 8) -> Tensor:
+    """(most, 2) int64: (example, its nearest), the closest first."""
+    order = near.distance.argsort(stable=True)[:most]
+    return torch.stack([order, near.index[order]], 1)
+
+
 class Memorisation(NamedTuple):
     """What `memorisation` found."""
+
+    near: Nearest  # (n,) of each sample its nearest training example
 
     p: float  # of the one-sided test; small: samples are closer to the training data
     closer: float  # P(a sample is closer than a held-out example), ties half; 0.5 where alike
     low: float  # 95 % interval of ``closer``
     high: float
-    distance: Tensor  # (n,) of each sample to its nearest training example
-    index: Tensor  # (n,) int64, which one that is
-
-    def pairs(self, most: int = 8) -> Tensor:
-        """(most, 2) int64: (sample, training example), the closest first."""
-        order = self.distance.argsort(stable=True)[:most]
-        return torch.stack([order, self.index[order]], 1)
 
 
 def memorisation(samples: Tensor, train: Tensor, test: Tensor | Nearest) -> Memorisation:
@@ -73,12 +74,11 @@ def memorisation(samples: Tensor, train: Tensor, test: Tensor | Nearest) -> Memo
     variance = sum(float(v.var(ddof=1)) / len(v) for v in placed if len(v) > 1)
     half = 1.96 * math.sqrt(variance)
     return Memorisation(
+        near=near,
         p=float(result.pvalue),
         closer=closer,
         low=max(0.0, closer - half),
         high=min(1.0, closer + half),
-        distance=near.distance.cpu(),
-        index=near.index.cpu(),
     )
 
 

@@ -18,7 +18,13 @@ from genai_cli.evaluation.drawing import Drawing
 from genai_cli.evaluation.energy import energy_distance
 from genai_cli.evaluation.features import Extractor
 from genai_cli.evaluation.fidelity import Moments, Real, Running, frechet_distance, kernel_distance
-from genai_cli.evaluation.memorisation import Memorisation, Nearest, memorisation, nearest
+from genai_cli.evaluation.memorisation import (
+    Memorisation,
+    Nearest,
+    closest,
+    memorisation,
+    nearest,
+)
 from genai_cli.evaluation.modes import class_shares
 from genai_cli.training.loop import EVALUATION_BATCH
 from genai_cli.training.randomness import generator
@@ -61,7 +67,7 @@ def side(parts: Iterable[Tensor], extractor: Extractor, classes: int) -> Side:
         running.add(features)
         if n < MOST:
             kept.append(features[: MOST - n])
-        if classes and (predicted := extractor.predicted(x)) is not None:
+        if classes and (predicted := extractor.classes_of(features)) is not None:
             counts += class_shares(predicted, classes) * len(x)
         n += len(x)
     shares = counts / n if counts.sum() else None
@@ -133,6 +139,11 @@ class Reference:
             self.held_out = nearest(torch.cat(list(self.test(len(samples)))), self.whole())
         return memorisation(samples, self.whole(), self.held_out)
 
+    def closest(self, x: Tensor, near: Nearest) -> Pairs:
+        """The SHOWN of x that lie closest to their training example."""
+        of, its = closest(near, SHOWN).T
+        return Pairs(x[of], self.whole()[its], near.distance[of])
+
 
 def ticked(parts: Iterable[Tensor], tick: Callable[[int], None]) -> Iterator[Tensor]:
     for part in parts:
@@ -154,13 +165,22 @@ def distances(fake: Side, real: Reference) -> dict[str, float]:
     return out
 
 
+class Pairs(NamedTuple):
+    """The closest pairs of two sets, the closest first."""
+
+    examples: Tensor  # (P, *event)
+    nearest: Tensor  # (P, *event) of the training split
+    distance: Tensor  # (P,)
+
+
 class Measured(NamedTuple):
     """Over all sets of samples."""
 
     sets: list[dict[str, float]]
     shares: list[Tensor]  # (classes,) of each set; empty without a classifier
     copies: Memorisation  # of the first set
-    pairs: tuple[Tensor, Tensor]  # the closest samples and their training examples
+    pairs: Pairs  # the closest samples and their training examples
+    control: Pairs  # the same of held-out test examples
 
 
 def measure(
@@ -204,10 +224,11 @@ def measure(
         if first is None:
             whole = torch.cat(kept)[:MOST]
             first = real.copies(whole)
-            index = first.pairs(SHOWN)
-            pairs = (whole[index[:, 0]], real.whole()[index[:, 1]])
+            pairs = real.closest(whole, first.near)
     assert first is not None
-    return Measured(sets, shares, first, pairs)
+    assert real.held_out is not None
+    test = torch.cat(list(real.test(len(real.held_out.distance))))
+    return Measured(sets, shares, first, pairs, real.closest(test, real.held_out))
 
 
 def shares_table(data: Dataset, found: Measured, real: Reference) -> dict[str, Any] | None:

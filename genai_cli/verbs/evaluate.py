@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli import runs
 from genai_cli.console import show
 from genai_cli.errors import UserError
-from genai_cli.textual import plain_table, short
+from genai_cli.textual import plain_table
 
 if TYPE_CHECKING:
     from genai_cli.evaluation.job import Evaluation
@@ -113,6 +113,7 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference]) -> int:
             device = machine.pick_device(ask.device)
             extractor = features.make(ask.features, data, device=device, say=show)
             name = extractor.name
+            show(extractor.note)
         with stoppable(), store.Folder(folder, "evaluation", WITHIN) as place, Meter() as meter:
             job = Evaluation(
                 *(folder, place.path, model, data, cfg, replace(ask), n, averaged, path.name)
@@ -175,7 +176,7 @@ def _estimate(job: Evaluation) -> str:
     sets = ask.sets * job.n if ask.wants("samples") or ask.wants("memorisation") else 0
     total = (sets + (MANY if ask.wants("speed") else 0)) * each
     return (
-        f"about {short(max(1.0, total))} s for {sets:,} samples at {1 / max(each, 1e-9):,.0f} a "
+        f"about {max(1.0, total):,.0f} s for {sets:,} samples at {1 / max(each, 1e-9):,.0f} a "
         "second, then the measures; n= sets fewer"
     )
 
@@ -230,35 +231,38 @@ class Meter:
 
 def _print(job: Evaluation, written: Path) -> None:
     """The table of numbers, floors and reasons, and where everything lies."""
+    from genai_cli.comparison.numbers import plain
     from genai_cli.evaluation.measures import BY_NAME
 
-    rows, reasons = [], {}
+    rows, reasons, beside = [], {}, {}
     for name, entry in job.metrics.items():
-        measure = BY_NAME.get(name)
         if entry["value"] is None:
             reasons.setdefault(entry["reason"], []).append(name)
             continue
         low, high, floor = entry["low"], entry["high"], entry.get("floor")
         bound = entry["passport"]["player"].get("likelihood") == "bound"
+        against = ""
+        if floor:
+            word = floor["what"].split()[0]
+            against = f"{word} {plain(floor['value'])}"
+            n = "" if floor["n"] == entry["n"] else f", n = {floor['n']:,}"
+            beside[word] = f"{floor['what']}{n}"
         rows.append(
             (
                 name,
-                ("≤ " if bound else "") + short(entry["value"]),
-                "" if low is None else f"{short(low)} – {short(high)}",
-                measure.unit if measure else "",
-                "" if not floor else f"{short(floor['value'])} ({_against(floor, entry)})",
+                ("≤ " if bound else "") + plain(entry["value"]),
+                "" if low is None else f"{plain(low)} – {plain(high)}",
+                BY_NAME[name].unit,
+                against,
             )
         )
     head = ("", "value", "95 % interval", "unit", "beside")
     show("")
     show(plain_table(f"n = {job.n:,}", head, rows, left=(0, 3, 4)))
+    for word, meaning in beside.items():
+        show(f"  {word}: {meaning}")
     for reason, names in reasons.items():
         show(f"  not defined: {', '.join(names)}: {reason}")
     show("")
     for file in [*job.files, RESULT]:
         show(f"  {written / file}")
-
-
-def _against(floor: dict[str, Any], entry: dict[str, Any]) -> str:
-    n = "" if floor["n"] == entry["n"] else f", n = {floor['n']:,}"
-    return f"{floor['what']}{n}"

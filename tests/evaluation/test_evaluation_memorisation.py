@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.evaluation import pairwise
-from genai_cli.evaluation.memorisation import memorisation, nearest
+from genai_cli.evaluation.memorisation import closest, memorisation, nearest
 from genai_cli.evaluation.modes import class_shares, modes
 
 
@@ -35,19 +35,19 @@ def test_copies_are_found() -> None:
     found = memorisation(copies, train, test)
     assert found.p < 1e-10
     assert found.closer == 1
-    pairs = found.pairs()
+    pairs = closest(found.near)
     assert len(pairs) == 8
     assert (pairs[:, 0] == pairs[:, 1]).all()  # a copy's nearest is its source
-    near = found.distance[pairs[:, 0]]
+    near = found.near.distance[pairs[:, 0]]
     assert (near.diff() >= 0).all()
-    assert near[0] == found.distance.min()
+    assert near[0] == found.near.distance.min()
 
 
 def test_a_few_copies_among_fresh_samples_lead_the_pairs() -> None:
     train, test = normal(300, 10), normal(200, 10, seed=1)
     samples = torch.cat([normal(100, 10, seed=2), train[[7, 250]]])
     found = memorisation(samples, train, test)
-    assert found.pairs(3)[:2].tolist() == [[100, 7], [101, 250]]
+    assert closest(found.near, 3)[:2].tolist() == [[100, 7], [101, 250]]
     assert found.p > 0.05  # two of 102 do not shift a distribution: hence the pairs
 
 
