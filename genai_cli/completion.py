@@ -27,6 +27,7 @@ FLAGS = {
         **{"--evaluate": "measure what is missing", "--no-figures": "tables alone"},
         **{"--md": "print Markdown", "--csv": "print CSV", "--json": "print JSON"},
     },
+    "report": {"--no-figures": "draw nothing new"},
     "prune": {"--yes": "remove, not only say what would be"},
 }
 ACTIONS = {

@@ -174,7 +174,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ),
     ],
     "report": [
-        ("", "genai report RUN|SWEEP [KEY=VALUE …]"),
+        ("", "genai report RUN|SWEEP [KEY=VALUE …] [--no-figures]"),
         (
             "RUN or SWEEP",
             {
@@ -188,6 +188,8 @@ USAGES: dict[str, list[tuple[str, object]]] = {
             {
                 "out=FILE.html": "where to; report.html in the folder if not given",
                 "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+                "--no-figures": "of a sweep: do not draw what genai compare would draw; this loads"
+                " no model",
             },
         ),
         (

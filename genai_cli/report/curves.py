@@ -12,8 +12,8 @@ from genai_cli.report.markup import Html, details, el, escaped, join, table
 from genai_cli.report.sheet import SERIES
 from genai_cli.textual import short
 
-WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 92, 26, 40  # inside the frame: tick labels, names of the lines
+WIDTH, HEIGHT = 420, 250
+LEFT, RIGHT, TOP, BOTTOM = 56, 112, 26, 40  # inside the frame: tick labels, names of the lines
 COLUMNS = 250  # pixels a line has; a longer run is thinned to the extremes of each
 MOST_TERMS = 6
 LOG_FROM = 20  # largest over smallest value from which the axis is logarithmic
@@ -28,6 +28,7 @@ class Line(NamedTuple):
     """One curve."""
 
     label: str  # at its end
+    side: str  # before its last value: "val." where the label alone does not say it
     colour: str  # of sheet.SERIES
     dashed: bool
     points: list[Point]  # (epoch, value), finite ones and nan for gaps
@@ -50,7 +51,7 @@ def loss_panels(
     terms = ["loss", *[t for t in found if t != "loss"][:MOST_TERMS]]
     lr = [(r["epoch"], r["lr"]) for r in rows if "lr" in r]
     if len({value for _, value in lr}) > 1:
-        found["lr"] = [Line("", "three", False, lr)]
+        found["lr"] = [Line("", "", "three", False, lr)]
         terms.append("lr")
     panels = []
     for i, term in enumerate(t for t in terms if t in found):
@@ -115,11 +116,12 @@ def chart(
         finite = [p for p in line.points if _finite(p[1])]
         if finite and line.label:
             ends.append((y_of(finite[-1][1]), line, finite[-1][1]))
-    parts += _names(ends, WIDTH - right + 7, (right - 7) // 6)
+    parts += _names(ends, WIDTH - right + 7, round((right - 7) / 7.7))
     if best is not None:
         parts += _best(lines, best, x_of, y_of)
     described = "; ".join(
-        f"{line.label or title} from {short(own[0])} to {short(own[-1])}, lowest {short(min(own))}"
+        f"{line.label or title} {line.side} from {short(own[0])} to {short(own[-1])}, "
+        f"lowest {short(min(own))}"
         for line in lines
         if (own := [v for _, v in line.points if _finite(v)])
     )
@@ -148,11 +150,13 @@ def _lines(rows: list[dict[str, float]]) -> dict[str, list[Line]]:
         if not any(_finite(v) for _, v in points):
             continue
         side = "training" if words[0] == "train" else "validation"
-        label, colour = side, SERIES[words[0] == "val"]
+        label, colour, short_side = side, SERIES[words[0] == "val"], ""
         if len(words) == 3:
-            label = words[1] + (" (val.)" if words[0] == "val" else "")
+            label, short_side = words[1], "val." if words[0] == "val" else "train."
             colour = SERIES[(players.index(words[1]) + 2) % len(SERIES)]
-        found.setdefault(term, []).append(Line(label, colour, words[0] == "val", points))
+        found.setdefault(term, []).append(
+            Line(label, short_side, colour, words[0] == "val", points)
+        )
     return found
 
 
@@ -237,7 +241,15 @@ def _names(ends: list[tuple[float, Line, float]], x: float, most: int) -> list[H
         at = {"x": x}
         label = line.label if len(line.label) <= most else f"{line.label[: most - 1]}…"
         placed.append(el("text", label, y=round(y + 1, 1), class_=f"t-{line.colour}", **at))
-        placed.append(el("text", short(value), y=round(y + 15, 1), class_="tick", **at))
+        placed.append(
+            el(
+                "text",
+                f"{line.side} {short(value)}".strip(),
+                y=round(y + 15, 1),
+                class_="tick",
+                **at,
+            )
+        )
     return placed
 
 
@@ -269,4 +281,4 @@ def _numbers(rows: list[dict[str, float]]) -> Html:
     every = "every epoch" if step == 1 else f"one epoch in {step}, all in metrics.csv"
     heads = [escaped(c) for c in columns]
     shown_table = table(f"The numbers of the curves: {every}.", heads, body, left=())
-    return details("The curves as a table", shown_table)
+    return details("The curves as a table", shown_table, class_="screen")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from genai_cli.report.markup import Html, el
 
 MOST_BYTES = 4_000_000  # of one file
+WIDE = 1.8  # times as wide as high, and more
 SIGNATURE, END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 # stem → (title, what is seen, what to look at)
@@ -141,4 +142,8 @@ def figure(path: Path, context: str, note: str = "") -> Html:
     size = {"width": width, "height": round(picture.height * width / max(picture.width, 1))}
     image = el("img", src=source, alt=f"{title} of {context}: {shows}.", **size)
     told = el("figcaption", el("b", title), f"{note and f' ({note})'}: {shows}. {look}".rstrip())
-    return el("figure", el("div", image, class_="paper"), told)
+    if picture.width < WIDE * picture.height:
+        return el("figure", el("div", image, class_="paper"), told)
+    # A strip of ten images is unreadable at the width of a phone: there it scrolls.
+    region = {"role": "region", "tabindex": "0", "aria_label": f"{title}, may scroll"}
+    return el("figure", el("div", image, class_="paper wide", **region), told)

@@ -48,8 +48,20 @@ MEANS = {  # of the numbers in summary.json, which bear the names of the familie
     "active_units": "numbers of the code that vary with the input",
     "accuracy": "share of right classes",
     "nll": "−log p",
+    "d_real": "belief that real examples are real",
+    "d_fake": "belief that samples are real",
+    "r1": "gradient penalty on real examples",
 }
-LABELS = {"bits_per_dim": "bits/dim", "mse": "MSE", "mae": "MAE", "kl": "KL", "nll": "NLL"}
+LABELS = {
+    "bits_per_dim": "bits/dim",
+    "mse": "MSE",
+    "mae": "MAE",
+    "kl": "KL",
+    "nll": "NLL",
+    "r1": "R1",
+    "d_real": "D(x)",
+    "d_fake": "D(G(z))",
+}
 RULER = {  # fields of a passport in words
     "metric": "metric",
     "version": "version of its definition",
@@ -75,10 +87,10 @@ def measure(name: str) -> Measure:
     """The entry of the table of measures, or one made up for a family's own term."""
     if name in BY_NAME:
         return BY_NAME[name]
-    term = name.split("/", 1)[-1]
-    label = LABELS.get(term, term.replace("_", " ").replace("/", " "))
-    better = {"accuracy": "higher", "r2": "higher"}.get(term)
-    return Measure(name, label, "", better, MEANS.get(term, ""))  # type: ignore[arg-type]
+    *player, term = name.split("/")[1:] or [name]
+    label = " ".join([*player, LABELS.get(term, term.replace("_", " "))])
+    better: Any = {"accuracy": "higher", "r2": "higher"}.get(term)
+    return Measure(name, label, "", better, MEANS.get(term, ""))
 
 
 def value_text(name: str, entry: Mapping[str, Any]) -> str:

@@ -136,14 +136,14 @@ def _extra(more: dict[str, object]) -> Html:
     if all(isinstance(v, list) for v in (names, drawn, real)):
         rows = [[n, _percent(a), _percent(b)] for n, a, b in zip(names, drawn, real, strict=False)]
         shown = table("Share of each class", ["class", "samples", "real"], rows)
-        parts.append(details("Classes as a table", shown))
+        parts.append(details("Classes as a table", shown, class_="screen"))
     confusion = more.get("confusion")
     if isinstance(confusion, list) and all(isinstance(r, list) for r in confusion):
         labels = names if isinstance(names, list) else list(range(len(confusion)))
         rows = [[label, *map(plain, r)] for label, r in zip(labels, confusion, strict=False)]
         head = ["true", *map(str, labels)]
         shown = table("Predicted classes (columns) of the true ones (rows)", head, rows)
-        parts.append(details("Confusions as a table", shown))
+        parts.append(details("Confusions as a table", shown, class_="screen"))
     return join(*parts)
 
 

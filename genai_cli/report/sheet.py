@@ -96,13 +96,14 @@ pre{background:var(--card);border:1px solid var(--rule);border-radius:6px;paddin
 .tile .what{font-weight:600}
 .tile span{display:block}
 .tile .what span,.tile .value small{display:inline}
-.scroll{overflow-x:auto;margin:.6rem 0 1rem;max-width:100%}
+.scroll{position:relative;overflow-x:auto;margin:.6rem 0 1rem;max-width:100%}
 table{border-collapse:collapse;font-size:.9rem;min-width:min(100%,18rem)}
 caption{text-align:left;color:var(--soft);padding:.2rem 0 .4rem;font-size:.875rem}
 th,td{text-align:left;padding:.4rem .9rem .4rem 0;border-bottom:1px solid var(--rule);
  vertical-align:top}
 thead th{font-weight:600;white-space:nowrap;vertical-align:bottom}
-tbody th{font-weight:500}
+tbody th{font-weight:500;min-width:5.5rem}
+tbody th:has(.small){min-width:10rem}
 th.num,td.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.num span.wrap{white-space:normal}
 tr{break-inside:avoid}
@@ -114,13 +115,17 @@ dl.pairs{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.15
  margin:.3rem 0 .6rem;font-size:.875rem}
 dl.pairs dt{color:var(--soft)}
 dl.pairs dd{margin:0;overflow-wrap:anywhere;min-width:0}
-td details,th details{font-weight:400;max-width:26rem}
+td details,th details{font-weight:400;max-width:26rem;margin:0}
+td summary{padding:0}
+td code,th code{overflow-wrap:normal;white-space:nowrap}
+h2+h3,h2+h4,h2+div>h3{margin-top:.8rem}
 td dl.pairs,th dl.pairs{font-size:.8125rem}
 figure{margin:1rem 0 1.6rem;break-inside:avoid}
 figcaption{margin-top:.4rem;color:var(--soft);font-size:.9rem;max-width:46rem}
 figcaption b{color:var(--ink)}
 .paper{background:#fff;border:1px solid var(--rule);border-radius:8px;padding:.6rem;
  display:inline-block;max-width:100%}
+.paper{overflow-x:auto}
 .paper img{display:block;max-width:100%;height:auto}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(21rem,100%),1fr));
  gap:1rem;margin:1rem 0}
@@ -140,7 +145,9 @@ figcaption b{color:var(--ink)}
     )
     + """
 @media (max-width:34rem){h1{font-size:1.55rem}dl.pairs{grid-template-columns:1fr;gap:0}
- dl.pairs dd{margin-bottom:.35rem}}
+ dl.pairs dd{margin-bottom:.35rem}
+ .chart text{font-size:14.5px}.chart .tick{font-size:13.5px}
+ .paper.wide img{max-width:none;width:40rem}}
 @media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 @media print{
  @page{margin:14mm 12mm}
@@ -151,8 +158,18 @@ figcaption b{color:var(--ink)}
  .scroll{overflow:visible}
  table{font-size:8.5pt}
  pre{white-space:pre-wrap}
- .paper img{max-height:21cm;width:auto}
+ .paper{overflow:visible}
+ .paper img,.paper.wide img{max-width:100%;max-height:21cm;width:auto}
+ .charts{display:block}
+ .chart{display:inline-block;width:48%;vertical-align:top;break-inside:avoid}
+ h2,h3,h4,caption,summary{break-after:avoid}
  details::details-content{content-visibility:visible;block-size:auto;opacity:1}
+ .screen{display:none}
+ th,td{overflow-wrap:anywhere;padding-right:.5rem}
+ td code,th code{white-space:normal}
+ td dl.pairs,th dl.pairs{display:block}
+ td dl.pairs dt,td dl.pairs dd{display:inline}
+ td dl.pairs dd::after{content:"; "}
  details>summary{list-style:none;color:var(--soft)}
  a{color:inherit;text-decoration:none}
 }

@@ -13,6 +13,8 @@ from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.report.page import Section, duration, page, when
 from genai_cli.textual import short
 
+FOLDER = "compare"  # in the sweep: what `genai compare` and `genai report` draw
+OVERLAID = "losses"  # its figure that this page draws itself
 BUDGET = 10_000_000  # bytes of the cells' own figures; a page much larger is no mail
 OF_A_CELL = ("samples", "reconstructions", "predictions")
 MOST_LINES = 6  # curves in one panel
@@ -26,11 +28,11 @@ def sweep_page(folder: Path) -> str:
     listed = asked.get("varied")
     varied = [str(key) for key in listed] if isinstance(listed, list) else []
     title = f"{_names(c.model for c in cells)} on {_names(c.dataset for c in cells)}"
-    told = comparison.told(folder)
-    drawn = sorted((folder / "compare").glob("*.png"))
+    told = comparison.told([c.path for c in cells])
+    drawn = [f for f in sorted((folder / FOLDER).glob("*.png")) if f.stem != OVERLAID]
     sections = [
-        Section("cells", "Cells", _cells(cells, varied)),
         Section("verdict", "Verdict", told.verdict),
+        Section("cells", "Cells", _cells(cells, varied)),
         Section("comparison", "Comparison", told.tables),
         Section("figures", "Figures", *(figures.figure(f, "the sweep") for f in drawn)),
         Section("curves", "Losses", _losses(cells, varied)),
@@ -115,7 +117,7 @@ def _losses(cells: list[Facts], varied: list[str]) -> Html:
     for i, (name, members) in enumerate(panels.items()):
         for j in range(0, len(members), MOST_LINES):
             lines = [
-                curves.Line(_label(cell, varied), curves.SERIES[k], k % 2 == 1, points)
+                curves.Line(_label(cell, varied), "", curves.SERIES[k], k % 2 == 1, points)
                 for k, (cell, points) in enumerate(members[j : j + MOST_LINES])
             ]
             drawn.append(

@@ -7,6 +7,7 @@ from pathlib import Path
 from genai_cli import runs
 from genai_cli.errors import UserError, nearest
 
+FLAGS = ("--no-figures",)
 KEYS = ("out", "outputs")
 ENDINGS = (".html", ".htm")
 FILE = "report.html"
@@ -17,8 +18,10 @@ def main(args: list[str]) -> int:
     words = [a for a in args if "=" not in a or Path(a).exists()]
     given = dict(_pair(a) for a in args if a not in words)
     flags = [w for w in words if w.startswith("-")]
-    if flags:
-        raise UserError(f"unknown flag '{flags[0]}' (see genai report --help)")
+    words = [w for w in words if w not in flags]
+    for flag in flags:
+        if flag not in FLAGS:
+            raise UserError(f"unknown flag '{flag}'{nearest(flag, FLAGS)} (see --help)")
     if len(words) != 1:
         raise UserError(
             "name one run or sweep: genai report RUN [key=value …] (a path, a suffix or latest)"
@@ -31,6 +34,8 @@ def main(args: list[str]) -> int:
     if runs.is_sweep(folder):
         from genai_cli.report.sweep_page import sweep_page
 
+        if "--no-figures" not in flags:
+            draw(folder)
         text = sweep_page(folder)
     else:
         from genai_cli.report.run_page import run_page
@@ -43,6 +48,32 @@ def main(args: list[str]) -> int:
         raise UserError(f"cannot write {target}: {reason}; set out=FILE.html") from None
     print(f"report  {target} ({len(text.encode()) / 1e6:.1f} MB, whole in itself)")
     return 0
+
+
+def draw(sweep: Path) -> None:
+    """The figures of the comparison, where they are missing or older than a cell's numbers.
+
+    They load every model, which takes seconds; a page without them is better than none.
+    """
+    from genai_cli.report.sweep_page import FOLDER
+
+    cells = [folder for folder in sweep.iterdir() if runs.is_run(folder)]
+    files = [f for cell in cells for f in (cell / runs.RUN, cell / runs.SUMMARY) if f.exists()]
+    files += [f for cell in cells for f in cell.glob("evaluation/*/evaluation.json")]
+    newest = max((f.stat().st_mtime for f in files), default=0.0)
+    drawn = [f.stat().st_mtime for f in (sweep / FOLDER).glob("*.png")]
+    if not files or (drawn and min(drawn) >= newest):
+        return
+    print("drawing the figures of the comparison (--no-figures leaves them out) …", flush=True)
+    from genai_cli.comparison import pictures
+    from genai_cli.comparison.table import compare
+
+    try:
+        (sweep / FOLDER).mkdir(exist_ok=True)
+        pictures.draw(sweep / FOLDER, compare(cells), True)
+    except (UserError, OSError, RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        print(f"note: not all figures could be drawn: {said}")
 
 
 def _pair(word: str) -> tuple[str, str]:
