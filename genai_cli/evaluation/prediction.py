@@ -131,6 +131,8 @@ def resampled(
         ]
     )
     drawn = drawn[np.isfinite(drawn)]  # a resample of one value has no r2
+    if not (np.isfinite(value) and len(drawn)):  # a diverged model
+        return float(value), float("nan"), float("nan")
     below = ((drawn < value).mean() + (drawn <= value).mean()) / 2
     z0 = ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES))
     low, high = np.quantile(drawn, ndtr(2 * z0 + ndtri([0.025, 0.975])))

@@ -182,6 +182,34 @@ def test_log_prob_is_a_lower_bound_on_a_density(ddpm):
     assert 0.5 < mass < 1
 
 
+@pytest.mark.parametrize("spec", [PLANE, IMAGE], ids=["plane", "image"])
+def test_few_steps_estimate_the_bound_of_all(ddpm, spec: Spec):
+    model = ddpm(spec)
+    batch = data(model, 3)
+    model.prepare(data(model, 50))
+    torch.testing.assert_close(
+        model.log_prob(batch.x, generator(), steps=40), model.log_prob(batch.x, generator())
+    )
+    whole = model.log_prob(batch.x, generator(1), draws=200)
+    n = 600
+    x = batch.x.repeat(n, *[1] * (batch.x.ndim - 1))
+    for steps in (1, 6, 15):
+        found = model.log_prob(x, generator(2), steps=steps).view(n, 3)
+        error = found.std(0) / math.sqrt(n)
+        noise = whole.abs() * 0.003  # of the whole sum's own 200 draws
+        assert ((found.mean(0) - whole).abs() < 4.5 * error + noise).all()
+        assert (found.std(0) > 0).all()
+
+
+def test_a_bound_from_few_steps_does_not_depend_on_the_batch(ddpm):
+    model = ddpm(IMAGE)
+    x = data(model, 20).x
+    whole = model.log_prob(x, Rows(0, "a", 0, 20), steps=7)
+    parts = [model.log_prob(x[i : i + 3], Rows(0, "a", i, len(x[i : i + 3])), steps=7)
+             for i in range(0, 20, 3)]  # fmt: skip
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
 def test_vectors_are_standardised_and_constant_columns_survive(ddpm):
     model = ddpm(Spec(event_shape=(3,)))
     x = torch.cat([5 + 2 * draw(500, 2), torch.full((500, 1), 7.0)], 1)

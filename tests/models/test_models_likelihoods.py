@@ -183,3 +183,69 @@ def test_a_wrong_likelihood_is_one_line(node: dict, words: tuple[str, ...]):
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+def mass(levels: int, sigma: float) -> likelihoods.Gaussian:
+    return gaussian(sigma, GREY._replace(levels=levels))
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 0.02, 0.3, 5.0, 80.0])
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_gaussian_masses_of_all_levels_sum_to_one(levels: int, sigma: float):
+    raw = torch.tensor([-40.0, -3.0, 0.0, 0.1, 2.5, 40.0])  # means at both edges and inside
+    x = torch.arange(levels) / (levels - 1)
+    log_p = -mass(levels, sigma).mass_nll(
+        raw.repeat_interleave(levels)[:, None], x.repeat(len(raw))[:, None]
+    )
+    total = log_p.view(len(raw), levels).exp().sum(1)
+    torch.testing.assert_close(total, torch.ones(len(raw)), rtol=0, atol=1e-8)
+
+
+def test_gaussian_mass_is_a_difference_of_cdfs():
+    k = torch.arange(17).repeat(3)
+    raw, half = torch.tensor([-30.0, 0.3, 30.0]).repeat_interleave(17), 0.5 / 16
+    normal = Normal(raw.sigmoid(), 0.2)
+    above = torch.where(k == 16, 1.0, normal.cdf(k / 16 + half))
+    below = torch.where(k == 0, 0.0, normal.cdf(k / 16 - half))
+    found = (-mass(17, 0.2).mass_nll(raw[:, None], k[:, None] / 16)).exp()
+    torch.testing.assert_close(found, above - below, rtol=1e-7, atol=1e-14)
+
+
+@pytest.mark.parametrize("levels", [1_001, 100_001, 10_000_001])
+def test_gaussian_mass_of_a_narrow_bin_is_density_times_width(levels: int):
+    x = torch.tensor([[0.1, 0.25, 0.5, 0.75]])
+    model = mass(levels, 0.05)
+    raw = torch.zeros(1, 4)  # means of 0.5: up to 8 σ away
+    wanted = model.nll(raw, x) + 4 * math.log(levels - 1)
+    torch.testing.assert_close(model.mass_nll(raw, x), wanted, rtol=0, atol=4e3 / levels**2)
+
+
+@pytest.mark.parametrize("sigma", ["learned", "optimal"])
+def test_gaussian_mass_uses_the_sigma_of_the_density(sigma: str):
+    data = GREY._replace(levels=1_000_001)
+    model, raw, x = gaussian(sigma, data), torch.zeros(1, 6), torch.full((1, 6), 0.4)
+    for p in [*model.parameters(), *model.buffers()]:
+        p.data.fill_(-1.5)
+    wanted = model.nll(raw, x) + 6 * math.log(1_000_000)
+    torch.testing.assert_close(model.mass_nll(raw, x), wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sigma", [1e-3, 0.1, 100.0])
+def test_gaussian_mass_is_finite_however_wrong_the_mean(sigma: float, dtype: torch.dtype):
+    raw = torch.tensor([-100.0, 100.0, 0.0], dtype=dtype)[:, None]
+    for level in (0.0, 100 / 255, 1.0):
+        nll = mass(256, sigma).mass_nll(raw, torch.full_like(raw, level))
+        assert nll.isfinite().all()
+        assert (nll >= 0).all()  # a probability
+
+
+def test_what_counts_levels_says_so():
+    levels = GREY._replace(levels=17)
+    assert mass(17, 1).counts
+    assert logistic(17, 0).counts
+    assert not gaussian(1, VECTOR).counts
+    assert not likelihoods.make({"name": "bernoulli"}, levels).counts
+    two = GREY._replace(levels=2)
+    assert likelihoods.make({"name": "bernoulli"}, two).counts
+    assert not likelihoods.make({"name": "bernoulli", "binarise": True}, two).counts

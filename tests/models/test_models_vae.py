@@ -223,3 +223,25 @@ def test_calibration_keeps_the_optimal_sigma_for_evaluation(vae):
     single = model.loss(Batch(x[:1], None), {"eps": noise["eps"][:1]})["loss"]
     torch.testing.assert_close(single, kept[:1])  # and in evaluation an example's own
     assert "likelihood.log_var" in model.state_dict()
+
+
+def test_log_weights_are_those_of_log_prob_and_never_above_it_in_the_mean(linear):
+    toy, x = linear(0.3), draw(50, 3)
+    weights = toy.vae.log_weights(x, 8, torch.Generator().manual_seed(0))
+    assert weights.shape == (8, 50)
+    bound = toy.vae.log_prob(x, 8, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(weights.exp().mean(0).log(), bound)
+    assert (weights.mean(0) < bound).all()
+
+
+def test_log_weights_by_mass_estimate_a_distribution_over_the_levels(vae):
+    """Σ_x exp(log P(x)) over all values of one pixel of three levels is one."""
+    data = Spec(event_shape=(1,), levels=3, unit_interval=True)
+    model = vae(data=data, loss={"name": "gaussian", "sigma": 0.3}, widths=[4], bottleneck=1)
+    x = torch.tensor([[0.0], [0.5], [1.0]])
+    draws = torch.Generator().manual_seed(0)
+    weights = model.log_weights(x, 20_000, draws, mass=True)
+    total = weights.exp().mean(0).sum().item()  # importance sampling is unbiased for P
+    assert abs(total - 1) < 0.02
+    density = model.log_weights(x, 1, draws)
+    assert (density - model.log_weights(x, 1, draws, mass=True)).abs().max() > 0.1
