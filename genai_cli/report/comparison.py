@@ -2,53 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from genai_cli import runs
 from genai_cli.comparison import verdict, words
-from genai_cli.comparison.table import Comparison, compare
+from genai_cli.comparison.table import compare
+from genai_cli.report.facts import reference
 from genai_cli.report.markup import Html, details, el, join, table
+from genai_cli.report.private import without_paths
 
 
 class Told(NamedTuple):
     """What a comparison says."""
 
-    comparison: Comparison
     tables: Html
     verdict: Html
 
 
-def told(folders: Sequence[Path]) -> Told:
-    """Compare runs; with several data sets each has its own tables and sentences."""
-    found = compare(folders)
+def told(sweep: Path) -> Told:
+    """The cells of a sweep compared; with several data sets each has its own tables."""
+
+    def public(text: str) -> str:
+        for name in (sweep.absolute(), sweep):
+            text = text.replace(str(name), reference(sweep))
+        return without_paths(text, sweep.parent, Path.home())
+
+    found = compare(runs.cells(sweep))
     several = len(found.sections) > 1
     tables, sentences = [el("p", words.LEGEND, class_="soft")], []
     for section in found.sections:
         said = words.of_section(section, found)
-        if several:
-            tables.append(el("h3", said.title))
-        for part in said.tables:
-            title = part.title or "runs"
-            tables.append(el("h4" if several else "h3", title.capitalize()))
-            rows: list[list[object]] = [list(row) for row in part.rows]
-            head: list[object] = list(part.head)
-            shown = table(f"{title} of {said.title}", head, rows, left=part.left,
-                          hidden_caption=True)  # fmt: skip
-            tables.append(shown)
-        tables += [el("p", f"{words.raised(i)} {reason}", class_="small")
-                   for i, reason in enumerate(said.reasons, 1)]  # fmt: skip
-        if said.commands:
-            tables.append(el("p", "Not measured yet (–): ", el("code", said.commands[0])))
-        if said.notes:
-            tables.append(_list(said.notes))
+        tables += [el("h3", said.title) if several else "", _section(said, several, public)]
         own = verdict.sentences(section)
         if own:
-            sentences += [el("h3", said.title) if several else "", _list(own)]
+            sentences += [el("h3", said.title) if several else "", _list(map(public, own))]
     if found.notes:
-        tables.append(details("Notes", _list(found.notes)))
-    return Told(found, join(*tables), join(*sentences))
+        tables.append(details("Notes", _list(map(public, found.notes))))
+    return Told(join(*tables), join(*sentences))
 
 
-def _list(sentences: Sequence[str]) -> Html:
+def _section(said: words.Words, several: bool, public: Callable[[str], str]) -> Html:
+    """The tables of one data set and what stands below them."""
+    parts = []
+    for part in said.tables:
+        title = part.title or "runs"
+        parts.append(el("h4" if several else "h3", title.capitalize()))
+        rows: list[list[object]] = [list(map(public, row)) for row in part.rows]
+        head: list[object] = [name or el("span", "run", class_="away") for name in part.head]
+        caption = f"{title} of {said.title}"
+        parts.append(table(caption, head, rows, left=part.left, hidden_caption=True))
+    for i, reason in enumerate(said.reasons, 1):
+        parts.append(el("p", f"{words.raised(i)} {public(reason)}", class_="small"))
+    if said.commands:
+        parts.append(el("p", "Not measured yet (–): ", el("code", public(said.commands[0]))))
+    if said.notes:
+        parts.append(_list(map(public, said.notes)))
+    return join(*parts)
+
+
+def _list(sentences: Iterable[str]) -> Html:
     return el("ul", *(el("li", s) for s in sentences))

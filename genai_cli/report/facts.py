@@ -94,13 +94,11 @@ def reference(folder: Path) -> str:
 
 
 def status(folder: Path, described: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """How the run stands: "running" only while a process lives in the folder."""
-    said = str(described.get("status", "damaged")) if config else "damaged"
-    if said != "running":
-        return said
-    if not (folder / runs.LOG).exists():
-        return "waiting"  # a cell whose turn has not come
-    return "running" if runs.held(folder) else "died"
+    """How the run stands: `runs.status`, and "waiting" for a cell whose turn has not come."""
+    if not config or not described:
+        return "damaged"
+    said = runs.status(folder, described)
+    return "waiting" if said == "running" and not (folder / runs.LOG).exists() else said
 
 
 def mapping(value: Any) -> dict[str, Any]:

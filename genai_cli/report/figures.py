@@ -122,6 +122,18 @@ def load(path: Path) -> Picture | None:
     return Picture(data, width, height)
 
 
+def _known(stem: str) -> str | None:
+    """The figure a file is: samples_sheet-digits is a samples_sheet."""
+    return max((name for name in TOLD if stem.startswith(name)), key=len, default=None)
+
+
+def place(path: Path) -> tuple[int, str]:
+    """Where a figure stands among others: in the order of the words about them."""
+    names = [*TOLD]
+    known = _known(path.stem)
+    return (names.index(known) if known else len(names)), path.name
+
+
 def figure(path: Path, context: str, note: str = "") -> Html:
     """The picture on white paper with its caption, or nothing where there is none.
 
@@ -135,7 +147,8 @@ def figure(path: Path, context: str, note: str = "") -> Html:
         return Html("")
     stem = path.stem
     words = stem.replace("_", " ")
-    title, shows, look = TOLD.get(stem, (words.capitalize(), words, ""))
+    known = _known(stem)
+    title, shows, look = TOLD[known] if known else (words.capitalize(), words, "")
     source = "data:image/png;base64," + base64.b64encode(picture.data).decode("ascii")
     # Drawn at 150 dots an inch and meant to be seen at 96: half size is sharp on good screens.
     width = min(picture.width, max(320, round(picture.width * 0.64)))

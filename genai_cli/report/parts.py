@@ -121,7 +121,9 @@ def evaluations(facts: Facts) -> Html:
             _extra(mapping(content.get("tables"))),
             *(
                 figures.figure(file, facts.title)
-                for file in sorted((facts.path / "evaluation" / name).glob("*.png"))
+                for file in sorted(
+                    (facts.path / "evaluation" / name).glob("*.png"), key=figures.place
+                )
             ),
         )
         parts.append(details(el("h3", name), inner, open=i == 0, class_="box"))

@@ -102,7 +102,7 @@ caption{text-align:left;color:var(--soft);padding:.2rem 0 .4rem;font-size:.875re
 th,td{text-align:left;padding:.4rem .9rem .4rem 0;border-bottom:1px solid var(--rule);
  vertical-align:top}
 thead th{font-weight:600;white-space:nowrap;vertical-align:bottom}
-tbody th{font-weight:500;min-width:5.5rem}
+tbody th{font-weight:500}
 tbody th:has(.small){min-width:10rem}
 th.num,td.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.num span.wrap{white-space:normal}

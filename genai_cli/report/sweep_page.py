@@ -23,13 +23,14 @@ LABELS = 150  # pixels for their names
 
 def sweep_page(folder: Path) -> str:
     """The whole document about a sweep, in any state its cells may be in."""
-    cells = [read(f) for f in sorted(folder.iterdir()) if runs.is_run(f)]
+    cells = [read(f) for f in runs.cells(folder)]
     asked = _asked(folder)
     listed = asked.get("varied")
     varied = [str(key) for key in listed] if isinstance(listed, list) else []
     title = f"{_names(c.model for c in cells)} on {_names(c.dataset for c in cells)}"
-    told = comparison.told([c.path for c in cells])
-    drawn = [f for f in sorted((folder / FOLDER).glob("*.png")) if f.stem != OVERLAID]
+    told = comparison.told(folder)
+    drawn = [f for f in (folder / FOLDER).glob("*.png") if not f.stem.startswith(OVERLAID)]
+    drawn.sort(key=figures.place)
     sections = [
         Section("verdict", "Verdict", told.verdict),
         Section("cells", "Cells", _cells(cells, varied)),

@@ -57,7 +57,7 @@ def draw(sweep: Path) -> None:
     """
     from genai_cli.report.sweep_page import FOLDER
 
-    cells = [folder for folder in sweep.iterdir() if runs.is_run(folder)]
+    cells = runs.cells(sweep)
     files = [f for cell in cells for f in (cell / runs.RUN, cell / runs.SUMMARY) if f.exists()]
     files += [f for cell in cells for f in cell.glob("evaluation/*/evaluation.json")]
     newest = max((f.stat().st_mtime for f in files), default=0.0)
