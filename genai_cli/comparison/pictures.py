@@ -78,7 +78,7 @@ class Seen:
             try:
                 group.add(run, sheets=count <= MOST, coded=id(run) in coded)
             except Exception as error:  # a model of the user's own may raise anything
-                said = " ".join(str(error).split())[:80]
+                said = " ".join(str(error).replace(f"{run.path}/", "").split())[:120]
                 group.failed.append(f"{run.label} ({said or type(error).__name__})")
             splits.add(run.split)
         if len(splits) == 1:

@@ -103,7 +103,8 @@ def point_panels(
     """One panel a run, points (N, 2) over the data (M, 2), all in the frame of the data."""
     across = min(across, 1 + len(rows))
     down = -(-(1 + len(rows)) // across)
-    fig = chart(2.25 * across, 2.55 * down, title, detail)
+    side = 2.25 if across > 3 else 6.8 / across
+    fig = chart(side * across, (side + 0.3) * down, title, detail)
     axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     real = thinned(np.asarray(real, dtype=float))[0]
     low, high = frame(real)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from genai_cli.figures.grids import _cell, _height, _picture
+from genai_cli.figures.grids import _aligned, _cell, _height, _picture
 from genai_cli.figures.style import (
     DPI,
     EMPTY,
@@ -75,9 +75,8 @@ def closest_pairs(
                     ha="right", va="center", color=INK, clip_on=False)  # fmt: skip
         ax = place(fig, LEFT, y + 2 * height + GAP, 1, HEAD)
         ax.text(-14, HEAD / 2 + 2, "distance", ha="right", va="center", color=GREY, clip_on=False)
-        for j, value in enumerate(apart):
+        for j, text in enumerate(_aligned(np.asarray(apart, dtype=float))):
             at = j * (cell + GAP) + cell / 2
-            text = number(float(value))
             ax.text(at, HEAD / 2 + 2, text, ha="center", va="center", size=8, color=GREY)
     save(fig, path)
 
@@ -148,7 +147,7 @@ def class_shares(
         ax.set_ylim(0, None)
     else:
         fig = _dots(names, shares, low, high, real, title, detail)
-        ax = fig.axes[0]
+        ax = fig.axes[-1]
     known = {}  # of all panels: one class in any of them may never be sampled
     for each in fig.axes:
         known |= dict(zip(*reversed(each.get_legend_handles_labels()), strict=True))
@@ -164,12 +163,11 @@ def class_shares(
 
 
 def _dots(names, shares, low, high, real, title: str, detail: str):
-    """Many classes: a row each, the most over-represented on top; two columns above 60."""
+    """Many classes: a row each, the most over-represented on top; in two columns."""
     order = np.argsort(shares - real, kind="stable")[::-1]
-    columns = 1 if len(order) <= 60 else 2
-    rows = -(-len(order) // columns)
-    fig = chart(4.6 * columns, 0.9 + 0.16 * rows, title, detail + " · sorted by the difference")
-    axes = fig.subplots(1, columns, squeeze=False, sharex=True)[0]
+    rows = -(-len(order) // 2)
+    fig = chart(9.2, 0.9 + 0.16 * rows, title, detail + " · sorted by the difference")
+    axes = fig.subplots(1, 2, sharex=True)
     for c, ax in enumerate(axes):
         mine = order[c * rows : (c + 1) * rows]
         at = np.arange(len(mine))

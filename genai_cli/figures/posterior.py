@@ -37,7 +37,7 @@ def posterior_prior(
     """
     n = max(1, len(pairs))
     heading = detail + (f"\n{caption}" if caption else "")
-    fig = chart(max(6.6, 2.6 * n + 0.5), 5.6, title, heading)
+    fig = chart(max(6.6, 2.75 * n + 0.4), 5.6, title, heading)
     axes = fig.subplots(2, n, squeeze=False)
     for column, pair in zip(axes.T, pairs, strict=False):
         _column(column, pair, first=column is axes.T[0] or pair is pairs[0])
@@ -68,7 +68,7 @@ def _column(axes: Sequence[Axes], pair: Pair, first: bool) -> None:
             ax.tick_params(labelsize=7)
     top.set_title(f"{short(pair.label, 30)}\nprior: {pair.prior}", size=9)
     times = pair.mismatch / pair.floor if pair.floor > 0 else np.inf
-    times = f"{number(times, 2)} times codes against other codes" if np.isfinite(times) else ""
+    times = f"{times:.1f} × what codes read against other codes" if np.isfinite(times) else ""
     axis = "code" if flat else "PC 1 of the codes"
     bottom.set_xlabel(f"{axis}\n\nmismatch {number(100 * pair.mismatch, 2)} %\n{times}")
     top.tick_params(labelbottom=False)
