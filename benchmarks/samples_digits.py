@@ -4,7 +4,7 @@
     python benchmarks/samples_digits.py RUN …           # seconds a run, once it is drawn
 
 For each run and sample seed, n samples, rounded to the data's levels, in two spaces: pixels and
-the 128 features of the reference classifier (reference.py).
+the 128 features of the reference classifier (evaluation/reference.py).
 
 - coverage, density: of the training images by the samples, k = 5 (evaluation/fidelity.py). The
   row "test images" is the real test split at its own size; cover_ratio is over that, so 1 means
@@ -18,17 +18,16 @@ the 128 features of the reference classifier (reference.py).
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from drawing import Clock, append, heading, opened, parser, stored, table, whole
-from reference import Extractor, reference
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
+from genai_cli.evaluation.features import Extractor, make
 from genai_cli.evaluation.fidelity import neighbourhoods
-from genai_cli.evaluation.memorisation import Memorisation, memorisation
+from genai_cli.evaluation.memorisation import Memorisation, closest, memorisation
 from genai_cli.evaluation.modes import class_shares
 
 
@@ -55,15 +54,14 @@ def measure(images: Tensor, data: Dataset, extractor: Extractor) -> list[dict[st
 
 def _pairs(found: Memorisation, most: int = 3) -> str:
     """The closest pairs as sample:training example=distance."""
-    pairs = found.pairs[:most].tolist()
-    return " ".join(f"{i}:{j}={found.distance[i]:.2f}" for i, j in pairs)
+    pairs = closest(found.near, most).tolist()
+    return " ".join(f"{i}:{j}={found.near.distance[i]:.2f}" for i, j in pairs)
 
 
 def main(words: list[str] | None = None) -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--n", type=int, help="samples of a set (default: the test split's)")
     arguments.add_argument("--seeds", type=int, default=5, help="sets of samples, seeds 0 …")
-    arguments.add_argument("--work", type=Path, default=Path("outputs/.reference"))
     args = arguments.parse_args(words)
     heading(args)
     rows: list[dict[str, Any]] = []
@@ -75,7 +73,8 @@ def main(words: list[str] | None = None) -> int:
         data, key = run.data, f"{run.data.hash} {run.data.split_hash}"
         classes = len(data.spec.classes)
         if key not in known:
-            known[key] = reference(data, args.work)
+            known[key] = make("reference", data)
+            print(known[key].note)
             real = whole(data.test)
             floors[key] = measure(real, data, known[key])
             spread = class_shares(known[key].predicted(real), classes)

@@ -3,9 +3,9 @@
     genai train model=ddpm dataset=fashion_mnist dataset.root=DIR name=fashion
     python benchmarks/samples_fashion.py RUN … --option steps=50
 
-Features are the 128 of the reference classifier (reference.py), whose hash is printed and is part
-of the number: it compares with nothing measured by another one, least of all with an FID of
-Inception features. The reference is the whole test split. Besides every run:
+Features are the 128 of the reference classifier (evaluation/reference.py), whose hash is printed
+and is part of the number: it compares with nothing measured by another one, least of all with an
+FID of Inception features. The reference is the whole test split. Besides every run:
 
 - real: training images against the test split at the same n, the floor.
 - pca-16: what 16 principal components and a normal distribution reach, fitted on the training
@@ -19,16 +19,15 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from drawing import Clock, append, heading, opened, parser, stored, table, whole
-from reference import Extractor, reference
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
+from genai_cli.evaluation.features import Extractor, make
 from genai_cli.evaluation.fidelity import frechet_distance, moments
 from genai_cli.training.randomness import generator
 
@@ -67,7 +66,6 @@ def main(words: list[str] | None = None) -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--n", type=int, default=10000, help="samples of a set")
     arguments.add_argument("--sets", type=int, default=5, help="fresh sets, seeds 0 …")
-    arguments.add_argument("--work", type=Path, default=Path("outputs/.reference"))
     args = arguments.parse_args(words)
     heading(args)
     rows: list[dict[str, Any]] = []
@@ -75,7 +73,8 @@ def main(words: list[str] | None = None) -> int:
     for run in opened(args):
         data, key = run.data, f"{run.data.hash} {run.data.split_hash}"
         if key not in known:
-            extractor = reference(data, args.work)
+            extractor = make("reference", data)
+            print(extractor.note)
             known[key] = extractor, moments(extractor.features(whole(data.test)))
             train = whole(data.train)
             if args.n > len(train):

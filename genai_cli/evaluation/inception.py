@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import warnings
 from pathlib import Path
 
 import torch
@@ -107,10 +108,12 @@ def _network(path: Path) -> FeatureExtractorInceptionV3:
     """Built from ``path``, which is proven to hold tensors alone before torch-fidelity opens it:
     that would run whatever else a pickle holds."""
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
-        return FeatureExtractorInceptionV3(
-            "inception-v3", ["2048"], feature_extractor_weights_path=str(path)
-        )
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")  # of torch, on how the file was pickled
+            torch.load(path, map_location="cpu", weights_only=True)
+            return FeatureExtractorInceptionV3(
+                "inception-v3", ["2048"], feature_extractor_weights_path=str(path)
+            )
     except Exception as error:  # torch's unpickler raises nearly anything
         reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__, 80)
         raise UserError(

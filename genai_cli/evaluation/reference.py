@@ -163,8 +163,9 @@ def read(path: Path, data: Dataset) -> Reference:
     Raises:
         Damaged: the file cannot be read, is another network, or its weights changed.
     """
-    network = Network(data.spec.event_shape, len(data.spec.classes))
     try:
+        with torch.random.fork_rng(devices=[]):  # looking changes no later draw
+            network = Network(data.spec.event_shape, len(data.spec.classes))
         with safe_open(path, "pt") as file:
             said = file.metadata() or {}
             weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
@@ -226,11 +227,11 @@ def train(data: Dataset, tick: Tick | None = None) -> Network:
     """A network fitted to the training split, seeded: weights, order, augmentation, dropout."""
     recipe = RECIPES.get(data.name)
     steps = number_of_steps(recipe, len(data.train), data.spec.event_shape)
-    network = Network(data.spec.event_shape, len(data.spec.classes))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of sums, and with it the hash, is part of the result
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            network = Network(data.spec.event_shape, len(data.spec.classes))
             torch.manual_seed(SEED)
             for module in network.children():
                 module.reset_parameters()

@@ -46,20 +46,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     return make
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the reference classifier is kept between these tests."""
-    return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture
-def short(script: Callable, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """reference.py with a training of seconds."""
-    reference = script("reference")
-    monkeypatch.setitem(reference.RECIPES, "digits", reference.Recipe(epochs=20, least=0.9))
-    return reference
-
-
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -102,11 +88,9 @@ def test_ring(
         script("ring").main([run("moons")])
 
 
-def test_samples_digits(
-    run: Callable, script: Callable, short: ModuleType, work: Path, tmp_path: Path
-) -> None:
+def test_samples_digits(run: Callable, script: Callable, tmp_path: Path) -> None:
     out = tmp_path / "digits.csv"
-    words = [run("digits"), "--seeds", "1", "--work", str(work), "--csv", str(out)]
+    words = [run("digits"), "--seeds", "1", "--csv", str(out)]
     assert script("samples_digits").main(words) == 0
     real, _, pixels, features = rows_of(out)
     assert (real["run"], real["cover_ratio"], real["classes"]) == ("test images", "1.0", "10")
@@ -116,11 +100,9 @@ def test_samples_digits(
     assert float(pixels["p_copied"]) > 0.99  # nothing near a digit
 
 
-def test_samples_fashion_on_digits(
-    run: Callable, script: Callable, short: ModuleType, work: Path, tmp_path: Path
-) -> None:
+def test_samples_fashion_on_digits(run: Callable, script: Callable, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    words = [run("digits"), "--n", "300", "--sets", "2", "--work", str(work), "--csv", str(out)]
+    words = [run("digits"), "--n", "300", "--sets", "2", "--csv", str(out)]
     assert script("samples_fashion").main(words) == 0
     real, pca, model = rows_of(out)
     assert (real["images"], pca["images"]) == ("real", "pca-16")
@@ -128,26 +110,6 @@ def test_samples_fashion_on_digits(
     assert float(pca["high"]) < float(model["low"])  # untrained
     assert real["n"] == model["n"] == "300"
     assert real["extractor"] == model["extractor"] != ""
-
-
-def test_reference_is_trained_once_and_alike(
-    short: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(short.RECIPES, "digits", short.Recipe(epochs=1, mirror=True, shift=1))
-    data = load({"name": "digits"})
-    first, other = (short.reference(data, tmp_path / name) for name in ("a", "b"))
-    assert first.hash == other.hash  # seeded
-    (path,) = (tmp_path / "a").iterdir()
-    written = path.stat().st_mtime_ns
-    again = short.reference(data, tmp_path / "a")
-    assert (again.hash, again.accuracy) == (first.hash, first.accuracy)
-    assert path.stat().st_mtime_ns == written
-    x = data.test.batch(torch.arange(20)).x
-    assert torch.equal(again.features(x), first.features(x))
-    assert again.predicted(x).tolist() == again.network(x).argmax(1).tolist()
-    monkeypatch.setitem(short.RECIPES, "digits", short.Recipe(least=1.1))
-    with pytest.raises(UserError, match="is needed"):
-        short.reference(data, tmp_path / "a")
 
 
 def test_pca_gaussian_has_the_moments_of_its_components(script: Callable) -> None:
