@@ -26,6 +26,12 @@ def test_wheel_finds_its_configs_from_anywhere(tmp_path: Path) -> None:
     }  # every YAML is inside, and nothing at the top level but the package
     assert {n.removeprefix("genai_cli/") for n in names if n.endswith(".yaml")} == shipped
     assert {n.split("/")[0].split("-")[0] for n in names} == {"genai_cli"}
+    weights = "genai_cli/evaluation/weights"  # of the reference classifiers
+    assert (
+        {n for n in names if n.startswith(weights)}
+        == {f"{weights}/{p.name}" for p in (ROOT / weights).glob("*.safetensors")}
+        != set()
+    )
     code = "import sys; from genai_cli.cli import main; sys.exit(main(sys.argv[1:]))"
     words = ["train", "epochs=1", "dataset.limit=64"]
     ran = subprocess.run(

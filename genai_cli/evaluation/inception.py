@@ -22,7 +22,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import (
 from genai_cli.data.dataset import Dataset
 from genai_cli.data.raw import shown
 from genai_cli.errors import UserError
-from genai_cli.evaluation.features import Extractor
+from genai_cli.evaluation.features import Extractor, drawn_shape
 from genai_cli.evaluation.reference import Say
 
 WIDTH, BATCH = 2048, 32
@@ -36,7 +36,7 @@ def inception(data: Dataset, device: torch.device | str = "cpu", say: Say = prin
         UserError: no grey or colour images; weights that are missing and cannot be fetched, or
             that are those of another network.
     """
-    shape = data.spec.event_shape
+    shape = drawn_shape(data)
     if not data.spec.is_image or shape[0] not in (1, 3):
         has = f"images of {shape[0]} channels" if data.spec.is_image else "no images"
         raise UserError(

@@ -50,7 +50,15 @@ def test_unlabelled_images_get_pixels_and_hear_why(digits: Dataset) -> None:
         "extractor_accuracy": None,
     }
     assert make("pixels", digits, say=quiet).note == "features: the 64 pixels"
-    assert make("auto", load({"name": "digits", "pair": "inpaint"}), say=quiet).name == "pixels"
+
+
+def test_of_a_pair_the_target_is_what_is_drawn() -> None:
+    data = load({"name": "digits", "pair": "superresolution", "factor": 2})
+    found = make("auto", data, say=quiet)
+    assert found.note == "features: the 64 pixels, as an image pair has no labels"
+    batch = data.test.batch(torch.arange(3))
+    assert batch.x.shape == (3, 1, 4, 4)
+    assert found.features(batch.y).shape == (3, found.width)
 
 
 @pytest.mark.parametrize(("name", "width"), [("moons", 2), ("wine", 13)])
