@@ -79,7 +79,7 @@ def _classes(p: Tensor, y: Tensor) -> Prediction:
 
 def bin_of(confidence: np.ndarray) -> np.ndarray:
     """(n,) the bin of each confidence, ((b) / 15, (b + 1) / 15], b = 0 … 14."""
-    return np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    return np.clip(np.ceil(np.nan_to_num(confidence) * BINS).astype(int) - 1, 0, BINS - 1)
 
 
 def calibration_table(confidence: np.ndarray, right: np.ndarray) -> dict[str, list]:
@@ -89,7 +89,8 @@ def calibration_table(confidence: np.ndarray, right: np.ndarray) -> dict[str, li
     columns: dict[str, list] = {}
     for name, values in (("confidence", confidence), ("accuracy", right)):
         sums = np.bincount(bins, values, BINS)
-        columns[name] = [s / c if c else None for s, c in zip(sums, count.tolist(), strict=True)]
+        means = zip(sums.tolist(), count.tolist(), strict=True)
+        columns[name] = [s / c if c and np.isfinite(s) else None for s, c in means]
     return columns | {"count": count.tolist()}
 
 
