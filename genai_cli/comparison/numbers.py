@@ -8,14 +8,21 @@ from genai_cli.textual import short
 
 
 def decimals(half: float) -> int:
-    """Digits behind the point that a half-width supports: two if it starts with 1 or 2."""
+    """Digits behind the point that a half-width supports: two if it starts with 1 or 2.
+
+    Negative where it supports none, and hundreds or thousands are rounded.
+    """
     exponent = math.floor(math.log10(half))
-    return max(0, -exponent + (1 if half / 10**exponent < 2.95 else 0))
+    return -exponent + (1 if half / 10**exponent < 2.95 else 0)
 
 
 def half_width(value: float, low: float, high: float) -> float:
     """The wider side of an interval."""
     return max(high - value, value - low, 0.0)
+
+
+def rounded(value: float, digits: int) -> str:
+    return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
 def plain(value: float) -> str:
@@ -28,20 +35,23 @@ def compact(value: float, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return plain(value)
     half = half_width(value, low, high)
-    if half == 0:
+    if half <= 1e-12 * abs(value):
         return f"{plain(value)} ±0"
     digits = decimals(half)
     if digits > 5:
         return f"{value:.1e} ±{half:.0e}"
-    return f"{value:,.{digits}f} ±{half:,.{digits}f}"
+    return f"{rounded(value, digits)} ±{rounded(half, digits)}"
 
 
 def spelled(value: float, low: float | None, high: float | None) -> str:
     """``1.88 (1.86–1.91)``, for a sentence."""
-    if low is None or high is None or low == high:
+    if low is None or high is None:
         return plain(value)
-    digits = decimals(max(half_width(value, low, high), 1e-300))
+    half = half_width(value, low, high)
+    if half <= 1e-12 * abs(value):
+        return plain(value)
+    digits = decimals(half)
     if digits > 5:
         return f"{value:.2e} ({low:.1e} to {high:.1e})"
     dash = "–" if low >= 0 else " to "
-    return f"{value:,.{digits}f} ({low:,.{digits}f}{dash}{high:,.{digits}f})"
+    return f"{rounded(value, digits)} ({rounded(low, digits)}{dash}{rounded(high, digits)})"

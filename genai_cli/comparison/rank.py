@@ -14,7 +14,7 @@ from genai_cli.evaluation.passport import differences
 if TYPE_CHECKING:
     from genai_cli.comparison.table import Row
 
-EXACT = ("speed/calls", "cost/parameters", "cost/images")  # counted, so without an interval
+EXACT = ("speed/calls", "cost/seconds")  # counted, or what was spent: without an interval
 
 
 @dataclass
@@ -85,19 +85,18 @@ def mark(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
                 continue
             ranking.cell(ranking.best).mark = "*"
             for row in ranking.tied:
-                ranking.cell(row).mark = "≈"
+                equal = ranking.cell(row).value == ranking.cell(ranking.best).value
+                ranking.cell(row).mark = "*" if equal else "≈"
         for other in found[1:]:
             said = _apart(found[0], other)
             notes.setdefault(said, []).append(name)
         single = [
-            row.label
+            ranking.best.label
             for ranking in found
-            if len(ranking.rows) > 1
-            for row in ranking.rows
-            if ranking.cell(row).low is None
+            if len(ranking.rows) > 1 and ranking.cell(ranking.best).low is None
         ]
-        if single and name not in EXACT and not name.startswith("cost/"):
-            said = f"without an interval, taken as it stands ({', '.join(single)})"
+        if single and name not in EXACT:
+            said = f"the best has no interval, taken as it stands ({', '.join(single)})"
             notes.setdefault(said, []).append(name)
     return [f"{_names(names)}: {said}" for said, names in notes.items()]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from genai_cli.errors import UserError
 from genai_cli.evaluation.measures import BY_NAME
 
 EVALUATIONS, EVALUATION = "evaluation", "evaluation.json"
+HUGE = 1e300  # no number of ours; an integer of JSON has no end
 DONE = ("finished", "stopped", "interrupted")  # statuses of runs whose numbers are those of a model
 PREDICTS = ("prediction/", "cost/")  # groups of a run that predicts, and of no other
 SUMMARY = {  # what the end of a run measures in the same way
@@ -146,7 +146,7 @@ def read(folder: Path) -> Run:
 def _costs(run: Run) -> dict[str, dict[str, Any]]:
     """What a training took. Seconds compare on one machine, numbers learned anywhere."""
     out: dict[str, dict[str, Any]] = {}
-    images = run.metrics[-1].get("images") if run.metrics else None
+    images = number(run.metrics[-1].get("images")) if run.metrics else None
     rulers = {"cost/seconds": run.machine, "cost/images": {}, "cost/parameters": {}}
     values = {"seconds": run.seconds, "images": images, "parameters": run.parameters}
     for (name, more), value in zip(rulers.items(), values.values(), strict=True):
@@ -186,18 +186,25 @@ def _sound(entry: Any) -> bool:
     if number(entry["value"]) is None or any(b is not None and number(b) is None for b in bounds):
         return False
     papers, floor = entry.get("passport"), entry.get("floor")
-    if floor is not None and (not isinstance(floor, dict) or number(floor.get("value")) is None):
+    if floor is not None and not (isinstance(floor, dict) and _sound_floor(floor)):
         return False
     return isinstance(papers, dict) and all(
         isinstance(papers.get(part, {}), dict) for part in ("ruler", "player")
     )
 
 
+def _sound_floor(floor: Mapping[str, Any]) -> bool:
+    bounds = [floor.get("low"), floor.get("high")]
+    return number(floor.get("value")) is not None and all(
+        bound is None or number(bound) is not None for bound in bounds
+    )
+
+
 def number(value: Any) -> float | None:
     """A finite number as it is, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    return value if abs(value) < HUGE else None
 
 
 def _count(value: Any) -> int | None:

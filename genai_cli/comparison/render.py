@@ -17,7 +17,7 @@ from genai_cli.comparison.words import LEGEND, Table, raised
 
 SCHEMA = 1
 WIDTH = 110  # of a table, where the columns allow it
-WORDS = 44  # of a column of words, before it is wrapped
+NARROW = 18  # a column of words is wrapped, but not below this
 
 
 def plain(comparison: Comparison) -> str:
@@ -61,19 +61,21 @@ def _split(table: Table) -> Iterator[Table]:
         return
     sizes = [max(len(row[i]) for row in [table.head, *table.rows]) for i in range(len(table.head))]
     start = 1
+    title = table.title
     while start < len(sizes):
         stop, total = start, 2 + sizes[0]
         while stop < len(sizes) and (stop == start or total + 2 + sizes[stop] <= WIDTH):
             total += 2 + sizes[stop]
             stop += 1
         rows = [[row[0], *row[start:stop]] for row in [table.head, *table.rows]]
-        yield Table(table.title, rows[0], rows[1:])
-        start = stop
+        yield Table(title, rows[0], rows[1:])
+        start, title = stop, f"{table.title}, continued"
 
 
 def _plain(table: Table) -> str:
     """Columns aligned; long words wrapped, never cut."""
-    wrapped = [[_lines(c, i in table.left) for i, c in enumerate(row)] for row in table.rows]
+    limits = _limits(table)
+    wrapped = [[_lines(c, limits[i]) for i, c in enumerate(row)] for row in table.rows]
     head = [f"{h} " if i not in table.left else h for i, h in enumerate(table.head)]
     columns = range(len(head))
     sizes = [max(len(head[i]), *(len(x) for row in wrapped for x in row[i])) for i in columns]
@@ -91,11 +93,23 @@ def _plain(table: Table) -> str:
     return "\n".join(out)
 
 
-def _lines(text: str, words_only: bool) -> list[str]:
-    if not words_only:
+def _limits(table: Table) -> list[int | None]:
+    """Widths to which columns of words are wrapped so that the table fits; None: never wrapped."""
+    sizes = [max(len(row[i]) for row in [table.head, *table.rows]) for i in range(len(table.head))]
+    limits: list[int | None] = [size if i in table.left else None for i, size in enumerate(sizes)]
+    while sum(sizes) + 2 * len(sizes) > WIDTH:
+        widest = max(table.left, key=lambda i: sizes[i])
+        if sizes[widest] <= NARROW:
+            break
+        sizes[widest] -= 1
+        limits[widest] = sizes[widest]
+    return limits
+
+
+def _lines(text: str, width: int | None) -> list[str]:
+    if width is None or len(text) <= width:
         return [text]
-    width = WORDS
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def markdown(comparison: Comparison) -> str:

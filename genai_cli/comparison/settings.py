@@ -43,7 +43,9 @@ def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def brief(value: Any) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+    """A value as one short word or line, whatever a config holds."""
+    text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def labels(

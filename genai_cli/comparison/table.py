@@ -21,6 +21,7 @@ HEADLINES = (  # shown for samplers even where nobody has measured them
     "memorisation/p",
     "speed/many",
 )
+NEUTRAL = {"temperature": 1, "guidance": 1, "eta": 0}  # options that change nothing so
 PREDICTIONS = ("prediction/accuracy",)  # for runs that predict
 
 
@@ -115,8 +116,10 @@ def compare(
         apart: every seed in a row of its own.
         wanted: settings of the evaluations to look at; all if empty.
     """
-    unique = {folder.resolve(): folder for folder in reversed(folders)}
-    runs = [read(folder) for folder in reversed(unique.values())]
+    unique: dict[Path, Path] = {}
+    for folder in folders:
+        unique.setdefault(folder.resolve(), folder)
+    runs = [read(folder) for folder in unique.values()]
     by_data: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         by_data.setdefault((run.dataset, run.split), []).append(run)
@@ -192,7 +195,7 @@ def _groups(runs: Sequence[Run], apart: bool) -> tuple[list[list[int]], list[str
         groups.setdefault(key, []).append(i)
     out, notes = [], []
     for group in groups.values():
-        seeds = [runs[i].seed for i in group]
+        seeds = [str(runs[i].seed) for i in group]
         if len(set(seeds)) < len(seeds):
             twice = ", ".join(runs[i].reference for i in group)
             notes.append(f"{twice}: the same settings and seed more than once, so shown apart")
@@ -254,7 +257,8 @@ def played(player: Mapping[str, Any]) -> str:
     if player.get("steps"):
         words.append(f"{player['steps']} steps")
     known = ("sampler", "steps", "ema", *choose.BESIDE)
-    words += [f"{k}={v}" for k, v in player.items() if k not in known and v is not None]
+    more = {k: v for k, v in player.items() if k not in known and v is not None}
+    words += [f"{k}={v}" for k, v in more.items() if NEUTRAL.get(k) != v]
     if player.get("ema"):
         words.append("averaged weights")
     return ", ".join(words)

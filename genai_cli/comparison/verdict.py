@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from genai_cli.comparison.choose import Cell, way
 from genai_cli.comparison.numbers import plain, spelled
@@ -42,10 +42,7 @@ def _value(name: str, cell: Cell) -> str:
 
 
 def _list(rows: Sequence[Row], ranking: Ranking) -> str:
-    """``a 0.1, b 0.2 and 3 more``."""
-    told = [f"{_named(r)} {_value(ranking.name, ranking.cell(r))}" for r in rows[:OTHERS]]
-    more = [f"{len(rows) - OTHERS} more"] if len(rows) > OTHERS else []
-    return ", ".join(told + more)
+    return _each(rows, ranking, _value)
 
 
 def _ties(ranking: Ranking) -> str:
@@ -96,13 +93,15 @@ def _likelihood(rows: Sequence[Row]) -> Iterator[str]:
         yield "Best likelihood: not decided; no two were measured on one ruler."
         return
     kinds = {ranking.cell(row).bound for row in ranking.rows}
-    text = f"Best likelihood: {_named(best)}, {_bounded(name, cell)}"
+    say = _bounded if len(kinds) > 1 or not cell.bound else _value  # "bound" once if all are
+    title = "Best likelihood" if say is _bounded else "Best likelihood, by its bound"
+    text = f"{title}: {_named(best)}, {'' if say is _bounded else 'at most '}{say(name, cell)}"
     tied = ranking.tied
     if tied:
-        text += "; not distinguishable: " + _with_bounds(tied, ranking)
+        text += "; not distinguishable: " + _each(tied, ranking, say)
     others = [row for row in rest if row not in tied]
     if others:
-        text += "; " + _with_bounds(others, ranking)
+        text += "; " + _each(others, ranking, say)
     if len(kinds) > 1 and cell.bound:
         text += "; the bound already lies below the exact values"
     elif True in kinds:
@@ -117,8 +116,9 @@ def _bounded(name: str, cell: Cell) -> str:
     return f"{_value(name, cell)}{', exact' if kind == 'exact' else ''}"
 
 
-def _with_bounds(rows: Sequence[Row], ranking: Ranking) -> str:
-    told = [f"{_named(r)} {_bounded(ranking.name, ranking.cell(r))}" for r in rows[:OTHERS]]
+def _each(rows: Sequence[Row], ranking: Ranking, say: Callable[[str, Cell], str]) -> str:
+    """``a 0.1, b 0.2, 3 more``."""
+    told = [f"{_named(r)} {say(ranking.name, ranking.cell(r))}" for r in rows[:OTHERS]]
     more = [f"{len(rows) - OTHERS} more"] if len(rows) > OTHERS else []
     return ", ".join(told + more)
 

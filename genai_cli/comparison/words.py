@@ -11,7 +11,7 @@ from genai_cli import runs
 from genai_cli.comparison.choose import Cell
 from genai_cli.comparison.numbers import compact
 from genai_cli.comparison.read import DONE, settings_of
-from genai_cli.comparison.settings import reference
+from genai_cli.comparison.settings import brief, reference
 from genai_cli.comparison.table import Comparison, Row, Section
 from genai_cli.evaluation.measures import BY_NAME, Measure
 
@@ -25,6 +25,7 @@ TITLES = {  # tables, and the groups of measures in each
 }
 LEGEND = "* best   ≈ not distinguishable from it   ↓ less is better   ↑ more is better"
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
+LONGEST_FLOOR = 28  # characters
 NOTHING, ABSENT = "–", "n/a"
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -81,6 +82,7 @@ def of_section(section: Section, comparison: Comparison) -> Words:
     plural = "run" if count == 1 else "runs"
     if any(row.seeds > 1 for row in section.rows):
         notes.append("of several seeds: their mean ± Student's 95 % interval")
+    notes += [f"{floor_name(what)}: {what}" for what in section.floors if floor_name(what) != what]
     return Words(
         f"{section.dataset}: {count} {plural}",
         tables,
@@ -125,8 +127,13 @@ def _group(
     for what, floors in section.floors.items():
         if any(name in floors for name in names):
             cells = [f"{_value(name, floors[name])} " if name in floors else "" for name in names]
-            body.append([what, *cells])
+            body.append([floor_name(what), *cells])
     return Table(title, head, body)
+
+
+def floor_name(what: str) -> str:
+    """A floor's row: in its own words if they are few; a note tells longer ones."""
+    return what if len(what) <= LONGEST_FLOOR else ("real data" if "real" in what else "floor")
 
 
 def heading(measure: Measure) -> str:
@@ -141,7 +148,7 @@ def _cell(row: Row, name: str, reasons: list[str]) -> str:
     if cell is None:
         return f"{NOTHING} " if row.applies(name) else f"{ABSENT} "
     if cell.value is None:
-        reason = str(cell.reason)
+        reason = brief(cell.reason)
         if reason not in reasons:
             reasons.append(reason)
         return f"{ABSENT}{raised(reasons.index(reason) + 1)}"

@@ -57,7 +57,7 @@ def main(args: list[str]) -> int:
     place = _place(folders, ask)
     for name, form in FILES.items():
         runs.write_text(place / name, form(comparison))
-    print((FORMS[ask.form] if ask.form else render.plain)(comparison).rstrip("\n"))
+    print((FORMS[ask.form] if ask.form else render.plain)(comparison).rstrip("\n"), flush=True)
     pictures = [] if "--no-figures" in ask.flags else draw(place, comparison)
     stream = sys.stderr if ask.form else sys.stdout
     for path in pictures:
@@ -119,8 +119,12 @@ def _check_keys(ask: Asked, folders: Sequence[Path]) -> None:
     if not ask.keys:
         return
     found = [(run, e) for run in map(read, folders) for e in run.evaluations]
-    options = {k for _, e in found for k in settings_of(e).get("options") or {}}
-    known = {*SETTINGS, *HOW, *options}
+    options = [settings_of(e).get("options") for _, e in found]
+    known = {
+        *SETTINGS,
+        *HOW,
+        *(k for option in options if isinstance(option, dict) for k in option),
+    }
     for key in ask.keys:
         if key not in known:
             taken = [*known, "out", "outputs", "seeds"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,3 +129,16 @@ def outputs(tmp_path: Path) -> Outputs:
 @pytest.fixture
 def made() -> Callable[..., dict[str, Any]]:
     return entry
+
+
+@pytest.fixture
+def run_python() -> Callable[[str], str]:
+    """What a script prints, in a process of its own."""
+
+    def run(code: str) -> str:
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
