@@ -163,41 +163,45 @@ def group_title(name: str) -> str:
 
 
 def tables(metrics: Mapping[str, Any], level: str = "h4") -> Html:
-    """One table for each group of measures that has an entry; each number with its passport."""
+    """One table for each group of measures that has an entry, and below it how its numbers were
+    measured."""
     entries = {n: e for n, e in metrics.items() if isinstance(e, dict)}
-    known = [*GROUPS, *dict.fromkeys(n.split("/")[0] for n in entries)]
+    order = [m.name for m in BY_NAME.values() if m.name in entries]
+    order = list(dict.fromkeys([*order, *entries]))
     parts = []
-    for group in dict.fromkeys(known):
-        own = [m.name for m in BY_NAME.values() if m.name in entries] + list(entries)
-        own = [n for n in dict.fromkeys(own) if n.split("/")[0] == group]
+    for group in dict.fromkeys([*GROUPS, *(n.split("/")[0] for n in order)]):
+        own = [n for n in order if n.split("/")[0] == group]
         if not own:
             continue
-        rows = [_row(n, entries[n]) for n in own]
-        heads: list[object] = ["measure", "value", "95 % interval", "to hold it against", "better"]
-        heads.append("how measured")
-        used = [i for i in range(6) if i in (0, 1, 5) or any(r[i] for r in rows)]
         title = TITLES.get(group, group)
-        parts.append(el(level, title))
-        left = tuple(j for j, i in enumerate(used) if i in (0, 3, 4, 5))
-        shown = table(
-            f"{title}: values with intervals",
-            [heads[i] for i in used],
-            [[r[i] for i in used] for r in rows],
-            left=left,
-            hidden_caption=True,
-        )
-        parts.append(shown)
+        rows = [_row(n, entries[n]) for n in own]
+        heads = ("measure", "value", "95 % interval", "to hold it against", "why not")
+        used = [i for i in range(len(heads)) if i < 2 or any(row[i] for row in rows)]
+        head: list[object] = [heads[i] for i in used]
+        body = [[row[i] for i in used] for row in rows]
+        left = tuple(j for j, i in enumerate(used) if i in (0, 3, 4))
+        parts += [
+            el(level, title),
+            table(f"{title}: values with intervals", head, body, left=left, hidden_caption=True),
+            passports({n: entries[n] for n in own}),
+        ]
     return join(*parts)
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> list[object]:
+    """Measure, value, interval, floor, and why there is no value."""
     m = measure(name)
-    what = join(m.label, el("br"), el("span", m.means, class_="small soft")) if m.means else m.label
+    arrow = {"lower": "↓", "higher": "↑"}.get(m.better or "")
+    mark = join(
+        Html(" "),
+        el("span", arrow, aria_hidden="true"),
+        el("span", f"({m.better} is better)", class_="away"),
+    )
+    told = join(el("br"), el("span", m.means, class_="small soft")) if m.means else ""
+    what = join(m.label, mark if arrow else "", told)
     if number(entry.get("value")) is None:
-        reason = entry.get("reason") or "not measured"
-        return [what, "–", "", "", "", el("span", reason, class_="small")]
-    better = {"lower": "↓ lower", "higher": "↑ higher"}.get(m.better or "", "")
-    return [what, value_text(name, entry), interval(entry), _floor(entry), better, passport(entry)]
+        return [what, "–", "", "", str(entry.get("reason") or "not measured")]
+    return [what, value_text(name, entry), interval(entry), _floor(entry), ""]
 
 
 def _floor(entry: Mapping[str, Any]) -> object:
@@ -209,21 +213,44 @@ def _floor(entry: Mapping[str, Any]) -> object:
     return join(short(float(floor["value"])), el("br"), el("span", *beside, class_="small soft"))
 
 
-def passport(entry: Mapping[str, Any]) -> Html:
-    """How a number was measured: the ruler, which must agree before two are ranked; the player,
-    which is shown beside."""
-    held = mapping(entry.get("passport"))
-    ruler, player = mapping(held.get("ruler")), mapping(held.get("player"))
-    if not ruler and not player:
+def passports(entries: Mapping[str, Mapping[str, Any]]) -> Html:
+    """How numbers were measured: the ruler, which must agree before two are ranked, and the
+    player, which is shown beside. What all share is said once, then what each has of its own."""
+    held = {n: _fields(e) for n, e in entries.items()}
+    held = {n: fields for n, fields in held.items() if fields}
+    if not held:
         return Html("")
-    n = number(entry.get("n"))
-    said = f"{n:,.0f} examples" if n else "passport"
-    parts = []
-    for title, fields in (("Ruler", ruler), ("Player", player)):
-        if fields:
-            pairs = [(RULER.get(k, k.replace("_", " ")), _word(k, v)) for k, v in fields.items()]
-            parts += [el("b", title), pairs_list(pairs)]
-    return details(el("span", said, el("span", ": how it was measured", class_="away")), *parts)
+    first = next(iter(held.values()))
+    shared = [
+        (part, key, value)
+        for (part, key), value in first.items()
+        if all(fields.get((part, key)) == value for fields in held.values())
+    ]
+    parts: list[object] = []
+    for part, title in (("ruler", "Ruler"), ("player", "Player")):
+        pairs: list[tuple[object, object]] = [(k, v) for p, k, v in shared if p == part]
+        if pairs:
+            parts += [el("p", el("b", title), class_="tight"), pairs_list(pairs)]
+    alone = []
+    for name, fields in held.items():
+        known = {(part, key) for part, key, _ in shared}
+        words = [f"{field[1]} {v}" for field, v in fields.items() if field not in known]
+        if words and len(held) > 1:
+            alone.append((measure(name).label, "; ".join(words)))
+    if alone:
+        parts += [el("p", el("b", "Each one"), class_="tight"), pairs_list([*alone])]
+    return details("How these were measured", *parts)
+
+
+def _fields(entry: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """(ruler or player, field in words) → value in words."""
+    held = mapping(entry.get("passport"))
+    return {
+        (part, RULER.get(k, k.replace("_", " "))): _word(k, v)
+        for part in ("ruler", "player")
+        for k, v in mapping(held.get(part)).items()
+        if v is not None
+    }
 
 
 def pairs_list(pairs: list[tuple[object, object]]) -> Html:
@@ -232,7 +259,7 @@ def pairs_list(pairs: list[tuple[object, object]]) -> Html:
     return el("dl", *items, class_="pairs")
 
 
-def _word(key: str, value: Any) -> object:
+def _word(key: str, value: Any) -> str:
     if key == "ema" and isinstance(value, bool):
         return "averaged (EMA)" if value else "raw"
     return plain(value)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from pathlib import Path
 
+import yaml
+
+from genai_cli import runs
 from genai_cli.report import figures
 from genai_cli.report.facts import Facts, mapping, number
 from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.report.numbers import newest_entries, pairs_list, plain, tables
 from genai_cli.report.page import duration, when
+from genai_cli.report.private import without_paths
 from genai_cli.textual import short
 
+SAFE = re.compile(r"[\w@%+=:,./-]+")
 SIGNS = {"finished": "good", "stopped": "good", "failed": "bad", "died": "bad", "damaged": "bad"}
 WORDS = {
     "finished": "finished",
@@ -51,13 +58,30 @@ def meta(facts: Facts) -> Html:
 
 def command(facts: Facts) -> str:
     """The command that makes this run again elsewhere: without the folder for the results."""
-    text = str(facts.described.get("command") or "")
+    overrides = _overrides(facts)
+    text = shlex.join(overrides) if overrides else str(facts.described.get("command") or "")
+    return without_outputs(text)
+
+
+def without_outputs(command: str) -> str:
+    """A command line without ``outputs=`` and without paths of the machine."""
     try:
-        words = [w for w in shlex.split(text) if not w.startswith("outputs=")]
-        text = shlex.join(words)
-    except ValueError:
+        words = [w for w in shlex.split(command) if not w.startswith("outputs=")]
+        # quoted as a reader would: brackets and globs, not every = and comma
+        command = " ".join(w if SAFE.fullmatch(w) else shlex.quote(w) for w in words)
+    except ValueError:  # a quote without its end
         pass
-    return facts.public(text)
+    return without_paths(command, Path.home())
+
+
+def _overrides(facts: Facts) -> list[str]:
+    """``genai train`` and the settings of one cell, where the run is one of a sweep."""
+    try:
+        asked = yaml.safe_load((facts.path.parent / runs.SWEEP).read_text(encoding="utf-8"))
+        cells = {c["folder"]: c["overrides"] for c in asked["cells"]}
+        return ["genai", "train", *map(str, cells[facts.name])]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return []
 
 
 def warnings(facts: Facts) -> Html:

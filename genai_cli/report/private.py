@@ -24,7 +24,8 @@ def without_paths(text: object, *known: Path) -> str:
     out = str(text)
     for folder in sorted((k.absolute() for k in known), key=lambda k: -len(str(k))):
         if folder.name:  # not the root
-            out = re.sub(rf"{re.escape(str(folder))}(?![\w.-])", f"…/{folder.name}", out)
+            short = "~" if folder == Path.home() else f"…/{folder.name}"
+            out = re.sub(rf"{re.escape(str(folder))}(?![\w.-])", short, out)
     out = _QUOTED.sub(lambda m: f"{m[1]}{_last(m[2] + m[3])}{m[1]}", out)
     out = _POSIX.sub("…/", out)
     out = _HOME.sub("…/", out)

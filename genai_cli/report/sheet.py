@@ -61,6 +61,7 @@ h3{font-size:1.08rem;margin:1.8rem 0 .5rem}
 h4{font-size:1rem;margin:1.2rem 0 .4rem}
 p,li{max-width:46rem;overflow-wrap:anywhere}
 p{margin:.5rem 0 .9rem}
+p.tight{margin:.3rem 0 0}
 a{color:var(--link)}
 a:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:3px solid var(--link);
  outline-offset:2px;border-radius:2px}
@@ -111,15 +112,12 @@ details{margin:.3rem 0}
 summary{cursor:pointer;padding:.25rem 0;color:var(--link)}
 summary h3,summary h4{display:inline;color:var(--ink)}
 details.box{border:1px solid var(--rule);border-radius:8px;padding:.3rem .9rem;margin:.7rem 0}
-dl.pairs{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.15rem 1rem;
+dl.pairs{display:grid;grid-template-columns:fit-content(14rem) minmax(0,1fr);gap:.15rem 1rem;
  margin:.3rem 0 .6rem;font-size:.875rem}
-dl.pairs dt{color:var(--soft)}
+dl.pairs dt{color:var(--soft);overflow-wrap:anywhere;min-width:0}
 dl.pairs dd{margin:0;overflow-wrap:anywhere;min-width:0}
-td details,th details{font-weight:400;max-width:26rem;margin:0}
-td summary{padding:0}
 td code,th code{overflow-wrap:normal;white-space:nowrap}
 h2+h3,h2+h4,h2+div>h3{margin-top:.8rem}
-td dl.pairs,th dl.pairs{font-size:.8125rem}
 figure{margin:1rem 0 1.6rem;break-inside:avoid}
 figcaption{margin-top:.4rem;color:var(--soft);font-size:.9rem;max-width:46rem}
 figcaption b{color:var(--ink)}
@@ -144,7 +142,7 @@ figcaption b{color:var(--ink)}
         for name in SERIES
     )
     + """
-@media (max-width:34rem){h1{font-size:1.55rem}dl.pairs{grid-template-columns:1fr;gap:0}
+@media (max-width:34rem){h1{font-size:1.55rem}dl.pairs{grid-template-columns:minmax(0,1fr);gap:0}
  dl.pairs dd{margin-bottom:.35rem}
  .chart text{font-size:14.5px}.chart .tick{font-size:13.5px}
  .paper.wide img{max-width:none;width:40rem}}
@@ -156,7 +154,7 @@ figcaption b{color:var(--ink)}
  nav,.skip{display:none}
  h2{margin-top:1.6rem}
  .scroll{overflow:visible}
- table{font-size:8.5pt}
+ table,table .small{font-size:8.5pt}
  pre{white-space:pre-wrap}
  .paper{overflow:visible}
  .paper img,.paper.wide img{max-width:100%;max-height:21cm;width:auto}
@@ -167,9 +165,6 @@ figcaption b{color:var(--ink)}
  .screen{display:none}
  th,td{overflow-wrap:anywhere;padding-right:.5rem}
  td code,th code{white-space:normal}
- td dl.pairs,th dl.pairs{display:block}
- td dl.pairs dt,td dl.pairs dd{display:inline}
- td dl.pairs dd::after{content:"; "}
  details>summary{list-style:none;color:var(--soft)}
  a{color:inherit;text-decoration:none}
 }

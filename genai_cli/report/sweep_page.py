@@ -66,7 +66,7 @@ def _lead(folder: Path, cells: list[Facts], asked: dict[str, object]) -> list[ob
         el("ul", *(el("li", i) for i in items if i), class_="meta"),
         el("p", "Sweep ", el("code", folder.name), class_="soft"),
     ]
-    command = parts.command(cells[0]) if cells else str(asked.get("command") or "")
+    command = parts.without_outputs(str(asked.get("command") or ""))
     if command:
         lines.append(join(el("p", "To make it again:"), el("pre", command)))
     bad = [c for c in cells if c.status not in ("finished", "stopped")]
