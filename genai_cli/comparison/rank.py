@@ -98,10 +98,11 @@ def mark(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
         if single and name not in EXACT:
             said = f"the best has no interval, taken as it stands ({', '.join(single)})"
             notes.setdefault(said, []).append(name)
-    return [f"{_names(names)}: {said}" for said, names in notes.items()]
+    return [f"{listed(names)}: {said}" for said, names in notes.items()]
 
 
-def _names(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names of measures, those of a group together: ``samples/{frechet,kernel,recall}``."""
     if len(names) <= 3:
         return ", ".join(names)
     groups = dict.fromkeys(name.split("/")[0] for name in names)

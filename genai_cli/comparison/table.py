@@ -167,8 +167,22 @@ def _section(
             if offered:
                 row.cells[name] = _joined(name, offered)
     columns = [name for name in names if _shown(name, rows)]
-    notes += rank.mark(rows, columns)
+    notes += rank.mark(rows, columns) + _partly(rows, columns)
     return Section(dataset, rows, columns, differ, _floors(rows, columns), notes)
+
+
+def _partly(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """Rows of several seeds of which not all have a number on the ruler that is shown."""
+    notes = []
+    for row in rows:
+        told: dict[int, list[str]] = {}
+        for name in columns:
+            cell = row.cells.get(name)
+            if cell is not None and cell.value is not None and cell.seeds < row.seeds:
+                told.setdefault(cell.seeds, []).append(name)
+        for count, names in told.items():
+            notes.append(f"{row.label}: {count} of {row.seeds} seeds in {rank.listed(names)}")
+    return notes
 
 
 def _shown(name: str, rows: Sequence[Row]) -> bool:

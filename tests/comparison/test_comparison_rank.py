@@ -162,6 +162,16 @@ def test_seeds_are_one_row(outputs: Any, made: Any) -> None:
     assert [run.label for run in found.runs][:2] == ["vae seed=0", "vae seed=1"]
 
 
+def test_seeds_without_the_number_are_told(outputs: Any, made: Any) -> None:
+    runs = [outputs.run("vae", {F: made(10 + s, 0.1)}, seed=s) for s in range(2)]
+    runs.append(outputs.run("vae", seed=2))
+    found = compare(runs)
+    (row,) = found.rows
+    assert (row.seeds, row.cells[F].seeds, row.cells[F].value) == (3, 2, 10.5)
+    assert f"vae: 2 of 3 seeds in {F}" in found.sections[0].notes
+    assert "genai evaluate" in render.plain(found)
+
+
 def test_what_is_no_other_seed_is_no_mean(outputs: Any, made: Any) -> None:
     twice = [outputs.run("vae", {F: made(v, 0.1)}, name=f"t{v}xx") for v in (10, 12)]
     found = compare(twice)
