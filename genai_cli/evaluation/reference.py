@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from genai_cli.data.dataset import Dataset, Split
 from genai_cli.data.raw import shown
 from genai_cli.errors import UserError
+from genai_cli.models.base import Batch
 
 SHIPPED = Path(__file__).parent / "weights"
 VERSION = 1  # of network and training, in the name of a kept file
@@ -126,7 +127,11 @@ def reference(data: Dataset, say: Say = print, tick: Tick | None = None) -> Refe
     kept = cache() / f"{name}-v{VERSION}.safetensors"
     found = _cached(kept, data, say)
     if found is None:
-        say(f"training the reference classifier of {data.name} once")
+        steps = number_of_steps(RECIPES.get(data.name), len(data.train), data.spec.event_shape)
+        say(
+            f"training the reference classifier of {data.name} once: {steps:,} steps, about "
+            f"{_duration(steps, data.spec.event_shape)} on one core"
+        )
         network = train(data, tick)
         found = Reference(network, accuracy(network, data.test), weights_hash(network))
         _check(found, data)
@@ -268,10 +273,16 @@ def number_of_steps(recipe: Recipe | None, n: int, shape: tuple[int, ...]) -> in
     return max(FEWEST, steps)
 
 
+def _duration(steps: int, shape: tuple[int, ...]) -> str:
+    """An estimate: 5 ms a step of 8×8 pixels and 37 ms of 28×28, measured on a 2.6 GHz core."""
+    pixels = min(shape[1], LARGEST) * min(shape[2], LARGEST)
+    seconds = steps * (2e-3 + 45e-6 * pixels)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 def batches(split: Split, recipe: Recipe, most: int) -> Iterator[tuple[Tensor, Tensor]]:
     """At most one pass in random order, half of the images mirrored, each batch moved."""
-    for index in torch.randperm(len(split)).split(BATCH)[:most]:
-        x, y = split.batch(index)
+    for x, y in _undisturbed(split.batches(torch.randperm(len(split)).split(BATCH)[:most])):
         x = x.cpu().float()
         if recipe.mirror:
             flipped = torch.rand(len(x), 1, 1, 1, dtype=torch.float32) < 0.5
@@ -283,6 +294,16 @@ def batches(split: Split, recipe: Recipe, most: int) -> Iterator[tuple[Tensor, T
         yield x.contiguous(memory_format=torch.channels_last), y.cpu()
 
 
+def _undisturbed(parts: Iterator[Batch]) -> Iterator[Batch]:
+    """A loader of images decoded on demand draws a seed: the same images give the same network."""
+    while True:
+        with torch.random.fork_rng(devices=[]):
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
 @torch.no_grad()
 def rounded(network: nn.Module) -> None:
     """Every weight becomes the nearest half-precision number."""
@@ -291,10 +312,9 @@ def rounded(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def accuracy(network: Network, split: Split, batch: int = 1000) -> float:
+def accuracy(network: Network, split: Split, batch: int = 500) -> float:
     """The share of right classes."""
     correct = 0
-    for index in torch.arange(len(split)).split(batch):
-        x, y = split.batch(index)
+    for x, y in split.batches(torch.arange(len(split)).split(batch)):
         correct += int((network(x.cpu().float()).argmax(1) == y.cpu()).sum())
     return correct / len(split)
