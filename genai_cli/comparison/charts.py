@@ -67,7 +67,7 @@ def _quality_panel(found: list[tuple[Run, dict[str, Any], dict, dict, str]]) -> 
     points = []
     for (run, _, quality, speed, _), setting in zip(found, settings, strict=True):
         own = [i for i, other in enumerate(runs) if other is run]
-        label = run.label
+        label = run.label.removeprefix(f"{run.model} ")  # the marker tells the family
         if len(own) > 1 and setting:
             label = setting if runs.index(run) != len(points) else f"{run.label}, {setting}"
         points.append(

@@ -27,7 +27,8 @@ PRIORS = {  # what a family draws its codes from
 EXPLAINED = (
     "A decoder learns on the codes above. Draws from the prior that fall where no code lies are "
     "decoded to blurs and mixtures: a prior fitted to the codes (a flow, a mixture) avoids that. "
-    "Mismatch: energy distance of codes and draws over twice their mean distance, 0 % where alike."
+    "Mismatch: energy distance of codes and draws over twice their mean distance, 0 % where alike, "
+    "and as a multiple of that between test and training codes."
 )
 
 

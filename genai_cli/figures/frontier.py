@@ -98,7 +98,8 @@ def _panel(ax: Axes, panel: Panel) -> None:
     for p in points:
         colour, marker = look(p.model)
         if p.low is not None and p.high is not None:
-            ax.plot([p.seconds] * 2, [p.low, p.high], color=colour, linewidth=1.6, zorder=2.5)
+            ax.plot([p.seconds] * 2, [p.low, p.high], color=colour, linewidth=1.6, zorder=2.5,
+                    gid="way")  # fmt: skip
         ax.plot(p.seconds, p.quality, marker=marker, color=colour, markersize=6.5,
                 markeredgecolor="white", markeredgewidth=0.7, zorder=3)  # fmt: skip
     front = pareto(points)

@@ -99,6 +99,7 @@ def label_points(
     pixel = ax.figure.dpi / 72
     dots = [tuple(ax.transData.transform((x, y))) for x, y, _ in points]
     taken = [_around(dot, 5.5 * pixel) for dot in dots]
+    named: list[Box] = []
     inked = [_around(spot, 1.5 * pixel) for line in lines for spot in _along(ax, line, 3 * pixel)]
     for dot, (_, _, text) in zip(dots, points, strict=True):
         if not text:
@@ -117,9 +118,15 @@ def label_points(
                 crossed = sum(_overlap(spot, other) for other in inked)
                 inside = _overlap(spot, (frame.x0, frame.y0, frame.x1, frame.y1))
                 cost = 4 * hidden + 4 * (w * h - inside) + crossed + pixel * reach
+                if reach > FAR:  # its line to the point should cross no name either
+                    middle = (left + w / 2, below + h / 2)
+                    way = [np.add(dot, np.subtract(middle, dot) * t) for t in np.linspace(0, 1, 20)]
+                    near = [_around(step, pixel) for step in way]
+                    cost += 9 * sum(_overlap(step, other) for step in near for other in named)
                 spots.append((cost, len(spots), reach, spot))
         _, _, reach, spot = min(spots)
         taken.append(spot)
+        named.append(spot)
         middle = ((spot[0] + spot[2]) / 2, (spot[1] + spot[3]) / 2)
         away = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
         note = ax.annotate(

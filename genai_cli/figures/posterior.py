@@ -68,7 +68,7 @@ def _column(axes: Sequence[Axes], pair: Pair, first: bool) -> None:
             ax.tick_params(labelsize=7)
     top.set_title(f"{short(pair.label, 30)}\nprior: {pair.prior}", size=9)
     times = pair.mismatch / pair.floor if pair.floor > 0 else np.inf
-    times = f"{times:.1f} × what codes read against other codes" if np.isfinite(times) else ""
+    times = f"{times:.1f} × codes against codes" if np.isfinite(times) else ""
     axis = "code" if flat else "PC 1 of the codes"
     bottom.set_xlabel(f"{axis}\n\nmismatch {number(100 * pair.mismatch, 2)} %\n{times}")
     top.tick_params(labelbottom=False)
