@@ -14,6 +14,7 @@ VERBS = {
     "train": "train a model, or with -m one for every combination of values",
     "resume": "go on with a run that was interrupted, or train it for longer",
     "sample": "make images with a run, or walk through its codes",
+    "evaluate": "measure runs: reconstruction, likelihood, samples, copies, speed",
     "encode": "write the codes of a split, as an array or a table",
     "compare": "put runs side by side: which one is right for which use",
     "report": "write one page about a run or a sweep, to read, mail or print",

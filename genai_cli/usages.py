@@ -201,6 +201,59 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ),
         ("examples", ["genai report latest", "genai report k3f9 out=vae.html"]),
     ],
+    "evaluate": [
+        ("", "genai evaluate RUN… [KEY=VALUE …]"),
+        (
+            "RUN",
+            {
+                "PATH": "a run's folder, or a sweep's: all its runs",
+                "k3f9": "the end of a folder's name; k3f9/000 is a cell of a sweep",
+                "latest": "the newest run",
+            },
+        ),
+        (
+            "keys",
+            {
+                "n=N": "samples of a set, and test examples looked at; as many as there are test"
+                " examples, 2000 at most, if not given. A small n is fast",
+                "sets=5": "fresh sets of samples, 5 at least: the intervals of distances",
+                "features=auto": "reference: a small classifier of the data itself; inception: the"
+                " network of the FID (GENAI_INCEPTION=FILE gives its weights); pixels; auto is"
+                " reference where images have labels",
+                "only=[…]": "reconstruction likelihood samples memorisation speed prediction cost",
+                "k=5": "neighbours of precision, recall, density and coverage",
+                "draws=64": "importance samples of a VAE's bound",
+                "seed=0": "of the first set; the next ones count up. Set s is what"
+                " genai sample RUN seed=s draws",
+                "batch_size=512": "examples in the model at once; the numbers do not depend on it",
+                "checkpoint=best": "or last, or a name like step-000600",
+                "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
+                "device=auto": "auto cpu cuda cuda:0 mps",
+                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+            },
+        ),
+        (
+            "keys of a family",
+            {
+                "temperature, sampler, steps, eta, guidance": "how samples are drawn, as in genai"
+                " sample; several settings of a run stand side by side in genai compare",
+            },
+        ),
+        (
+            "",
+            "It writes RUN/evaluation/NAME/: evaluation.json, with the interval and the passport of"
+            " every number, and figures. The same settings again replace it with the same numbers;"
+            " only speeds differ.",
+        ),
+        (
+            "examples",
+            [
+                "genai evaluate latest",
+                "genai evaluate k3f9 n=10000 device=cuda",
+                "genai evaluate k3f9 sampler=dpmpp steps=20",
+            ],
+        ),
+    ],
     "runs": [
         ("", "genai runs [KEY=VALUE …] [--all] [--json]"),
         ("", "genai runs prune [KEY=VALUE …] [--yes]"),

@@ -164,7 +164,7 @@ def _fidelity(
         job.add(f"samples/{name}", value, low, high, n=n, player=player, floor=beside, **more)
     table = shares_table(job.data, result, real)
     if table is None:
-        if job.data.spec.target == "labels":
+        if job.data.spec.target == "labels" and job.data.spec.is_image:
             reason = f"features={real.extractor.name} names no classes; use features=reference"
             job.lacks("samples", ("classes", "class_distance"), reason)
         return

@@ -114,10 +114,10 @@ class Evaluation:
             more = {"floor": (floors or {}).get(name), "player": player} | ruler
             self.add(f"{group}/{name}", mean, low, high, n=len(values[name]), **more)
 
-    def settings(self, features: str) -> dict[str, Any]:
+    def settings(self, features: str | None) -> dict[str, Any]:
         return self.ask.settings(self.n, features, self.averaged, self.checkpoint)
 
-    def described(self, features: str) -> dict[str, Any]:
+    def described(self, features: str | None) -> dict[str, Any]:
         """evaluation.json."""
         return {
             "schema": runs.SCHEMA,

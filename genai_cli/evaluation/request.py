@@ -56,7 +56,7 @@ class Ask:
     def wants(self, group: str) -> bool:
         return self.only is None or group in self.only
 
-    def settings(self, n: int, features: str, averaged: bool, checkpoint: str) -> dict[str, Any]:
+    def settings(self, n: int, features: str | None, averaged: bool, checkpoint: str) -> dict[str, Any]:
         """What the numbers depend on besides the run: neither batch size nor device."""
         own = {k: getattr(self, k) for k in ("sets", "seed", "k", "draws", "only", "options")}
         return {"n": n, "features": features} | own | {"checkpoint": checkpoint, "ema": averaged}
@@ -66,7 +66,7 @@ def folder_name(settings: dict[str, Any]) -> str:
     """``reference-n360-3f2a``: the same settings, the same folder."""
     text = json.dumps(settings, sort_keys=True)
     short = hashlib.blake2b(text.encode(), digest_size=2).hexdigest()
-    return f"{settings['features']}-n{settings['n']}-{short}"
+    return f"{settings['features'] or 'test'}-n{settings['n']}-{short}"
 
 
 def parse(changes: Sequence[str]) -> Ask:

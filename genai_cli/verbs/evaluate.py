@@ -108,7 +108,7 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference]) -> int:
         if n <= ask.k:
             raise UserError(f"n={n} is not allowed with k={ask.k}: more samples than neighbours")
         draws = hasattr(model, "sample")
-        name = "none"
+        name: str | None = None
         if draws and (ask.wants("samples") or ask.wants("memorisation")):
             device = machine.pick_device(ask.device)
             extractor = features.make(ask.features, data, device=device, say=show)
