@@ -199,7 +199,7 @@ class Group:
             real += [Row("target", _array(batch.y))] if pair else []
             detail += " · MSE of the images shown"
         else:
-            detail += " · a column is one row of random numbers, used by each model as it does"
+            detail += " · a column is one row of random numbers; what they mean is each model's own"
         names = ()
         if data.spec.target == "labels" and rebuilds:
             names = [data.spec.classes[int(i)] for i in batch.y]
