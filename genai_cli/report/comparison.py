@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from genai_cli import runs
 from genai_cli.comparison import verdict, words
+from genai_cli.comparison.settings import reference
 from genai_cli.comparison.table import compare
-from genai_cli.report.facts import reference
 from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.report.private import without_paths
 
@@ -49,7 +49,7 @@ def _section(said: words.Words, several: bool, public: Callable[[str], str]) -> 
     for part in said.tables:
         title = part.title or "runs"
         parts.append(el("h4" if several else "h3", title.capitalize()))
-        rows: list[list[object]] = [list(map(public, row)) for row in part.rows]
+        rows: list[list[object]] = [[_marked(public(c)) for c in row] for row in part.rows]
         head: list[object] = [name or el("span", "run", class_="away") for name in part.head]
         caption = f"{title} of {said.title}"
         parts.append(table(caption, head, rows, left=part.left, hidden_caption=True))
@@ -60,6 +60,11 @@ def _section(said: words.Words, several: bool, public: Callable[[str], str]) -> 
     if said.notes:
         parts.append(_list(map(public, said.notes)))
     return join(*parts)
+
+
+def _marked(cell: str) -> object:
+    """The best of a column, which ends in a star, also in bold."""
+    return el("b", cell) if cell.endswith("*") else cell
 
 
 def _list(sentences: Iterable[str]) -> Html:

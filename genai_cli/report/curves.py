@@ -152,7 +152,7 @@ def _lines(rows: list[dict[str, float]]) -> dict[str, list[Line]]:
         side = "training" if words[0] == "train" else "validation"
         label, colour, short_side = side, SERIES[words[0] == "val"], ""
         if len(words) == 3:
-            label, short_side = words[1], "val." if words[0] == "val" else "train."
+            label, short_side = words[1], "val." if words[0] == "val" else "train"
             colour = SERIES[(players.index(words[1]) + 2) % len(SERIES)]
         found.setdefault(term, []).append(
             Line(label, short_side, colour, words[0] == "val", points)
@@ -220,9 +220,16 @@ def _plain(value: float) -> str:
     """A tick's label: no trailing zeros."""
     if value == 0:
         return "0"
-    if 1e-4 <= abs(value) < 1e6:
+    if 1e-4 <= abs(value) < 1e6 and len(f"{value:,.6f}".rstrip("0")) < 9:
         return f"{value:,.6f}".rstrip("0").rstrip(".").replace("-", "−")
-    return f"{value:.1e}".replace("-", "−").replace("e−0", "e−").replace("e+0", "e")
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}".replace("-", "−")
+
+
+def _ending(value: float) -> str:
+    """A line's last value, short enough for the margin."""
+    text = short(value)
+    return _plain(value) if "e" in text or len(text) > 7 else text
 
 
 def _names(ends: list[tuple[float, Line, float]], x: float, most: int) -> list[Html]:
@@ -244,7 +251,7 @@ def _names(ends: list[tuple[float, Line, float]], x: float, most: int) -> list[H
         placed.append(
             el(
                 "text",
-                f"{line.side} {short(value)}".strip(),
+                f"{line.side} {_ending(value)}".strip(),
                 y=round(y + 15, 1),
                 class_="tick",
                 **at,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli import runs
+from genai_cli.comparison.settings import reference
 from genai_cli.errors import UserError
 from genai_cli.report.private import without_paths
 
@@ -86,13 +87,6 @@ def read(folder: Path) -> Facts:
     )
 
 
-def reference(folder: Path) -> str:
-    """What to type for a folder: the end of its name, or SWEEP/INDEX for a cell."""
-    if runs.is_sweep(folder.parent):
-        return f"{folder.parent.name.rsplit('-', 1)[-1]}/{folder.name.split('-', 1)[0]}"
-    return folder.name.rsplit("-", 1)[-1]
-
-
 def status(folder: Path, described: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """How the run stands: `runs.status`, and "waiting" for a cell whose turn has not come."""
     if not config or not described:
@@ -118,6 +112,6 @@ def _tail(log: Path) -> list[str]:
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - LOG_BYTES))
-            return file.read().decode("utf-8", "replace").splitlines()
+            return file.read().decode("utf-8", "replace").split("\n")
     except OSError:
         return []

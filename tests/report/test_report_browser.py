@@ -76,9 +76,14 @@ def test_fits_a_phone(browser: Any, name: str, request: pytest.FixtureRequest) -
     assert min(browser.value(small)) >= 9  # pixels a line of a chart's words
 
 
-def test_words_of_a_chart_stay_inside_and_apart(browser: Any, page: Path) -> None:
+def test_words_of_a_chart_stay_inside_and_apart(browser: Any, write: Callable[..., Path]) -> None:
+    names = [f"{s}/{p}/loss" for p in ("discriminator", "generator") for s in ("train", "val")]
+    rows = "".join(f"{e},{e},1.2345,1.2344,0.000012345,1.2346\n" for e in range(1, 9))
+    folder = write(metrics=f"epoch,step,{','.join(names)}\n{rows}")
+    assert report.main([str(folder)]) == 0
     for width in (320, 1100):
-        browser.open(page, width=width)
+        browser.open(folder / "report.html", width=width)
+        assert "discriminator" in browser.value("document.querySelector('svg').textContent")
         outside = browser.value(
             "[...document.querySelectorAll('svg text')].filter(t => { const a ="
             " t.getBoundingClientRect(), b = t.ownerSVGElement.getBoundingClientRect();"
@@ -86,6 +91,14 @@ def test_words_of_a_chart_stay_inside_and_apart(browser: Any, page: Path) -> Non
             "}).map(t => t.textContent)"
         )
         assert outside == []
+        overlapping = browser.value(
+            "[...document.querySelectorAll('svg')].flatMap(s => { const b = [...s.querySelectorAll("
+            "'text')].map(t => [t.textContent, t.getBoundingClientRect()]); return b.flatMap((p, i)"
+            " => b.slice(i + 1).filter(q => Math.min(p[1].right, q[1].right) - Math.max(p[1].left,"
+            " q[1].left) > 1 && Math.min(p[1].bottom, q[1].bottom) - Math.max(p[1].top, q[1].top)"
+            " > 5).map(q => [p[0], q[0]]))})"
+        )
+        assert overlapping == []
 
 
 def test_dark_and_light(browser: Any, page: Path) -> None:
