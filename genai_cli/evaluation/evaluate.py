@@ -104,6 +104,10 @@ def _likelihood(job: Evaluation, stage: Stage) -> None:
         )
     for name, reason in found.reasons.items():
         job.lacks("likelihood", [name], reason)
+    if not {"elbo", "nats"} & found.reasons.keys() and "elbo" not in found.values:
+        job.lacks("likelihood", ["elbo"], "the ELBO is a VAE's bound; the NLL is this family's")
+    elif "nats" in found.reasons:
+        job.lacks("likelihood", ["elbo"], found.reasons["nats"])
     given = " given the label" if getattr(job.model, "classes", 0) else ""
     for name, values in found.values.items():
         player = job.player | found.player | {"likelihood": found.kind}
@@ -160,7 +164,7 @@ def _fidelity(
         beside = None
         if name in floor:
             beside = {"value": floor[name], "low": None, "high": None, "n": floor_n}
-            beside["what"] = "real test examples in place of samples"
+            beside["what"] = "real test examples"
         job.add(f"samples/{name}", value, low, high, n=n, player=player, floor=beside, **more)
     table = shares_table(job.data, result, real)
     if table is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -92,6 +93,11 @@ class Evaluation:
         **ruler: Any,
     ) -> None:
         """A number under ``name``; its ruler's metric is the last word of it, if not given."""
+        if not math.isfinite(value):
+            self.metrics[name] = absent(f"it is {value}: the model's numbers are not finite")
+            return
+        if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+            low = high = None
         metric = metric or name.split("/")[1]
         measured = passport.ruler(metric, self.data, self.cfg, n, space, **ruler)
         papers = {"ruler": measured, "player": player}

@@ -56,7 +56,9 @@ class Ask:
     def wants(self, group: str) -> bool:
         return self.only is None or group in self.only
 
-    def settings(self, n: int, features: str | None, averaged: bool, checkpoint: str) -> dict[str, Any]:
+    def settings(
+        self, n: int, features: str | None, averaged: bool, checkpoint: str
+    ) -> dict[str, Any]:
         """What the numbers depend on besides the run: neither batch size nor device."""
         own = {k: getattr(self, k) for k in ("sets", "seed", "k", "draws", "only", "options")}
         return {"n": n, "features": features} | own | {"checkpoint": checkpoint, "ema": averaged}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WITHIN = "evaluation"  # folder of a run
 RESULT = "evaluation.json"
+PROBE, FAST = 4, 0.1  # test examples whose likelihood is timed for the estimate; seconds
 
 
 def main(args: list[str]) -> int:
@@ -162,23 +164,45 @@ def _reference(
 
 
 def _estimate(job: Evaluation) -> str:
-    """How long sampling will take, from one small batch; it is what evaluation waits for."""
-    import time
-
+    """How long it takes, from a few examples: sampling and likelihood are what one waits for."""
     from genai_cli.evaluation.drawing import ALIGN
     from genai_cli.evaluation.evaluate import MANY
+    from genai_cli.evaluation.likelihood import likelihood
 
-    ask, draw = job.ask, job.drawing().draw
-    draw(1, ask.seed)  # the first call compiles and allocates
-    start = time.perf_counter()
-    draw(ALIGN, ask.seed)
-    each = (time.perf_counter() - start) / ALIGN
+    ask, draw, n = job.ask, job.drawing().draw, job.examples
+    draw(1, ask.seed)  # the first call allocates
+    each = _seconds(lambda: draw(ALIGN, ask.seed)) / ALIGN
     sets = ask.sets * job.n if ask.wants("samples") or ask.wants("memorisation") else 0
     total = (sets + (MANY if ask.wants("speed") else 0)) * each
+    if ask.wants("likelihood"):
+        own = {
+            "draws": ask.draws,
+            "seed": ask.seed,
+            "batch": ask.batch_size,
+            "tick": lambda k: None,
+        }
+        for few in (min(PROBE, n), min(ask.batch_size, n)):  # more only where few are fast
+            one = _seconds(lambda k=few: likelihood(job.model, job.data, job.cfg, n=k, **own))
+            if one > FAST:
+                break
+        total += one / few * n
     return (
-        f"about {max(1.0, total):,.0f} s for {sets:,} samples at {1 / max(each, 1e-9):,.0f} a "
-        "second, then the measures; n= sets fewer"
+        f"about {_clock(total)}: {sets:,} samples at {1 / max(each, 1e-9):,.0f} a second, "
+        f"{n:,} test examples; a smaller n= takes less"
     )
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _clock(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 100:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Meter:
