@@ -12,7 +12,8 @@ from torch import Tensor
 from genai_cli.data.dataset import Dataset
 from genai_cli.data.raw import shown
 from genai_cli.errors import UserError, listing
-from genai_cli.evaluation.reference import FEATURES, LARGEST, Say, Tick, reference
+from genai_cli.evaluation.classifier import FEATURES, LARGEST, Tick
+from genai_cli.evaluation.reference import Say, reference
 
 Name = Literal["auto", "reference", "inception", "pixels"]
 NAMES = ("auto", "reference", "inception", "pixels")

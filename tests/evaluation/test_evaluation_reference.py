@@ -19,18 +19,18 @@ from genai_cli.data.dataset import Dataset, Spec, Split
 from genai_cli.data.sources import load
 from genai_cli.data.stream import StreamSplit
 from genai_cli.errors import UserError
+from genai_cli.evaluation import classifier
 from genai_cli.evaluation import reference as module
-from genai_cli.evaluation.reference import (
+from genai_cli.evaluation.classifier import (
     RECIPES,
-    SHIPPED,
     Network,
     Recipe,
     accuracy,
     number_of_steps,
-    reference,
     train,
     weights_hash,
 )
+from genai_cli.evaluation.reference import SHIPPED, reference
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +41,8 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten steps a training."""
-    monkeypatch.setattr(module, "FEWEST", 10)
-    monkeypatch.setattr(module, "MOST", 10)
+    monkeypatch.setattr(classifier, "FEWEST", 10)
+    monkeypatch.setattr(classifier, "MOST", 10)
 
 
 def made(shape: tuple[int, ...], classes: int, n: int = 200) -> Dataset:
@@ -199,8 +199,8 @@ def test_the_cost_is_bounded() -> None:
 
 
 def test_the_time_is_told_before() -> None:
-    assert module._duration(6000, (1, 28, 28)) == "4 min"
-    assert module._duration(500, (1, 8, 8)) == "2 s"
+    assert classifier.duration(6000, (1, 28, 28)) == "4 min"
+    assert classifier.duration(500, (1, 8, 8)) == "2 s"
 
 
 @pytest.mark.usefixtures("fast")
@@ -225,7 +225,7 @@ def test_images_decoded_on_demand_train_it_too(tmp_path: Path) -> None:
 def test_weights_are_half_precision_numbers() -> None:
     network = Network((1, 8, 8), 10)
     before = network.first.weight.detach().clone()
-    module.rounded(network)
+    classifier.rounded(network)
     assert torch.equal(network.first.weight, before.half().float())
     assert network.first.weight.dtype == torch.float32
 
@@ -322,10 +322,10 @@ def test_the_cache_follows_the_users_settings(monkeypatch: pytest.MonkeyPatch) -
 def test_two_processes_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     code = (
         "from genai_cli.data.sources import load\n"
-        "from genai_cli.evaluation import reference as m\n"
-        "m.FEWEST = m.MOST = 10\n"
-        "m.RECIPES.clear()\n"
-        "print(m.reference(load({'name': 'digits'}, 7), lambda text: None).hash)"
+        "from genai_cli.evaluation import classifier, reference\n"
+        "classifier.FEWEST = classifier.MOST = 10\n"
+        "classifier.RECIPES.clear()\n"
+        "print(reference.reference(load({'name': 'digits'}, 7), lambda text: None).hash)"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
