@@ -41,8 +41,9 @@ def quality_speed(folder: Path, runs: Sequence[Run]) -> list[Path]:
                 continue
             quality, speed = metrics[name], metrics["speed/many"]
             key = f"{name} {_ruler(quality)} {_ruler(speed)}"
-            # evaluations come oldest first: the newest of the same settings stays
-            newest[key + _setting(evaluation)] = (key, (run, evaluation, quality, speed, name))
+            # evaluations come oldest first: the newest of the same player stays
+            setting = json.dumps(_options(evaluation, quality), sort_keys=True, default=str)
+            newest[key + setting] = (key, (run, evaluation, quality, speed, name))
         for key, found in newest.values():
             panels.setdefault(key, []).append(found)
     if not panels:
@@ -62,7 +63,7 @@ def quality_speed(folder: Path, runs: Sequence[Run]) -> list[Path]:
 
 
 def _quality_panel(found: list[tuple[Run, dict[str, Any], dict, dict, str]]) -> frontier.Panel:
-    settings = [_setting(evaluation) for _, evaluation, *_ in found]
+    settings = [_setting(*each[1:3]) for each in found]
     runs = [run for run, *_ in found]
     points = []
     for (run, _, quality, speed, _), setting in zip(found, settings, strict=True):
@@ -105,18 +106,22 @@ def _known(metrics: dict[str, Any], name: str) -> bool:
     return value is not None and (value > 0 or name != "speed/many")
 
 
-def _setting(evaluation: dict[str, Any]) -> str:
-    """The sampling options of an evaluation in words: "ddim, 50 steps"."""
-    options = (evaluation.get("settings") or {}).get("options") or {}
-    words = {"sampler": "{}", "steps": "{} steps"}
-    parts = [
-        words.get(key, key + " {}").format(brief(value))
-        for key, value in sorted(
-            options.items(), key=lambda kv: list(words).index(kv[0]) if kv[0] in words else 9
-        )
-        if value is not None
-    ]
-    return ", ".join(parts)
+def _options(evaluation: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """Sampling options as they were: a default that was not asked for stands in the passport."""
+    asked = (evaluation.get("settings") or {}).get("options") or {}
+    player = entry["passport"].get("player", {})
+    used = {key: player.get(key, value) for key, value in asked.items()}
+    return used | {key: player.get(key) for key in ("ema", "checkpoint")}
+
+
+def _setting(evaluation: dict[str, Any], entry: dict[str, Any]) -> str:
+    """Sampler and steps in words, and other options that were asked for: "ddim, 50 steps"."""
+    asked = (evaluation.get("settings") or {}).get("options") or {}
+    used = _options(evaluation, entry)
+    parts = [str(used["sampler"])] if used.get("sampler") else []
+    parts += [f"{used['steps']} steps"] if used.get("steps") else []
+    more = {k: v for k, v in asked.items() if v is not None and k not in ("sampler", "steps")}
+    return ", ".join(parts + [f"{key} {brief(value)}" for key, value in more.items()])
 
 
 def _ruler(entry: dict[str, Any]) -> str:

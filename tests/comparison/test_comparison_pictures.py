@@ -75,6 +75,17 @@ def test_settings_of_one_run_are_points_on_its_line(outputs, made, drawn, tmp_pa
     assert len({p.run for p in panel.points}) == 2
 
 
+def test_a_default_that_is_named_is_the_same_point(outputs, made, drawn, tmp_path):
+    run = outputs.run("ddpm")
+    for name, asked in (("a", None), ("b", 50)):
+        found = measured(made, 3.0, 30.0)
+        found["samples/frechet"]["passport"]["player"] = {"steps": 50, "seed": 0}
+        outputs.evaluate(run, found, name=name, settings={"options": {"steps": asked}})
+    charts.quality_speed(tmp_path, compared([run]).runs)
+    (_, (panel,)), _ = drawn["frontier"]
+    assert len(panel.points) == 1
+
+
 def test_without_quality_or_speed_there_is_no_such_figure(outputs, made, tmp_path):
     a = outputs.run("vae", {"samples/frechet": made(3.0), "speed/many": made(None)})
     b = outputs.run("gan", {"samples/frechet": made(None), "speed/many": made(3.0)})
