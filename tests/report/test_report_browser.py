@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_folders import make_sweep
 
 from genai_cli.verbs import report
 
@@ -164,8 +165,6 @@ def test_focus_is_seen(browser: Any, page: Path) -> None:
 
 @pytest.fixture
 def sweep(write: Callable[..., Path]) -> Path:
-    from test_report_page import make_sweep
-
     folder = make_sweep(write)
     assert report.main([str(folder), "--no-figures"]) == 0
     return folder / "report.html"

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from conftest import entry, png  # type: ignore[import-not-found]
+from report_folders import make_sweep, png
 
 from genai_cli import runs
 from genai_cli.report import curves
@@ -19,27 +18,6 @@ from genai_cli.report.markup import Html, clean, el
 from genai_cli.report.private import without_paths
 from genai_cli.report.run_page import run_page
 from genai_cli.report.sweep_page import sweep_page
-
-
-def make_sweep(write: Callable[..., Path], figures: tuple[str, ...] = ("samples",)) -> Path:
-    """Three cells: two done, one failed."""
-    name = "2026-11-23/12-00-00-sweep-sw33"
-    cells = []
-    for i, bottleneck in enumerate((2, 8, 16)):
-        said = {"status": "failed"} if i == 2 else {}
-        cell = f"{i:03d}-bottleneck-{bottleneck}"
-        folder = write(f"{name}/{cell}", changed={"bottleneck": bottleneck}, said=said,
-                       pictures=figures, log="RuntimeError: no more memory\n")  # fmt: skip
-        overrides = [f"bottleneck={bottleneck}", f"outputs={folder.parents[2]}"]
-        cells.append({"folder": cell, "overrides": overrides})
-    asked = {
-        "schema": 1,
-        "command": f"genai train -m bottleneck=2,8,16 outputs={folder.parents[2]}",
-        "varied": ["bottleneck"],
-        "cells": cells,
-    }
-    (folder.parent / runs.SWEEP).write_text(yaml.safe_dump(asked))
-    return folder.parent
 
 
 def text_of(page: str) -> str:
@@ -289,4 +267,3 @@ def test_a_picture_must_be_whole_and_small(tmp_path: Path) -> None:
     assert figures.figure(file, "vae on digits") == ""
     file.write_bytes(png() + b"\0" * figures.MOST_BYTES)
     assert figures.figure(file, "vae on digits") == ""
-    assert entry()["n"] == 360
