@@ -89,6 +89,7 @@ def warnings(facts: Facts) -> Html:
     ref, notes = facts.reference, []
     if facts.status == "failed":
         why = next((x for x in reversed(facts.log) if x.strip()), "")
+        why = re.sub(r"^genai_cli[\w.]*: ", "", why)  # our own exceptions say enough
         notes.append(_note("bad", "This run failed.", facts.public(why), _log(facts)))
     elif facts.status == "died":
         said = "Its process ended without a word: killed, perhaps for memory, or the power failed."

@@ -43,7 +43,9 @@ def lead(facts: Facts) -> list[object]:
 def _numbers(facts: Facts) -> Html:
     measured = mapping(facts.summary.get("metrics"))
     if not measured and not facts.evaluations:
-        return el("p", "Nothing was measured yet: numbers stand here when the run has ended.")
+        going = facts.status in ("running", "waiting", "interrupted", "died")
+        return el("p", "Nothing was measured yet: a run is measured at its end."
+                  if going else "Nothing was measured.")  # fmt: skip
     return join(numbers.tiles(facts), numbers.tables(measured, "h3") if measured else "")
 
 

@@ -36,8 +36,8 @@ def defaults(config: dict[str, Any]) -> tuple[dict[str, str], dict[str, Key]]:
     return plain_choice, tree.keys(tree.chosen(given))
 
 
-def part(facts: Facts) -> Html:
-    """Tables of differences and of everything."""
+def part(facts: Facts, printed: bool = True) -> Html:
+    """Tables of differences and of everything; the latter on paper only if ``printed``."""
     flat = runs.flat(facts.config)
     if not flat:
         return el("p", "config.yaml cannot be read.")
@@ -67,7 +67,10 @@ def part(facts: Facts) -> Html:
         if k != "outputs"
     ]
     all_of_them = table("All settings", ["key", "value", "meaning"], every, left=(0, 1, 2))
-    return join(shown, details(f"All {len(every)} settings", all_of_them))
+    return join(
+        shown,
+        details(f"All {len(every)} settings", all_of_them, class_=None if printed else "screen"),
+    )
 
 
 def code(text: object) -> Html:

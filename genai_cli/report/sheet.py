@@ -163,7 +163,9 @@ figcaption b{color:var(--ink)}
  h2,h3,h4,caption,summary{break-after:avoid}
  details::details-content{content-visibility:visible;block-size:auto;opacity:1}
  .screen{display:none}
- th,td{overflow-wrap:anywhere;padding-right:.5rem}
+ th,td{overflow-wrap:break-word;padding-right:.5rem}
+ th.num,td.num{white-space:normal}
+ tbody th{min-width:2.2cm}
  td code,th code{white-space:normal}
  details>summary{list-style:none;color:var(--soft)}
  a{color:inherit;text-decoration:none}

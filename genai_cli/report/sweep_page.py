@@ -157,7 +157,7 @@ def _folded(cells: list[Facts]) -> Html:
             curves.loss_panels(cell.rows, prefix=f"r{i}-"),
             pictures,
             details("Evaluations", parts.evaluations(cell)) if cell.evaluations else "",
-            details("Settings", settings.part(cell)),
+            details("Settings", settings.part(cell, printed=False)),
         )
         title = join(el("h3", _short_name(cell)), " ", parts.state(cell))
         shown.append(details(title, inner, id=_anchor(cell), class_="box"))
