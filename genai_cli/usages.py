@@ -202,7 +202,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ("examples", ["genai report latest", "genai report k3f9 out=vae.html"]),
     ],
     "evaluate": [
-        ("", "genai evaluate RUN… [KEY=VALUE …]"),
+        ("", "genai evaluate RUN… [KEY=VALUE …] [--brief]"),
         (
             "RUN",
             {
@@ -230,6 +230,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
                 "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
                 "device=auto": "auto cpu cuda cuda:0 mps",
                 "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+                "--brief": "say where the numbers are, do not print them",
             },
         ),
         (

@@ -23,6 +23,7 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("GENAI_PATH", "GENAI_OUTPUTS", "FORCE_COLOR", "GENAI_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GENAI_DATA", str(tmp_path / "data-home"))
+    monkeypatch.setenv("GENAI_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

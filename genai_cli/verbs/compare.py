@@ -152,7 +152,7 @@ def evaluate(folders: Sequence[Path], ask: Asked) -> int:
                   file=sys.stderr)  # fmt: skip
     if not lacking:
         return 0
-    words = [f"{key}={value}" for key, value in ask.keys.items()]
+    words = ["--brief", *(f"{key}={value}" for key, value in ask.keys.items())]
     with contextlib.redirect_stdout(sys.stderr) if ask.form else contextlib.nullcontext():
         return _each(importlib.import_module("genai_cli.verbs.evaluate").main, lacking, words)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from genai_cli.console import show
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.knobs import Count, checked
 from genai_cli.textual import short
+from genai_cli.work import failed, one_run, stoppable
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset
@@ -50,18 +49,12 @@ class Ask:
 def main(args: list[str]) -> int:
     """Encode a split of one run's data; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped
     (an earlier file stays as it was)."""
-    words = [a for a in args if "=" not in a or Path(a).exists()]
-    flags = [w for w in words if w.startswith("-")]
-    if flags:
-        raise UserError(f"unknown flag '{flags[0]}' (see genai encode --help)")
-    if len(words) != 1:
-        raise UserError("name one run: genai encode RUN [key=value …] (a path, a suffix or latest)")
-    ask = parse([a for a in args if a not in words])
-    folder = runs.find(words[0], ask.outputs)
+    run, changes = one_run(args, "encode")
+    ask = parse(changes)
+    folder = runs.find(run, ask.outputs)
 
     from genai_cli.build import model_class
     from genai_cli.training import machine, setup
-    from genai_cli.verbs.sample import stoppable
 
     cfg = setup.config_of(folder)
     check_able(model_class(cfg.model["name"]), cfg.model["name"])
@@ -72,18 +65,8 @@ def main(args: list[str]) -> int:
         )
         try:
             return write(folder, ask, model, data)
-        except UserError:
-            raise
-        except Exception as error:  # a model of the user's own may raise anything
-            if os.environ.get("GENAI_TRACEBACK") == "1":
-                raise
-            said = " ".join(str(error).split())[:300]
-            print(
-                f"genai encode: {folder} failed: {type(error).__name__}: {said}"
-                " (GENAI_TRACEBACK=1 shows where)",
-                file=sys.stderr,
-            )
-            return 1
+        except Exception as error:
+            return failed("encode", folder, error)
 
 
 def parse(changes: Sequence[str]) -> Ask:

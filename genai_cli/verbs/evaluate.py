@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from genai_cli import runs
 from genai_cli.console import show
 from genai_cli.errors import UserError
+from genai_cli.meter import Meter
 from genai_cli.textual import plain_table
+from genai_cli.work import failed, stoppable, words
 
 if TYPE_CHECKING:
     from genai_cli.evaluation.job import Evaluation
     from genai_cli.evaluation.request import Ask
     from genai_cli.evaluation.samples import Reference
 
+FLAGS = ("--brief",)
 WITHIN = "evaluation"  # folder of a run
 RESULT = "evaluation.json"
 PROBE, FAST = 4, 0.1  # test examples whose likelihood is timed for the estimate; seconds
@@ -28,31 +29,27 @@ PROBE, FAST = 4, 0.1  # test examples whose likelihood is timed for the estimate
 def main(args: list[str]) -> int:
     """Evaluate runs one after the other; 0 all done, 1 a model failed, 2 a mistake (before any
     starts), 130 or 143 stopped (nothing half is left behind)."""
-    words = [a for a in args if "=" not in a or Path(a).exists()]
-    flags = [w for w in words if w.startswith("-")]
-    if flags:
-        raise UserError(f"unknown flag '{flags[0]}' (see genai evaluate --help)")
-    if not words:
+    found = words(args, "evaluate", FLAGS)
+    if not found.names:
         raise UserError(
             "name a run or more: genai evaluate RUN… [key=value …] (path, suffix, latest)"
         )
 
     from genai_cli.evaluation import request
 
-    ask = request.parse([a for a in args if a not in words])
+    ask = request.parse(found.changes)
     folders: dict[Path, None] = {}
-    for word in words:
-        found = (
-            [runs.find(word, ask.outputs)] if word == "latest" else runs.find_all(word, ask.outputs)
-        )
-        folders |= dict.fromkeys(found)
+    for name in found.names:
+        newest = name == "latest"  # the newest run, as for every verb that reads one
+        named = [runs.find(name, ask.outputs)] if newest else runs.find_all(name, ask.outputs)
+        folders |= dict.fromkeys(named)
     asks = _settled(list(folders), ask)
     known: dict[Any, Reference] = {}
     codes = []
     for i, folder in enumerate(folders):
         if i:
             show("")
-        codes.append(evaluate(folder, asks[i], known))
+        codes.append(evaluate(folder, asks[i], known, brief="--brief" in found.flags))
     return max(codes)
 
 
@@ -79,13 +76,14 @@ def _settled(folders: Sequence[Path], ask: Ask) -> list[Ask]:
     return settled
 
 
-def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference]) -> int:
+def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = False) -> int:
     """Measure one run and write the folder of the result; the exit code.
 
     Args:
         folder: of the run.
         ask: settled.
         known: training sides already made, by data and extractor; filled here.
+        brief: say where the result is, not what it is.
     """
     from genai_cli.evaluation import evaluate as room
     from genai_cli.evaluation import features
@@ -93,7 +91,6 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference]) -> int:
     from genai_cli.evaluation.request import folder_name
     from genai_cli.sampling import store
     from genai_cli.training import checkpoint, machine, setup
-    from genai_cli.verbs.sample import stoppable
 
     cfg = setup.config_of(folder)
     path = checkpoint.named(folder / runs.CHECKPOINTS, ask.checkpoint)
@@ -113,7 +110,9 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference]) -> int:
         name: str | None = None
         if draws and (ask.wants("samples") or ask.wants("memorisation")):
             device = machine.pick_device(ask.device)
-            extractor = features.make(ask.features, data, device=device, say=show)
+            with stoppable(), Meter() as meter:
+                tick = meter.counted("reference classifier")
+                extractor = features.make(ask.features, data, device=device, say=show, tick=tick)
             name = extractor.name
             show(extractor.note)
         with stoppable(), store.Folder(folder, "evaluation", WITHIN) as place, Meter() as meter:
@@ -128,22 +127,15 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference]) -> int:
                 if draws:
                     show(f"time   {_estimate(job)}")
                 room.measured(job, real, meter.stage)
-            except UserError:
-                raise
-            except Exception as error:  # a model of the user's own may raise anything
-                if os.environ.get("GENAI_TRACEBACK") == "1":
-                    raise
-                said = " ".join(str(error).split())[:300]
-                print(
-                    f"genai evaluate: {folder} failed: {type(error).__name__}: {said}"
-                    " (GENAI_TRACEBACK=1 shows where)",
-                    file=sys.stderr,
-                )
-                return 1
+            except Exception as error:
+                return failed("evaluate", folder, error)
             runs.write_json(place.path / RESULT, job.described(name))
             meter.stop()
             written = place.publish(folder_name(job.settings(name)))
-    _print(job, written)
+    if brief:
+        show(f"       {written}")
+    else:
+        _print(job, written)
     return 0
 
 
@@ -203,54 +195,6 @@ def _clock(seconds: float) -> str:
     if seconds < 100:
         return f"{max(5, 5 * round(seconds / 5))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-class Meter:
-    """One line a part: a bar on a terminal, the seconds when it is done elsewhere."""
-
-    def __init__(self) -> None:
-        from genai_cli.console import on_terminal
-
-        self.bar: Any = None
-        if on_terminal():
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            self.bar = Progress(
-                TextColumn("{task.description:<32}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(compact=True),
-                console=Console(file=sys.stdout),
-                transient=True,
-            )
-
-    def __enter__(self) -> Meter:
-        if self.bar is not None:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def stage(self, name: str, total: int) -> Any:
-        """Begin a part of ``total`` examples; what is returned is called with how many are done."""
-        if self.bar is None:
-            return lambda n: None
-        task = self.bar.add_task(name, total=total)
-        return lambda n: self.bar.update(task, advance=n)
 
 
 def _print(job: Evaluation, written: Path) -> None:

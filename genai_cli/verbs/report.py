@@ -6,6 +6,7 @@ from pathlib import Path
 
 from genai_cli import runs
 from genai_cli.errors import UserError, nearest
+from genai_cli.work import words
 
 FLAGS = ("--no-figures",)
 KEYS = ("out", "outputs")
@@ -15,18 +16,13 @@ FILE = "report.html"
 
 def main(args: list[str]) -> int:
     """Write the page of a run or of a sweep; 0 done, 2 a mistake."""
-    words = [a for a in args if "=" not in a or Path(a).exists()]
-    given = dict(_pair(a) for a in args if a not in words)
-    flags = [w for w in words if w.startswith("-")]
-    words = [w for w in words if w not in flags]
-    for flag in flags:
-        if flag not in FLAGS:
-            raise UserError(f"unknown flag '{flag}'{nearest(flag, FLAGS)} (see --help)")
-    if len(words) != 1:
+    found = words(args, "report", FLAGS)
+    given = dict(_pair(change) for change in found.changes)
+    if len(found.names) != 1:
         raise UserError(
             "name one run or sweep: genai report RUN [key=value …] (a path, a suffix or latest)"
         )
-    folder = find(words[0], given.get("outputs"))
+    folder = find(found.names[0], given.get("outputs"))
     target = Path(given["out"]) if "out" in given else folder / FILE
     if target.suffix.lower() not in ENDINGS or target.is_dir():
         raise UserError(f"out={target} is no HTML file; give a name that ends in .html")
@@ -34,7 +30,7 @@ def main(args: list[str]) -> int:
     if runs.is_sweep(folder):
         from genai_cli.report.sweep_page import sweep_page
 
-        if "--no-figures" not in flags:
+        if "--no-figures" not in found.flags:
             draw(folder)
         text = sweep_page(folder)
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli import runs
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.values import read_value
+from genai_cli.work import one_run
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset
@@ -75,19 +76,13 @@ WHY_NOT = {
 
 def main(args: list[str]) -> int:
     """Resume one run; 0 also where there is nothing left to do."""
-    words = [a for a in args if "=" not in a or Path(a).exists()]
-    changes = [a for a in args if a not in words]
-    flags = [w for w in words if w.startswith("-")]
-    if flags:
-        raise UserError(f"unknown flag '{flags[0]}' (see genai resume --help)")
-    if len(words) != 1:
-        raise UserError("name one run: genai resume RUN [key=value …] (a path, a suffix or latest)")
+    name, changes = one_run(args, "resume")
     outputs = next((c.partition("=")[2] for c in changes if c.startswith("outputs=")), None)
     changes = [c for c in changes if not c.startswith("outputs=")]
 
     from genai_cli import rules
 
-    folder = runs.find(words[0], outputs)
+    folder = runs.find(name, outputs)
     old = runs.read_config(folder)
     new = changed(old, changes)
     described = runs.read_json(folder / runs.RUN)

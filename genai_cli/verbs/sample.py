@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +12,7 @@ from genai_cli import runs
 from genai_cli.console import on_terminal, show
 from genai_cli.errors import UserError
 from genai_cli.textual import short
+from genai_cli.work import failed, one_run, stoppable
 
 if TYPE_CHECKING:
     from genai_cli.sampling.request import Request
@@ -27,17 +25,12 @@ SCHEMA = 1
 def main(args: list[str]) -> int:
     """Sample from one run; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped (nothing is
     left behind)."""
-    words = [a for a in args if "=" not in a or Path(a).exists()]
-    flags = [w for w in words if w.startswith("-")]
-    if flags:
-        raise UserError(f"unknown flag '{flags[0]}' (see genai sample --help)")
-    if len(words) != 1:
-        raise UserError("name one run: genai sample RUN [key=value …] (a path, a suffix or latest)")
+    run, changes = one_run(args, "sample")
 
     from genai_cli.sampling import request
 
-    ask = request.parse([a for a in args if a not in words])
-    folder = runs.find(words[0], ask.outputs)
+    ask = request.parse(changes)
+    folder = runs.find(run, ask.outputs)
 
     from genai_cli.build import model_class
     from genai_cli.training import machine, setup
@@ -71,18 +64,8 @@ def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
                 job = Job(model, data, ask, y, place.path, f"{name} on {data.name}", tick)
                 draw.draw(job)
             runs.write_json(place.path / store.DESCRIBED, described(folder, ask, job, cfg))
-        except UserError:
-            raise
-        except Exception as error:  # a model of the user's own may raise anything
-            if os.environ.get("GENAI_TRACEBACK") == "1":
-                raise
-            said = " ".join(str(error).split())[:300]
-            print(
-                f"genai sample: {folder} failed: {type(error).__name__}: {said}"
-                " (GENAI_TRACEBACK=1 shows where)",
-                file=sys.stderr,
-            )
-            return 1
+        except Exception as error:
+            return failed("sample", folder, error)
         written = place.publish()
     rate = job.made / max(job.seconds, 1e-9)
     things = "images" if data.spec.is_image else "rows"
@@ -127,25 +110,6 @@ def described(folder: Path, ask: Request, job: Any, cfg: TrainConfig) -> dict[st
         "version": __version__,
         "finished": runs.now(),
     }
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """TERM and USR1 leave as Ctrl-C does, with 143: what is half written is removed."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-    before = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

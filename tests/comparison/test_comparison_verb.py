@@ -159,7 +159,8 @@ def test_evaluate_what_is_missing(
     outputs.run("ddpm", name="dead", status="failed", model__beta=2)
     done = genai("compare", "abcd", "none", "dead", "--evaluate", "--no-figures", "--json")
     assert done.code == 0
-    ((folder,),) = evaluated
+    ((folder, flag),) = evaluated
+    assert flag == "--brief"
     assert folder.endswith("none")
     assert "printed by evaluate" in done.err
     json.loads(done.out)
@@ -170,7 +171,7 @@ def test_evaluate_with_keys(sweep: Path, genai: Callable, evaluated: list[list[s
     genai("compare", "abcd", "--evaluate", "--no-figures", "n=360", "batch_size=9")
     assert evaluated == []  # all have it; the batch is no setting
     done = genai("compare", "abcd", "--evaluate", "--no-figures", "n=50")
-    ((*folders, key),) = evaluated
+    ((*folders, _, key),) = evaluated
     assert (len(folders), key) == (3, "n=50")
     assert "no evaluation of these runs has n=50" in done.err  # the stand-in makes none
 
@@ -182,7 +183,7 @@ def test_a_refused_run_does_not_stop_the_others(
     outputs.run("gan", name="bad")
     done = genai("compare", "good", "bad", "--evaluate", "--no-figures")
     assert done.code == 1
-    assert [len(words) for words in evaluated] == [2, 1, 1]
+    assert [len(words) for words in evaluated] == [3, 2, 2]
     assert "not evaluated: no such weights" in done.err
     assert "runs" in done.out
     assert genai("compare", "bad", "--evaluate", "--no-figures").code == 2

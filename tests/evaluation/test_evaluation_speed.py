@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -56,6 +58,16 @@ def test_a_rate_is_examples_over_seconds(monkeypatch: pytest.MonkeyPatch) -> Non
     found = speed.rate(lambda n: sizes.append(n) or torch.zeros(n), 8, CPU)
     assert found == (8.0, 8.0, 8.0, speed.LEAST)  # a second each
     assert sizes == [8] * (speed.LEAST + 1)  # and a warm-up
+
+
+def test_the_interval_holds_the_median_of_what_times_are_drawn_from() -> None:
+    """95 % or a little more, for skewed times too."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(2000):
+        low, high = speed._interval(list(rng.exponential(size=12)))
+        held += low <= math.log(2) <= high
+    assert 0.945 <= held / 2000 <= 0.975  # 0.961
+    assert speed._interval([1.0] * 5) == (None, None)
 
 
 def test_a_slow_draw_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
