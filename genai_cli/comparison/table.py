@@ -172,7 +172,7 @@ def _section(
 
 
 def _partly(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-    """Rows of several seeds of which not all have a number on the ruler that is shown."""
+    """Rows of several seeds of which not all have a number that counts to the mean shown."""
     notes = []
     for row in rows:
         told: dict[int, list[str]] = {}
@@ -220,18 +220,20 @@ def _groups(runs: Sequence[Run], apart: bool) -> tuple[list[list[int]], list[str
 
 
 def _joined(name: str, cells: Sequence[Cell]) -> Cell:
-    """One cell of several seeds: the mean of those on the ruler that most of them share.
+    """One cell of several seeds: the mean of those that most of them measured alike.
 
-    Of p-values, which have no mean worth showing, the smallest times their number (Bonferroni).
+    Numbers on another ruler, or of another sampler, other weights or other draws of a bound, are
+    no repetition. Of p-values, which have no mean worth showing, the smallest times their number
+    (Bonferroni).
     """
     if len(cells) == 1:
         return cells[0]
     numbers = [cell for cell in cells if cell.value is not None]
     if not numbers:
         return cells[0]
-    keys = [cell.key for cell in numbers]
+    keys = [(cell.key, choose.ruler_key(_repeated(name, cell.player))) for cell in numbers]
     key = max(dict.fromkeys(keys), key=keys.count)
-    same = [cell for cell in numbers if cell.key == key]
+    same = [cell for cell, own in zip(numbers, keys, strict=True) if own == key]
     if len(same) == 1:
         return same[0]
     first = same[0]
@@ -247,6 +249,14 @@ def _joined(name: str, cells: Sequence[Cell]) -> Cell:
         player["likelihood"] = "bound"
     floor = first.floor if all(cell.floor == first.floor for cell in same) else None
     return Cell(value, low, high, first.n, None, first.ruler, player, floor, len(same))
+
+
+def _repeated(name: str, player: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same of a player for its numbers to be averaged over seeds."""
+    own = ["seed", "checkpoint"]
+    if not name.startswith("likelihood/"):
+        own.append("draws")  # of a speed: how many were timed
+    return {k: v for k, v in player.items() if k not in own}
 
 
 def _floors(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:

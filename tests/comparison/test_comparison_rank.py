@@ -172,6 +172,26 @@ def test_seeds_without_the_number_are_told(outputs: Any, made: Any) -> None:
     assert "genai evaluate" in render.plain(found)
 
 
+def test_seeds_of_other_samplers_are_not_averaged(outputs: Any, made: Any) -> None:
+    runs = [
+        outputs.run("ddpm", {F: made(v, 0.1, player={"sampler": "ddim", "steps": steps})}, seed=s)
+        for s, (v, steps) in enumerate([(10, 50), (12, 50), (90, 5)])
+    ]
+    found = compare(runs)
+    (row,) = found.rows
+    assert (row.seeds, row.cells[F].seeds, row.cells[F].value) == (3, 2, 11)
+    assert row.player == "ddim, 50 steps"
+    assert f"ddpm: 2 of 3 seeds in {F}" in found.sections[0].notes
+    # but the checkpoint, the seed and how many draws were timed are each run's own
+    bits, rate, runs = "likelihood/bits_per_dim", "speed/many", []
+    for s in range(2):
+        player = {"checkpoint": f"step-{s}", "seed": s, "draws": 8 + s}
+        runs.append(outputs.run("vae", {n: made(1, player=player) for n in (bits, rate)}, seed=s))
+    (row,) = compare(runs).rows
+    assert row.cells[rate].seeds == 2
+    assert row.cells[bits].seeds == 1  # a bound from more draws is another bound
+
+
 def test_what_is_no_other_seed_is_no_mean(outputs: Any, made: Any) -> None:
     twice = [outputs.run("vae", {F: made(v, 0.1)}, name=f"t{v}xx") for v in (10, 12)]
     found = compare(twice)
