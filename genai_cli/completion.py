@@ -14,77 +14,28 @@ from pathlib import Path
 
 from genai_cli.cli import VERBS
 from genai_cli.errors import UserError
+from genai_cli.offers import (
+    ACTIONS,
+    COMPARE,
+    COMPARE_VALUES,
+    ENCODE,
+    ENCODE_VALUES,
+    EVALUATE,
+    EVALUATE_VALUES,
+    FLAGS,
+    RESUMABLE,
+    SAMPLE,
+    SAMPLE_VALUES,
+    STATUSES,
+)
 from genai_cli.paths import GROUPS, Tree, choices, folders_added, read_sheet, user_dirs, words_given
 from genai_cli.shell_line import split_line
 
 Candidate = tuple[str, str]  # word, meaning
 
 SHELLS = ("bash", "zsh", "fish")
-FLAGS = {
-    "train": {"-m": "sweep over lists", "--cfg": "print the config", "-cd": "folder of more YAML"},
-    "runs": {"--all": "not only the newest", "--json": "for scripts"},
-    "compare": {
-        **{"--evaluate": "measure what is missing", "--no-figures": "tables alone"},
-        **{"--md": "print Markdown", "--csv": "print CSV", "--json": "print JSON"},
-    },
-    "report": {"--no-figures": "draw nothing new"},
-    "prune": {"--yes": "remove, not only say what would be"},
-}
-ACTIONS = {
-    "runs": {"prune": "remove runs"},
-    "data": {"list": "all data sets", "fetch": "download one", "check": "load one and report"},
-    "completion": {"install": "write the file", "show": "print it", "uninstall": "remove it"},
-}
-STATUSES = ("running", "finished", "stopped", "interrupted", "failed", "died", "damaged")
-RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.py
-    *("epochs", "tags", "device", "precision", "monitor"),
-    *("dataset.path", "dataset.root", "dataset.workers", "dataset.memory_mb"),
-    *("optimizer.lr", "optimizer.weight_decay", "optimizer.betas", "optimizer.eps"),
-    *("optimizer.rho", "optimizer.alpha", "schedule.horizon", "schedule.final"),
-    *("schedule.every", "schedule.gamma", "schedule.factor", "schedule.patience"),
-    *("schedule.min_delta", "schedule.floor"),
-    *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.figures_every"),
-    *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
-    *("trainer.save_every", "trainer.threads"),
-)
-SAMPLE = {  # keys of `genai sample`: those of sampling/request.py, then those of the families
-    **{"what": "samples", "n": "how many", "seed": "0", "batch_size": "250"},
-    **{"checkpoint": "best", "ema": "averaged weights", "device": "auto", "y": "label or all"},
-    **{"outputs": "folder of runs", "frames": "of what moves", "temperature": "1.0"},
-    **{"sampler": "ddpm", "steps": "ddpm", "eta": "ddpm", "guidance": "ddpm"},
-}
-SAMPLE_VALUES = {
-    "what": {
-        "samples": "single images and a sheet",
-        "interpolation": "from one code to another",
-        "traversal": "one number of a code at a time",
-        "trajectory": "from noise to sample",
-        "reconstruction": "of test examples",
-    },
-    "checkpoint": {"best": "", "last": ""},
-    "ema": {"true": "", "false": ""},
-    "device": {"auto": "", "cpu": "", "cuda": "", "mps": ""},
-}
-ENCODE = {  # keys of `genai encode`
-    **{"split": "test", "format": "npz", "n": "how many", "batch_size": "250"},
-    **{"checkpoint": "best", "ema": "averaged weights", "device": "auto"},
-    **{"outputs": "folder of runs"},
-}
-ENCODE_VALUES = {
-    "split": {"train": "", "val": "", "test": "", "all": "the three"},
-    "format": {"npz": "arrays", "csv": "a table"},
-    **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
-}
-COMPARE = {  # keys of `genai compare`: its own, then those of `genai evaluate`
-    **{"seeds": "together", "out": "folder", "outputs": "folder of runs", "n": "samples"},
-    **{"features": "auto", "sets": "of samples", "checkpoint": "best", "ema": "averaged weights"},
-}
-COMPARE_VALUES = {
-    "seeds": {"together": "mean and interval", "apart": "a row each"},
-    "features": {"auto": "", "reference": "", "inception": "", "pixels": ""},
-    **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema")},
-}
 RUNS = 200  # of the newest are offered at most
+READERS = {"sample": (SAMPLE, SAMPLE_VALUES), "encode": (ENCODE, ENCODE_VALUES)}  # of one run
 
 
 def answer(args: Sequence[str]) -> int:
@@ -144,14 +95,14 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         if plain:
             return _resumable(_tree(args), args, plain[0], current)
         return [*_runs(args, current), *(_folders(current) if current else [])]
-    if verb == "sample":
+    if verb in READERS:
         if plain:
-            return _sampling(args, current, SAMPLE, SAMPLE_VALUES)
+            return _sampling(args, current, *READERS[verb])
         return [*_runs(args, current), *(_folders(current) if current else [])]
-    if verb == "encode":
-        if plain:
-            return _sampling(args, current, ENCODE, ENCODE_VALUES)
-        return [*_runs(args, current), *(_folders(current) if current else [])]
+    if verb == "evaluate":
+        known = _sampling(args, current, EVALUATE, EVALUATE_VALUES) if plain else ()
+        named = _runs(args, current, sweeps=True)
+        return [*known, *named, *(_folders(current) if current else [])]
     if verb == "compare":
         known = _sampling(args, current, COMPARE, COMPARE_VALUES) if plain else ()
         named = _runs(args, current, sweeps=True)

@@ -205,7 +205,7 @@ def test_what_a_resumed_run_may_change(outputs):
 
 
 def test_resumable_keys_are_those_of_the_verb():
-    from genai_cli.completion import RESUMABLE
+    from genai_cli.offers import RESUMABLE
     from genai_cli.verbs.resume import NOTED, SAFE
 
     assert set(RESUMABLE) == {*SAFE, *NOTED}

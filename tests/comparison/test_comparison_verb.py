@@ -204,7 +204,7 @@ def test_starts_without_torch(sweep: Path, run_python: Callable[[str], str]) -> 
 
 
 def test_the_keys_it_completes_are_those_it_takes() -> None:
-    from genai_cli.completion import COMPARE, FLAGS
+    from genai_cli.offers import COMPARE, FLAGS
 
     verb = importlib.import_module("genai_cli.verbs.compare")
     assert set(COMPARE) <= {"out", "outputs", "seeds", *verb.SETTINGS, *verb.HOW}

@@ -250,8 +250,9 @@ def test_a_signal_leaves_the_file_that_was_there(shaky, number, code):
 
 
 def test_what_the_help_and_the_tab_key_say_is_what_there_is():
-    from genai_cli.completion import ENCODE, ENCODE_VALUES, candidates
+    from genai_cli.completion import candidates
     from genai_cli.help import verb_help
+    from genai_cli.offers import ENCODE, ENCODE_VALUES
 
     page = verb_help("encode", [])
     assert set(ENCODE) == set(encode.KEYS)

@@ -366,3 +366,19 @@ def test_a_model_that_samples_badly(
         assert found["samples/classes"]["value"] == 1
     assert found["likelihood/nats"]["reason"]
     assert found["reconstruction/mse"]["reason"]
+
+
+def test_tab_offers_every_key_and_value() -> None:
+    from typing import get_args
+
+    from genai_cli.completion import candidates
+    from genai_cli.evaluation import request
+    from genai_cli.offers import EVALUATE, EVALUATE_VALUES, FLAGS
+    from genai_cli.verbs import evaluate
+
+    of_families = {"temperature", "sampler", "steps", "eta", "guidance"}
+    assert set(EVALUATE) == set(request.OWN) | of_families
+    assert set(EVALUATE_VALUES["features"]) == set(get_args(request.Features))
+    assert set(FLAGS["evaluate"]) == set(evaluate.FLAGS)
+    assert ("features=reference ", "") in candidates(["evaluate", "k3f9", "features=re"])
+    assert any(word.startswith("only=speed") for word, _ in candidates(["evaluate", "x", "only=s"]))

@@ -422,8 +422,8 @@ def test_a_signal_leaves_no_half_folder(trained, number, code):
 
 
 def test_what_the_help_and_the_tab_key_say_is_what_there_is():
-    from genai_cli.completion import SAMPLE, SAMPLE_VALUES
     from genai_cli.help import verb_help
+    from genai_cli.offers import SAMPLE, SAMPLE_VALUES
 
     page = verb_help("sample", [])
     for what in request.ABILITIES:
