@@ -87,9 +87,8 @@ def mark(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
             for row in ranking.tied:
                 equal = ranking.cell(row).value == ranking.cell(ranking.best).value
                 ranking.cell(row).mark = "*" if equal else "≈"
-        for other in found[1:]:
-            said = _apart(found[0], other)
-            notes.setdefault(said, []).append(name)
+        if len(found) > 1:
+            notes.setdefault(_apart(found, rows), []).append(name)
         single = [
             ranking.best.label
             for ranking in found
@@ -114,17 +113,23 @@ def listed(names: Sequence[str]) -> str:
     )
 
 
-def _apart(first: Ranking, other: Ranking) -> str:
-    """``not ranked together: n 360 (a, b) against 1000 (c)``."""
-    a, b = first.cell(first.best).ruler, other.cell(other.best).ruler
-    told = differences(a, b)
-    told = {k: v for k, v in told.items() if k != "metric"} or told
-    left, right = (", ".join(r.label for r in ranking.rows) for ranking in (first, other))
-    field, (mine, yours) = next(iter(told.items()))
-    text = f"not ranked together: {_word(field)} {_word(mine)} ({left}) against {_word(yours)}"
-    text += f" ({right})"
-    rest = [f"{_word(k)} {_word(x)} against {_word(y)}" for k, (x, y) in [*told.items()][1:]]
-    return "; ".join([text, *rest])
+def _apart(found: Sequence[Ranking], rows: Sequence[Row]) -> str:
+    """``not ranked together: n 360 (a, b) against 1000 (c)``; rows in the order of the table, so
+    that measures with the same reason share a note."""
+    rulers = [ranking.cell(ranking.best).ruler for ranking in found]
+    told = dict.fromkeys(key for ruler in rulers[1:] for key in differences(rulers[0], ruler))
+    fields = [key for key in told if key != "metric"] or list(told)
+    texts = []
+    for field in fields:
+        values: dict[str, list[str]] = {}
+        for ruler, ranking in zip(rulers, found, strict=True):
+            names = [row.label for row in rows if row in ranking.rows]
+            values.setdefault(_word(ruler.get(field)), []).extend(names)
+        parts = [
+            value if texts else f"{value} ({', '.join(names)})" for value, names in values.items()
+        ]
+        texts.append(f"{_word(field)} {' against '.join(parts)}")
+    return f"not ranked together: {'; '.join(texts)}"
 
 
 def _word(value: object) -> str:

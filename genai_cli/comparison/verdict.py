@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from genai_cli.comparison.choose import Cell, way
 from genai_cli.comparison.numbers import plain, spelled
-from genai_cli.comparison.rank import Ranking, alike, rankings
+from genai_cli.comparison.rank import EXACT, Ranking, alike, rankings
 from genai_cli.comparison.table import Row, Section
 from genai_cli.evaluation.measures import BY_NAME
 
@@ -48,6 +48,9 @@ def _list(rows: Sequence[Row], ranking: Ranking) -> str:
 def _ties(ranking: Ranking) -> str:
     """``; not distinguishable: a, b``, or the second where all can be told apart."""
     tied = ranking.tied
+    top = ranking.cell(ranking.best)
+    if len(ranking.rows) > 1 and top.low is None and ranking.name not in EXACT and not tied:
+        return f" without an interval; then {_list(ranking.rows[1:2], ranking)}"
     if tied:
         return f"; not distinguishable: {_list(tied, ranking)}"
     if len(ranking.rows) > 1:
@@ -140,10 +143,20 @@ def _reconstruction(rows: Sequence[Row]) -> Iterator[str]:
                 title = f"Reconstruction{where}: only {_named(ranking.best)}"
             else:
                 title = f"Best reconstruction{where}: {_named(ranking.best)}"
-            floor = ""
-            if cell.floor:
-                floor = f"; {cell.floor.get('what', 'the floor')} {plain(cell.floor['value'])}"
-            yield f"{title}, MSE {_value(name, cell)}{_ties(ranking)}{floor}."
+            yield f"{title}, MSE {_value(name, cell)}{_ties(ranking)}{_beside(cell)}."
+
+
+def _beside(cell: Cell) -> str:
+    """The floor behind a number: ``; PCA with 8 components is better, 0.0236``, or not."""
+    if not cell.floor:
+        return ""
+    value, low, high = (cell.floor.get(key) for key in ("value", "low", "high"))
+    what = cell.floor.get("what", "the floor")
+    floor = Cell(value, low, high, cell.n)
+    if alike(cell, floor):
+        return f"; {what} {plain(value)}, not distinguishable"
+    better = cell.value is not None and value < cell.value
+    return f"; {what} {'is better' if better else 'is worse'}, {plain(value)}"
 
 
 def _samples(rows: Sequence[Row]) -> Iterator[str]:
@@ -165,11 +178,13 @@ def _diversity(rows: Sequence[Row]) -> Iterator[str]:
     name = "samples/classes"
     ranking = _first(rows, name)
     if ranking is not None:
-        best = ranking.cell(ranking.best).value
-        assert best is not None
-        poor = [r for r in ranking.rows if not alike(ranking.cell(r), ranking.cell(ranking.best))]
+        floor = ranking.cell(ranking.best).floor
+        real = floor["value"] if floor else ranking.cell(ranking.best).value
+        full = Cell(real, None, None, 0)
+        poor = [r for r in reversed(ranking.rows) if not alike(ranking.cell(r), full)]
         if poor:
-            yield f"Classes missing in the samples of {_list(poor, ranking)} of {plain(best)}."
+            told = _list(poor, ranking)
+            yield f"Classes missing in samples, of {plain(real)} there are: {told}."
 
 
 def _memorisation(rows: Sequence[Row]) -> Iterator[str]:
@@ -211,18 +226,22 @@ def _trade(rows: Sequence[Row]) -> Iterator[str]:
     rate = _value(speed.name, speed.cell(row))
     if row is quality.best:
         alone = "no faster one has samples as good" if row is not speed.best else "also the fastest"
-        yield f"Best trade-off: {_named(row)}, best samples at {rate}; {alone}."
+        apart = _elsewhere(rows, quality.name)
+        yield f"Best trade-off: {_named(row)}, best samples at {rate}; {alone}{apart}."
     else:
         slow = quality.best
         beside = f" against {_value(speed.name, speed.cell(slow))}" if slow in able else ""
         yield (
             f"Best trade-off: {_named(row)}, Fréchet {_value(quality.name, quality.cell(row))} not"
-            f" distinguishable from the best ({_named(slow)}), at {rate}{beside}."
+            f" distinguishable from the best ({_named(slow)}), at {rate}{beside}"
+            f"{_elsewhere(rows, quality.name)}."
         )
 
 
 def _cost(rows: Sequence[Row]) -> Iterator[str]:
-    yield from _best(rows, "cost/seconds", "Cheapest to train")
+    samplers = [row for row in rows if not row.run.predicts]
+    for members in (samplers, [row for row in rows if row.run.predicts]):
+        yield from _best(members, "cost/seconds", "Least time of training")
 
 
 def _prediction(rows: Sequence[Row]) -> Iterator[str]:

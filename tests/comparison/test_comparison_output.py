@@ -85,9 +85,54 @@ def test_verdict(families: list[Path]) -> None:
     )
     assert re.search(r"at 9,000 .* against 80", said)
     assert "only vae, MSE 0.0100" in said
-    assert "PCA with 16 components 0.0082" in said
-    assert "Cheapest to train: gan, 5 s" in said
+    assert "PCA with 16 components is better, 0.0082" in said
+    assert "Least time of training: gan, 5 s" in said
     assert "No sign of copied training examples" in said
+
+
+def told(*folders: Path) -> str:
+    return "\n".join(verdict.sentences(compare(folders).sections[0]))
+
+
+def test_what_pca_does_as_well_is_said(outputs: Any, made: Any) -> None:
+    a = outputs.run("vae", {MSE: made(0.01, 0.001, floor=(0.0105, "PCA"))})
+    b = outputs.run("gan", {MSE: made(0.05, 0.001, floor=(0.0105, "PCA"))})
+    assert "next: gan 0.0500 (0.0490–0.0510); PCA 0.01050, not distinguishable." in told(a, b)
+    c = outputs.run("flow", {MSE: made(0.001, 0.0001, floor=(0.0105, "PCA"))})
+    assert "; PCA is worse, 0.01050." in told(a, b, c)
+
+
+def test_classes_are_counted_against_the_real_ones(outputs: Any, made: Any) -> None:
+    real = (10, "real test examples")
+    runs = [
+        outputs.run(model, {"samples/classes": made(v, 0, floor=real)})
+        for model, v in (("vae", 8), ("gan", 9))
+    ]
+    assert "Classes missing in samples, of 10 there are: vae 8, gan 9." in told(*runs)
+    full = [
+        outputs.run(model, {"samples/classes": made(10, 0, floor=real)}) for model in ("ddpm", "x")
+    ]
+    assert "Classes missing" not in told(*full)
+
+
+def test_the_best_trade_off_says_who_was_not_compared(outputs: Any, made: Any) -> None:
+    rate = {"speed/many": made(50, 1)}
+    a = outputs.run("ddpm", {F: made(12, 0.1)} | rate)
+    b = outputs.run("vae", {F: made(13, 0.1)} | rate)
+    c = outputs.run("gan", {F: made(1, 0.1, ruler={"n": 9}), "speed/many": made(5000, 1)})
+    (said,) = [s for s in told(a, b, c).splitlines() if "trade-off" in s]
+    assert said.endswith("as good (not compared, on another ruler: gan).")
+
+
+def test_a_best_without_an_interval_is_no_sure_best(outputs: Any, made: Any) -> None:
+    a, b = outputs.run("vae", {F: made(12)}), outputs.run("gan", {F: made(13, 0.5)})
+    assert "without an interval; then gan 13.0" in told(a, b)
+
+
+def test_predictors_and_samplers_train_for_other_ends(outputs: Any) -> None:
+    runs = [outputs.run(m, seconds=s) for m, s in (("vae", 20), ("gan", 30), ("mlp", 1))]
+    assert "Least time of training: vae, 20 s; next: gan 30 s." in told(*runs)
+    assert "mlp" not in told(*runs)
 
 
 def test_a_copying_model_is_told(outputs: Any, made: Any) -> None:
@@ -114,7 +159,7 @@ def test_each_bottleneck_has_its_best(outputs: Any, made: Any) -> None:
     said = [s for s in verdict.sentences(comparison.sections[0]) if "reconstruction" in s]
     assert len(said) == 2
     assert "at bottleneck 8: autoencoder bottleneck=8" in said[0]
-    assert "PCA with 8 components 0.006250" in said[0]
+    assert "PCA with 8 components is better, 0.006250" in said[0]
     assert [r.label for r in comparison.rows][:2] == [
         "autoencoder bottleneck=8",
         "autoencoder bottleneck=16",

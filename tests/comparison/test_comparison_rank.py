@@ -84,6 +84,17 @@ def test_other_rulers_are_not_ranked_together(outputs: Any, made: Any) -> None:
     assert "on another ruler: flow" in said[0]
 
 
+def test_three_rulers_make_one_note(outputs: Any, made: Any) -> None:
+    metrics = ("samples/recall", "samples/kernel")  # one rises, one falls
+    folders = [
+        outputs.run(model, {m: made(i + 1, 0.1, ruler={"n": n, "k": n}) for m in metrics})
+        for i, (model, n) in enumerate([("gan", 9), ("vae", 9), ("flow", 20), ("ddpm", 30)])
+    ]
+    (note,) = compare(folders).sections[0].notes
+    said = "not ranked together: n 9 (gan, vae) against 20 (flow) against 30 (ddpm)"
+    assert note == f"samples/kernel, samples/recall: {said}; k 9 against 20 against 30"
+
+
 def test_the_ruler_most_runs_share_is_shown_else_the_newest(outputs: Any, made: Any) -> None:
     a = outputs.run("gan", {F: made(12, 0.5)})
     b = outputs.run("vae", {F: made(13, 0.5)})
