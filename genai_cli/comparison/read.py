@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -57,8 +58,11 @@ class Run:
 
     @cached_property
     def metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv."""
-        return runs.read_metrics(self.path)
+        """The rows of metrics.csv; none of one that cannot be read."""
+        try:
+            return runs.read_metrics(self.path)
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return []
 
     @property
     def complete(self) -> bool:
@@ -146,9 +150,14 @@ def read(folder: Path) -> Run:
 def _costs(run: Run) -> dict[str, dict[str, Any]]:
     """What a training took. Seconds compare on one machine, numbers learned anywhere."""
     out: dict[str, dict[str, Any]] = {}
-    images = number(run.metrics[-1].get("images")) if run.metrics else None
+    last = run.metrics[-1] if run.metrics else {}
     rulers = {"cost/seconds": run.machine, "cost/images": {}, "cost/parameters": {}}
-    values = {"seconds": run.seconds, "images": images, "parameters": run.parameters}
+    values = {
+        # by the last epoch: the run's own seconds hold its figures and tests as well
+        "seconds": number(last.get("seconds")) or run.seconds,
+        "images": number(last.get("images")),
+        "parameters": run.parameters,
+    }
     for (name, more), value in zip(rulers.items(), values.values(), strict=True):
         if value is not None:
             papers = {"ruler": {"metric": name} | more, "player": {}}
@@ -161,7 +170,8 @@ def _evaluations(folder: Path, place: str, notes: list[str]) -> Iterator[dict[st
     found = []
     for path in sorted((folder / EVALUATIONS).glob(f"*/{EVALUATION}")):
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            value = json.loads(text, parse_constant=lambda _: None)  # NaN is no JSON
         except (OSError, ValueError, RecursionError):
             value = None
         metrics = value.get("metrics") if isinstance(value, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -143,11 +144,13 @@ def _escaped(text: str) -> str:
 
 
 def comma_separated(comparison: Comparison) -> str:
-    """One row for each row of the comparison; a number and its interval in three columns."""
+    """One row for each row of the comparison; a number in five columns: value, low and high of the
+    interval, n, and a short hash of its ruler (rank only where it is the same). Of likelihoods a
+    sixth says exact or bound."""
     settings = list(dict.fromkeys(k for section in comparison.sections for k in section.settings))
     measures = list(dict.fromkeys(n for section in comparison.sections for n in section.columns))
     head = ["label", "dataset", "run", "model", "status", "seeds", *settings, "drawn with"]
-    head += [f"{name}{part}" for name in measures for part in ("", " low", " high")]
+    head += [f"{name}{part}" for name in measures for part in _parts(name)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
@@ -156,14 +159,23 @@ def comma_separated(comparison: Comparison) -> str:
             named = [row.label, section.dataset, " ".join(r.reference for r in row.runs)]
             named += [row.run.model, row.status, str(row.seeds)]
             named += [row.settings.get(key, "") for key in settings] + [row.player]
-            writer.writerow(named + [x for name in measures for x in _three(row.cells.get(name))])
+            writer.writerow(named + [x for n in measures for x in _fields(n, row.cells.get(n))])
     return text.getvalue()
 
 
-def _three(cell: Cell | None) -> list[str]:
-    if cell is None:
-        return ["", "", ""]
-    return ["" if x is None else repr(x) for x in (cell.value, cell.low, cell.high)]
+def _parts(name: str) -> list[str]:
+    kind = [" kind"] if name.startswith("likelihood/") else []
+    return ["", " low", " high", " n", " ruler", *kind]
+
+
+def _fields(name: str, cell: Cell | None) -> list[str]:
+    if cell is None or cell.value is None:
+        return [""] * len(_parts(name))
+    numbers = ["" if x is None else repr(x) for x in (cell.value, cell.low, cell.high, cell.n)]
+    ruler = hashlib.sha256(cell.key.encode()).hexdigest()[:8]
+    # a letter first: eight digits would be read as a number
+    fields = [*numbers, f"r{ruler}", str(cell.player.get("likelihood") or "")]
+    return fields[: len(_parts(name))]
 
 
 def json_text(comparison: Comparison) -> str:

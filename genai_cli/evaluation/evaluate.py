@@ -232,8 +232,10 @@ def _cost(job: Evaluation) -> None:
     rows = runs.read_metrics(job.folder)
     n, where = len(job.data.train), ("device", "threads", "precision", "step_kind")
     place = {key: described.get(key) for key in where}
-    if isinstance(done.get("seconds"), int | float):
-        job.add("cost/seconds", done["seconds"], n=n, player={}, **place)
+    # by the last epoch: the run's own seconds hold its figures and tests as well
+    seconds = rows[-1].get("seconds") if rows else done.get("seconds")
+    if done and isinstance(seconds, int | float):
+        job.add("cost/seconds", seconds, n=n, player={}, **place)
     else:
         job.lacks("cost", ["seconds"], "the run did not end")
     if rows and "images" in rows[-1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -273,6 +274,23 @@ def test_a_damaged_run_is_a_row(outputs: Any, made: Any, name: str) -> None:
         assert form(comparison)
 
 
+def test_nan_in_a_passport_is_no_nan_in_json(outputs: Any, made: Any) -> None:
+    bad = made(12, 0.5, ruler={"threshold": math.nan}, floor=(1.0, "x"))
+    bad["floor"]["n"] = math.inf
+    text = render.json_text(compare([outputs.run("vae", {F: bad}), outputs.run("gan")]))
+    (section,) = json.loads(text, parse_constant=lambda word: pytest.fail(word))["sections"]
+    assert section["rows"][0]["metrics"][F]["value"] == 12
+
+
+def test_time_of_training_is_that_of_the_epochs(outputs: Any) -> None:
+    folder = outputs.run("vae", seconds=30)  # with figures and tests
+    (folder / "metrics.csv").write_text("epoch,step,images,seconds\n1,10,80,2.5\n2,20,160,5.25\n")
+    cells = compare([folder]).rows[0].cells
+    assert (cells["cost/seconds"].value, cells["cost/images"].value) == (5.25, 160)
+    (folder / "metrics.csv").write_bytes(b"epoch,step\n\xff\xfe,1\n")
+    assert compare([folder]).rows[0].cells["cost/seconds"].value == 30
+
+
 def test_a_config_of_any_kind_is_a_row(outputs: Any, made: Any) -> None:
     odd = [
         outputs.run("vae", {F: made(12, 0.5)}, seed=[1], init="a\n\x1b[31mb"),
@@ -314,7 +332,11 @@ def test_csv_and_json_hold_every_number(families: list[Path]) -> None:
     assert [row["label"] for row in rows] == ["gan", "vae", "ddpm", "flow"]
     assert float(rows[2][F]) == 12
     assert float(rows[2][f"{F} high"]) == 12.5
-    assert rows[0][BITS] == ""
+    assert float(rows[2][f"{F} n"]) == 360
+    assert rows[0][BITS] == rows[0][f"{BITS} n"] == rows[0][f"{BITS} ruler"] == ""
+    kinds = [row[f"{BITS} kind"] for row in rows]
+    assert kinds == ["", "bound", "bound", "exact"]  # else a bound would be ranked as a value
+    assert len({row[f"{F} ruler"] for row in rows[:3]}) == 1
     (section,) = json.loads(render.json_text(comparison))["sections"]
     by_label = {row["label"]: row["metrics"] for row in section["rows"]}
     assert by_label["ddpm"][F]["mark"] == "best"
