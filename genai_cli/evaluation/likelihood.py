@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
+from genai_cli.evaluation.chosen import chosen
 from genai_cli.models.base import Model
 from genai_cli.schema import TrainConfig
 from genai_cli.training.randomness import Rows
@@ -47,7 +48,7 @@ def likelihood(
     tick: Callable[[int], None],
     steps: int | None = 64,
 ) -> Likelihood:
-    """−log p of the first ``n`` test examples, what the family's class can give of it.
+    """−log p of ``n`` test examples (`chosen`), what the family's class can give of it.
 
     - A family with `log_weights` (VAE): ``nats`` is the importance-weighted bound of ``draws``
       samples (Burda et al. 2016, eq. 8), ``elbo`` the mean over the same samples of the bound of
@@ -89,7 +90,7 @@ def likelihood(
 
     parts: list[dict[str, Tensor]] = []
     start = 0
-    for part in data.test.batches(torch.arange(n).split(batch)):
+    for part in data.test.batches(chosen(data.test, n).split(batch)):
         values = call(part.x, part.y, Rows(seed, PURPOSE, start, len(part.x)))
         parts.append({name: x.cpu().double() for name, x in values.items()})
         start += len(part.x)

@@ -11,6 +11,7 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
+from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.intervals import RESAMPLES
 from genai_cli.models.base import Model
 from genai_cli.training.randomness import derive
@@ -38,12 +39,12 @@ def prediction(
     Args:
         model: in evaluation mode, with a `predict`.
         data: on the model's device.
-        n: of the first test examples.
+        n: test examples, see `chosen`.
         batch: examples in the model at once.
         tick: called with how many more are done.
     """
     outputs, targets = [], []
-    for part in data.test.batches(torch.arange(n).split(batch)):
+    for part in data.test.batches(chosen(data.test, n).split(batch)):
         outputs.append(model.predict(part.x).cpu().double())
         targets.append(part.y.cpu())
         tick(len(part.x))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Spec, Split
+from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.pairwise import rows
 from genai_cli.evaluation.ssim import ssim
 from genai_cli.models.base import Model
@@ -52,7 +53,7 @@ def measures(found: Tensor, truth: Tensor, spec: Spec) -> dict[str, Tensor]:
 def reconstruction(
     model: Model, data: Dataset, *, n: int, batch: int, tick: Callable[[int], None]
 ) -> dict[str, Tensor]:
-    """`measures` (n,) of the first ``n`` test examples; of the target images where data are pairs.
+    """`measures` (n,) of ``n`` test examples (`chosen`); of the target images where data are pairs.
 
     Args:
         model: in evaluation mode, one that reconstructs by its code (`reason` is None).
@@ -123,4 +124,4 @@ def _centred(split: Split, mean: Tensor) -> Iterator[Tensor]:
 
 
 def _batches(split: Split, n: int, size: int) -> Iterator:
-    return split.batches(torch.arange(n).split(size))
+    return split.batches(chosen(split, n).split(size))

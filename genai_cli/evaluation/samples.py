@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Split
+from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.drawing import Drawing
 from genai_cli.evaluation.energy import energy_distance
 from genai_cli.evaluation.features import Extractor
@@ -109,8 +110,7 @@ class Reference:
         return self.near[n]
 
     def test(self, n: int) -> Iterator[Tensor]:
-        order = torch.randperm(len(self.data.test), generator=generator(0, "floor"))[:n]
-        return examples(self.data.test, order, self.data.spec.target == "image")
+        return examples(self.data.test, chosen(self.data.test, n), self.data.spec.target == "image")
 
     def floor(self, n: int) -> dict[str, float]:
         """What n real test examples reach in place of samples; fewer where there are no more."""

@@ -382,3 +382,27 @@ def test_tab_offers_every_key_and_value() -> None:
     assert set(FLAGS["evaluate"]) == set(evaluate.FLAGS)
     assert ("features=reference ", "") in candidates(["evaluate", "k3f9", "features=re"])
     assert any(word.startswith("only=speed") for word, _ in candidates(["evaluate", "x", "only=s"]))
+
+
+def sorted_folder(root: Path) -> Path:
+    """Images in train/ and test/, each with three classes: nearly black, grey and white."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 30), ("test", 20)):
+        for shade, name in enumerate(("black", "grey", "white")):
+            (root / part / name).mkdir(parents=True)
+            for i in range(n):
+                pixels = 110 * shade + rng.integers(0, 30, (8, 12, 3), dtype=np.uint8)
+                Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i:02}.png")
+    return root
+
+
+def test_a_part_of_a_test_set_sorted_by_class_has_all_classes(tmp_path: Path) -> None:
+    data = f"dataset.path={sorted_folder(tmp_path / 'images')}"
+    words = ("dataset=folder", data, f"outputs={tmp_path / 'o'}", *QUICK, "model.widths=[16]")
+    assert main(["train", "model=mlp", *words]) == 0
+    (path,) = (tmp_path / "o").glob("*/*")
+    confusion = np.array(evaluated(path, "n=30")["tables"]["confusion"])
+    assert confusion.sum() == 30
+    assert (confusion.sum(1) >= 4).all()
