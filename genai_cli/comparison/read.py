@@ -222,5 +222,13 @@ def _count(value: Any) -> int | None:
     return None if found is None else int(found)
 
 
+def newest_number(folder: Path) -> float:
+    """When a number of a run was last written (st_mtime), 0 if none was: a figure of a comparison
+    that is older shows another state of it."""
+    files = [folder / runs.RUN, folder / runs.SUMMARY]
+    files += (folder / EVALUATIONS).glob(f"*/{EVALUATION}")
+    return max((f.stat().st_mtime for f in files if f.exists()), default=0.0)
+
+
 def settings_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return evaluation.get("settings") or {}

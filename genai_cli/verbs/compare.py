@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 
 from genai_cli import runs
 from genai_cli.comparison import render
-from genai_cli.comparison.read import Run, read, settings_of
+from genai_cli.comparison.read import Run, newest_number, read, settings_of
 from genai_cli.comparison.table import Comparison, compare
 from genai_cli.errors import UserError, nearest
 
@@ -55,8 +54,13 @@ def main(args: list[str]) -> int:
     _check_keys(ask, folders)
     comparison = compare(folders, ask.apart, _values(ask))
     place = _place(folders, ask)
-    for name, form in FILES.items():
-        runs.write_text(place / name, form(comparison))
+    try:
+        for name, form in FILES.items():
+            runs.write_text(place / name, form(comparison))
+        if ask.out is None and place.name == FOLDER:
+            _clear(place, comparison, every="--no-figures" not in ask.flags)
+    except OSError as error:
+        raise _refused(place, error) from None
     print((FORMS[ask.form] if ask.form else render.plain)(comparison).rstrip("\n"), flush=True)
     pictures = [] if "--no-figures" in ask.flags else draw(place, comparison)
     stream = sys.stderr if ask.form else sys.stdout
@@ -194,20 +198,38 @@ def _place(folders: Sequence[Path], ask: Asked) -> Path:
     Raises:
         UserError: it cannot be made.
     """
-    parents = {folder.resolve().parent for folder in folders}
+    sweep = folders[0].resolve().parent
+    if ask.out is not None:
+        place = Path(ask.out)
+    elif len(folders) > 1 and runs.is_sweep(sweep) and _whole(sweep, folders):
+        place = folders[0].parent / FOLDER
+    else:
+        return runs.claim(runs.outputs_root(ask.outputs), FOLDER)
     try:
-        if ask.out is not None:
-            place = Path(ask.out)
-        elif len(parents) == 1 and runs.is_sweep(next(iter(parents))) and len(folders) > 1:
-            place = folders[0].parent / FOLDER
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            return runs.claim(runs.outputs_root(ask.outputs), FOLDER)
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write into {place}: {reason}; set out=DIR") from None
+        raise _refused(place, error) from None
     return place
+
+
+def _whole(sweep: Path, folders: Sequence[Path]) -> bool:
+    """Whether these are all cells of a sweep: the folder in it, which its report shows, is of no
+    fewer."""
+    return {folder.resolve() for folder in folders} == set(runs.cells(sweep))
+
+
+def _clear(place: Path, comparison: Comparison, every: bool) -> None:
+    """Remove figures of an earlier comparison in a sweep: all, or those older than a number of its
+    runs. What else stands there is the user's."""
+    newest = max((newest_number(run.path) for run in comparison.runs), default=0.0)
+    for path in place.glob("*.png"):
+        if every or path.stat().st_mtime < newest:
+            path.unlink(missing_ok=True)
+
+
+def _refused(place: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(f"cannot write into {place}: {reason}; set out=DIR")
 
 
 def draw(place: Path, comparison: Comparison) -> list[Path]:

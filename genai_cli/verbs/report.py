@@ -51,14 +51,13 @@ def draw(sweep: Path) -> None:
 
     They load every model, which takes seconds; a page without them is better than none.
     """
+    from genai_cli.comparison.read import newest_number
     from genai_cli.report.sweep_page import FOLDER
 
     cells = runs.cells(sweep)
-    files = [f for cell in cells for f in (cell / runs.RUN, cell / runs.SUMMARY) if f.exists()]
-    files += [f for cell in cells for f in cell.glob("evaluation/*/evaluation.json")]
-    newest = max((f.stat().st_mtime for f in files), default=0.0)
+    newest = max(map(newest_number, cells), default=0.0)
     drawn = [f.stat().st_mtime for f in (sweep / FOLDER).glob("*.png")]
-    if not files or (drawn and min(drawn) >= newest):
+    if not newest or (drawn and min(drawn) >= newest):
         return
     print("drawing the figures of the comparison (--no-figures leaves them out) …", flush=True)
     from genai_cli.comparison import pictures

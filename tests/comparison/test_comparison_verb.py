@@ -6,6 +6,7 @@ import csv
 import importlib
 import io
 import json
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -75,9 +76,38 @@ def test_a_sweep(sweep: Path, genai: Callable, drawn: list) -> None:
     assert (folder, loads) == (place, True)
     assert [run.label for run in comparison.runs] == ["vae", "gan", "flow"]
     (place / "old.png").touch()
+    (place / "talk.txt").touch()
+    genai("compare", "abcd", "--no-figures")
+    assert (place / "old.png").exists()  # newer than all numbers
+    os.utime(place / "old.png", (0, 0))
+    genai("compare", "abcd", "--no-figures")
+    assert not (place / "old.png").exists()
+    (place / "old.png").touch()
     genai("compare", "abcd")
     assert not (place / "old.png").exists()  # replaced
+    assert (place / "talk.txt").exists()  # the user's
     assert len(list(runs.all_runs(Path("outputs")))) == 3
+
+
+def test_some_cells_do_not_replace_the_comparison_of_the_sweep(
+    sweep: Path, genai: Callable
+) -> None:
+    genai("compare", "abcd", "--no-figures")
+    before = (sweep / "compare" / "compare.json").read_text()
+    done = genai("compare", "abcd/000", "abcd/001", "--no-figures", "--json")
+    assert (sweep / "compare" / "compare.json").read_text() == before
+    assert "-compare-" in done.err
+    done = genai("compare", "abcd/002", "abcd/000", "abcd/001", "--no-figures", "--json")
+    assert done.err.strip().endswith("sweep-abcd/compare")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(sweep: Path, genai: Callable) -> None:
+    (sweep / "compare" / "compare.csv").mkdir(parents=True)  # in the way
+    (sweep / "compare" / "compare.csv" / "x").touch()
+    done = genai("compare", "abcd", "--no-figures")
+    assert (done.code, done.out) == (2, "")
+    assert "cannot write into" in done.err
+    assert "set out=DIR" in done.err
 
 
 def test_what_a_reference_means(sweep: Path, outputs: Any, made: Any, genai: Callable) -> None:
