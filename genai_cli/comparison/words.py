@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from genai_cli import runs
 from genai_cli.comparison.choose import Cell
@@ -27,6 +28,10 @@ LEGEND = "* best   ≈ not distinguishable from it   ↓ less is better   ↑ mo
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 LONGEST_FLOOR = 28  # characters
 NOTHING, ABSENT = "–", "n/a"
+ONE_SEED = (
+    "± is the 95 % interval of measuring these trained models; trained from other seeds, numbers"
+    " may differ by more (genai train -m seed=0,1,2 …)"
+)
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -82,6 +87,9 @@ def of_section(section: Section, comparison: Comparison) -> Words:
     plural = "run" if count == 1 else "runs"
     if any(row.seeds > 1 for row in section.rows):
         notes.append("of several seeds: their mean ± Student's 95 % interval")
+    known = [row for row in section.rows if any(c.low is not None for c in row.cells.values())]
+    if len(known) > 1 and all(row.seeds == 1 for row in section.rows):
+        notes.append(ONE_SEED)
     notes += [f"{floor_name(what)}: {what}" for what in section.floors if floor_name(what) != what]
     return Words(
         f"{section.dataset}: {count} {plural}",
@@ -128,7 +136,17 @@ def _group(
         if any(name in floors for name in names):
             cells = [f"{_value(name, floors[name])} " if name in floors else "" for name in names]
             body.append([floor_name(what), *cells])
-    return Table(title, head, body)
+    cells = [row.cells[name] for row in rows for name in names if name in row.cells]
+    return Table(f"{title}{_measured_on([cell.ruler for cell in cells if cell.ruler])}", head, body)
+
+
+def _measured_on(rulers: Sequence[Mapping[str, Any]]) -> str:
+    """`` (n 360, reference features)``, where that holds for the whole table; else notes tell."""
+    told = []
+    for key, form in (("n", "n {}"), ("extractor", "{} features")):
+        values = {str(ruler[key]) for ruler in rulers if ruler.get(key) is not None}
+        told += [form.format(*values)] if len(values) == 1 else []
+    return f" ({brief(', '.join(told))})" if told else ""
 
 
 def floor_name(what: str) -> str:
@@ -183,7 +201,9 @@ def commands(section: Section, comparison: Comparison) -> list[str]:
     if len(lacking) == 1:
         return [" ".join(["genai evaluate", typed(lacking[0].path), *keys])]
     sweeps = {run.path.resolve().parent for run in comparison.runs}
-    if len(sweeps) == 1 and runs.is_sweep(next(iter(sweeps))):
+    sweep = next(iter(sweeps))
+    whole = {run.path.resolve() for run in comparison.runs}
+    if len(sweeps) == 1 and runs.is_sweep(sweep) and whole == set(runs.cells(sweep)):
         names = [typed(comparison.runs[0].path.parent)]
     else:
         names = [typed(run.path) for run in lacking]

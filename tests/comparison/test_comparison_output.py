@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from genai_cli.comparison import render, verdict
+from genai_cli.comparison import render, verdict, words
 from genai_cli.comparison.table import compare
 
 F, MSE, BITS = "samples/frechet", "reconstruction/mse", "likelihood/bits_per_dim"
@@ -66,6 +66,7 @@ def test_tables(families: list[Path]) -> None:
     assert "ddim, 50 steps, averaged weights" in text
     assert max(len(line) for line in text.splitlines() if "genai" not in line) <= 110
     assert "batch_size" not in text  # the same in all
+    assert "samples (n 360, reference features)" in text
     flow = [line for line in lines(text, "flow") if "–" in line]
     assert flow, "what flow lacks is a dash"
     assert "n=360 features=reference" in next(x for x in text.splitlines() if "genai evaluate" in x)
@@ -166,6 +167,28 @@ def test_each_bottleneck_has_its_best(outputs: Any, made: Any) -> None:
         "autoencoder bottleneck=16",
     ]
     assert len(lines(render.plain(comparison), "PCA with")) == 2
+
+
+def test_one_seed_each_is_told(outputs: Any, made: Any) -> None:
+    runs = [outputs.run("vae", {F: made(12, 0.5)}), outputs.run("gan", {F: made(13, 0.5)})]
+    text = render.plain(compare(runs))
+    assert "samples (n 360)" in text
+    assert "trained from other seeds" in text
+    runs.append(outputs.run("gan", {F: made(14, 0.5)}, seed=1))
+    runs.append(outputs.run("flow", {F: made(14, 0.5, ruler={"n": 9})}))
+    text = render.plain(compare(runs))
+    assert "samples (n" not in text
+    assert "trained from other seeds" not in text
+    assert "mean ± Student's 95 % interval" in text
+
+
+def test_what_fills_the_gaps_of_some_cells_is_of_these(outputs: Any, made: Any) -> None:
+    runs = [outputs.run(m, sweep="abcd") for m in ("vae", "gan", "flow")]
+    (command,) = words.of_section((some := compare(runs[:2])).sections[0], some).commands
+    assert command.split()[:2] == ["genai", "compare"]
+    assert [Path(w).name for w in command.split()[2:4]] == ["000-vae", "001-gan"]
+    (command,) = words.of_section((every := compare(runs)).sections[0], every).commands
+    assert Path(command.split()[2]).name == "12-00-00-sweep-abcd"
 
 
 def test_one_run_is_described(outputs: Any, made: Any) -> None:
