@@ -10,7 +10,10 @@ import torch
 from scipy.stats import mannwhitneyu
 from torch import Tensor
 
-from genai_cli.evaluation.pairwise import blocks, pair_of_rows
+from genai_cli.evaluation.pairwise import NARROW, blocks, pair_of_rows
+
+TILE = 512, 4096  # rows of both sides looked at together
+CANDIDATES = 8  # nearest in single precision; more of them within its rounding would be equal
 
 
 class Nearest(NamedTuple):
@@ -21,14 +24,40 @@ class Nearest(NamedTuple):
 
 
 def nearest(x: Tensor, reference: Tensor) -> Nearest:
-    """For each of (n, *event) the nearest of (m, *event).
+    """For each of (n, *event) the nearest of (m, *event), the first of several equally near.
+
+    Wide rows are searched in single precision, tile by tile, and the CANDIDATES of each measured in
+    double: 2,000 images against 50,000 of 784 numbers take 4 s on one thread, 50 in double.
 
     Raises:
         ValueError: a set is empty, or the two differ in width.
     """
     x, reference = pair_of_rows(x, reference)
-    found = [d.min(1) for _, d in blocks(x, reference)]
-    return Nearest(torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]))
+    if x.shape[1] <= NARROW:
+        found = [d.min(1) for _, d in blocks(x, reference)]
+        return Nearest(torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]))
+    coarse, norms = reference.float(), reference.square().sum(1).float()
+    found = [_nearest(part, reference, coarse, norms) for part in x.split(TILE[0])]
+    return Nearest(*(torch.cat(column) for column in zip(*found, strict=True)))
+
+
+def _nearest(x: Tensor, y: Tensor, coarse: Tensor, norms: Tensor) -> Nearest:
+    """For each of x (b, D) in y (m, D); ``coarse`` and squared ``norms`` are y in single."""
+    single = x.float()
+    best = torch.full((len(x), 0), torch.inf, device=x.device)
+    index = torch.zeros(len(x), 0, dtype=torch.int64, device=x.device)
+    for start in range(0, len(y), TILE[1]):
+        part = slice(start, start + TILE[1])
+        squared = torch.addmm(norms[part], single, coarse[part].T, alpha=-2)  # but for |x|²
+        near = squared.topk(min(CANDIDATES, squared.shape[1]), dim=1, largest=False)
+        best, index = torch.cat([best, near.values], 1), torch.cat([index, near.indices + start], 1)
+        order = best.topk(min(CANDIDATES, best.shape[1]), dim=1, largest=False).indices
+        best, index = best.gather(1, order), index.gather(1, order)
+    index = index.sort(1).values
+    exact = (y[index] - x[:, None]).square().sum(2)
+    least = exact.amin(1, keepdim=True)
+    first = torch.where(exact <= least, index, len(y)).amin(1)
+    return Nearest(least[:, 0].sqrt(), first)
 
 
 def closest(near: Nearest, most: int = 8) -> Tensor:

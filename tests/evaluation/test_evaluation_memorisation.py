@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genai_cli.evaluation import memorisation as memorisation_room
 from genai_cli.evaluation import pairwise
 from genai_cli.evaluation.memorisation import closest, memorisation, nearest
 from genai_cli.evaluation.modes import class_shares, modes
@@ -27,6 +28,19 @@ def test_nearest_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         found = nearest(x, reference)
         assert found.index.tolist() == [0, 0, 2]
         assert found.distance.tolist() == pytest.approx([5, math.sqrt(5), 1])
+
+
+def test_wide_rows_give_the_distances_of_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, reference = normal(60, 3, 7, 7) + 100, normal(170, 3, 7, 7, seed=1) + 100
+    reference[[3, 90]] = x[:2]  # copies, one of them twice
+    reference[120] = x[0]
+    d = torch.cdist(x.flatten(1), reference.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+    for tile in ((7, 16), (512, 4096), (60, 3)):
+        monkeypatch.setattr(memorisation_room, "TILE", tile)
+        found = nearest(x, reference)
+        torch.testing.assert_close(found.distance, d.amin(1), rtol=1e-12, atol=1e-12)
+        assert found.index[:2].tolist() == [3, 90]  # of equals the first
+        assert (found.index == d.argmin(1)).all()
 
 
 def test_copies_are_found() -> None:
