@@ -18,6 +18,7 @@ from genai_cli.figures.style import number
 
 QUALITIES = {"samples/frechet": "Fréchet distance", "samples/energy": "energy distance"}
 MOST_PANELS = 4  # rulers in one figure
+LEFT_OUT = 4  # points named that no panel shows
 FEWEST = 3  # bottlenecks that make a curve
 AVERAGED = ("seed", "bottleneck", *UNINTERESTING)  # keys that runs of one curve may differ in
 WEIGHTS = {  # keys of a model that change what its loss means, and where they do not
@@ -50,12 +51,14 @@ def quality_speed(folder: Path, runs: Sequence[Run]) -> list[Path]:
         return []
     ranked = sorted(panels.values(), key=len, reverse=True)
     shown = [p for p in ranked if len(p) > 1][:MOST_PANELS] or ranked[:1]
-    left_out = sum(map(len, ranked)) - sum(map(len, shown))
+    left_out = [run.label for panel in ranked if panel not in shown for run, *_ in panel]
     detail = "one point for each run and evaluation; vertical lines are 95 % intervals"
     if len(shown) > 1:
         detail += "; what different rulers measured stands in panels of its own"
     if left_out:
-        detail += f" · {left_out} measured alone by their ruler are left out"
+        names = ", ".join(dict.fromkeys(left_out[:LEFT_OUT]))
+        names += f" and {len(left_out) - LEFT_OUT} more" if len(left_out) > LEFT_OUT else ""
+        detail += f" · left out, no other on their ruler: {names}"
     path = folder / "quality_speed.png"
     drawn = [_quality_panel(panel) for panel in shown]
     frontier.frontier(path, drawn, title="Quality against speed of sampling", detail=detail)

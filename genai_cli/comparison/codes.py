@@ -25,10 +25,10 @@ PRIORS = {  # what a family draws its codes from
 }
 
 EXPLAINED = (
-    "A decoder learns on the codes above. Draws from the prior that fall where no code lies are "
-    "decoded to blurs and mixtures: a prior fitted to the codes (a flow, a mixture) avoids that. "
-    "Mismatch: energy distance of codes and draws over twice their mean distance, 0 % where alike, "
-    "and as a multiple of that between test and training codes."
+    "First two principal components of the codes. The decoder was trained on codes; samples are "
+    "decoded from draws. Do draws fall where codes lie? Mismatch, over all dimensions: energy "
+    "distance of codes and draws over twice their mean distance, 0 % where alike; below it, as a "
+    "multiple of the same between test and training codes (1 ×: as alike as these)."
 )
 
 

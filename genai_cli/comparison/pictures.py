@@ -199,6 +199,7 @@ class Group:
             real += [Row("target", _array(batch.y))] if pair else []
             detail += " · MSE of the images shown"
         else:
+            detail += " · drawn as each model draws if not told otherwise"
             detail += " · a column is one row of random numbers; what they mean is each model's own"
         names = ()
         if data.spec.target == "labels" and rebuilds:

@@ -136,7 +136,8 @@ def _group(
         if any(name in floors for name in names):
             cells = [f"{_value(name, floors[name])} " if name in floors else "" for name in names]
             body.append([floor_name(what), *cells])
-    cells = [row.cells[name] for row in rows for name in names if name in row.cells]
+    examples = [n for n in names if not n.startswith(("speed/", "cost/"))]
+    cells = [row.cells[n] for row in rows for n in examples if n in row.cells]
     return Table(f"{title}{_measured_on([cell.ruler for cell in cells if cell.ruler])}", head, body)
 
 

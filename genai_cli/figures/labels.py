@@ -90,7 +90,7 @@ def label_points(
 ) -> None:
     """Name points (x, y, text; "" for none) beside them, where the name covers neither a point nor
     another name, and lines (2, N) as little as possible: right, left, above, below, then further
-    away with a thin line to the point.
+    away. A thin line leads to the point from a name far from it, or near another point.
 
     Call it last: the layout must be final, because it is measured in pixels.
     """
@@ -132,9 +132,19 @@ def label_points(
         note = ax.annotate(
             text, xy=dot, xycoords="figure pixels", xytext=middle, textcoords="figure pixels",
             ha="center", va="center", size=size, color=INK,
-            arrowprops=away if reach > FAR else None,
+            arrowprops=away if reach > FAR or _anothers(spot, dot, dots) else None,
         )  # fmt: skip
         note.set_in_layout(False)
+
+
+def _anothers(box: Box, own: tuple[float, float], dots: Sequence[tuple[float, float]]) -> bool:
+    """Whether a name stands nearer to another point than to its own, or about as near."""
+
+    def away(dot: tuple[float, float]) -> float:
+        beside = max(box[0] - dot[0], 0.0, dot[0] - box[2])
+        return float(np.hypot(beside, max(box[1] - dot[1], 0.0, dot[1] - box[3])))
+
+    return any(dot != own and away(dot) < 1.2 * away(own) for dot in dots)
 
 
 def _around(spot: tuple[float, float], half: float) -> Box:

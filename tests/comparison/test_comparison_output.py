@@ -219,7 +219,7 @@ def test_classifiers_have_their_own_table(outputs: Any, made: Any) -> None:
     assert "Fréchet" not in text
     assert "Best accuracy: mlp" in text
     mixed = render.plain(compare([*runs, outputs.run("vae", {F: made(12, 0.5)})]))
-    table = mixed.split("\nsamples\n")[1].split("\n\n")[0]
+    table = mixed.split("\nsamples (n 360)\n")[1].split("\n\n")[0]
     assert "mlp" not in table
 
 

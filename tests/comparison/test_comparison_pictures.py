@@ -55,7 +55,7 @@ def test_each_pair_of_rulers_has_a_panel(outputs, made, drawn, tmp_path):
     assert [[p.label for p in panel.points] for panel in panels] == [["vae", "gan"]]
     assert panels[0].points[0].seconds == pytest.approx(1e-5)
     assert panels[0].floor == 4.0
-    assert "2 measured alone" in more["detail"]
+    assert more["detail"].endswith("left out, no other on their ruler: flow, ddpm")
 
 
 def test_settings_of_one_run_are_points_on_its_line(outputs, made, drawn, tmp_path):
@@ -173,6 +173,12 @@ def test_families_stand_beside_each_other_at_the_bottleneck_most_have():
     assert len(alone) == codes.MOST
     assert alone[0].config["bottleneck"] == 1
     assert alone[-1].config["bottleneck"] == 20
+
+
+def test_the_text_on_codes_claims_what_is_measured():
+    assert "Mismatch" in codes.EXPLAINED
+    for claim in ("blur", "avoid", "because", "why"):  # nothing here measures what draws decode to
+        assert claim not in codes.EXPLAINED
 
 
 def test_charts_alone_load_no_torch(outputs, made, tmp_path):

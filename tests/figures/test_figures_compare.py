@@ -168,6 +168,32 @@ def test_quality_and_speed_draw_every_point_the_floor_and_names_apart(figures, t
     size(tmp_path / "a.png")
 
 
+def test_a_name_nearer_to_another_point_has_a_line_to_its_own(figures, tmp_path):
+    # two families in a clump, as twelve runs of a sweep on digits fell
+    spots = [
+        (1.9, 63.7),
+        (2.0, 65),
+        (2.52, 97),
+        (2.57, 71),
+        (5.8, 71.8),
+        (5.85, 108.7),
+        (5.6, 80.7),
+    ]
+    points = [Point(f"bottleneck={i}", "vae", x * 1e-6, y) for i, (x, y) in enumerate(spots)]
+    frontier.frontier(tmp_path / "a.png", [Panel("p", points, 0.5)], title="t")
+    ax = figures[-1].axes[0]
+    dots = ax.transData.transform([(p.seconds, p.quality) for p in points])
+    lost = 0
+    for text in ax.texts:
+        own = int(text.get_text().removeprefix("bottleneck="))
+        box = text.get_window_extent()
+        off = np.maximum.reduce([[box.x0, box.y0] - dots, dots - [box.x1, box.y1], 0 * dots])
+        if np.hypot(*off.T).argmin() != own:
+            lost += 1
+            assert text.arrow_patch is not None
+    assert lost  # else this tests nothing
+
+
 def test_of_many_points_only_the_front_is_named(figures, tmp_path):
     points = [Point(f"run {i}", "vae", 1e-4 * (1 + i % 7), 10.0 + i) for i in range(40)]
     frontier.frontier(tmp_path / "a.png", [Panel("p", points)], title="t")
