@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 FLAGS = ("--brief",)
 WITHIN = "evaluation"  # folder of a run
 RESULT = "evaluation.json"
-PROBE, FAST = 4, 0.1  # test examples whose likelihood is timed for the estimate; seconds
 
 
 def main(args: list[str]) -> int:
@@ -87,6 +85,7 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = 
     """
     from genai_cli.evaluation import evaluate as room
     from genai_cli.evaluation import features
+    from genai_cli.evaluation.estimate import estimate
     from genai_cli.evaluation.job import Evaluation
     from genai_cli.evaluation.request import folder_name
     from genai_cli.sampling import store
@@ -108,6 +107,7 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = 
             raise UserError(f"n={n} is not allowed with k={ask.k}: more samples than neighbours")
         draws = hasattr(model, "sample")
         name: str | None = None
+        extractor = None
         if draws and (ask.wants("samples") or ask.wants("memorisation")):
             device = machine.pick_device(ask.device)
             with stoppable(), Meter() as meter:
@@ -125,7 +125,8 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = 
 
             try:
                 if draws:
-                    show(f"time   {_estimate(job)}")
+                    there = extractor is not None and _key(job, extractor) in known
+                    show(f"time   {estimate(job, extractor, there)}")
                 room.measured(job, real, meter.stage)
             except Exception as error:
                 return failed("evaluate", folder, error)
@@ -145,8 +146,7 @@ def _reference(
     """The training side in the extractor's features, made once for all runs on the same data."""
     from genai_cli.evaluation.samples import TRAINING, Reference
 
-    data = job.data
-    key = (data.hash, data.split_hash, str(data.spec), extractor.name, extractor.hash, job.ask.k)
+    data, key = job.data, _key(job, extractor)
     if key not in known:
         known.clear()  # one at a time: features of a large set are large
         n = min(len(data.train), TRAINING)
@@ -155,46 +155,9 @@ def _reference(
     return known[key]
 
 
-def _estimate(job: Evaluation) -> str:
-    """How long it takes, from a few examples: sampling and likelihood are what one waits for."""
-    from genai_cli.evaluation.drawing import ALIGN
-    from genai_cli.evaluation.evaluate import MANY
-    from genai_cli.evaluation.likelihood import likelihood
-
-    ask, draw, n = job.ask, job.drawing().draw, job.examples
-    draw(1, ask.seed)  # the first call allocates
-    each = _seconds(lambda: draw(ALIGN, ask.seed)) / ALIGN
-    sets = ask.sets * job.n if ask.wants("samples") or ask.wants("memorisation") else 0
-    total = (sets + (MANY if ask.wants("speed") else 0)) * each
-    if ask.wants("likelihood"):
-        own = {
-            "draws": ask.draws,
-            "seed": ask.seed,
-            "batch": ask.batch_size,
-            "tick": lambda k: None,
-        }
-        for few in (min(PROBE, n), min(ask.batch_size, n)):  # more only where few are fast
-            one = _seconds(lambda k=few: likelihood(job.model, job.data, job.cfg, n=k, **own))
-            if one > FAST:
-                break
-        total += one / few * n
-    return (
-        f"about {_clock(total)}: {sets:,} samples at {1 / max(each, 1e-9):,.0f} a second, "
-        f"{n:,} test examples; a smaller n= takes less"
-    )
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def _clock(seconds: float) -> str:
-    """A time as a person says it."""
-    if seconds < 100:
-        return f"{max(5, 5 * round(seconds / 5))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _key(job: Evaluation, extractor: Any) -> tuple[object, ...]:
+    data = job.data
+    return data.hash, data.split_hash, str(data.spec), extractor.name, extractor.hash, job.ask.k
 
 
 def _print(job: Evaluation, written: Path) -> None:

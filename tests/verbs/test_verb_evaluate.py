@@ -184,6 +184,26 @@ def test_twice_the_same_numbers_and_on_another_batch_size(
         assert list(third[name]) == close, name
 
 
+def test_the_time_is_told_before_it_is_spent(
+    run: Callable[[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times as slow a sampler, ten times the samples: told as such."""
+    from genai_cli.evaluation import estimate
+
+    path, told = run("gan"), []
+    clock = estimate.clock
+    monkeypatch.setattr(estimate, "clock", lambda total: told.append(total) or clock(total))
+    monkeypatch.setattr(estimate, "_drawing", lambda job: 0.01)
+    for n in (20, 200):
+        assert main(["evaluate", str(path), f"n={n}", "only=samples"]) == 0
+        out = capsys.readouterr().out
+        assert f"{5 * n:,} samples at 100 a second" in out
+        assert out.index("samples at 100") < out.index("samples/frechet")
+    assert 1.0 < told[0] < 6
+    assert 10.0 < told[1] < 20
+    assert [clock(t) for t in (0, 12, 240, 7200)] == ["5 s", "10 s", "4 min", "2.0 h"]
+
+
 def test_another_seed_draws_other_sets(run: Callable[[str], Path]) -> None:
     path = run("vae")
     a = evaluated(path, "n=40", "only=samples")["metrics"]["samples/frechet"]
