@@ -53,9 +53,10 @@ def cells(
 ) -> list[dict[str, Cell]]:
     """For each run the cell of every measure it has a number or a reason for.
 
-    Of several numbers the one on the ruler that most of the runs share; then, of samples, the one
-    drawn as for the Fréchet distance; then an evaluation before the end of the training; then the
-    newest. Rulers that equally many share are taken newest first, by all runs alike.
+    Of several numbers, of samples, the one drawn as for the Fréchet distance, by which the row is
+    named; then the one on the ruler that most of the runs share; then an evaluation before the end
+    of the training; then the newest. Rulers that equally many share are taken newest first, by all
+    runs alike.
 
     Args:
         runs: of one data set.
@@ -84,7 +85,7 @@ def _preference(
         papers = m.entry.get("passport", {})
         alike = drawn is None or way(papers.get("player", {})) == drawn
         place = order.get(ruler_key(papers.get("ruler", {})), len(order))
-        return m.entry["value"] is not None, -place, alike, m.evaluated, m.finished
+        return m.entry["value"] is not None, alike, -place, m.evaluated, m.finished
 
     return of
 

@@ -55,13 +55,16 @@ def alike(a: Cell, b: Cell) -> bool:
 
 
 def rankings(rows: Sequence[Row], name: str) -> list[Ranking]:
-    """The rows that have a number, by ruler; the ruler of most rows first."""
+    """The rows that have a number, by ruler; the ruler of most rows first.
+
+    What a classifier cost is not ranked with what a model of samples did: they are for other uses.
+    """
     measure = BY_NAME[name]
-    groups: dict[str, list[Row]] = {}
+    groups: dict[tuple[str, bool], list[Row]] = {}
     for row in rows:
         cell = row.cells.get(name)
         if cell is not None and cell.value is not None:
-            groups.setdefault(cell.key, []).append(row)
+            groups.setdefault((cell.key, row.run.predicts), []).append(row)
     sign = -1.0 if measure.better == "higher" else 1.0
 
     def place(row: Row) -> tuple[float, bool]:  # of equal numbers the exact one before the bound
@@ -87,7 +90,7 @@ def mark(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
             for row in ranking.tied:
                 equal = ranking.cell(row).value == ranking.cell(ranking.best).value
                 ranking.cell(row).mark = "*" if equal else "≈"
-        if len(found) > 1:
+        if len({ranking.cell(ranking.best).key for ranking in found}) > 1:
             notes.setdefault(_apart(found, rows), []).append(name)
         single = [
             ranking.best.label

@@ -141,8 +141,10 @@ def read(folder: Path) -> Run:
     names = PREDICTED if run.predicts else SUMMARY
     run.summary = {names[k]: v for k, v in metrics.items() if k in names and _sound(v)}
     run.summary |= _costs(run)
-    old = [e for e in evaluations if run.stale(e)]
-    if old and len(old) == len(evaluations):
+    fresh = [e for e in evaluations if not run.stale(e)]
+    if fresh:  # the others measured what the run was before it was trained on
+        run.evaluations = fresh
+    elif evaluations:
         notes.append(f"{place}: trained on since it was evaluated; genai evaluate {place} again")
     return run
 
@@ -194,6 +196,8 @@ def _sound(entry: Any) -> bool:
         return isinstance(entry.get("reason"), str)
     bounds = [entry.get("low"), entry.get("high")]
     if number(entry["value"]) is None or any(b is not None and number(b) is None for b in bounds):
+        return False
+    if None not in bounds and bounds[0] > bounds[1]:
         return False
     papers, floor = entry.get("passport"), entry.get("floor")
     if floor is not None and not (isinstance(floor, dict) and _sound_floor(floor)):

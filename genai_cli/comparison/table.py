@@ -167,7 +167,7 @@ def _section(
             if offered:
                 row.cells[name] = _joined(name, offered)
     columns = [name for name in names if _shown(name, rows)]
-    notes += rank.mark(rows, columns) + _partly(rows, columns)
+    notes += rank.mark(rows, columns) + _partly(rows, columns) + _otherwise(rows, columns)
     return Section(dataset, rows, columns, differ, _floors(rows, columns), notes)
 
 
@@ -182,6 +182,23 @@ def _partly(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
                 told.setdefault(cell.seeds, []).append(name)
         for count, names in told.items():
             notes.append(f"{row.label}: {count} of {row.seeds} seeds in {rank.listed(names)}")
+    return notes
+
+
+def _otherwise(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """Numbers that were drawn in another way than the row says."""
+    notes = []
+    for row in rows:
+        told: dict[str, list[str]] = {}
+        for name in columns:
+            cell = row.cells.get(name)
+            if cell is None or not cell.player or name.split("/")[0] not in choose.SAMPLED:
+                continue
+            if played(cell.player) != row.player:
+                told.setdefault(played(cell.player), []).append(name)
+        for how, names in told.items():
+            how = how or "other settings"
+            notes.append(f"{row.label}: {rank.listed(names)} of samples drawn with {how}")
     return notes
 
 

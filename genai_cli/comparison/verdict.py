@@ -138,12 +138,12 @@ def _reconstruction(rows: Sequence[Row]) -> Iterator[str]:
         where = "" if size == "None" else f" at bottleneck {size}"
         for ranking in rankings(members, name)[:1]:
             cell = ranking.cell(ranking.best)
-            only = len(ranking.rows) == 1
-            if only and len(by_size) == 1:
+            if len(ranking.rows) == 1:
                 title = f"Reconstruction{where}: only {_named(ranking.best)}"
             else:
                 title = f"Best reconstruction{where}: {_named(ranking.best)}"
-            yield f"{title}, MSE {_value(name, cell)}{_ties(ranking)}{_beside(cell)}."
+            said = f"MSE {_value(name, cell)}{_ties(ranking)}{_beside(cell)}"
+            yield f"{title}, {said}{_elsewhere(members, name)}."
 
 
 def _beside(cell: Cell) -> str:
@@ -239,8 +239,8 @@ def _trade(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _cost(rows: Sequence[Row]) -> Iterator[str]:
-    samplers = [row for row in rows if not row.run.predicts]
-    for members in (samplers, [row for row in rows if row.run.predicts]):
+    for kind in (False, True):
+        members = [row for row in rows if row.run.predicts is kind]
         yield from _best(members, "cost/seconds", "Least time of training")
 
 

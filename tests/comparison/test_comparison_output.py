@@ -135,6 +135,9 @@ def test_predictors_and_samplers_train_for_other_ends(outputs: Any) -> None:
     runs = [outputs.run(m, seconds=s) for m, s in (("vae", 20), ("gan", 30), ("mlp", 1))]
     assert "Least time of training: vae, 20 s; next: gan 30 s." in told(*runs)
     assert "mlp" not in told(*runs)
+    (section,) = compare(runs).sections
+    assert [row.cells["cost/seconds"].mark for row in section.rows] == ["*", "", ""]
+    assert section.notes == []
 
 
 def test_a_copying_model_is_told(outputs: Any, made: Any) -> None:
