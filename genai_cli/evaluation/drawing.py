@@ -16,6 +16,10 @@ from genai_cli.training.randomness import Rows, permutation
 ALIGN = 64  # rows a call of the model is a multiple of: kernels for fewer add up in another order
 
 
+class NotFinite(Exception):
+    """Samples hold numbers that are not finite: nothing can be measured on them."""
+
+
 @dataclass
 class Drawing:
     """A model with the options it is sampled with."""
@@ -50,11 +54,18 @@ class Drawing:
         return self.data.train.batch(index).y.to(self.device)
 
     def batches(self, n: int, seed: int, tick: Callable[[int], None]) -> Iterator[Tensor]:
-        """The n examples of set ``seed`` on the CPU, as the data's own file would hold them."""
+        """The n examples of set ``seed`` on the CPU, as the data's own file would hold them.
+
+        Raises:
+            NotFinite: one of them is not.
+        """
         step = max(ALIGN, self.batch_size // ALIGN * ALIGN)
         for start in range(0, n, step):
             size = min(step, n - start)
-            yield stored(self.draw(size, seed, start).cpu(), self.data.spec)
+            x = self.draw(size, seed, start).cpu()
+            if not x.isfinite().all():  # clamped to [0, 1] an infinity would pass for white
+                raise NotFinite
+            yield stored(x, self.data.spec)
             tick(size)
 
 

@@ -6,6 +6,7 @@ file knows nothing of how they measure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -128,7 +129,9 @@ def _samples(job: Evaluation, real: Callable[[], Reference], stage: Stage) -> No
             result = measure(job.drawing(), reference, job.n, seeds, tick)
             floor = reference.floor(job.n)
     except NotFinite:
-        job.lacks("samples", FIDELITY, "samples hold numbers that are not finite")
+        for group, names in (("samples", FIDELITY), ("memorisation", ("p", "closer"))):
+            if ask.wants(group):
+                job.lacks(group, names, "samples hold numbers that are not finite")
         return
     player = job.sampling | {"seed": ask.seed}
     if job.drawing().conditional:
@@ -149,7 +152,8 @@ def _fidelity(
     papers: dict[str, Any],
 ) -> None:
     paired = min(job.n, MOST)
-    floor_n = min(job.n, len(job.data.test))
+    few = [name for name in FIDELITY if name not in result.sets[0]]
+    job.lacks("samples", few, f"k={real.k} needs more than {real.k} training examples")
     for name in result.sets[0]:
         whole = name in ("frechet", "classes", "class_distance")
         n, against = (job.n, real.train.n) if whole else (paired, min(paired, real.train.n))
@@ -160,10 +164,13 @@ def _fidelity(
             more["k"] = real.k
         if name != "energy":
             more |= papers
-        value, low, high = over_sets([found[name] for found in result.sets])
+        value, low, high = over_sets(
+            [found[name] for found in result.sets], *_range(name, job.data)
+        )
         beside = None
         if name in floor:
-            beside = {"value": floor[name], "low": None, "high": None, "n": floor_n}
+            beside = {"value": floor[name], "low": None, "high": None}
+            beside["n"] = min(n, len(job.data.test))
             beside["what"] = "real test examples"
         job.add(f"samples/{name}", value, low, high, n=n, player=player, floor=beside, **more)
     table = shares_table(job.data, result, real)
@@ -177,6 +184,14 @@ def _fidelity(
     title = f"{job.title}: classes of {job.ask.sets} × {job.n:,} samples"
     shares = [np.array(table[key]) for key in ("samples", "low", "high", "real")]
     evaluated.class_shares(job.place / "classes.png", table["names"], *shares, title=title)
+
+
+def _range(name: str, data: Dataset) -> tuple[float, float]:
+    """What a number can be: no interval of a share holds more than all."""
+    if name == "kernel":  # unbiased: below 0 as often as above where nothing differs
+        return -math.inf, math.inf
+    most = {"frechet": math.inf, "energy": math.inf, "density": math.inf}
+    return 0.0, most.get(name, float(len(data.spec.classes)) if name == "classes" else 1.0)
 
 
 def _memorisation(job: Evaluation, result: Measured, player: dict[str, Any]) -> None:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genai_cli import __version__, runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import passport
 from genai_cli.evaluation.drawing import Drawing
-from genai_cli.evaluation.intervals import bootstrap
+from genai_cli.evaluation.intervals import Interval, of_means
 from genai_cli.evaluation.measures import absent, found
 from genai_cli.evaluation.request import Ask
 from genai_cli.models.base import Model
@@ -64,9 +63,11 @@ class Evaluation:
     @property
     def sampling(self) -> dict[str, Any]:
         """The player of a number that samples decide."""
-        how = getattr(self.model, "how", None)
-        chosen = {k: getattr(how, k, None) if v is None else v for k, v in self.ask.options.items()}
-        return self.player | chosen
+        options = self.ask.options
+        if hasattr(self.model, "walked"):  # what an option that is not given comes to
+            walk = self.model.walked(**options)
+            options = {key: getattr(walk, key) for key in options}
+        return self.player | options
 
     def drawing(self) -> Drawing:
         return Drawing(self.model, self.data, self.ask.options, self.ask.batch_size)
@@ -115,7 +116,7 @@ class Evaluation:
         floors: dict[str, dict[str, Any]] | None = None,
         **ruler: Any,
     ) -> None:
-        """Means of per-example values (n,), with their bootstrap intervals."""
+        """Means of per-example values (n,), with their intervals."""
         for name, (mean, low, high) in summarised(values).items():
             more = {"floor": (floors or {}).get(name), "player": player} | ruler
             self.add(f"{group}/{name}", mean, low, high, n=len(values[name]), **more)
@@ -140,8 +141,6 @@ class Evaluation:
         }
 
 
-def summarised(values: dict[str, Tensor]) -> dict[str, tuple[float, float, float]]:
+def summarised(values: dict[str, Tensor]) -> dict[str, Interval]:
     """(mean, low, high) of per-example values."""
-    table = torch.stack(list(values.values()), 1).double().numpy()
-    columns = zip(values, table.mean(0).tolist(), *bootstrap(table).tolist(), strict=True)
-    return {name: (mean, low, high) for name, mean, low, high in columns}
+    return of_means({name: column.double().numpy() for name, column in values.items()})

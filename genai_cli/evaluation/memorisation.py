@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
 import torch
+from scipy.optimize import brentq
 from scipy.stats import mannwhitneyu
 from torch import Tensor
 
-from genai_cli.evaluation.pairwise import NARROW, blocks, pair_of_rows
+from genai_cli.evaluation.pairwise import NARROW, rows
 
 TILE = 512, 4096  # rows of both sides looked at together
 CANDIDATES = 8  # nearest in single precision; more of them within its rounding would be equal
@@ -32,28 +32,51 @@ def nearest(x: Tensor, reference: Tensor) -> Nearest:
     Raises:
         ValueError: a set is empty, or the two differ in width.
     """
-    x, reference = pair_of_rows(x, reference)
-    if x.shape[1] <= NARROW:
-        found = [d.min(1) for _, d in blocks(x, reference)]
-        return Nearest(torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]))
-    coarse, norms = reference.float(), reference.square().sum(1).float()
-    found = [_nearest(part, reference, coarse, norms) for part in x.split(TILE[0])]
-    return Nearest(*(torch.cat(column) for column in zip(*found, strict=True)))
+    return nearest_of(x, reference.split(TILE[1]))
+
+
+def nearest_of(x: Tensor, parts: Iterable[Tensor]) -> Nearest:
+    """For each of (n, *event) the nearest of those that come in parts (b, *event).
+
+    Memory holds x, a part, and blocks of both in double precision. Distances of the nearest are
+    taken from the differences: that of a copy is 0.
+
+    Raises:
+        ValueError: a set is empty, or the two differ in width.
+    """
+    flat, start, centre = x.detach().flatten(1), 0, None
+    least = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
+    index = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    for part in parts:
+        y = rows(part)
+        if not len(x) or not len(y):
+            raise ValueError(f"a distance needs examples on both sides, got {len(x)} and {len(y)}")
+        if y.shape[1] != flat.shape[1]:
+            raise ValueError(
+                f"{flat.shape[1]} columns against {y.shape[1]}: these sets do not compare"
+            )
+        centre = y.mean(0) if centre is None else centre  # about it large means cost no digits
+        y = y - centre
+        coarse, norms = y.float(), y.square().sum(1).float()
+        for at in range(0, len(flat), TILE[0]):
+            block = slice(at, at + TILE[0])
+            found = _nearest(rows(flat[block]) - centre, y, coarse, norms)
+            better = found.distance < least[block]
+            least[block] = torch.where(better, found.distance, least[block])
+            index[block] = torch.where(better, found.index + start, index[block])
+        start += len(y)
+    if not start:
+        raise ValueError(f"a distance needs examples on both sides, got {len(x)} and 0")
+    return Nearest(least, index)
 
 
 def _nearest(x: Tensor, y: Tensor, coarse: Tensor, norms: Tensor) -> Nearest:
     """For each of x (b, D) in y (m, D); ``coarse`` and squared ``norms`` are y in single."""
-    single = x.float()
-    best = torch.full((len(x), 0), torch.inf, device=x.device)
-    index = torch.zeros(len(x), 0, dtype=torch.int64, device=x.device)
-    for start in range(0, len(y), TILE[1]):
-        part = slice(start, start + TILE[1])
-        squared = torch.addmm(norms[part], single, coarse[part].T, alpha=-2)  # but for |x|²
-        near = squared.topk(min(CANDIDATES, squared.shape[1]), dim=1, largest=False)
-        best, index = torch.cat([best, near.values], 1), torch.cat([index, near.indices + start], 1)
-        order = best.topk(min(CANDIDATES, best.shape[1]), dim=1, largest=False).indices
-        best, index = best.gather(1, order), index.gather(1, order)
-    index = index.sort(1).values
+    if x.shape[1] <= NARROW:
+        near = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+        return Nearest(near.values, near.indices)
+    squared = torch.addmm(norms, x.float(), coarse.T, alpha=-2)  # but for |x|²
+    index = squared.topk(min(CANDIDATES, len(y)), dim=1, largest=False).indices.sort(1).values
     exact = (y[index] - x[:, None]).square().sum(2)
     least = exact.amin(1, keepdim=True)
     first = torch.where(exact <= least, index, len(y)).amin(1)
@@ -82,8 +105,8 @@ def memorisation(samples: Tensor, train: Tensor, test: Tensor | Nearest) -> Memo
 
     The three-sample test of Meehan et al. 2020 (data-copying), the whole space as one cell. A
     small p says closer, which copies are, but so are samples of too little variety or detail (a
-    VAE's means): look at the pairs before calling it memorisation. The interval is DeLong's (DeLong
-    et al. 1988, the area under a ROC curve by its placement values).
+    VAE's means): look at the pairs before calling it memorisation. ``closer`` is the area under a
+    ROC curve; its interval is `area_interval`.
 
     Args:
         samples: (n, *event).
@@ -94,25 +117,32 @@ def memorisation(samples: Tensor, train: Tensor, test: Tensor | Nearest) -> Memo
     Raises:
         ValueError: a set is empty, or they differ in width.
     """
-    near = nearest(samples, train)
     held_out = test if isinstance(test, Nearest) else nearest(test, train)
+    return compared(nearest(samples, train), held_out)
+
+
+def compared(near: Nearest, held_out: Nearest) -> Memorisation:
+    """`memorisation` from the distances of samples and of unseen data."""
     ours, theirs = near.distance.cpu().numpy(), held_out.distance.cpu().numpy()
     result = mannwhitneyu(ours, theirs, alternative="less")
-    placed = [_placed(ours, theirs), 1 - _placed(theirs, ours)]  # of each sample, each test example
     closer = 1 - float(result.statistic) / (len(ours) * len(theirs))
-    variance = sum(float(v.var(ddof=1)) / len(v) for v in placed if len(v) > 1)
-    half = 1.96 * math.sqrt(variance)
-    return Memorisation(
-        near=near,
-        p=float(result.pvalue),
-        closer=closer,
-        low=max(0.0, closer - half),
-        high=min(1.0, closer + half),
-    )
+    low, high = area_interval(closer, len(ours), len(theirs))
+    return Memorisation(near=near, p=float(result.pvalue), closer=closer, low=low, high=high)
 
 
-def _placed(x: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """For each of x the share of ``others`` above it, ties half."""
-    ranked = np.sort(others)
-    below = np.searchsorted(ranked, x, "left") + np.searchsorted(ranked, x, "right")
-    return 1 - below / (2 * len(others))
+def area_interval(area: float, n: int, m: int) -> tuple[float, float]:
+    """95 % interval of P(X < Y) from n X and m Y (Newcombe 2006, part 2, method 5).
+
+    Where DeLong's would have no width, at 0 and 1, and hold the truth too seldom near them (75 %
+    of the time for 12 against 12 at 0.96, measured), this one still does.
+    """
+    more = (n + m) / 2 - 1
+
+    def off(p: float) -> float:
+        spread = p * (1 - p) * (1 + more * (1 - p) / (2 - p) + more * p / (1 + p)) / (n * m)
+        return (p - area) ** 2 - 1.96**2 * spread
+
+    tiny = 1e-12  # at 0 and 1 themselves the spread is 0
+    low = brentq(off, 0, min(area, 1 - tiny)) if area > 0 else 0.0
+    high = brentq(off, max(area, tiny), 1) if area < 1 else 1.0
+    return low, high

@@ -6,6 +6,7 @@ MOST samples of a set, and of an image only its features and its nearest trainin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,16 +16,17 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Split
 from genai_cli.evaluation.chosen import chosen
-from genai_cli.evaluation.drawing import Drawing
+from genai_cli.evaluation.drawing import Drawing, NotFinite
 from genai_cli.evaluation.energy import energy_distance
-from genai_cli.evaluation.features import Extractor
+from genai_cli.evaluation.features import Extractor, drawn_shape
 from genai_cli.evaluation.fidelity import Moments, Real, Running, frechet_distance, kernel_distance
 from genai_cli.evaluation.memorisation import (
+    TILE,
     Memorisation,
     Nearest,
     closest,
-    memorisation,
-    nearest,
+    compared,
+    nearest_of,
 )
 from genai_cli.evaluation.modes import class_shares
 from genai_cli.training.loop import EVALUATION_BATCH
@@ -32,11 +34,8 @@ from genai_cli.training.randomness import generator
 
 MOST = 10_000  # examples of a side of all that looks at pairs
 TRAINING = 50_000  # training examples of the Fréchet reference and the search for copies
+KEPT = 2**28  # numbers of training examples that are kept: 1 GiB
 SHOWN = 10  # closest pairs
-
-
-class NotFinite(Exception):
-    """Samples hold numbers that are not finite: nothing can be measured on them."""
 
 
 def examples(split: Split, order: Tensor, image_target: bool) -> Iterator[Tensor]:
@@ -86,7 +85,7 @@ class Reference:
     near: dict[int, Real]  # of the first n training examples, by n
     floors: dict[int, dict[str, float]]  # of test examples, by n
     held_out: Nearest | None = None  # test examples' nearest training examples
-    images: Tensor | None = None  # the training examples themselves
+    images: Tensor | None = None  # the training examples themselves, where they are small
 
     @classmethod
     def make(
@@ -113,36 +112,49 @@ class Reference:
         return examples(self.data.test, chosen(self.data.test, n), self.data.spec.target == "image")
 
     def floor(self, n: int) -> dict[str, float]:
-        """What n real test examples reach in place of samples; fewer where there are no more."""
+        """What n real test examples reach in place of samples; fewer where there are no more.
+
+        Without what so few cannot have: neighbours, or a covariance.
+        """
         n = min(n, len(self.data.test))
+        if n < 2:
+            return {}
         if n not in self.floors:
             real = side(self.test(n), self.extractor, len(self.data.spec.classes))
             self.floors[n] = distances(real, self)
             if not self.data.spec.is_image:
-                self.floors[n]["energy"] = self.energy(torch.cat(list(self.test(n))))
+                self.floors[n]["energy"] = self.energy(torch.cat(list(self.test(min(n, MOST)))))
         return self.floors[n]
 
     def energy(self, x: Tensor) -> float:
         """Of (m, D) examples to as many training examples."""
-        return energy_distance(self.whole()[: len(x)], x[:MOST])
+        return energy_distance(self.picked(torch.arange(min(len(x), self.train.n))), x)
 
-    def whole(self) -> Tensor:
-        """The training examples in the reference's order, as float32 on the CPU."""
-        if self.images is None:
-            target = self.data.spec.target == "image"
-            self.images = torch.cat(list(examples(self.data.train, self.order, target)))
-        return self.images
+    def training(self) -> Iterator[Tensor]:
+        """The training examples in the reference's order: kept where they are small."""
+        parts = examples(self.data.train, self.order, self.data.spec.target == "image")
+        if len(self.order) * math.prod(drawn_shape(self.data)) > KEPT:
+            yield from parts
+        else:
+            self.images = torch.cat(list(parts)) if self.images is None else self.images
+            yield from self.images.split(TILE[1])
+
+    def picked(self, index: Tensor) -> Tensor:
+        """Training examples by their place in the reference's order."""
+        return torch.cat(
+            list(examples(self.data.train, self.order[index], self.data.spec.target == "image"))
+        )
 
     def copies(self, samples: Tensor) -> Memorisation:
         """Whether samples are closer to the training examples than as many test examples are."""
         if self.held_out is None or len(self.held_out.distance) < len(samples):
-            self.held_out = nearest(torch.cat(list(self.test(len(samples)))), self.whole())
-        return memorisation(samples, self.whole(), self.held_out)
+            self.held_out = nearest_of(torch.cat(list(self.test(len(samples)))), self.training())
+        return compared(nearest_of(samples, self.training()), self.held_out)
 
     def closest(self, x: Tensor, near: Nearest) -> Pairs:
         """The SHOWN of x that lie closest to their training example."""
         of, its = closest(near, SHOWN).T
-        return Pairs(x[of], self.whole()[its], near.distance[of])
+        return Pairs(x[of], self.picked(its), near.distance[of])
 
 
 def ticked(parts: Iterable[Tensor], tick: Callable[[int], None]) -> Iterator[Tensor]:
@@ -153,12 +165,12 @@ def ticked(parts: Iterable[Tensor], tick: Callable[[int], None]) -> Iterator[Ten
 
 def distances(fake: Side, real: Reference) -> dict[str, float]:
     """Each number of one set of samples, in the extractor's space."""
-    near = real.neighbours(len(fake.features)).against(fake.features)
     out = {
         "frechet": frechet_distance(real.train.moments, fake.moments),
         "kernel": kernel_distance(real.train.features, fake.features),
-        **near._asdict(),
     }
+    if min(len(fake.features), len(real.train.features)) > real.k:  # or there is no neighbour
+        out |= real.neighbours(len(fake.features)).against(fake.features)._asdict()
     if fake.shares is not None and real.train.shares is not None:
         out["classes"] = float((fake.shares > 0).sum())
         out["class_distance"] = 0.5 * (fake.shares - real.train.shares).abs().sum().item()
@@ -238,7 +250,7 @@ def shares_table(data: Dataset, found: Measured, real: Reference) -> dict[str, A
     if not found.shares or real.train.shares is None:
         return None
     columns = torch.stack(found.shares).T.tolist()
-    means, lows, highs = zip(*(over_sets(column) for column in columns), strict=True)
+    means, lows, highs = zip(*(over_sets(column, 0.0, 1.0) for column in columns), strict=True)
     return {
         "names": list(data.spec.classes),
         "samples": list(means),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Split
 from genai_cli.evaluation import passport
-from genai_cli.evaluation.intervals import bootstrap
+from genai_cli.evaluation.intervals import of_means
 from genai_cli.evaluation.measures import found
 from genai_cli.models.base import Model
 from genai_cli.schema import TrainConfig
@@ -85,9 +85,8 @@ def metrics(
     regression = "predictions" in extra and data.spec.target == "values"
     if regression:
         values["mse"] = (extra["predictions"] - extra["targets"]).square().mean(1)
-    table = torch.stack(list(values.values()), 1).double().numpy()  # (n, T)
-    columns = zip(values, table.mean(0).tolist(), *bootstrap(table).tolist(), strict=True)
-    out = {f"test/{name}": entry(name, mean, low, high) for name, mean, low, high in columns}
+    measured = of_means({name: x.double().numpy() for name, x in values.items()})
+    out = {f"test/{name}": entry(name, *three) for name, three in measured.items()}
     if hasattr(model, "posterior") and n > 1:
         active = float((extra["codes"].var(0) > ACTIVE).sum())
         out["test/active_units"] = entry("active_units", active)

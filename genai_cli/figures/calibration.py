@@ -5,17 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from genai_cli.evaluation.intervals import wilson
 from genai_cli.figures.style import GREY, INK, TRAIN, VALIDATION, chart, number, save, styled
 
 FEW = 10  # examples of a bin, below which it says little and is drawn so
-
-
-def wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % intervals of shares of ``n`` (Wilson 1927): within 0 … 1, and wide for one example."""
-    z2, n = 1.96**2, np.maximum(n, 1)
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return middle - half, middle + half
 
 
 @styled()

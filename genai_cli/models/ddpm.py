@@ -263,12 +263,16 @@ class DDPM(Model):
         Raises:
             UserError: labels for a model that knows none.
         """
-        given = {"sampler": sampler, "steps": steps, "eta": eta, "guidance": guidance}
-        how = self.how._replace(**{k: v for k, v in given.items() if v is not None})
-        if eta is None and how.sampler != "ddim":  # the YAML's, for another sampler
-            how = how._replace(eta=0.0)
+        how = self.walked(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
         how.check(self.timesteps, self.conditional)
         return self.shown(last(self._states(n, y, generator, how)[1]))
+
+    def walked(self, **options: Any) -> Walk:
+        """How `sample` goes with these of its options: those not given are the constructor's."""
+        how = self.how._replace(**{k: v for k, v in options.items() if v is not None})
+        # eta is DDIM's: that of the YAML is not for another sampler
+        deaf = options.get("eta") is None and how.sampler != "ddim"
+        return how._replace(eta=0.0) if deaf else how
 
     def shown(self, x: Tensor) -> Tensor:
         """A state in data space, within [0, 1] where the data are."""

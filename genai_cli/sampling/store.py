@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 import string
@@ -65,14 +66,32 @@ class Folder:
             self.parent.rmdir()  # where nothing else is in it
 
     def publish(self, name: str | None = None) -> Path:
-        """Take the place of a folder ``name``, if there is one; else the name with the time."""
+        """Take the place of a folder ``name``, if there is one; else the name with the time.
+
+        Another process may do the same: the last one stays, and both are told the place.
+
+        Raises:
+            UserError: the run's folder cannot be written any more.
+        """
         place = self.parent / (name or self.name)
         old = self.path.with_name(f".{self.name}.old")
-        with suppress(FileNotFoundError):
-            place.rename(old)
-        done = self.path.rename(place)
-        shutil.rmtree(old, ignore_errors=True)
-        return done
+        try:
+            while True:
+                with suppress(FileNotFoundError):
+                    place.rename(old)
+                try:
+                    return self.path.rename(place)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    shutil.rmtree(old, ignore_errors=True)  # another one took it just now
+        except OSError as error:
+            raise UserError(f"cannot write {place}: {error.strerror or error}") from None
+        finally:
+            if not place.exists():  # stopped between the two: what was there stays
+                with suppress(OSError):
+                    old.rename(place)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class Arrays:

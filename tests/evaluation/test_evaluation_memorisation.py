@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from genai_cli.evaluation import memorisation as memorisation_room
-from genai_cli.evaluation import pairwise
-from genai_cli.evaluation.memorisation import closest, memorisation, nearest
+from genai_cli.evaluation.memorisation import (
+    area_interval,
+    closest,
+    memorisation,
+    nearest,
+    nearest_of,
+)
 from genai_cli.evaluation.modes import class_shares, modes
 
 
@@ -23,8 +29,8 @@ def test_nearest_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.tensor([[0.0, 0], [5, 5], [9, 1]]),
         torch.tensor([[3.0, 4], [9, 9], [9, 0]]),
     )
-    for block in (1, 10**6):
-        monkeypatch.setattr(pairwise, "BLOCK", block)
+    for part in (1, 2, 10**6):
+        monkeypatch.setattr(memorisation_room, "TILE", (part, part))
         found = nearest(x, reference)
         assert found.index.tolist() == [0, 0, 2]
         assert found.distance.tolist() == pytest.approx([5, math.sqrt(5), 1])
@@ -55,6 +61,40 @@ def test_copies_are_found() -> None:
     near = found.near.distance[pairs[:, 0]]
     assert (near.diff() >= 0).all()
     assert near[0] == found.near.distance.min()
+
+
+def test_nearest_of_images_is_brute_forces_and_of_a_copy_is_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memorisation_room, "TILE", (3, 7))
+    train = normal(50, 3, 4, 5) + 1000  # a large mean costs no digits
+    x = torch.cat([normal(20, 3, 4, 5, seed=1) + 1000, train[[3, 49]]])
+    found = nearest_of(x, train.split(11))
+    d = (x[:, None] - train).flatten(2).square().sum(2).sqrt()
+    assert torch.equal(found.index, d.argmin(1))
+    torch.testing.assert_close(found.distance, d.amin(1), rtol=1e-9, atol=0)
+    assert (found.distance[-2:] == 0).all()
+
+
+@pytest.mark.parametrize(("area", "n", "m"), [(1.0, 12, 12), (0.0, 10, 3), (0.96, 12, 12)])
+def test_the_interval_has_a_width_and_stays_within_0_and_1(area: float, n: int, m: int) -> None:
+    low, high = area_interval(area, n, m)
+    assert 0 <= low <= area <= high <= 1
+    assert high - low > 0.1
+    mirrored = area_interval(1 - area, m, n)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-9)
+
+
+def test_the_interval_holds_a_share_near_one() -> None:
+    """DeLong's holds it in 75 of 100."""
+    rng, held = np.random.default_rng(0), 0
+    true = 0.5 * math.erfc(-2.5 / 2)
+    for _ in range(300):
+        ours, theirs = rng.normal(size=12) - 2.5, rng.normal(size=12)
+        area = (ours[:, None] < theirs).mean()
+        low, high = area_interval(area, 12, 12)
+        held += low <= true <= high
+    assert held >= 276
 
 
 def test_a_few_copies_among_fresh_samples_lead_the_pairs() -> None:

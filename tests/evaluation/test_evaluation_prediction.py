@@ -19,7 +19,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Spec, Split
 from genai_cli.evaluation import prediction as measured
-from genai_cli.figures.calibration import reliability, wilson
+from genai_cli.figures.calibration import reliability
 from genai_cli.models.base import Model
 
 RNG = np.random.default_rng(0)
@@ -175,11 +175,3 @@ def test_reliability_diagram(n, tmp_path):
     with Image.open(path) as image:
         assert image.width < 900
         assert len(image.convert("L").getcolors()) > 20
-
-
-def test_wilson_intervals_are_the_published_ones():
-    """Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29."""
-    share, n = np.array([81 / 263, 15 / 148, 0, 1 / 29]), np.array([263, 148, 20, 29])
-    low, high = wilson(share, n)
-    assert np.allclose(low, [0.2553, 0.0624, 0.0, 0.0061], atol=1e-4)
-    assert np.allclose(high, [0.3662, 0.1605, 0.1611, 0.1718], atol=1e-4)
