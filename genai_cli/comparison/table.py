@@ -262,8 +262,6 @@ def _joined(name: str, cells: Sequence[Cell]) -> Cell:
         if name.startswith("cost/"):  # what was spent: no estimate of anything
             low = high = None
     player = {k: v for k, v in first.player.items() if all(c.player.get(k) == v for c in same)}
-    if any(cell.bound for cell in same):
-        player["likelihood"] = "bound"
     floor = first.floor if all(cell.floor == first.floor for cell in same) else None
     return Cell(value, low, high, first.n, None, first.ruler, player, floor, len(same))
 
