@@ -15,7 +15,6 @@ from genai_cli import runs
 from genai_cli.console import Reporter
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import summary
-from genai_cli.figures import of_run
 from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
@@ -86,6 +85,8 @@ def conclude(
     folder: Path, cfg: TrainConfig, data: Dataset, state: Training, status: str, report: Reporter
 ) -> None:
     """Measure the best weights on the test split, draw, write summary.json, print the table."""
+    from genai_cli.figures import of_run  # matplotlib: not before the first step
+
     report.stop_live()
     folder_of = checkpoint.named(folder / runs.CHECKPOINTS, "best")
     checkpoint.load_weights(folder_of, state.model, ema=state.ema is not None)

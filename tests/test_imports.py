@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,20 @@ def test_a_typing_mistake_is_answered_before_torch_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("genai train: epochs=0 is not allowed")
+
+
+def test_the_first_step_waits_for_no_figures_and_no_statistics(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from genai_cli.console import Reporter\n"
+        "def step(self, now):\n"
+        "    print('modules:', *sorted({m.split('.')[0] for m in sys.modules}))\n"
+        "    raise SystemExit(int('torch' not in sys.modules))\n"
+        "Reporter.step = step\n"
+        "from genai_cli.cli import main\n"
+        f"main(['train', 'epochs=1', 'outputs={tmp_path}'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    late = {"torchvision", "matplotlib", "PIL", "scipy", "sklearn", "pandas", "rich"}
+    assert not set(done.stdout.rpartition("modules:")[2].split()) & late

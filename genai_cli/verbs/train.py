@@ -117,7 +117,6 @@ def run(
     """
     from genai_cli import outcome, runs
     from genai_cli.console import Reporter
-    from genai_cli.figures import of_run
     from genai_cli.training import checkpoint, machine, setup
     from genai_cli.training.loop import calibrate, evaluate, finish, train
     from genai_cli.training.preempt import Signals
@@ -155,6 +154,8 @@ def run(
                     if best or due(now, cfg.trainer.save_every):
                         checkpoint.save(checkpoints, now, keep=cfg.trainer.keep, mark_best=best)
                     if due(now, cfg.trainer.figures_every):
+                        from genai_cli.figures import of_run  # matplotlib: not before step 1
+
                         with now.averaged():
                             finish(now.model, data)
                             of_run.draw(folder, now.model.eval(), data, cfg, {}, now.best_epoch)
