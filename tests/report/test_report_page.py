@@ -151,7 +151,7 @@ def test_a_sweep_compares_and_folds(write: Callable[..., Path]) -> None:
         "2 finished, 1 failed",
         "To make it again: genai train -m bottleneck=2,8,16 ",
         "Not finished: 002-bottleneck-16 (failed)",
-        "Best reconstruction at bottleneck",
+        "Reconstruction at bottleneck 2: only vae",
         "RuntimeError: no more memory",
         "genai report sw33/000",
     ):
