@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
+    import torch
+
+    from genai_cli.console import Reporter
     from genai_cli.data.dataset import Dataset
+    from genai_cli.runs import Metrics
     from genai_cli.schema import TrainConfig
     from genai_cli.training.loop import Training
     from genai_cli.training.preempt import Signals
@@ -117,13 +121,12 @@ def run(
     """
     from genai_cli import outcome, runs
     from genai_cli.console import Reporter
-    from genai_cli.training import checkpoint, machine, setup
-    from genai_cli.training.loop import calibrate, evaluate, finish, train
+    from genai_cli.training import machine, setup
+    from genai_cli.training.loop import calibrate, evaluate, train
     from genai_cli.training.preempt import Signals
 
     cfg = setup.config_of(folder)
     device = machine.pick_device(cfg.device)
-    checkpoints = folder / runs.CHECKPOINTS
     threads = runs.read_json(folder / runs.RUN).get("threads")
     with (
         nullcontext(signals) if signals else Signals() as signals,
@@ -132,48 +135,106 @@ def run(
     ):
         try:
             data = (data or setup.load_data(cfg)).to(device)
-            setup.same_data(folder, data)
-            state = setup.new_training(cfg, data, device, resume)
-            damaged = checkpoint.load(checkpoints, state) if resume else None
-            metrics = runs.Metrics(folder, state.step, state.steps_per_epoch)
-            outcome.introduce(report, folder, cfg, data, state, damaged)
-
-            status = "stopped" if out_of_patience(state, cfg) else "finished"
+            session = begin(folder, cfg, data, device, report, resume)
+            state = session.state
             report.start_live(cfg.epochs, state)
-            for now in train(state, data, cfg, device) if status == "finished" else ():
+            for now in train(state, data, cfg, device) if session.status == "finished" else ():
                 report.step(now)
-                if now.at_epoch_end or now.step == cfg.trainer.max_steps:
+                if session.at_row:
                     with now.averaged():
                         calibrate(now, data, cfg.seed)
                         val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
-                    row = epoch_row(now, val)
-                    outcome.check_finite(row)
-                    best = now.at_epoch_end and is_best(now, row, cfg)
-                    metrics.add(row)
-                    report.epoch(row, best)
-                    if best or due(now, cfg.trainer.save_every):
-                        checkpoint.save(checkpoints, now, keep=cfg.trainer.keep, mark_best=best)
-                    if due(now, cfg.trainer.figures_every):
-                        from genai_cli.figures import of_run  # matplotlib: not before step 1
-
-                        with now.averaged():
-                            finish(now.model, data)
-                            of_run.draw(folder, now.model.eval(), data, cfg, {}, now.best_epoch)
-                    if out_of_patience(now, cfg):
-                        status = "stopped"
+                    session.end_epoch(val)
+                    if session.status == "stopped":
                         break
                 if signals.code:
                     break
-            checkpoint.save(checkpoints, state, keep=cfg.trainer.keep, mark_best=False)
-            if signals.code and status == "finished" and not state.done(cfg):
-                return outcome.interrupted(folder, state, signals.code, report)
-            outcome.conclude(folder, cfg, data, state, status, report)
-            return 0
+            return session.end(signals.code)
         except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
             outcome.set_status(folder, "interrupted")
             raise
         except Exception as error:
             return outcome.failed(folder, error, report)
+
+
+@dataclass
+class Session:
+    """A run between its first line and its last; the steps in between are somebody else's."""
+
+    folder: Path
+    cfg: TrainConfig
+    data: Dataset
+    state: Training
+    report: Reporter
+    metrics: Metrics
+    status: str  # what it will be if nothing else happens
+
+    @property
+    def at_row(self) -> bool:
+        """Whether a row of metrics.csv is due after this step."""
+        return self.state.at_epoch_end or self.state.step == self.cfg.trainer.max_steps
+
+    def end_epoch(self, val: Mapping[str, float]) -> None:
+        """Write the row; save and draw where due; ``status`` says whether patience ran out.
+
+        Raises:
+            Diverged: a number of the row is not finite.
+        """
+        from genai_cli import outcome, runs
+        from genai_cli.training import checkpoint
+        from genai_cli.training.loop import finish
+
+        now, cfg = self.state, self.cfg
+        row = epoch_row(now, val)
+        outcome.check_finite(row)
+        best = now.at_epoch_end and is_best(now, row, cfg)
+        self.metrics.add(row)
+        self.report.epoch(row, best)
+        if best or due(now, cfg.trainer.save_every):
+            folder = self.folder / runs.CHECKPOINTS
+            checkpoint.save(folder, now, keep=cfg.trainer.keep, mark_best=best)
+        if due(now, cfg.trainer.figures_every):
+            from genai_cli.figures import of_run  # matplotlib: not before step 1
+
+            with now.averaged():
+                finish(now.model, self.data)
+                of_run.draw(self.folder, now.model.eval(), self.data, cfg, {}, now.best_epoch)
+        if out_of_patience(now, cfg):
+            self.status = "stopped"
+
+    def end(self, code: int) -> int:
+        """Save; conclude, unless a signal (130, 143) came before the last step. The exit code."""
+        from genai_cli import outcome, runs
+        from genai_cli.training import checkpoint
+
+        state, cfg = self.state, self.cfg
+        folder = self.folder / runs.CHECKPOINTS
+        checkpoint.save(folder, state, keep=cfg.trainer.keep, mark_best=False)
+        if code and self.status == "finished" and not state.done(cfg):
+            return outcome.interrupted(self.folder, state, code, self.report)
+        outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
+        return 0
+
+
+def begin(
+    folder: Path,
+    cfg: TrainConfig,
+    data: Dataset,
+    device: torch.device,
+    report: Reporter,
+    resume: bool = False,
+) -> Session:
+    """The state of a run before its next step, introduced."""
+    from genai_cli import outcome, runs
+    from genai_cli.training import checkpoint, setup
+
+    setup.same_data(folder, data)
+    state = setup.new_training(cfg, data, device, resume)
+    damaged = checkpoint.load(folder / runs.CHECKPOINTS, state) if resume else None
+    metrics = runs.Metrics(folder, state.step, state.steps_per_epoch)
+    outcome.introduce(report, folder, cfg, data, state, damaged)
+    status = "stopped" if out_of_patience(state, cfg) else "finished"
+    return Session(folder, cfg, data, state, report, metrics, status)
 
 
 def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:
