@@ -20,11 +20,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from drawing import Clock, append, heading, opened, parser, stored, table, whole
+from drawing import Clock, append, heading, opened, parser, table, whole
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
+from genai_cli.evaluation.drawing import stored
 from genai_cli.evaluation.features import Extractor, make
 from genai_cli.evaluation.fidelity import neighbourhoods
 from genai_cli.evaluation.memorisation import Memorisation, closest, memorisation

@@ -22,11 +22,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from drawing import Clock, append, heading, opened, parser, stored, table, whole
+from drawing import Clock, append, heading, opened, parser, table, whole
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
+from genai_cli.evaluation.drawing import stored
 from genai_cli.evaluation.features import Extractor, make
 from genai_cli.evaluation.fidelity import frechet_distance, moments
 from genai_cli.training.randomness import generator

@@ -184,6 +184,8 @@ def _evaluations(folder: Path, place: str, notes: list[str]) -> Iterator[dict[st
         bad = [k for k in metrics if k in BY_NAME and k not in sound]
         if bad:
             notes.append(f"{place}: evaluation {path.parent.name} has no sound {', '.join(bad)}")
+        # what a training took is a fact of the run's own files, evaluated or not: `_costs`
+        sound = {k: v for k, v in sound.items() if not k.startswith("cost/")}
         found.append(value | {"metrics": sound})
     yield from sorted(found, key=lambda e: str(e.get("finished") or ""))
 

@@ -24,7 +24,7 @@ MEASURES = (
     Measure("reconstruction/psnr", "PSNR", "dB", "higher", "−10 log₁₀ MSE, the mean over images"),
     Measure("reconstruction/ssim", "SSIM", "", "higher", "structural similarity, 1 = the same"),
     Measure("likelihood/nats", "NLL", "nats", "lower", "−log p of a test example"),
-    Measure("likelihood/elbo", "ELBO", "nats", "lower", "−ELBO, one sample of z"),
+    Measure("likelihood/elbo", "−ELBO", "nats", "lower", "−ELBO, one sample of z"),
     Measure("likelihood/bits_per_dim", "bits/dim", "bits", "lower", "−log₂ P an element"),
     Measure("samples/frechet", "Fréchet", "", "lower", "distance of mean and covariance"),
     Measure("samples/kernel", "kernel", "", "lower", "MMD² with a cubic kernel, as KID"),

@@ -15,6 +15,7 @@ import torch
 from genai_cli import compose, runs
 from genai_cli.data.sources import load
 from genai_cli.errors import UserError
+from genai_cli.evaluation.drawing import stored
 from genai_cli.training import checkpoint, setup
 from genai_cli.verbs.train import prepare, start
 
@@ -130,12 +131,12 @@ def test_subsets_of_training_images_do_not_overlap(script: Callable) -> None:
     assert parts.flatten().sort().values.tolist() == list(range(100))
 
 
-def test_samples_are_rounded_as_the_data_is_stored(script: Callable) -> None:
+def test_samples_are_rounded_as_the_data_is_stored() -> None:
     spec = load({"name": "digits"}).spec
-    rounded = script("drawing").stored(torch.tensor([-0.3, 0.1, 0.99, 1.7]), spec)
+    rounded = stored(torch.tensor([-0.3, 0.1, 0.99, 1.7]), spec)
     assert rounded.tolist() == [0, 2 / 16, 1, 1]
     vectors = spec._replace(levels=None, unit_interval=False)
-    assert script("drawing").stored(torch.tensor([-0.3, 1.7]), vectors).tolist() == pytest.approx(
+    assert stored(torch.tensor([-0.3, 1.7]), vectors).tolist() == pytest.approx(
         [-0.3, 1.7]
     )
 
