@@ -18,6 +18,7 @@ Precision = Literal["fp32", "bf16", "fp64"]
 Init = Literal[
     "default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal"
 ]
+StepKind = Literal["auto", "eager", "compiled", "graph"]
 
 RANGES: dict[str, Any] = {
     "bottleneck": Count | None,
@@ -36,6 +37,7 @@ RANGES: dict[str, Any] = {
     "trainer.save_every": Count,
     "trainer.keep": Count,
     "trainer.figures_every": Natural,
+    "trainer.step": StepKind,
     "trainer.threads": Count | None,
 }
 

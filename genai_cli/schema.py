@@ -25,6 +25,7 @@ class TrainerConfig:
     save_every: int = 1
     keep: int = 2
     figures_every: int = 0
+    step: str = "auto"
     threads: int | None = None
     deterministic: bool = False
 
