@@ -21,7 +21,7 @@ from genai_cli.schema import TrainConfig
 from genai_cli.training.ema import Ema
 from genai_cli.training.randomness import generator, permutation
 from genai_cli.training.schedule import Schedule
-from genai_cli.training.step import autocast, train_step
+from genai_cli.training.step import Step, autocast, make_step
 
 PREPARED = 1024  # training examples a model sees in `prepare` and `calibrate`
 FINISHED = 10_000  # and in `finish`
@@ -106,14 +106,22 @@ class Training:
 
 
 def train(
-    run: Training, data: Dataset, cfg: TrainConfig, device: torch.device
+    run: Training,
+    data: Dataset,
+    cfg: TrainConfig,
+    device: torch.device,
+    step: Step | None = None,
 ) -> Iterator[Training]:
     """Yield ``run`` after every optimizer step until ``cfg.epochs`` (or max_steps) is reached.
 
     Starts wherever ``run.step`` stands: the order of an epoch and the noise of a step are
     functions of (seed, epoch) and (seed, step), so a resumed run takes the very steps the
-    uninterrupted one would have taken.
+    uninterrupted one would have taken. ``step`` is what `choose.settle` found; without it the
+    kind is the config's, and eager where that is ``auto``.
     """
+    if step is None:
+        kind = cfg.trainer.step if cfg.trainer.step != "auto" else "eager"
+        step = make_step(kind, run, cfg, device)
     base = {p.name: p.lr or cfg.optimizer["lr"] for p in run.players}
     last = run.last_step(cfg)
     while run.step < last:
@@ -134,17 +142,7 @@ def train(
                 draws = generator(cfg.seed, "augment", run.step, device)
                 batch = batch._replace(x=data.augment(batch.x, draws))
             noise = run.model.noise(b, generator(cfg.seed, "noise", run.step, device))
-            terms = train_step(
-                run.model,
-                run.players,
-                run.optimizers,
-                batch,
-                noise,
-                run.step,
-                precision=cfg.precision,
-                accumulate=cfg.trainer.accumulate,
-                clip=cfg.trainer.clip,
-            )
+            terms = step(batch, noise, run.step)
             if run.ema is not None:
                 run.ema.update(run.model)
             run.means.add(terms)

@@ -1,8 +1,15 @@
-"""One optimizer step: the plain one, to which every faster step is held equal."""
+"""One optimizer step behind one signature, and the plain one, to which faster ones are held equal.
+
+``make_step(kind, …)`` gives a callable ``(batch, noise, step) -> terms``. What differs between the
+kinds is only how a gradient is computed or launched; players, micro-batches, clipping and the
+optimizer are those of `train_step`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +19,46 @@ from genai_cli.models.base import Batch, Model, Player
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
+
+    from genai_cli.schema import TrainConfig
+    from genai_cli.training.loop import Training
+
+Terms = dict[str, Tensor]
+Step = Callable[[Batch, dict[str, Tensor], int], Terms]
+# adds the gradient of Σ loss / count to a player's parameters: (player, batch, noise, count)
+Gradient = Callable[[Player, Batch, dict[str, Tensor], int], Terms]
+
+
+def make_step(kind: str, run: Training, cfg: TrainConfig, device: torch.device) -> Step:
+    """The step of a run: ``eager``, ``compiled`` or ``graph``.
+
+    Args:
+        kind: as in run.json; how ``auto`` becomes one of them stands in choose.py.
+        run: whose players are trained; its state is moved by every call.
+        cfg: precision, micro-batches and clipping.
+        device: where the run is.
+
+    Raises:
+        compiled.NotCompiled: no player's loss can be compiled.
+        UserError: the device has no such kind, or the optimizer cannot be captured.
+    """
+    if kind == "compiled":
+        from genai_cli.training.compiled import CompiledStep
+
+        return CompiledStep(run, cfg)
+    if kind == "graph":
+        from genai_cli.training.graph import GraphStep
+
+        return GraphStep(run, cfg, device)
+    return partial(
+        train_step,
+        run.model,
+        run.players,
+        run.optimizers,
+        precision=cfg.precision,
+        accumulate=cfg.trainer.accumulate,
+        clip=cfg.trainer.clip,
+    )
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
@@ -32,33 +79,60 @@ def train_step(
     precision: str = "fp32",
     accumulate: int = 1,
     clip: float | None = None,
-) -> dict[str, Tensor]:
+    gradient: Gradient | None = None,
+) -> Terms:
     """Update every player that is due; return the terms (B,) of the batch, on the device.
 
     The gradient is that of Σ loss / B over the whole batch, whether it is computed in one piece or
     in ``accumulate`` micro-batches. Terms of several players are named ``PLAYER/TERM``.
+    ``gradient`` computes it where autograd is not to.
     """
-    b = len(batch.x)
-    size = -(-b // accumulate)
-    logs: dict[str, list[Tensor]] = {}
+    logs: Terms = {}
     for player in players:
         if step % player.every:
             continue
         optimizer = optimizers[player.optimizer or player.name]
-        optimizer.zero_grad(set_to_none=True)
-        with _only(player, players) if len(players) > 1 else nullcontext():
-            for start in range(0, b, size):
-                part, part_noise = _slice(batch, noise, start, start + size)
-                with autocast(precision, batch.x.device):
-                    terms = model.loss(part, part_noise, player.name)
-                (terms["loss"].sum() / b).backward()
-                for name, values in terms.items():
-                    key = name if len(players) == 1 else f"{player.name}/{name}"
-                    logs.setdefault(key, []).append(values.detach())
+        for group in optimizer.param_groups:  # zero_grad() without its profiler hook
+            for p in group["params"]:
+                p.grad = None
+        compute = gradient or partial(autograd, model, players, precision)
+        terms = micro_batches(compute, player, batch, noise, accumulate)
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(player.module.parameters(), clip)
         optimizer.step()
+        logs |= terms if len(players) == 1 else {f"{player.name}/{k}": v for k, v in terms.items()}
+    return logs
+
+
+def micro_batches(
+    compute: Gradient, player: Player, batch: Batch, noise: dict[str, Tensor], accumulate: int = 1
+) -> Terms:
+    """Add the gradient of a whole batch, in ``accumulate`` pieces, to a player's parameters."""
+    b = len(batch.x)
+    size = -(-b // accumulate)
+    logs: dict[str, list[Tensor]] = {}
+    for start in range(0, b, size):
+        part, part_noise = _slice(batch, noise, start, start + size)
+        for name, values in compute(player, part, part_noise, b).items():
+            logs.setdefault(name, []).append(values.detach())
     return {k: v[0] if len(v) == 1 else torch.cat(v) for k, v in logs.items()}
+
+
+def autograd(
+    model: Model,
+    players: list[Player],
+    precision: str,
+    player: Player,
+    batch: Batch,
+    noise: dict[str, Tensor],
+    count: int,
+) -> Terms:
+    """A `Gradient` by ``backward()``, once its first three arguments are given."""
+    with _only(player, players) if len(players) > 1 else nullcontext():
+        with autocast(precision, batch.x.device):
+            terms = model.loss(batch, noise, player.name)
+        (terms["loss"].sum() / count).backward()
+    return terms
 
 
 def _slice(
