@@ -65,9 +65,9 @@ class Ask:
 
 
 def folder_name(settings: dict[str, Any]) -> str:
-    """``reference-n360-3f2a``: the same settings, the same folder."""
+    """``reference-n360-3f2a90c1``: the same settings, the same folder."""
     text = json.dumps(settings, sort_keys=True)
-    short = hashlib.blake2b(text.encode(), digest_size=2).hexdigest()
+    short = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     return f"{settings['features'] or 'test'}-n{settings['n']}-{short}"
 
 

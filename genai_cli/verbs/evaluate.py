@@ -103,9 +103,9 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = 
         show(f"       {cfg.model['name']} on {data.name}, weights of {path.name}")
         averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
         n = room.samples_wanted(ask, data)
-        if n <= ask.k:
-            raise UserError(f"n={n} is not allowed with k={ask.k}: more samples than neighbours")
         draws = hasattr(model, "sample")
+        if draws and ask.wants("samples") and n <= ask.k:
+            raise UserError(f"n={n} is not allowed with k={ask.k}: more samples than neighbours")
         name: str | None = None
         extractor = None
         if draws and (ask.wants("samples") or ask.wants("memorisation")):
@@ -156,8 +156,10 @@ def _reference(
 
 
 def _key(job: Evaluation, extractor: Any) -> tuple[object, ...]:
-    data = job.data
-    return data.hash, data.split_hash, str(data.spec), extractor.name, extractor.hash, job.ask.k
+    import torch
+
+    data, of = job.data, (extractor.name, extractor.hash, job.ask.k)
+    return data.hash, data.split_hash, str(data.spec), str(torch.get_default_dtype()), *of
 
 
 def _print(job: Evaluation, written: Path) -> None:
