@@ -62,7 +62,8 @@ class Model(nn.Module, ABC):
     - ``stages(x, generator)``: what reconstruction.png shows below the originals, {row: (B,
       *event)}, where that is more than ``reconstruct(x)``; ``reconstruction_note`` says how.
     - ``trajectory(n, y=None, generator=None, frames=…)``: (frames, n, *event), noise to sample.
-    - ``log_prob(x)``: (B,) nats in data space, ``log_prob_kind`` exact or bound. Of its keywords
+    - ``log_prob(x)``: (B,) nats, ``log_prob_kind`` exact or bound: log P of the stored levels where
+      the data have any, else a density of data space. Of its keywords
       evaluation fills in ``generator``, ``draws`` (noises averaged), ``steps`` (of a sum that is
       drawn from) and ``y`` (labels of a conditional model).
     - ``log_weights(x, samples, generator, mass)``: (samples, B), see models/vae.py.
