@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-import csv
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,17 +18,20 @@ import numpy as np
 import scipy
 import sklearn
 import torch
+from rows import append, table
 from torch import Tensor
 
 import genai_cli
 from genai_cli import runs
-from genai_cli.data.dataset import Dataset, Spec
+from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.knobs import bind
 from genai_cli.models.base import Model
 from genai_cli.schema import TrainConfig
 from genai_cli.training.machine import device_name
 from genai_cli.training.randomness import Rows
+
+__all__ = ["Clock", "Run", "append", "heading", "opened", "parser", "table", "whole"]
 
 
 class Run(NamedTuple):
@@ -101,18 +103,6 @@ def _value(text: str) -> Any:
         return text
 
 
-def stored(x: Tensor, spec: Spec) -> Tensor:
-    """Samples as the data's file would hold them: in [0, 1] and rounded to its levels.
-
-    Real images have levels and samples do not, so a measure would see the rounding.
-    """
-    if spec.unit_interval:
-        x = x.clamp(0, 1)
-    if spec.levels is None:
-        return x
-    return (x * (spec.levels - 1)).round() / (spec.levels - 1)
-
-
 def whole(split: Any) -> Tensor:
     """(n, *event) all examples of a split in data space, on the CPU."""
     return split.batch(torch.arange(len(split))).x.cpu()
@@ -142,37 +132,3 @@ class Clock:
         now = time.perf_counter()
         self.start, seconds = now, now - self.start
         return seconds
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows of equal keys as aligned text, numbers right and shortened."""
-    if not rows:
-        return
-    cells = [list(rows[0]), *([_short(v) for v in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        words = zip(line, widths, strict=True)
-        print("  ".join(w.ljust(n) if i == 0 else w.rjust(n) for i, (w, n) in enumerate(words)))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def append(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows under one header; a file of other columns is refused, not mixed."""
-    if path is None or not rows:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = list(rows[0])
-    fresh = not path.exists() or not path.stat().st_size
-    if not fresh:
-        with path.open(newline="", encoding="utf-8") as file:
-            found = next(csv.reader(file))
-        if found != columns:
-            raise UserError(f"--csv {path} has other columns ({', '.join(found)}); name a new file")
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        if fresh:
-            writer.writeheader()
-        writer.writerows(rows)
