@@ -115,7 +115,10 @@ def input_gradient(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
+        try:
+            x = x.detach().requires_grad_()
+        except RuntimeError:  # within vmap (a stack of cells) only the functional form is allowed
+            return torch.func.grad(lambda x: score(x).sum())(x.detach())
         (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=again)
     return gradient
 
