@@ -34,7 +34,7 @@ RANGES: dict[str, Any] = {
     "trainer.min_delta": NonNegative,
     "trainer.init": Init,
     "trainer.max_steps": Count | None,
-    "trainer.save_every": Count,
+    "trainer.save_every": Count | None,
     "trainer.keep": Count,
     "trainer.figures_every": Natural,
     "trainer.step": StepKind,
@@ -58,6 +58,11 @@ def check(cfg: TrainConfig) -> None:
             raise UserError(f"{key}={getattr(cfg, key)} is not allowed: it must be below 2**31")
     if (cfg.trainer.threads or 0) > 1024:
         raise UserError(f"trainer.threads={cfg.trainer.threads} is not allowed: at most 1024")
+    if not re.fullmatch(r"auto|off|[2-9]|[1-9]\d{1,3}", cfg.trainer.pack):
+        raise UserError(
+            f"trainer.pack={cfg.trainer.pack} is not allowed: choose off, auto, or how many runs "
+            "train as one stack (2 to 9999)"
+        )
     if "${" in str(dataclasses.asdict(cfg)):  # a run's config is plain data, read back as such
         raise UserError("a value holds '${', which a run's config must not; write it out")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", cfg.device):

@@ -126,10 +126,11 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The rows of metrics.csv as numbers; an empty cell is left out."""
     try:
-        with open(folder / METRICS, newline="", encoding="utf-8") as file:
-            rows = [_numbers(row) for row in csv.DictReader(file)]
+        text = (folder / METRICS).read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
+    whole = text.rpartition("\n")[0]  # a row that is being written has no end yet
+    rows = [_numbers(row) for row in csv.DictReader(whole.splitlines())]
     return [row for row in rows if "step" in row]
 
 
@@ -139,37 +140,6 @@ def _numbers(row: Mapping[str, str]) -> dict[str, float]:
         return {k: float(v) for k, v in row.items() if v}
     except (TypeError, ValueError):
         return {}
-
-
-class Metrics:
-    """metrics.csv, one row an epoch, rewritten whole so that it is never torn."""
-
-    FIXED = ("epoch", "step", "images", "seconds", "lr", "train/loss", "val/loss")
-
-    def __init__(self, folder: Path, up_to_step: int = 0, steps_per_epoch: int = 1) -> None:
-        """Keep the rows of whole epochs up to a step: a resumed run writes the later ones again."""
-        self.path = folder / METRICS
-        self.rows = [
-            row
-            for row in read_metrics(folder)
-            if row["step"] <= up_to_step and row["step"] % steps_per_epoch == 0
-        ]
-
-    def add(self, row: Mapping[str, float]) -> None:
-        self.rows.append(dict(row))
-        names = dict.fromkeys(name for r in self.rows for name in r)
-        fixed = [n for n in self.FIXED if n in names]
-        terms = [n for n in names if n not in fixed]
-        columns = fixed + [n for n in terms if n.startswith("train/")]
-        columns += [n for n in terms if not n.startswith("train/")]
-        lines = [",".join(columns)]
-        for r in self.rows:
-            lines.append(",".join(_number(r[n]) if n in r else "" for n in columns))
-        write_text(self.path, "\n".join(lines) + "\n")
-
-
-def _number(value: float) -> str:
-    return repr(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(value)
 
 
 def lock(file: TextIO) -> bool:

@@ -8,6 +8,7 @@ the seconds.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -15,7 +16,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -29,30 +30,54 @@ SCHEMA = 1
 WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "state.json"
 
 
+class Snapshot(NamedTuple):
+    """A training state as it was: copies in memory of the CPU, which training no longer moves."""
+
+    step: int
+    weights: dict[str, Tensor]
+    state: dict[str, Tensor]  # of optimizers, averaged weights and running sums
+    numbers: dict[str, Any]
+
+
+def snapshot(run: Training) -> Snapshot:
+    """What `write` puts on disk, copied."""
+    tensors, numbers = _state(run)
+    weights = _copied(run.model.state_dict())
+    return Snapshot(run.step, weights, _copied(tensors), copy.deepcopy(numbers))
+
+
 def save(folder: Path, run: Training, *, keep: int, mark_best: bool) -> Path:
+    """`write` a run as it stands."""
+    return write(folder, snapshot(run), keep=keep, mark_best=mark_best)
+
+
+def write(folder: Path, state: Snapshot, *, keep: int, mark_best: bool) -> Path:
     """Write ``folder/step-NNNNNN`` whole, point ``last`` (and ``best``) at it, prune the rest.
+
+    The state before step 1 gets no pointer: both name weights that were trained.
 
     Args:
         folder: the run's ``checkpoints``.
-        run: the state to keep.
+        state: what to keep.
         keep: newest checkpoints kept; the best one is kept besides.
         mark_best: this state is the best so far by the monitor.
     """
-    name = f"step-{run.step:06d}"
+    name = f"step-{state.step:06d}"
     final, beside = folder / name, folder / f".{name}.tmp"
     if not is_whole(final):  # a whole one of the same step holds the same state
         shutil.rmtree(final, ignore_errors=True)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        _write_tensors(beside / WEIGHTS, run.model.state_dict())
-        tensors, scalars = _state(run)
-        _write_tensors(beside / STATE, tensors)
-        scalars["sha256"] = {f: _sha256(beside / f) for f in (WEIGHTS, STATE)}
-        write_text(beside / META, json.dumps(scalars, indent=1, allow_nan=False) + "\n")
+        _write_tensors(beside / WEIGHTS, state.weights)
+        _write_tensors(beside / STATE, state.state)
+        sums = {f: _sha256(beside / f) for f in (WEIGHTS, STATE)}
+        numbers = state.numbers | {"sha256": sums}
+        write_text(beside / META, json.dumps(numbers, indent=1, allow_nan=False) + "\n")
         _sync_folder(beside)
         os.rename(beside, final)
         _sync_folder(folder)
-    write_text(folder / "last", name + "\n")
+    if state.step:
+        write_text(folder / "last", name + "\n")
     if mark_best:
         write_text(folder / "best", name + "\n")
     _prune(folder, keep)
@@ -198,10 +223,13 @@ def _prune(folder: Path, keep: int) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # safetensors refuses tensors that share memory and keeps no strides
+    return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
+
+
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    # safetensors refuses tensors that share memory and keeps no strides: copy each to the CPU
-    plain = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
-    save_file(plain, path)
+    save_file(tensors, path)
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 

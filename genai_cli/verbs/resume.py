@@ -91,7 +91,7 @@ def main(args: list[str]) -> int:
     if not described:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
-    from genai_cli.training import machine, setup
+    from genai_cli.training import checkpoint, machine, setup
 
     cfg = setup.typed(new, folder / runs.CONFIG)
     rules.check(cfg)
@@ -129,7 +129,7 @@ def main(args: list[str]) -> int:
     if now["device"] != described.get("device"):
         print(f"note: on {now['device']}, before on {described.get('device')}: not bit-equal")
     runs.write_json(folder / runs.RUN, now)
-    has_checkpoint = (folder / runs.CHECKPOINTS / "last").is_file()
+    has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
     code = run(folder, data, resume=has_checkpoint)
     if runs.is_sweep(folder.parent):
         from genai_cli.sweep import write_table

@@ -10,7 +10,7 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,11 @@ if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
 
     from genai_cli.console import Reporter
     from genai_cli.data.dataset import Dataset
-    from genai_cli.runs import Metrics
+    from genai_cli.metrics import Metrics
     from genai_cli.schema import TrainConfig
     from genai_cli.training.loop import Training
     from genai_cli.training.preempt import Signals
+    from genai_cli.training.saving import Saver
 
 
 def main(args: list[str]) -> int:
@@ -133,6 +134,7 @@ def run(
         machine.numerics(cfg, threads),
         Reporter(folder / runs.LOG) as report,
     ):
+        session = None
         try:
             data = (data or setup.load_data(cfg)).to(device)
             session = begin(folder, cfg, data, device, report, resume)
@@ -154,6 +156,9 @@ def run(
             outcome.set_status(folder, "interrupted")
             raise
         except Exception as error:
+            if session is not None:
+                with suppress(OSError):  # the disk may be what failed; that is told
+                    session.saver.rescue()
             return outcome.failed(folder, error, report)
 
 
@@ -167,6 +172,7 @@ class Session:
     state: Training
     report: Reporter
     metrics: Metrics
+    saver: Saver
     status: str  # what it will be if nothing else happens
 
     @property
@@ -180,8 +186,7 @@ class Session:
         Raises:
             Diverged: a number of the row is not finite.
         """
-        from genai_cli import outcome, runs
-        from genai_cli.training import checkpoint
+        from genai_cli import outcome
         from genai_cli.training.loop import finish
 
         now, cfg = self.state, self.cfg
@@ -190,9 +195,8 @@ class Session:
         best = now.at_epoch_end and is_best(now, row, cfg)
         self.metrics.add(row)
         self.report.epoch(row, best)
-        if best or due(now, cfg.trainer.save_every):
-            folder = self.folder / runs.CHECKPOINTS
-            checkpoint.save(folder, now, keep=cfg.trainer.keep, mark_best=best)
+        if now.at_epoch_end:
+            self.saver.epoch(now, best)
         if due(now, cfg.trainer.figures_every):
             from genai_cli.figures import of_run  # matplotlib: not before step 1
 
@@ -204,12 +208,10 @@ class Session:
 
     def end(self, code: int) -> int:
         """Save; conclude, unless a signal (130, 143) came before the last step. The exit code."""
-        from genai_cli import outcome, runs
-        from genai_cli.training import checkpoint
+        from genai_cli import outcome
 
         state, cfg = self.state, self.cfg
-        folder = self.folder / runs.CHECKPOINTS
-        checkpoint.save(folder, state, keep=cfg.trainer.keep, mark_best=False)
+        self.saver.now(state)
         if code and self.status == "finished" and not state.done(cfg):
             return outcome.interrupted(self.folder, state, code, self.report)
         outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
@@ -226,15 +228,20 @@ def begin(
 ) -> Session:
     """The state of a run before its next step, introduced."""
     from genai_cli import outcome, runs
+    from genai_cli.metrics import Metrics
     from genai_cli.training import checkpoint, setup
+    from genai_cli.training.saving import Saver
 
     setup.same_data(folder, data)
     state = setup.new_training(cfg, data, device, resume)
-    damaged = checkpoint.load(folder / runs.CHECKPOINTS, state) if resume else None
-    metrics = runs.Metrics(folder, state.step, state.steps_per_epoch)
+    checkpoints = folder / runs.CHECKPOINTS
+    damaged = checkpoint.load(checkpoints, state) if resume else None
+    metrics = Metrics(folder, state.step, state.steps_per_epoch)
+    saver = Saver(checkpoints, cfg.trainer.save_every, cfg.trainer.keep, metrics.sync)
     outcome.introduce(report, folder, cfg, data, state, damaged)
     status = "stopped" if out_of_patience(state, cfg) else "finished"
-    return Session(folder, cfg, data, state, report, metrics, status)
+    saver.begin(state)
+    return Session(folder, cfg, data, state, report, metrics, saver, status)
 
 
 def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:

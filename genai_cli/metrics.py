@@ -1,0 +1,58 @@
+"""metrics.csv as it is written; `genai_cli.runs.read_metrics` reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from genai_cli.runs import METRICS, read_metrics, write_text
+
+
+class Metrics:
+    """metrics.csv, one row an epoch: appended, or written whole where a column is new.
+
+    A row counts once its line has ended (`read_metrics`), so that none is ever seen torn.
+    """
+
+    FIXED = ("epoch", "step", "images", "seconds", "lr", "train/loss", "val/loss")
+
+    def __init__(self, folder: Path, up_to_step: int = 0, steps_per_epoch: int = 1) -> None:
+        """Keep the rows of whole epochs up to a step: a resumed run writes the later ones again."""
+        self.path = folder / METRICS
+        self.rows = [
+            row
+            for row in read_metrics(folder)
+            if row["step"] <= up_to_step and row["step"] % steps_per_epoch == 0
+        ]
+        self.columns: list[str] = []  # none: the file is not ours yet
+
+    def add(self, row: Mapping[str, float]) -> None:
+        self.rows.append(dict(row))
+        if self.columns and row.keys() <= set(self.columns):
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(self._line(row) + "\n")
+        else:
+            self._write()
+
+    def sync(self) -> None:
+        """Make the rows so far durable."""
+        if self.columns:
+            with open(self.path, "ab") as file:
+                os.fsync(file.fileno())
+
+    def _line(self, row: Mapping[str, float]) -> str:
+        return ",".join(_number(row[n]) if n in row else "" for n in self.columns)
+
+    def _write(self) -> None:
+        names = dict.fromkeys(name for r in self.rows for name in r)
+        fixed = [n for n in self.FIXED if n in names]
+        terms = [n for n in names if n not in fixed]
+        self.columns = fixed + [n for n in terms if n.startswith("train/")]
+        self.columns += [n for n in terms if not n.startswith("train/")]
+        lines = [",".join(self.columns), *map(self._line, self.rows)]
+        write_text(self.path, "\n".join(lines) + "\n")
+
+
+def _number(value: float) -> str:
+    return repr(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(value)

@@ -1,0 +1,68 @@
+"""When a run is saved: seldom enough to cost next to nothing, and never without its best weights.
+
+A checkpoint costs tens of milliseconds (it is made durable file by file), an epoch of a small
+network fewer. So by default one is written before the first step, then at ends of epochs at least
+`GAP` seconds apart, and at the end. Weights that are the best so far are copied in memory and
+written with the next checkpoint; a run that dies before goes on from an older one and computes
+them again, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from genai_cli.training import checkpoint
+from genai_cli.training.loop import Training
+
+GAP = 10.0  # seconds between checkpoints at least,
+SHARE = 50  # and this many times what the last one took: a slow disk costs 2 % at most
+
+
+class Saver:
+    """The checkpoints of one run.
+
+    Args:
+        folder: its ``checkpoints``.
+        every: epochs between them; None: by the clock, as above.
+        keep: newest ones kept; the best one is kept besides.
+        first: called before a checkpoint is written, to make durable what it counts on.
+    """
+
+    def __init__(
+        self, folder: Path, every: int | None, keep: int, first: Callable[[], None]
+    ) -> None:
+        self.folder, self.every, self.keep, self.first = folder, every, keep, first
+        self.best: checkpoint.Snapshot | None = None  # not on disk yet
+        self.next = time.monotonic() + GAP
+
+    def begin(self, run: Training) -> None:
+        """Before step 1: the weights as drawn, and a proof that the disk takes them."""
+        if run.step == 0:
+            self._write(checkpoint.snapshot(run))
+
+    def epoch(self, run: Training, best: bool) -> None:
+        """At the end of an epoch: keep the best so far, write what is due."""
+        if best:
+            self.best = checkpoint.snapshot(run)
+        if time.monotonic() >= self.next if self.every is None else run.epoch % self.every == 0:
+            self.now(run)
+
+    def now(self, run: Training) -> None:
+        """Write the best weights, if they are not on disk yet, and the state as it stands."""
+        self.rescue()
+        self._write(checkpoint.snapshot(run))
+
+    def rescue(self) -> None:
+        """Write the best weights alone: the state after them is lost."""
+        if self.best is not None:
+            self._write(self.best, mark_best=True)
+            self.best = None
+
+    def _write(self, state: checkpoint.Snapshot, mark_best: bool = False) -> None:
+        started = time.monotonic()
+        self.first()
+        checkpoint.write(self.folder, state, keep=self.keep, mark_best=mark_best)
+        now = time.monotonic()
+        self.next = now + max(GAP, SHARE * (now - started))
