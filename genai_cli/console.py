@@ -31,17 +31,18 @@ class Reporter:
     Args:
         log: the run's train.log, opened for appending. It is locked while it is open: a second
             process in the same folder is refused, and a dead owner holds no lock.
+        quiet: only to train.log: the screen is somebody else's.
 
     Raises:
         UserError: another process works in this folder.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, quiet: bool = False) -> None:
         self.file: TextIO = open(log, "a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
         if not lock(self.file):
             self.file.close()
             raise UserError(f"{log.parent} is being trained by another process")
-        self.epochs = 0
+        self.epochs, self.quiet = 0, quiet
         self.progress: Any = None
         self.started, self.images_before, self.images = time.monotonic(), 0, 0
 
@@ -54,6 +55,10 @@ class Reporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """No more lines: the log is free for another process."""
         self.stop_live()
         self.file.close()
 
@@ -62,7 +67,7 @@ class Reporter:
         self.log(text)
         if self.progress is not None:
             self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
-        else:
+        elif not self.quiet:
             show(text)
 
     def log(self, text: str) -> None:
@@ -78,7 +83,7 @@ class Reporter:
         """Start the clock and, if a person looks, the live display."""
         self.epochs, self.started = epochs, time.monotonic()
         self.images_before = self.images = state.images
-        if not on_terminal():
+        if self.quiet or not on_terminal():
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -117,7 +122,8 @@ class Reporter:
         text += f"  {self._rate()}  {row['seconds']:.1f} s"
         self.log(text)
         if self.progress is None:
-            show(text)
+            if not self.quiet:
+                show(text)
         else:
             self.progress.update(
                 self.task, completed=row["epoch"], terms="  ".join(terms), rate=self._rate()

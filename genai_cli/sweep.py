@@ -22,7 +22,7 @@ from genai_cli.verbs.train import Prepared, prepare, run, start
 
 
 def launch(cells: Sequence[Cell], command: str) -> int:
-    """Check every cell, claim one folder for all, run them one after the other.
+    """Check every cell, claim one folder for all, run them one after the other (or stacked).
 
     Returns:
         0 if all are done, 1 if any failed, 130 or 143 if the sweep was interrupted.
@@ -31,6 +31,7 @@ def launch(cells: Sequence[Cell], command: str) -> int:
         UserError: a mistake in any cell, which is named; nothing is launched then.
     """
     kept = _checked(cells)
+    units = _units([prepared for _, prepared in kept])
     config = kept[0][1].cfg
     folder = runs.claim(runs.outputs_root(config.outputs), config.name or "sweep")
     varied = list(dict.fromkeys(key for cell, _ in kept for key in cell.swept))
@@ -52,10 +53,20 @@ def launch(cells: Sequence[Cell], command: str) -> int:
         write_table(folder)
         print(f"sweep  {folder}: {len(kept)} runs", flush=True)
         try:
-            for i, (name, (_, prepared)) in enumerate(zip(names, kept, strict=True)):
-                print(f"\n── {i + 1}/{len(kept)}  {name} " + "─" * max(0, 60 - len(name)))
-                run(folder / name, prepared.data, signals=signals)
-                write_table(folder)
+            for unit in units:
+                of, data = [names[i] for i in unit], kept[unit[0]][1].data
+                first = f"{unit[0] + 1}/{len(kept)}  {of[0]}"
+                title = first if len(of) == 1 else f"{first} and {len(of) - 1} more in one stack"
+                print(f"\n── {title} " + "─" * max(0, 64 - len(title)), flush=True)
+                if len(of) == 1:
+                    run(folder / of[0], data, signals=signals)
+                    write_table(folder)
+                else:
+                    from genai_cli import packed
+
+                    packed.train(
+                        [folder / name for name in of], data, signals, lambda: write_table(folder)
+                    )
                 if signals.code:
                     break
         finally:  # a second Ctrl-C comes through here, too
@@ -104,6 +115,16 @@ def _checked(cells: Sequence[Cell]) -> list[tuple[Cell, Prepared]]:
     for note in notes:
         print(note, file=sys.stderr)
     return kept
+
+
+def _units(prepared: Sequence[Prepared]) -> list[list[int]]:
+    """Which cells train together: each alone, unless trainer.pack says otherwise."""
+    if all(cell.cfg.trainer.pack == "off" for cell in prepared):
+        return [[i] for i in range(len(prepared))]
+    from genai_cli.training import pack_plan
+
+    configs, data = [cell.cfg for cell in prepared], [cell.data for cell in prepared]
+    return pack_plan.units(configs, data, lambda text: print(text, file=sys.stderr))
 
 
 def without_absent_keys(cell: Cell) -> tuple[Any, list[str]]:

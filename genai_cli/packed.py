@@ -1,0 +1,265 @@
+"""The life of runs that train as one stack: each with its own folder, log and end.
+
+What an epoch and an end write is `verbs.train.Session`'s, cell by cell. Measuring and drawing at
+the end takes longer than the training of a small model: with a core to spare it is done in
+processes of their own, as `genai resume` would do it, from what lies in the folder.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, suppress
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from genai_cli import outcome, runs
+from genai_cli.console import Reporter, show
+from genai_cli.data.dataset import Dataset
+from genai_cli.data.images import cores
+from genai_cli.models.base import Model
+from genai_cli.textual import short
+from genai_cli.training import checkpoint, machine, setup
+from genai_cli.training.loop import calibrate
+from genai_cli.training.pack import Cell, Stack
+from genai_cli.training.preempt import Signals
+from genai_cli.verbs.train import Session, begin
+
+FEW = 4  # runs that a process of its own must have to conclude, to be worth its start
+
+
+def train(
+    folders: Sequence[Path],
+    data: Dataset,
+    signals: Signals,
+    changed: Callable[[], None],
+) -> None:
+    """Train the runs in ``folders`` as one stack, each to its own end.
+
+    Args:
+        folders: run folders, written whole, of configs that `pack_plan` put together.
+        data: their data set.
+        signals: on one, every run is saved and interrupted.
+        changed: called when a run has come to an end.
+    """
+    first = setup.config_of(folders[0])
+    device = machine.pick_device(first.device)
+    size = runs.read_json(folders[0] / runs.RUN).get("parameters", 0)
+    work = 3 * first.batch_size * size * len(folders)
+    threads = first.trainer.threads or machine.threads_for(work, device)
+    with machine.numerics(first, threads), ExitStack() as open_logs:
+        ends = open_logs.enter_context(Ends(folders, changed))
+        data = data.to(device)
+        cells: dict[Path, tuple[Cell, Session]] = {}
+        for folder in folders:
+            report = open_logs.enter_context(Reporter(folder / runs.LOG, quiet=True))
+            try:
+                cfg = setup.config_of(folder)
+                session = begin(folder, cfg, data, device, report)
+                cells[folder] = Cell(session.state, cfg), session
+            except Exception as error:
+                outcome.failed(folder, error, report)
+                changed()
+        try:
+            _train(cells, data, signals, ends)
+        except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
+            for folder in cells:
+                outcome.set_status(folder, "interrupted")
+            raise
+        except Exception as error:  # of the stack itself: it is everybody's
+            for folder, (_, session) in list(cells.items()):
+                with suppress(OSError):
+                    session.saver.rescue()
+                outcome.failed(folder, error, session.report)
+                del cells[folder]
+        ends.wait(signals)
+
+
+def _train(
+    cells: dict[Path, tuple[Cell, Session]], data: Dataset, signals: Signals, ends: Ends
+) -> None:
+    """Step until everybody left ``cells``: to ``ends``, or failed, or interrupted."""
+    if not cells:
+        return
+    stack = Stack([cell for cell, _ in cells.values()])
+    threads = torch.get_num_threads()
+    for folder, (_, session) in cells.items():
+        described = runs.read_json(folder / runs.RUN)
+        size = {"cells": len(cells), "threads": threads}
+        runs.write_json(folder / runs.RUN, described | {"step_kind": "packed", "pack": size})
+        session.report.log(f"in a stack of {len(cells)} runs, {threads} threads")
+        session.report.start_live(session.cfg.epochs, session.state)
+    for now in stack.train(data):
+        at_row = {f: pair for f, pair in cells.items() if pair[1].at_row}
+        if at_row:
+            now.settle()
+            _calibrate(now, data)
+            means = now.evaluate(data.val, "validation")
+            val = {id(cell): row for cell, row in zip(now.cells, means, strict=True)}
+            gone = [
+                folder
+                for folder, (cell, session) in at_row.items()
+                if not _goes_on(folder, session, val[id(cell)], ends)
+            ]
+            _tell(at_row)
+            now.leave([cells[folder][0] for folder in gone])
+            for folder in gone:
+                _, session = cells.pop(folder)
+                if session.status != "failed":
+                    ends.add(session)
+        if signals.code:
+            break
+    if cells:
+        stack.settle()
+    for folder, (_, session) in list(cells.items()):
+        session.end(signals.code)
+        del cells[folder]
+
+
+def _calibrate(stack: Stack, data: Dataset) -> None:
+    for cell in stack.cells:
+        if type(cell.state.model).calibrate is not Model.calibrate:
+            with cell.state.averaged():
+                calibrate(cell.state, data, cell.cfg.seed)
+
+
+def _goes_on(folder: Path, session: Session, val: dict[str, float], ends: Ends) -> bool:
+    """Write the epoch of one run; whether there is another. What fails fails alone."""
+    try:
+        session.report.step(session.state)
+        session.end_epoch(val)
+    except Exception as error:
+        with suppress(OSError):
+            session.saver.rescue()
+        outcome.failed(folder, error, session.report)
+        session.status = "failed"
+        ends.changed()
+        return False
+    return session.status == "finished" and not session.state.done(session.cfg)
+
+
+def _tell(cells: dict[Path, tuple[Cell, Session]]) -> None:
+    """One line for the epoch of all runs: the span of what is monitored."""
+    sessions = [session for _, session in cells.values() if session.status != "failed"]
+    if not sessions:
+        return
+    first = sessions[0]
+    column = first.cfg.monitor or next(k for k in first.metrics.rows[-1] if k.endswith("/loss"))
+    values = [s.metrics.rows[-1][column] for s in sessions if column in s.metrics.rows[-1]]
+    seconds = max(session.state.elapsed() for session in sessions)
+    images = sum(session.state.images for session in sessions)
+    epochs = max(session.cfg.epochs for session in sessions)
+    epoch = int(first.metrics.rows[-1]["epoch"])
+    show(
+        f"epoch {epoch:{len(str(epochs))}d}/{epochs}  {column} {short(min(values))} – "
+        f"{short(max(values))} of {len(values)} runs  {images / seconds:,.0f} images/s  "
+        f"{seconds:.1f} s"
+    )
+
+
+class Ends:
+    """Concludes trained runs: in this process, or with cores to spare in others.
+
+    Args:
+        folders: all runs there may be.
+        changed: called when one has ended.
+    """
+
+    def __init__(self, folders: Sequence[Path], changed: Callable[[], None]) -> None:
+        self.changed, self.number, self.told = changed, len(folders), 0
+        self.waiting: dict[Path, tuple[Future[int], str]] = {}
+        self.pool: ProcessPoolExecutor | None = None
+        workers = min(cores(), len(folders) // FEW, 8)
+        if workers > 1:
+            context = get_context("spawn")  # a copy of threads and locks is not safe to go on with
+            self.pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
+            for _ in range(workers):  # they import while the stack trains
+                self.pool.submit(_import)
+
+    def __enter__(self) -> Ends:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)  # what is being drawn is finished first
+        for folder in self.waiting:
+            if runs.read_json(folder / runs.RUN).get("status") == "running":
+                outcome.set_status(folder, "interrupted")
+
+    def add(self, session: Session) -> None:
+        """A run whose last step is taken."""
+        folder, status = session.folder, session.status
+        try:
+            if self.pool is None:
+                session.end(0)
+                self._ended(folder)
+                return
+            session.saver.now(session.state)
+        except Exception as error:
+            outcome.failed(folder, error, session.report)
+            self.changed()
+            return
+        session.report.close()  # its log is the other process's now
+        self.waiting[folder] = self.pool.submit(conclude, str(folder), status), status
+
+    def wait(self, signals: Signals) -> None:
+        """Until all have ended; after a signal those not begun stay as they are saved."""
+        for folder, (future, status) in list(self.waiting.items()):
+            while not future.done() and not (signals.code and future.cancel()):
+                wait_for([future], timeout=0.2)
+            if not future.cancelled():
+                try:
+                    future.result()
+                except BrokenProcessPool:  # killed from outside: out of memory, say
+                    conclude(str(folder), status)
+                del self.waiting[folder]
+                self._ended(folder)
+
+    def _ended(self, folder: Path) -> None:
+        self.told += 1
+        done = runs.read_json(folder / runs.SUMMARY)
+        status = runs.read_json(folder / runs.RUN).get("status")
+        metrics = list(done.get("metrics", {}).items())[:3]
+        numbers = "  ".join(f"{name} {short(entry['value'])}" for name, entry in metrics)
+        after = f" after {done['epoch']} epochs" if done else ""
+        show(f"{self.told}/{self.number}  {folder.name}  {status}{after}  {numbers}".rstrip())
+        self.changed()
+
+
+_data: dict[str, Dataset] = {}  # of this process: cells share their data set
+
+
+def conclude(folder: str, status: str) -> int:
+    """Measure and draw a trained run from its folder; the exit code, as of `verbs.train.run`."""
+    path = Path(folder)
+    cfg = setup.config_of(path)
+    threads = runs.read_json(path / runs.RUN).get("threads")
+    device = machine.pick_device(cfg.device)
+    with machine.numerics(cfg, threads), Reporter(path / runs.LOG, quiet=True) as report:
+        try:
+            key = str((cfg.dataset, cfg.split_seed))
+            if key not in _data:
+                _data[key] = setup.load_data(cfg).to(device)
+            data = _data[key]
+            setup.same_data(path, data)
+            state = setup.new_training(cfg, data, device, resume=True)
+            checkpoint.load(path / runs.CHECKPOINTS, state)
+            outcome.conclude(path, cfg, data, state, status, report)
+            return 0
+        except Exception as error:
+            return outcome.failed(path, error, report)
+
+
+def _ignore_interrupts() -> None:
+    """A Ctrl-C reaches every process of a terminal; the first one decides."""
+    for number in Signals.HANDLED:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _import() -> None:
+    from genai_cli.figures import of_run  # noqa: F401
