@@ -34,7 +34,7 @@ RANGES: dict[str, Any] = {
     "trainer.min_delta": NonNegative,
     "trainer.init": Init,
     "trainer.max_steps": Count | None,
-    "trainer.save_every": Count,
+    "trainer.save_every": Count | None,
     "trainer.keep": Count,
     "trainer.figures_every": Natural,
     "trainer.step": StepKind,

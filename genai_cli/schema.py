@@ -22,7 +22,7 @@ class TrainerConfig:
     min_delta: float = 0.0
     init: str = "default"
     max_steps: int | None = None
-    save_every: int = 1
+    save_every: int | None = None
     keep: int = 2
     figures_every: int = 0
     step: str = "auto"
