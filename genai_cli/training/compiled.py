@@ -90,6 +90,7 @@ class CompiledStep:
     def gradient(self, player: Player, batch: Batch, noise: dict[str, Tensor], count: int) -> Terms:
         """A `step.Gradient`; compiles where ``player`` meets its first whole batch."""
         whole = count == self.cfg.batch_size or self.run.steps_per_epoch == 1
+        # a smaller last batch of an epoch, or of its micro-batches, is another shape
         if not whole or len(batch.x) != -(-count // self.cfg.trainer.accumulate):
             return self.plain(player, batch, noise, count)
         if player.name not in self.graphs:
@@ -98,8 +99,7 @@ class CompiledStep:
 
     def _first(self, player: Player, batch: Batch, noise: dict[str, Tensor], count: int) -> Terms:
         try:
-            graph = Graph(self.run.model, player, self.cfg.precision, batch, noise)
-            terms = graph(player, batch, noise, count)
+            graph = Graph(self.run.model, player, self.cfg.precision, batch, noise, count)
         except Exception as error:  # torch.compile may raise anything on a model it cannot follow
             self.uncompiled[player.name] = reason(error)
             if len(self.uncompiled) == len(self.run.players):
@@ -107,7 +107,7 @@ class CompiledStep:
             self.graphs[player.name] = self.plain
             return self.plain(player, batch, noise, count)
         self.graphs[player.name] = graph
-        return terms
+        return graph(player, batch, noise, count)
 
 
 class Graph:
@@ -115,19 +115,29 @@ class Graph:
 
     Only parameters that reach the loss are differentiated: another's ``.grad`` stays None, as
     after ``backward()``, and its optimizer passes it over.
+
+    Raises:
+        NotCompiled: its gradient on this batch is not autograd's.
+        Exception: whatever torch.compile raises on a loss it cannot follow.
     """
 
     def __init__(
-        self, model: Model, player: Player, precision: str, batch: Batch, noise: dict[str, Tensor]
+        self,
+        model: Model,
+        player: Player,
+        precision: str,
+        batch: Batch,
+        noise: dict[str, Tensor],
+        count: int,
     ) -> None:
         loss = _Loss(model, player.name, precision)
         own = {id(p) for p in player.module.parameters() if p.requires_grad}
         mine = {k: p for k, p in loss.named_parameters() if id(p) in own}
-        total = loss(batch, noise)["loss"].sum()
-        found = torch.autograd.grad(total, list(mine.values()), allow_unused=True)
-        self.weights = {
-            k: p for (k, p), g in zip(mine.items(), found, strict=True) if g is not None
-        }
+        with torch.enable_grad():
+            total = loss(batch, noise)["loss"].sum()
+            found = torch.autograd.grad(total, list(mine.values()), allow_unused=True)
+        wanted = {k: g for k, g in zip(mine, found, strict=True) if g is not None}
+        self.weights = {k: mine[k] for k in wanted}
 
         def total_and_terms(
             weights: dict[str, Tensor], batch: Batch, noise: dict[str, Tensor], count: int
@@ -144,6 +154,9 @@ class Graph:
 
         _keep_code()
         self.compiled = torch.compile(gradient, fullgraph=True, dynamic=False)
+        with torch.no_grad():
+            got, _ = self.compiled(self.weights, batch, noise, count)
+        _hold_equal(got, {k: g / count for k, g in wanted.items()}, precision)
 
     def __call__(self, player: Player, batch: Batch, noise: dict[str, Tensor], count: int) -> Terms:
         with torch.no_grad():
@@ -168,10 +181,21 @@ class _Loss(nn.Module):
             return self.model.loss(batch, noise, self.player)
 
 
+def _hold_equal(got: dict[str, Tensor], wanted: dict[str, Tensor], precision: str) -> None:
+    """Refuse a graph that computes something else: a wrong kernel, or a loss that is not pure."""
+    tolerance = {"fp32": 1e-3, "fp64": 1e-8, "bf16": 0.1}[precision]
+    size = torch.stack([g.norm() for g in wanted.values()]).norm()
+    apart = torch.stack([(got[k] - g).norm() for k, g in wanted.items()]).norm() / size
+    if apart > tolerance:  # not for a gradient of nan, which is nan either way
+        raise NotCompiled(f"the compiled gradient is {float(apart):.1e} off autograd's")
+
+
 def reason(error: Exception) -> str:
     """The first telling line of what torch.compile raised, without the advice that follows."""
+    if isinstance(error, NotCompiled):
+        return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:200]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:160]
 
 
 def _keep_code() -> None:

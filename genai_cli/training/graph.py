@@ -24,17 +24,15 @@ if TYPE_CHECKING:
     from genai_cli.training.loop import Training
 
 WARM_UP = 3  # steps of one kind before it is captured; PyTorch's notes on CUDA graphs take as many
-# a step whose optimizer reads its rate or its step number on the host cannot be captured
-CAPTURED = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adadelta", "SGD")
+ON_THE_HOST = ("adagrad",)  # optimizers that read a rate or a step number there
 
 
-def unavailable(device: torch.device, optimizers: dict[str, Optimizer] | None = None) -> str | None:
-    """Why no step can be captured; None where it can."""
+def unavailable(device: torch.device, optimizer: str) -> str | None:
+    """Why no step with an optimizer of that name can be captured; None where it can."""
     if device.type != "cuda":
         return f"CUDA graphs need a CUDA device, and this run is on {device.type}"
-    names = {type(o).__name__ for o in (optimizers or {}).values()} - set(CAPTURED)
-    if names:
-        return f"optimizer {min(names).lower()} works on the host and cannot be captured"
+    if optimizer in ON_THE_HOST:
+        return f"optimizer={optimizer} works on the host and cannot be captured"
     return None
 
 
@@ -54,7 +52,7 @@ class GraphStep:
     """
 
     def __init__(self, run: Training, cfg: TrainConfig, device: torch.device) -> None:
-        refusal = unavailable(device, run.optimizers)
+        refusal = unavailable(device, cfg.optimizer["name"])
         if refusal:
             raise UserError(f"trainer.step=graph: {refusal}; use trainer.step=eager")
         self.run, self.device = run, device
@@ -87,7 +85,15 @@ class GraphStep:
             self.seen[due] = self.seen.get(due, 0) + 1
             if self.seen[due] <= WARM_UP:
                 return self._one_by_one(batch, noise, step)
-            self.captured[due] = Captured(self.plain, batch, noise, step, self.stream, self.pool)
+            try:
+                found = Captured(self.plain, batch, noise, step, self.stream, self.pool)
+            except RuntimeError as error:  # a loss that copies from the host, or waits for it
+                said = " ".join(str(error).split())[:200]
+                raise UserError(
+                    f"trainer.step=graph: this step cannot be captured ({said}); "
+                    "use trainer.step=eager"
+                ) from error
+            self.captured[due] = found
             self.pool = self.captured[due].graph.pool()
         return self.captured[due].replay(batch, noise)
 
@@ -141,7 +147,7 @@ def _capturable(optimizer: Optimizer, device: torch.device) -> list[Tensor]:
     """Rates and step numbers as tensors on the device; the rate tensor of each group."""
     rates = []
     for group in optimizer.param_groups:
-        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
+        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.get_default_dtype(), device=device)
         rates.append(group["lr"])
         if "capturable" in group:
             group["capturable"] = True
