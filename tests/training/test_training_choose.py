@@ -93,11 +93,11 @@ def test_compiled_by_name_is_refused_where_it_cannot_be(broken: None) -> None:
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ready_for(f"{LONG} trainer.step=compiled").cfg
     monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
     chosen = settled(LONG)
     assert chosen.kind == "eager"
     assert "there is no C++ compiler here" in chosen.lines[0]
-    asked = ready_for(f"{LONG} trainer.step=compiled").cfg
     with pytest.raises(UserError, match=r"no C\+\+ compiler here.*use trainer.step=eager"):
         check(asked, CPU)
     moved = settled(LONG, step_kind="compiled", threads=1)
