@@ -56,7 +56,8 @@ def numerics(cfg: TrainConfig, threads: int | None = None) -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         torch.set_default_dtype(dtype)
-        torch.use_deterministic_algorithms(deterministic)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:
+            torch.use_deterministic_algorithms(deterministic)  # it imports the compiler: a second
 
 
 def default_threads() -> int:
