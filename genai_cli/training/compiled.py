@@ -195,7 +195,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, NotCompiled):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:160]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or "no message"
+    return f"{type(error).__name__}: {said}"[:160]
 
 
 def _keep_code() -> None:

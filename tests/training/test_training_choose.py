@@ -106,7 +106,8 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_can_be_known_early_is_checked_early() -> None:
-    cfg = ready_for(f"{BASE} trainer.step=graph").cfg
+    cfg = ready_for(BASE).cfg
+    cfg.trainer.step = "graph"
     with pytest.raises(UserError, match=r"trainer.step=graph: CUDA graphs need a CUDA device"):
         check(cfg, CPU)
     for kind in ("auto", "eager"):
