@@ -15,6 +15,7 @@ from genai_cli.errors import UserError
 from genai_cli.schema import TrainConfig
 
 SMALL_STEP = 30_000_000  # multiply-adds of a step below which one CPU thread is used
+LARGE_STEP = 3_000_000_000  # and above which all are; between the two they are measured
 
 
 def pick_device(name: str) -> torch.device:
@@ -67,14 +68,17 @@ def default_threads() -> int:
     return min(threads, int(slurm)) if slurm.isdigit() and int(slurm) else threads
 
 
-def threads_for(work: int, device: torch.device) -> int:
+def threads_for(work: int, device: torch.device) -> int | None:
     """CPU threads for steps of ``work`` multiply-adds: one where sharing costs more than it gains.
 
     Two threads of a small step wait for each other many times a millisecond. Beside another
     process on two cores, an epoch of 21 steps (digits, VAE) took up to 5 s with two threads and
-    0.1 s with one. ``benchmarks/threads.py`` measures both on a machine of yours.
+    0.1 s with one. ``benchmarks/threads.py`` measures both on a machine of yours. None where
+    that is to be measured at the start of the run (choose.py).
     """
-    return 1 if device.type == "cpu" and work < SMALL_STEP else default_threads()
+    if device.type != "cpu" or default_threads() == 1 or work > LARGE_STEP:
+        return default_threads()
+    return 1 if work < SMALL_STEP else None
 
 
 def device_name(device: torch.device) -> str:

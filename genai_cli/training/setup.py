@@ -17,7 +17,7 @@ from genai_cli.models.base import Model
 from genai_cli.networks.layers import Layer, layers
 from genai_cli.schema import TrainConfig, wrong_type
 from genai_cli.training import checkpoint as checkpoints
-from genai_cli.training import optimizers
+from genai_cli.training import choose, optimizers
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
 from genai_cli.training.loop import PREPARED, Training, finish
@@ -48,7 +48,7 @@ def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
         model = build.build_model(cfg, data.spec)
     optimizers.check(cfg.optimizer)
     Schedule(cfg.schedule)
-    pick_device(cfg.device)
+    choose.check(cfg, pick_device(cfg.device))
     if cfg.precision == "fp64" and pick_device(cfg.device).type == "mps":
         raise UserError("precision=fp64: an Apple GPU has no double precision; use precision=fp32")
     if model.couples_examples and cfg.trainer.accumulate > 1:
@@ -254,7 +254,7 @@ def description(cfg: TrainConfig, data: Dataset) -> dict[str, Any]:
         "device": device_name(device),
         "precision": cfg.precision,
         "threads": cfg.trainer.threads or threads_for(work, device),
-        "step_kind": "eager",
+        "step_kind": None,  # and threads, where they are None: measured at the start (choose.py)
         "versions": {
             "genai_cli": __version__,
             "python": platform.python_version(),

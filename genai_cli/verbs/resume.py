@@ -52,6 +52,7 @@ NOTED = (
     "trainer.clip",
     "trainer.patience",
     "trainer.min_delta",
+    "trainer.step",
     "trainer.threads",
     "trainer.deterministic",
 )
@@ -122,10 +123,12 @@ def main(args: list[str]) -> int:
     if differences:
         runs.write_config(folder, new)
     now = setup.description(cfg, data)
-    for key in ("command", "started", "seed", "threads"):
+    for key in ("command", "started", "seed", "threads", "step_kind"):
         now[key] = described.get(key)
     if any(key == "trainer.threads" for key, _, _ in differences):
         now["threads"] = cfg.trainer.threads or machine.default_threads()
+    if any(key == "trainer.step" for key, _, _ in differences):
+        now["step_kind"] = None
     if now["device"] != described.get("device"):
         print(f"note: on {now['device']}, before on {described.get('device')}: not bit-equal")
     runs.write_json(folder / runs.RUN, now)

@@ -122,16 +122,16 @@ def run(
     """
     from genai_cli import outcome, runs
     from genai_cli.console import Reporter
-    from genai_cli.training import machine, setup
+    from genai_cli.training import choose, machine, setup
     from genai_cli.training.loop import calibrate, evaluate, train
     from genai_cli.training.preempt import Signals
 
     cfg = setup.config_of(folder)
     device = machine.pick_device(cfg.device)
-    threads = runs.read_json(folder / runs.RUN).get("threads")
+    described = runs.read_json(folder / runs.RUN)
     with (
         nullcontext(signals) if signals else Signals() as signals,
-        machine.numerics(cfg, threads),
+        machine.numerics(cfg, described.get("threads")),
         Reporter(folder / runs.LOG) as report,
     ):
         session = None
@@ -139,8 +139,14 @@ def run(
             data = (data or setup.load_data(cfg)).to(device)
             session = begin(folder, cfg, data, device, report, resume)
             state = session.state
+            chosen = choose.settle(state, data, cfg, device, described)
+            for line in chosen.lines:
+                report.line(line)
+            recorded = {"threads": chosen.threads, "step_kind": chosen.kind}
+            runs.write_json(folder / runs.RUN, runs.read_json(folder / runs.RUN) | recorded)
             report.start_live(cfg.epochs, state)
-            for now in train(state, data, cfg, device) if session.status == "finished" else ():
+            steps = train(state, data, cfg, device, chosen.step)
+            for now in steps if session.status == "finished" else ():
                 report.step(now)
                 if session.at_row:
                     with now.averaged():
