@@ -7,6 +7,7 @@ processes of their own, as `genai resume` would do it, from what lies in the fol
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -172,7 +173,7 @@ class Ends:
 
     def __init__(self, folders: Sequence[Path], changed: Callable[[], None]) -> None:
         self.changed, self.number, self.told = changed, len(folders), 0
-        self.waiting: dict[Path, tuple[Future[int], str]] = {}
+        self.waiting: dict[Path, tuple[Session, Future[int] | None]] = {}
         self.pool: ProcessPoolExecutor | None = None
         workers = min(cores(), len(folders) // FEW, 8)
         if workers > 1:
@@ -192,33 +193,39 @@ class Ends:
                 outcome.set_status(folder, "interrupted")
 
     def add(self, session: Session) -> None:
-        """A run whose last step is taken."""
-        folder, status = session.folder, session.status
+        """A run whose last step is taken: saved, and concluded elsewhere or when all have trained.
+
+        The others' clock does not stop for it.
+        """
         try:
-            if self.pool is None:
-                session.end(0)
-                self._ended(folder)
-                return
             session.saver.now(session.state)
         except Exception as error:
-            outcome.failed(folder, error, session.report)
+            outcome.failed(session.folder, error, session.report)
             self.changed()
             return
-        session.report.close()  # its log is the other process's now
-        self.waiting[folder] = self.pool.submit(conclude, str(folder), status), status
+        future = None
+        if self.pool is not None:
+            session.report.close()  # its log is the other process's now
+            with suppress(BrokenProcessPool):
+                future = self.pool.submit(conclude, str(session.folder), session.status)
+        self.waiting[session.folder] = session, future
 
     def wait(self, signals: Signals) -> None:
         """Until all have ended; after a signal those not begun stay as they are saved."""
-        for folder, (future, status) in list(self.waiting.items()):
-            while not future.done() and not (signals.code and future.cancel()):
+        for folder, (session, future) in list(self.waiting.items()):
+            while future is not None and not future.done():
+                if signals.code and future.cancel():
+                    break
                 wait_for([future], timeout=0.2)
-            if not future.cancelled():
-                try:
-                    future.result()
-                except BrokenProcessPool:  # killed from outside: out of memory, say
-                    conclude(str(folder), status)
-                del self.waiting[folder]
-                self._ended(folder)
+            if signals.code and (future is None or future.cancelled()):
+                continue
+            if future is None or isinstance(future.exception(), BrokenProcessPool):
+                session.report.close()
+                conclude(str(folder), session.status)  # nobody else does: out of memory, say
+            else:
+                future.result()
+            del self.waiting[folder]
+            self._ended(folder)
 
     def _ended(self, folder: Path) -> None:
         self.told += 1
@@ -262,4 +269,10 @@ def _ignore_interrupts() -> None:
 
 
 def _import() -> None:
+    """What concluding needs, out of reach of the garbage collector, which drawing keeps busy."""
+    import sklearn.mixture  # noqa: F401
+
     from genai_cli.figures import of_run  # noqa: F401
+
+    gc.collect()
+    gc.freeze()

@@ -9,6 +9,7 @@ rounding: the gradient of a sum of losses that share no weight is the gradient o
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
@@ -202,7 +203,9 @@ class Stack:
                 return functional_call(self.loss_of, state, given)
 
         in_dims = (0, 0, None if shared else 0, 0)
-        return vmap(of_one, in_dims=in_dims)(state, values, data, noise)
+        with warnings.catch_warnings():  # an operation without a rule for stacks is only slower
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            return vmap(of_one, in_dims=in_dims)(state, values, data, noise)
 
     def noise(self, n: int, purpose: str, index: int) -> dict[str, Tensor]:
         """The noise (C, n, …) that every cell would draw alone."""
