@@ -1,5 +1,6 @@
 # make train [ARGS="model=vae bottleneck=16"]   install if needed, train
 # make test  [ARGS="tests/models -k vae"]       install if needed, test
+# make bench, make bench-gpu                     races beside peers (benchmarks/README.md)
 # uv is used where it is on PATH, python3 -m venv and pip where it is not; both keep your own
 # index settings (UV_INDEX_URL, PIP_INDEX_URL, …), which is how to get torch for CPU only.
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow lint format wheel clean help
+.PHONY: train test test-slow bench bench-gpu lint format wheel clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -23,6 +24,45 @@ test: $(STAMP)
 # training runs of minutes: the numbers that README claims, at their real size
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+# under half an hour on two cores; CORES=1 beside other work, FASHION=DIR of its files
+CORES ?= $(shell nproc)
+FASHION ?= /usr/share/datasets/fashion-mnist
+ROOT = --root $(FASHION)
+
+bench: $(VENV)/.peers
+	$(BIN)/python benchmarks/startup.py --record $(ARGS)
+	$(BIN)/python benchmarks/autoencoder.py $(ROOT) --record $(ARGS)
+	$(BIN)/python benchmarks/autoencoder.py $(ROOT) --record --threads $(CORES) \
+	  --only genai products Keras machine $(ARGS)
+	$(BIN)/python benchmarks/vae.py $(ROOT) --limit 6400 --skip compiled --record --threads $(CORES) $(ARGS)
+	$(BIN)/python benchmarks/flow.py --coupling affine --skip compiled --record $(ARGS)
+	$(BIN)/python benchmarks/flow.py --coupling spline --skip compiled --record $(ARGS)
+	$(BIN)/python benchmarks/diffusion.py $(ROOT) --limit 256 --skip compiled --record --threads $(CORES) $(ARGS)
+	$(BIN)/python benchmarks/diffusion_sampling.py $(ROOT) --record --threads $(CORES) $(ARGS)
+	$(BIN)/python benchmarks/sweep.py --record $(ARGS)
+	$(BIN)/python benchmarks/sweep.py --dataset fashion_mnist $(ROOT) --limit 6000 --epochs 2 \
+	  --seeds 8 --only packed other --record $(ARGS)
+
+GPU = --device cuda --record $(ARGS)
+bench-gpu: $(VENV)/.peers
+	$(BIN)/python benchmarks/autoencoder.py $(ROOT) $(GPU)
+	$(BIN)/python benchmarks/vae.py $(ROOT) $(GPU)
+	$(BIN)/python benchmarks/flow.py --coupling affine $(GPU)
+	$(BIN)/python benchmarks/flow.py --coupling spline $(GPU)
+	$(BIN)/python benchmarks/diffusion.py $(ROOT) --batch 128 --limit 12800 $(GPU)
+	$(BIN)/python benchmarks/diffusion.py $(ROOT) --batch 128 --limit 12800 --precision bf16 $(GPU)
+	$(BIN)/python benchmarks/diffusion_sampling.py $(ROOT) --batch 1024 --steps 50 $(GPU)
+	$(BIN)/python benchmarks/sweep.py $(GPU)
+
+# the peers, beside the package; without this a script leaves out whoever is not there
+$(VENV)/.peers: $(STAMP)
+	@if command -v uv >/dev/null; then \
+	  uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[test,bench]'; \
+	else \
+	  $(BIN)/python -m pip install -q --constraint constraints.txt --editable '.[test,bench]'; \
+	fi
+	@touch $@
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ from turns import Turns
 
 from genai_cli import compose
 from genai_cli.schema import TrainConfig
-from genai_cli.training import machine, setup
+from genai_cli.training import choose, machine, setup
 from genai_cli.training.loop import train
 from genai_cli.training.randomness import generator
 from genai_cli.verbs.train import Prepared, prepare
@@ -26,8 +26,10 @@ NEAR = 2 << 20  # bytes: a copy of so many stays in the caches of one core
 
 def words_of(args: argparse.Namespace) -> list[str]:
     """What the arguments of a race mean to `genai train`."""
-    words = [f"dataset={args.dataset}", f"batch_size={args.batch}", "epochs=1000000"]
+    epochs = max(args.epochs, args.rounds + args.warmup)
+    words = [f"dataset={args.dataset}", f"batch_size={args.batch}", f"epochs={epochs}"]
     words += [f"device={args.device}", f"precision={args.precision}"]
+    words.append(f"trainer.threads={args.threads}")
     words += ["trainer.ema=null", "trainer.clip=null"]  # no peer does them
     if args.root:
         words.append(f"dataset.root={args.root}")
@@ -53,7 +55,10 @@ def images_of(args: argparse.Namespace) -> Tensor:
 def genai(
     words: Callable[[argparse.Namespace], list[str]], step: str | None = None
 ) -> Callable[[argparse.Namespace, Turns], None]:
-    """Epochs of THE loop: what `genai train` does between two validations."""
+    """Epochs of THE loop: what `genai train` does between two validations.
+
+    ``step`` is the kind, chosen for a run of ``--epochs`` where it is None.
+    """
 
     def enter(args: argparse.Namespace, turns: Turns) -> None:
         more = [] if step is None else [f"trainer.step={step}"]
@@ -61,8 +66,10 @@ def genai(
         cfg, data, device = made.cfg, made.data, torch.device(args.device)
         with machine.numerics(cfg, args.threads):
             run = setup.new_training(cfg, data, device)
-            steps = train(run, data, cfg, device)
+            chosen = choose.settle(run, data, cfg, device, {})
+            steps = train(run, data, cfg, device, chosen.step)
             turns.ready(
+                note="; ".join(" ".join(line.split()) for line in chosen.lines),
                 version=version("genai-cli"),
                 parameters=sum(p.numel() for p in run.model.parameters()),
                 images=len(data.train),
@@ -80,13 +87,9 @@ def genai(
 
 def ours(words: Callable[[argparse.Namespace], list[str]], device: str) -> dict[str, Entrant]:
     """genai-cli as it chooses itself, then each kind of step it has."""
-    from genai_cli.schema import TrainerConfig
-
-    out = {"genai-cli": Entrant(genai(words), fail=True)}
-    if any(field.name == "step" for field in dataclasses.fields(TrainerConfig)):
-        kinds = ["eager", "compiled"] + ["graph"] * device.startswith("cuda")
-        out |= {f"genai-cli, {k}": Entrant(genai(words, k), fail=True) for k in kinds}
-    return out
+    kinds = ["eager", "compiled"] + ["graph"] * device.startswith("cuda")
+    named = {f"genai-cli, {kind}": Entrant(genai(words, kind), fail=True) for kind in kinds}
+    return {"genai-cli": Entrant(genai(words), fail=True), **named}
 
 
 def _counted(cfg: TrainConfig, data: Any, device: torch.device) -> dict[str, float]:

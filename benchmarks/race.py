@@ -29,6 +29,10 @@ from rows import append, table
 from turns import Turns
 
 RESULTS = Path(__file__).parent / "results"
+SHOWN = (
+    "entrant version median low high ratio ratio_per_flop first_round images_per_s "
+    "mflop_per_image parameters peak_mib"
+)
 REST = 0.2  # seconds between turns: the threads of whoever was last go to sleep
 
 
@@ -57,7 +61,11 @@ def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
     out.add_argument("--dataset", default="fashion_mnist", help="its train split, from memory")
     out.add_argument("--root", help="folder of its files; default: where genai train finds them")
     out.add_argument("--limit", type=int, help="only so many training examples")
+    out.add_argument(
+        "--epochs", type=int, default=40, help="of the run for which genai-cli chooses its step"
+    )
     out.add_argument("--only", nargs="+", metavar="NAME", help="entrants whose name holds a word")
+    out.add_argument("--skip", nargs="+", metavar="NAME", default=[], help="leave these out")
     out.add_argument("--csv", type=Path, help="append the rows to this file")
     out.add_argument("--record", action="store_true", help="append them to benchmarks/results/")
     out.add_argument("--worker", help=argparse.SUPPRESS)
@@ -71,7 +79,12 @@ def main(claim: str, args: argparse.Namespace, entrants: Mapping[str, Entrant]) 
         return _work(entrants[args.worker], args)
     before = os.getloadavg()[0]
     heading(claim, args)
-    chosen = {k: v for k, v in entrants.items() if not args.only or any(w in k for w in args.only)}
+    chosen = {
+        name: entrant
+        for name, entrant in entrants.items()
+        if (not args.only or any(word in name for word in args.only))
+        and not any(word in name for word in args.skip)
+    }
     workers, failed = [], False
     for name, entrant in chosen.items():
         missing = [m for m in entrant.needs if importlib.util.find_spec(m) is None]
@@ -81,6 +94,8 @@ def main(claim: str, args: argparse.Namespace, entrants: Mapping[str, Entrant]) 
         worker = Worker(name, args)
         if worker.get_ready():
             workers.append(worker)
+            if worker.facts.get("note"):
+                print(f"{name}: {worker.facts['note']}", flush=True)
         else:
             print(f"{name}: left out, {worker.said}")
             failed |= entrant.fail
@@ -94,11 +109,8 @@ def main(claim: str, args: argparse.Namespace, entrants: Mapping[str, Entrant]) 
         print(f"{worker.name}: stopped, {worker.said}")
         failed |= chosen[worker.name].fail
     rows = _rows(claim, args, [w for w in workers if not w.said], before)
-    shown = (
-        "entrant version median low high ratio first_round images_per_s mflop_per_image "
-        "parameters peak_mib"
-    )
-    table([{k: row[k] for k in shown.split()} for row in rows])
+    shown = [k for k in SHOWN.split() if any(row[k] != "-" for row in rows)]
+    table([{k: row[k] for k in shown} for row in rows])
     _limit([w for w in workers if not w.said], args)
     print(f"load {before:.1f} before, {os.getloadavg()[0]:.1f} after\n")
     append(args.csv, rows)
@@ -217,11 +229,12 @@ def heading(claim: str, args: argparse.Namespace) -> None:
 def _rows(
     claim: str, args: argparse.Namespace, workers: list[Worker], before: float
 ) -> list[dict[str, Any]]:
-    """One row an entrant; ``ratio`` is its median over the first entrant's."""
+    """One row an entrant; ``ratio`` is its median over the first entrant's, ``ratio_per_flop``
+    that of their seconds a FLOP."""
     timed = [w for w in workers if w.facts.get("images")]
     if not timed:
         return []
-    first = statistics.median(timed[0].timed())
+    first, work = statistics.median(timed[0].timed()), timed[0].facts.get("flops")
     rows = []
     for w in timed:
         middle, flops = statistics.median(w.timed()), w.facts.get("flops")
@@ -235,6 +248,7 @@ def _rows(
                 "low": min(w.timed()),
                 "high": max(w.timed()),
                 "ratio": middle / first,
+                "ratio_per_flop": middle / first * work / flops if flops and work else "-",
                 "first_round": w.seconds[0],  # of the warm-up: compiling, autotuning
                 "images": w.facts["images"],
                 "images_per_s": w.facts["images"] / middle,
@@ -265,16 +279,16 @@ def _limit(workers: list[Worker], args: argparse.Namespace) -> None:
         return
     rate, near, far = (machine.best(k) for k in ("flops", "near", "far"))
     facts = first.facts
-    held = facts.get("bytes", 0.0)  # of a step
-    band = near if held < machine.facts["near_bytes"] else far
     images = facts["images"]
-    compute = images * facts["flops"] / rate
-    memory = images / args.batch * held / band
+    compute, memory = images * facts["flops"] / rate, 0.0
     print(
-        f"limit: a step of {facts['flops'] * args.batch / 1e6:.4g} MFLOP and {held / 1e6:.4g} MB "
-        f"at {rate / 1e9:.4g} GFLOP/s and {band / 1e9:.4g} GB/s: "
-        f"{compute:.4g} s of arithmetic, {memory:.4g} s of memory a round"
+        f"limit: {facts['flops'] * args.batch / 1e6:.4g} MFLOP a step at {rate / 1e9:.4g} GFLOP/s "
+        f"are {compute:.4g} s of arithmetic a round"
     )
+    if held := facts.get("bytes"):  # of a step
+        band = near if held < machine.facts["near_bytes"] else far
+        memory = images / args.batch * held / band
+        print(f"  {held / 1e6:.4g} MB a step at {band / 1e9:.4g} GB/s are {memory:.4g} s of memory")
     for w in [w for w in workers if w.facts.get("flops")]:
         middle = statistics.median(w.timed())
         used = w.facts["images"] * w.facts["flops"] / middle / rate

@@ -47,11 +47,12 @@ class Turns:
         self._wait_for_device()
         self.started = time.perf_counter()
 
-    def stop(self, seconds: float | None = None, **extras: float) -> None:
-        """Stop the clock; ``seconds`` where the entrant knows better."""
+    def stop(self, seconds: float | None = None, scale: float = 1.0, **extras: float) -> None:
+        """Stop the clock; ``seconds`` where the entrant knows better, ``scale`` where it did only
+        a part."""
         self._wait_for_device()
         spent = time.perf_counter() - self.started
-        self.say(seconds=spent if seconds is None else seconds, **extras)
+        self.say(seconds=(spent if seconds is None else seconds) * scale, **extras)
 
     def leave(self) -> None:
         """Tell the peak memory: of the device, else of this process or its largest child."""
