@@ -92,13 +92,19 @@ def _train(
     for folder, (_, session) in cells.items():
         described = runs.read_json(folder / runs.RUN)
         size = {"cells": len(cells), "threads": threads}
-        runs.write_json(folder / runs.RUN, described | {"step_kind": "packed", "pack": size})
-        session.report.log(f"in a stack of {len(cells)} runs, {threads} threads")
+        how = {"step_kind": "packed", "pack": size}
+        how["threads"] = described.get("threads") or threads  # of the run, should it go on alone
+        runs.write_json(folder / runs.RUN, described | how)
+        session.report.log(f"step   packed: {len(cells)} runs in one, {threads} threads")
         session.report.start_live(session.cfg.epochs, session.state)
+    if ends.importing:
+        torch.set_num_threads(1)
     for now in stack.train(data):
         at_row = {f: pair for f, pair in cells.items() if pair[1].at_row}
         if at_row:
             now.settle()
+            if not ends.importing:
+                torch.set_num_threads(threads)
             _calibrate(now, data)
             means = now.evaluate(data.val, "validation")
             val = {id(cell): row for cell, row in zip(now.cells, means, strict=True)}
@@ -175,12 +181,12 @@ class Ends:
         self.changed, self.number, self.told = changed, len(folders), 0
         self.waiting: dict[Path, tuple[Session, Future[int] | None]] = {}
         self.pool: ProcessPoolExecutor | None = None
+        self.warm: list[Future[None]] = []
         workers = min(cores(), len(folders) // FEW, 8)
         if workers > 1:
             context = get_context("spawn")  # a copy of threads and locks is not safe to go on with
             self.pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
-            for _ in range(workers):  # they import while the stack trains
-                self.pool.submit(_import)
+            self.warm = [self.pool.submit(_import) for _ in range(workers)]
 
     def __enter__(self) -> Ends:
         return self
@@ -191,6 +197,11 @@ class Ends:
         for folder in self.waiting:
             if runs.read_json(folder / runs.RUN).get("status") == "running":
                 outcome.set_status(folder, "interrupted")
+
+    @property
+    def importing(self) -> bool:
+        """Whether the other processes are busy on cores that a stack should leave them."""
+        return not all(future.done() for future in self.warm)
 
     def add(self, session: Session) -> None:
         """A run whose last step is taken: saved, and concluded elsewhere or when all have trained.
