@@ -16,6 +16,8 @@ from genai_cli.diffusion.schedule import Schedule, expand
 from genai_cli.errors import UserError
 
 WIDE = 1e3  # bounds of x̂_0 before `Denoiser.measure` has seen the data
+# where guidance calls the network twice: 128 images of 28×28 at once took 1.38 s, twice 64 0.92 s.
+APART = ("cpu",)  # Elsewhere one call halves the launches.
 SIGMA_DATA = 0.5  # as Karras et al. 2022 set it, until `Denoiser.measure` has seen the data
 
 
@@ -118,7 +120,7 @@ class Denoiser(nn.Module):
         time = t * (1000 / self.schedule.steps)
         if self.prediction == "edm":
             c_in, c_noise = self._preconditioning(alpha, sigma)[2:]
-            x, time = c_in * x / alpha, (1000 * c_noise).flatten().expand(len(x))
+            x, time = c_in * x / alpha, (1000 * c_noise).to(x.device).flatten().expand(len(x))
         return self.network(x, time, y).to(x.dtype)  # half precision ends here
 
     def target(self, x0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -162,20 +164,25 @@ class Denoiser(nn.Module):
         """Clipped x̂_0 with classifier-free guidance, all of x at one t ().
 
         (1 − w) x̂_0(x) + w x̂_0(x | y) with w = ``guidance`` (Ho & Salimans 2022, eq. 6, where w
-        is ours less one); y (B,) or None for no class.
+        is ours less one); y (B,) or None for no class. The numbers t, alpha and sigma () may be
+        in the memory of the CPU.
         """
-        t = t.to(x).expand(len(x))
 
-        def predicted(y: Tensor | None) -> Tensor:
-            out = self.output(x, t, alpha, sigma, self.labels(len(x), y))
-            return self.x0_from(out, x, alpha, sigma)
+        def predicted(x: Tensor, labels: Tensor | None) -> Tensor:
+            times = x.new_full((len(x),), float(t))
+            return self.x0_from(self.output(x, times, alpha, sigma, labels), x, alpha, sigma)
 
+        told, none = self.labels(len(x), y), self.labels(len(x), None)
         if y is None or guidance == 1:
-            return self.clipped(predicted(y))
-        plain = predicted(None)
+            return self.clipped(predicted(x, told))
         if guidance == 0:
-            return self.clipped(plain)
-        return self.clipped(plain + guidance * (predicted(y) - plain))
+            return self.clipped(predicted(x, none))
+        if x.device.type in APART:
+            plain, given = predicted(x, none), predicted(x, told)
+        else:
+            both = predicted(torch.cat([x, x]), torch.cat([none, told]))
+            plain, given = both.chunk(2)
+        return self.clipped(plain + guidance * (given - plain))
 
     def walk(
         self,
@@ -189,7 +196,7 @@ class Denoiser(nn.Module):
 
         Heun and DPM-Solver++ always start at the noisiest of their levels.
         """
-        schedule = self.schedule
+        schedule = self.schedule.on_host()
         start = schedule.steps if start is None else start
 
         def at_step(x: Tensor, t: int) -> Tensor:

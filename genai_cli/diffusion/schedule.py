@@ -6,6 +6,7 @@ q(x_t | x_0) = N(√ᾱ_t x_0, (1 − ᾱ_t) I), t = 1 … T, ᾱ_0 = 1 (Ho et a
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Literal
 
@@ -52,6 +53,16 @@ class Schedule(nn.Module):
         log = torch.log1p(-betas(name, steps)).cumsum(0)
         log = torch.cat([torch.zeros(1, dtype=log.dtype), log]).to(torch.get_default_dtype())
         self.register_buffer("log_alpha_bar", log, persistent=False)
+
+    def on_host(self) -> Schedule:
+        """The same tables in the memory of the CPU.
+
+        What a sampler reads from it for one step, (), then multiplies tensors of any device
+        without a kernel, a copy or a wait of its own.
+        """
+        if self.log_alpha_bar.device.type == "cpu":
+            return self
+        return copy.deepcopy(self).cpu()
 
     def alpha(self, t: Tensor | int) -> Tensor:
         """√ᾱ_t."""
