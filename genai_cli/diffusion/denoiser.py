@@ -155,7 +155,7 @@ class Denoiser(nn.Module):
     def x0(
         self,
         x: Tensor,
-        t: Tensor,
+        t: Tensor | float,
         alpha: Tensor,
         sigma: Tensor,
         y: Tensor | None = None,
@@ -169,14 +169,13 @@ class Denoiser(nn.Module):
         """
 
         def predicted(x: Tensor, labels: Tensor | None) -> Tensor:
-            times = x.new_full((len(x),), float(t))
+            times = torch.full((len(x),), float(t), dtype=x.dtype, device=x.device)
             return self.x0_from(self.output(x, times, alpha, sigma, labels), x, alpha, sigma)
 
-        told, none = self.labels(len(x), y), self.labels(len(x), None)
-        if y is None or guidance == 1:
+        told = self.labels(len(x), None if guidance == 0 else y)
+        if y is None or guidance in (0, 1):
             return self.clipped(predicted(x, told))
-        if guidance == 0:
-            return self.clipped(predicted(x, none))
+        none = self.labels(len(x), None)
         if x.device.type in APART:
             plain, given = predicted(x, none), predicted(x, told)
         else:
@@ -201,7 +200,7 @@ class Denoiser(nn.Module):
 
         def at_step(x: Tensor, t: int) -> Tensor:
             alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-            return self.x0(x, alpha.new_tensor(float(t)), alpha, sigma, y, how.guidance)
+            return self.x0(x, t, alpha, sigma, y, how.guidance)
 
         def at_level(x: Tensor, level: Tensor) -> Tensor:
             alpha = (1 + level.square()).rsqrt()
