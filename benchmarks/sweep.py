@@ -73,7 +73,7 @@ def _run(line: list[str]) -> None:
 def entrants() -> dict[str, Entrant]:
     return {
         "packed": Entrant(sweeping("auto"), fail=True),
-        "one after the other": Entrant(sweeping("off"), fail=True),
+        "one after the other": Entrant(sweeping("none"), fail=True),
         "single commands": Entrant(singles, fail=True),
     }
 

@@ -74,7 +74,9 @@ def parse(args: Sequence[str]) -> Line:
         elif flag in REFUSED:
             raise UserError(f"{flag} is not used here: {REFUSED[flag]}")
         elif flag not in FLAGS:
-            raise UserError(f"unknown flag '{flag}'{nearest(flag, FLAGS)} (see --help)")
+            plain = f"; a key has no dashes: {flag.lstrip('-')}=…" if flag.startswith("--") else ""
+            near = nearest(flag, [*FLAGS, "--help"]) or plain
+            raise UserError(f"unknown flag '{flag}'{near} (see --help)")
         elif flag in ("-m", "--multirun"):
             multirun = True
         else:

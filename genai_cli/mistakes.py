@@ -59,6 +59,15 @@ def message(error: BaseException) -> str:
     return first
 
 
+def _holds(parent: Any, group: str, key: str) -> bool:
+    """Whether a group of the config, as composed so far, has such a key."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(parent)
+    node = plain.get(group) if isinstance(plain, dict) else None
+    return isinstance(node, dict) and key in node
+
+
 def _unknown_key(key: str, parent: Any) -> str:
     """The nearest real key, among the neighbours and, at the top, the groups."""
     names = list(parent.keys()) if parent is not None and hasattr(parent, "keys") else []
@@ -67,5 +76,8 @@ def _unknown_key(key: str, parent: Any) -> str:
         names += [p.name for p in config_dir().iterdir() if p.is_dir()]
     inside = f"{head}." if head else ""
     hint = nearest(last, names)
+    if not head and not hint and parent is not None:  # lr for optimizer.lr
+        within = [f"{group}.{last}" for group in names if _holds(parent, group, last)]
+        hint = f"; did you mean '{within[0]}'?" if within else ""
     where = f" (choose from: {listing(names)})" if head and names else " (see --help)"
     return f"unknown key '{inside}{last}'{hint}{'' if hint else where}"

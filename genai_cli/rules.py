@@ -58,9 +58,9 @@ def check(cfg: TrainConfig) -> None:
             raise UserError(f"{key}={getattr(cfg, key)} is not allowed: it must be below 2**31")
     if (cfg.trainer.threads or 0) > 1024:
         raise UserError(f"trainer.threads={cfg.trainer.threads} is not allowed: at most 1024")
-    if not re.fullmatch(r"auto|off|[2-9]|[1-9]\d{1,3}", cfg.trainer.pack):
+    if not re.fullmatch(r"auto|none|[2-9]|[1-9]\d{1,3}", cfg.trainer.pack):
         raise UserError(
-            f"trainer.pack={cfg.trainer.pack} is not allowed: choose off, auto, or how many runs "
+            f"trainer.pack={cfg.trainer.pack} is not allowed: choose none, auto, or how many runs "
             "train as one stack (2 to 9999)"
         )
     if "${" in str(dataclasses.asdict(cfg)):  # a run's config is plain data, read back as such

@@ -26,7 +26,7 @@ class TrainerConfig:
     keep: int = 2
     figures_every: int = 0
     step: str = "auto"
-    pack: str = "off"
+    pack: str = "none"
     threads: int | None = None
     deterministic: bool = False
 

@@ -119,7 +119,7 @@ def _checked(cells: Sequence[Cell]) -> list[tuple[Cell, Prepared]]:
 
 def _units(prepared: Sequence[Prepared]) -> list[list[int]]:
     """Which cells train together: each alone, unless trainer.pack says otherwise."""
-    if all(cell.cfg.trainer.pack == "off" for cell in prepared):
+    if all(cell.cfg.trainer.pack == "none" for cell in prepared):
         return [[i] for i in range(len(prepared))]
     from genai_cli.training import pack_plan
 
@@ -131,7 +131,7 @@ def without_absent_keys(cell: Cell) -> tuple[Any, list[str]]:
     """The cell's config without a swept bottleneck that its family lacks, and what was left out."""
     from genai_cli.build import takes_bottleneck
 
-    if "bottleneck" in cell.swept and not takes_bottleneck(cell.config.model["name"]):
+    if "bottleneck" in cell.swept and not takes_bottleneck(cell.config.model.get("name")):
         return dataclasses.replace(cell.config, bottleneck=None), ["bottleneck"]
     return cell.config, []
 
@@ -180,7 +180,10 @@ def write_table(folder: Path) -> None:
 def summary(folder: Path) -> str:
     """The table of a finished sweep as text: – where a family has no such number."""
     table = rows(folder)
-    columns = list(dict.fromkeys(column for row in table for column in row))
+    every = list(dict.fromkeys(column for row in table for column in row))
+    # a term of one family in a sweep of several says nothing beside the others
+    half = {c for c in every if 2 * sum(bool(row.get(c)) for row in table) >= len(table)}
+    columns = [c for c in every if c in half or not c.startswith("test/")]
     body = []
     for row in table:
         cells = [row.get(c) or "–" for c in columns]
@@ -188,4 +191,6 @@ def summary(folder: Path) -> str:
             if column.startswith("test/") and cells[i] != "–":
                 cells[i] = short(float(cells[i]))
         body.append(cells)
-    return plain_table("cells", columns, body)
+    left = len(every) - len(columns)
+    more = f"\n  and {left} more columns in {folder / runs.SWEEP_TABLE}" if left else ""
+    return plain_table("cells", columns, body) + more

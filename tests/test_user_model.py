@@ -119,15 +119,11 @@ def test_the_readme_s_own_model_trains(
     tmp_path: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    for language, kind in (("python", "models"), ("yaml", "configs/model")):
-        block = next(
-            b.split("```")[0]
-            for b in text.split(f"```{language}\n")[1:]
-            if b.startswith(f"# {kind}/")
-        )
-        name = block.splitlines()[0].removeprefix("# ")
+    part = text.partition("## Add a model")[2]
+    for language, name in (("python", "models/mine.py"), ("yaml", "configs/model/mine.yaml")):
+        assert f"`{name}`" in part  # where the block is to be pasted, whole
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(block.partition("\n")[2])
+        (tmp_path / name).write_text(part.split(f"```{language}\n")[1].split("```")[0])
     monkeypatch.setenv("GENAI_PATH", str(tmp_path))
     done = genai("train", "model=mine", "epochs=1", "dataset.limit=64")
     assert done.code == 0, done.err

@@ -281,10 +281,20 @@ class DDPM(Model):
 
     @torch.no_grad()
     def trajectory(
-        self, n: int, y: Tensor | None = None, generator: Source = None, frames: Count = 10
+        self,
+        n: int,
+        y: Tensor | None = None,
+        generator: Source = None,
+        frames: Count = 10,
+        sampler: Sampler | None = None,
+        steps: Count | None = None,
+        eta: Fraction | None = None,
+        guidance: NonNegative | None = None,
     ) -> Tensor:
-        """(frames, n, *event), evenly spaced over the steps from noise to sample."""
-        x, states = self._states(n, y, generator, self.how)
+        """(frames, n, *event), evenly spaced over the steps from noise to what `sample` gives."""
+        how = self.walked(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
+        how.check(self.timesteps, self.conditional)
+        x, states = self._states(n, y, generator, how)
         states = [x, *states]
         at = torch.linspace(len(states) - 1, 0, frames).flip(0)  # the sample, if only one frame
         return torch.stack([self.shown(states[i]) for i in at.round().long().tolist()])

@@ -41,7 +41,7 @@ def units(
     """
     groups: dict[str, list[int]] = {}
     for i, cfg in enumerate(configs):
-        alone = i if cfg.trainer.pack == "off" else None
+        alone = i if cfg.trainer.pack == "none" else None
         groups.setdefault(_key(cfg, id(data[i]), alone), []).append(i)
     out = []
     for group in groups.values():

@@ -43,7 +43,7 @@ def main(args: list[str]) -> int:
     from genai_cli.training.preempt import Signals
 
     prepared = prepare(cells[0].config, lambda text: print(text, file=sys.stderr))
-    if prepared.cfg.trainer.pack != "off":
+    if prepared.cfg.trainer.pack != "none":
         told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
         print(told, file=sys.stderr)
     with Signals() as signals:

@@ -204,7 +204,7 @@ WIDE = "model=autoencoder model.widths=[4000] batch_size=64"
         ("model=vae model.free_bits=0,0.1 seed=0,1", [[0, 1], [2, 3]], "2, 2"),
         ("model=autoencoder loss=huber loss.delta=1,2", [[0], [1]], "one after the other"),
         ("model=autoencoder optimizer=adam,sgd", [[0], [1]], ""),
-        ("model=autoencoder seed=0,1 trainer.pack=off", [[0], [1]], ""),
+        ("model=autoencoder seed=0,1 trainer.pack=none", [[0], [1]], ""),
         ("model=autoencoder model.network=conv seed=0,1", [[0], [1]], "convolutions"),
         ("model=autoencoder seed=0,1 trainer.step=compiled", [[0], [1]], "trainer.step=compiled"),
         (
