@@ -7,7 +7,6 @@ processes of their own, as `genai resume` would do it, from what lies in the fol
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -53,6 +52,7 @@ def train(
     size = runs.read_json(folders[0] / runs.RUN).get("parameters", 0)
     work = 3 * first.batch_size * size * len(folders)
     threads = first.trainer.threads or machine.threads_for(work, device)
+    threads = threads or machine.default_threads()  # a stack is not measured: it is large
     with machine.numerics(first, threads), ExitStack() as open_logs:
         ends = open_logs.enter_context(Ends(folders, changed))
         data = data.to(device)
@@ -193,7 +193,8 @@ class Ends:
 
     def __exit__(self, *_) -> None:
         if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)  # what is being drawn is finished first
+            # what is being drawn is finished first
+            self.pool.shutdown(wait=bool(self.waiting), cancel_futures=True)
         for folder in self.waiting:
             if runs.read_json(folder / runs.RUN).get("status") == "running":
                 outcome.set_status(folder, "interrupted")
@@ -280,10 +281,5 @@ def _ignore_interrupts() -> None:
 
 
 def _import() -> None:
-    """What concluding needs, out of reach of the garbage collector, which drawing keeps busy."""
-    import sklearn.mixture  # noqa: F401
-
+    """What concluding needs."""
     from genai_cli.figures import of_run  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
