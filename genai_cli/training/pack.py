@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from genai_cli.models.base import Batch, Model, Player
 from genai_cli.schema import TrainConfig
 from genai_cli.training.ema import Ema
 from genai_cli.training.loop import EVALUATION_BATCH, Training
-from genai_cli.training.pack_alike import differing
+from genai_cli.training.pack_alike import differing, given_numbers
 from genai_cli.training.pack_optimizer import StackedOptimizer, optimizer_key
 from genai_cli.training.randomness import generator, permutation
 from genai_cli.training.step import autocast
@@ -198,7 +197,7 @@ class Stack:
         data = {"x": batch.x} | ({} if batch.y is None else {"y": batch.y})
 
         def of_one(state, values, data, noise):
-            with _numbers(self.model, values):
+            with given_numbers(self.model, values):
                 given = Batch(data["x"], data.get("y")), noise, player.name
                 return functional_call(self.loss_of, state, given)
 
@@ -290,23 +289,3 @@ class _Loss(nn.Module):
 
     def forward(self, batch: Batch, noise: dict[str, Tensor], player: str) -> dict[str, Tensor]:
         return self.model.loss(batch, noise, player)
-
-
-class _numbers(nullcontext):
-    """Within the block attributes of a model have other values: {"module/attribute": value}."""
-
-    def __init__(self, model: Model, values: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.places = []
-        for key, value in values.items():
-            name, _, attribute = key.rpartition("/")
-            self.places.append((model.get_submodule(name), attribute, value))
-
-    def __enter__(self) -> None:
-        self.before = [getattr(module, attribute) for module, attribute, _ in self.places]
-        for module, attribute, value in self.places:
-            setattr(module, attribute, value)
-
-    def __exit__(self, *_) -> None:
-        for (module, attribute, _), value in zip(self.places, self.before, strict=True):
-            setattr(module, attribute, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -37,6 +38,26 @@ def differing(models: Sequence[nn.Module]) -> list[tuple[str, str]]:
                 raise ValueError(f"they differ in {type(module).__name__}.{attribute}")
             found.append((name, attribute))
     return found
+
+
+class given_numbers(nullcontext):
+    """Within the block attributes of a model have other values: {"module/attribute": value}."""
+
+    def __init__(self, model: nn.Module, values: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.places = []
+        for key, value in values.items():
+            name, _, attribute = key.rpartition("/")
+            self.places.append((model.get_submodule(name), attribute, value))
+
+    def __enter__(self) -> None:
+        self.before = [getattr(module, attribute) for module, attribute, _ in self.places]
+        for module, attribute, value in self.places:
+            setattr(module, attribute, value)
+
+    def __exit__(self, *_) -> None:
+        for (module, attribute, _), value in zip(self.places, self.before, strict=True):
+            setattr(module, attribute, value)
 
 
 def same(a: Any, b: Any) -> bool:
