@@ -66,7 +66,9 @@ def test_the_first_step_waits_for_no_figures_and_no_statistics(tmp_path: Path) -
     code = (
         "import sys\n"
         "from genai_cli.console import Reporter\n"
+        "import gc\n"
         "def step(self, now):\n"
+        "    assert gc.isenabled() and gc.get_freeze_count() > 100_000  # the imports' objects\n"
         "    print('modules:', *sorted({m.split('.')[0] for m in sys.modules}))\n"
         "    raise SystemExit(int('torch' not in sys.modules))\n"
         "Reporter.step = step\n"
@@ -77,3 +79,10 @@ def test_the_first_step_waits_for_no_figures_and_no_statistics(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     late = {"torchvision", "matplotlib", "PIL", "scipy", "sklearn", "pandas", "rich"}
     assert not set(done.stdout.rpartition("modules:")[2].split()) & late
+
+
+def test_a_run_ends_without_a_word_on_stderr(tmp_path: Path) -> None:
+    words = ["train", "epochs=1", "dataset.limit=64", f"outputs={tmp_path}"]
+    command = [sys.executable, "-m", "genai_cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli import runs
+from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.values import read_value
 from genai_cli.work import one_run
@@ -92,7 +93,8 @@ def main(args: list[str]) -> int:
     if not described:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
-    from genai_cli.training import checkpoint, machine, setup
+    with resting():
+        from genai_cli.training import checkpoint, machine, setup
 
     cfg = setup.typed(new, folder / runs.CONFIG)
     rules.check(cfg)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genai_cli.collector import resting
+
 if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
     import torch
 
@@ -59,6 +61,7 @@ class Prepared:
     described: dict[str, Any]  # run.json, but for command and start
 
 
+@resting()
 def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None = None) -> Prepared:
     """Every check that can fail because of the user: ranges, data, pairs, a build on meta.
 
@@ -140,7 +143,8 @@ def run(
         session = None
         try:
             data = (data or setup.load_data(cfg)).to(device)
-            session = begin(folder, cfg, data, device, report, resume)
+            with resting():
+                session = begin(folder, cfg, data, device, report, resume)
             state = session.state
             chosen = choose.settle(state, data, cfg, device, described)
             for line in chosen.lines:
