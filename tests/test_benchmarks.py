@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # processes that import torch, one after the other
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SMALL = ["--rounds", "1", "--warmup", "0", "--limit", "40", "--batch", "20"]
 

@@ -72,6 +72,9 @@ class CompiledStep:
         self.plain: Gradient = partial(autograd, run.model, run.players, cfg.precision)
         self.graphs: dict[str, Gradient] = {}
         self.uncompiled: dict[str, str] = {}
+        # graphs of earlier runs in this process count towards a limit of eight: the ninth cell of
+        # a sweep would be refused
+        torch._dynamo.reset()
 
     def __call__(self, batch: Batch, noise: dict[str, Tensor], step: int) -> Terms:
         return train_step(

@@ -136,9 +136,7 @@ def test_samples_are_rounded_as_the_data_is_stored() -> None:
     rounded = stored(torch.tensor([-0.3, 0.1, 0.99, 1.7]), spec)
     assert rounded.tolist() == [0, 2 / 16, 1, 1]
     vectors = spec._replace(levels=None, unit_interval=False)
-    assert stored(torch.tensor([-0.3, 1.7]), vectors).tolist() == pytest.approx(
-        [-0.3, 1.7]
-    )
+    assert stored(torch.tensor([-0.3, 1.7]), vectors).tolist() == pytest.approx([-0.3, 1.7])
 
 
 def test_samples_do_not_depend_on_the_batch(run: Callable, script: Callable) -> None:

@@ -182,6 +182,7 @@ def test_log_prob_is_a_lower_bound_on_a_density(ddpm):
     assert 0.5 < mass < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [PLANE, IMAGE], ids=["plane", "image"])
 def test_few_steps_estimate_the_bound_of_all(ddpm, spec: Spec):
     model = ddpm(spec)

@@ -234,6 +234,7 @@ def test_log_weights_are_those_of_log_prob_and_never_above_it_in_the_mean(linear
     assert (weights.mean(0) < bound).all()
 
 
+@pytest.mark.slow
 def test_log_weights_by_mass_estimate_a_distribution_over_the_levels(vae):
     """Σ_x exp(log P(x)) over all values of one pixel of three levels is one."""
     data = Spec(event_shape=(1,), levels=3, unit_interval=True)

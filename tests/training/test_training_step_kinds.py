@@ -16,6 +16,8 @@ from genai_cli.training.loop import Training, train
 from genai_cli.training.step import Step, make_step
 from genai_cli.verbs.train import Prepared, prepare
 
+pytestmark = pytest.mark.slow  # compiling; test_verb_step.py compiles one net in every run
+
 CPU = torch.device("cpu")
 DEVICES = [CPU] + [torch.device("cuda")] * torch.cuda.is_available()
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))

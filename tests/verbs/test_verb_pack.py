@@ -190,6 +190,7 @@ def test_a_signal_while_runs_are_measured_leaves_the_others_saved(
     assert numbers(cells[1])["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_other_processes_measure_and_draw_the_same(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
