@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from genai_cli import outcome, packed, runs
 from genai_cli.training.pack import Stack
 
+pytestmark = pytest.mark.slow  # sweeps of whole runs; test_training_pack.py has the stacks
+
 QUICK = (
     "model=autoencoder", "model.widths=[16]", "bottleneck=4", "precision=fp64", "epochs=3",
     "dataset.limit=150", "batch_size=40", "trainer.step=eager", "trainer.threads=1",
