@@ -27,37 +27,40 @@ TEMPLATE = [sys.executable, str(HERE / "template.py")]
 LINE = "train model=va"  # and TAB
 
 
+def rounds(name: str, once: Callable[[Turns, str], None]) -> Callable[..., None]:
+    """An entrant that does ``once`` in each round, in a folder of its own."""
+
+    def enter(args: argparse.Namespace, turns: Turns) -> None:
+        turns.ready(version=version(name), images=1)
+        with tempfile.TemporaryDirectory() as folder:
+            for _ in range(turns.rounds):
+                turns.start()
+                once(turns, folder)
+
+    return enter
+
+
 def command(
     name: str, words: list[str], environment: dict[str, str] | None = None
-) -> Callable[[argparse.Namespace, Turns], None]:
+) -> Callable[..., None]:
     """Rounds from Enter to the exit."""
 
-    def enter(args: argparse.Namespace, turns: Turns) -> None:
-        turns.ready(version=version(name), images=1)
-        with tempfile.TemporaryDirectory() as folder:
-            for _ in range(turns.rounds):
-                turns.start()
-                _run(words, folder, environment)
-                turns.stop()
+    def once(turns: Turns, folder: str) -> None:
+        _run(words, folder, environment)
+        turns.stop()
 
-    return enter
+    return rounds(name, once)
 
 
-def first_step(
-    name: str, where: str, words: list[str]
-) -> Callable[[argparse.Namespace, Turns], None]:
+def first_step(name: str, where: str, words: list[str]) -> Callable[..., None]:
     """Rounds from Enter to the end of the first step."""
 
-    def enter(args: argparse.Namespace, turns: Turns) -> None:
-        turns.ready(version=version(name), images=1)
-        with tempfile.TemporaryDirectory() as folder:
-            for _ in range(turns.rounds):
-                turns.start()
-                line = [sys.executable, str(HERE / "first_step.py"), where, str(time.monotonic())]
-                out = _run([*line, *words[1:]], folder)
-                turns.stop(seconds=float(out.rpartition("first step")[2]))
+    def once(turns: Turns, folder: str) -> None:
+        line = [sys.executable, str(HERE / "first_step.py"), where, str(time.monotonic())]
+        out = _run([*line, *words[1:]], folder)
+        turns.stop(seconds=float(out.rpartition("first step")[2]))
 
-    return enter
+    return rounds(name, once)
 
 
 def _run(words: list[str], folder: str, environment: dict[str, str] | None = None) -> str:

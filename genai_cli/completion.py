@@ -23,6 +23,7 @@ from genai_cli.offers import (
     EVALUATE,
     EVALUATE_VALUES,
     FLAGS,
+    REPORT,
     RESUMABLE,
     SAMPLE,
     SAMPLE_VALUES,
@@ -109,7 +110,7 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         return [*known, *named, *(_folders(current) if current else [])]
     if verb == "report":
         if plain:
-            return _reporting(args, current)
+            return _sampling(args, current, REPORT, {})
         return [*_runs(args, current, sweeps=True), *(_folders(current) if current else [])]
     if verb == "runs":
         if current.startswith("status="):
@@ -212,17 +213,6 @@ def _sampling(
     else:
         used = {a.partition("=")[0] for a in args}
         yield from ((f"{k}=", meaning) for k, meaning in keys.items() if k not in used)
-
-
-def _reporting(args: Sequence[str], current: str) -> Iterator[Candidate]:
-    """The assignments that ``genai report RUN`` takes."""
-    key, equals, value = current.partition("=")
-    if equals and key in ("out", "outputs"):
-        yield from _folders(value, f"{key}=")
-    elif not equals:
-        used = {a.partition("=")[0] for a in args}
-        known = {"out": "FILE.html", "outputs": "folder of runs"}
-        yield from ((f"{k}=", meaning) for k, meaning in known.items() if k not in used)
 
 
 def _run_folders(args: Sequence[str]) -> Iterator[tuple[Path, str, str]]:

@@ -47,8 +47,8 @@ def overview() -> str:
             *(f"  {c}" for c in commands),
             "",
             *_text(
-                f"A run is written to {root}/DATE/TIME-MODEL-DATASET-XXXX; GENAI_OUTPUTS or"
-                " outputs=DIR names another folder than outputs. XXXX names the run from then on."
+                f"A run is written to {root}/DATE/TIME-MODEL-DATASET-xxxx; GENAI_OUTPUTS or"
+                " outputs=DIR names another folder than outputs. xxxx names the run from then on."
             ),
         ]
     )

@@ -84,3 +84,4 @@ EVALUATE_VALUES = {
     "only": dict.fromkeys(GROUPS, ""),
     **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
 }
+REPORT = {"out": "FILE.html", "outputs": "folder of runs"}  # keys of `genai report`

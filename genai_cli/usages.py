@@ -9,17 +9,16 @@ TRAIN_FLAGS = {
     "-h, --help": "this text; after GROUP=NAME, the keys of that choice",
 }
 
+RUN = {
+    "PATH": "a run's folder",
+    "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+    "latest": "the newest run",
+}
+
 USAGES: dict[str, list[tuple[str, object]]] = {
     "resume": [
         ("", "genai resume RUN [KEY=VALUE …]"),
-        (
-            "RUN",
-            {
-                "PATH": "a run's folder",
-                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
-                "latest": "the newest run",
-            },
-        ),
+        ("RUN", RUN),
         (
             "keys that may change",
             {
@@ -40,14 +39,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
     ],
     "sample": [
         ("", "genai sample RUN [KEY=VALUE …]"),
-        (
-            "RUN",
-            {
-                "PATH": "a run's folder",
-                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
-                "latest": "the newest run",
-            },
-        ),
+        ("RUN", RUN),
         (
             "what=WORD",
             {
@@ -96,14 +88,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
     ],
     "encode": [
         ("", "genai encode RUN [KEY=VALUE …]"),
-        (
-            "RUN",
-            {
-                "PATH": "a run's folder",
-                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
-                "latest": "the newest run",
-            },
-        ),
+        ("RUN", RUN),
         (
             "keys",
             {

@@ -10,6 +10,7 @@ from typing import Any
 from genai_cli.comparison import choose, rank
 from genai_cli.comparison.choose import Cell
 from genai_cli.comparison.read import DONE, Run, read
+from genai_cli.comparison.remarks import otherwise, partly, played
 from genai_cli.comparison.seeds import mean_interval
 from genai_cli.comparison.settings import UNINTERESTING, brief, differing, labels
 from genai_cli.evaluation.measures import MEASURES
@@ -21,7 +22,6 @@ HEADLINES = (  # shown for samplers even where nobody has measured them
     "memorisation/p",
     "speed/many",
 )
-NEUTRAL = {"temperature": 1, "guidance": 1, "eta": 0}  # options that change nothing so
 PREDICTIONS = ("prediction/accuracy",)  # for runs that predict
 
 
@@ -167,39 +167,8 @@ def _section(
             if offered:
                 row.cells[name] = _joined(name, offered)
     columns = [name for name in names if _shown(name, rows)]
-    notes += rank.mark(rows, columns) + _partly(rows, columns) + _otherwise(rows, columns)
+    notes += rank.mark(rows, columns) + partly(rows, columns) + otherwise(rows, columns)
     return Section(dataset, rows, columns, differ, _floors(rows, columns), notes)
-
-
-def _partly(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-    """Rows of several seeds of which not all have a number that counts to the mean shown."""
-    notes = []
-    for row in rows:
-        told: dict[int, list[str]] = {}
-        for name in columns:
-            cell = row.cells.get(name)
-            if cell is not None and cell.value is not None and cell.seeds < row.seeds:
-                told.setdefault(cell.seeds, []).append(name)
-        for count, names in told.items():
-            notes.append(f"{row.label}: {count} of {row.seeds} seeds in {rank.listed(names)}")
-    return notes
-
-
-def _otherwise(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-    """Numbers that were drawn in another way than the row says."""
-    notes = []
-    for row in rows:
-        told: dict[str, list[str]] = {}
-        for name in columns:
-            cell = row.cells.get(name)
-            if cell is None or not cell.player or name.split("/")[0] not in choose.SAMPLED:
-                continue
-            if played(cell.player) != row.player:
-                told.setdefault(played(cell.player), []).append(name)
-        for how, names in told.items():
-            how = how or "other settings"
-            notes.append(f"{row.label}: {rank.listed(names)} of samples drawn with {how}")
-    return notes
 
 
 def _shown(name: str, rows: Sequence[Row]) -> bool:
@@ -288,16 +257,3 @@ def _floors(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, dict[str, 
             if all(floor["value"] == floors[0]["value"] for floor in floors):
                 out.setdefault(what, {})[name] = floors[0]
     return out
-
-
-def played(player: Mapping[str, Any]) -> str:
-    """``ddim, 50 steps, averaged weights``."""
-    words = [str(player["sampler"])] if player.get("sampler") else []
-    if player.get("steps"):
-        words.append(f"{player['steps']} steps")
-    known = ("sampler", "steps", "ema", *choose.BESIDE)
-    more = {k: v for k, v in player.items() if k not in known and v is not None}
-    words += [f"{k}={v}" for k, v in more.items() if NEUTRAL.get(k) != v]
-    if player.get("ema"):
-        words.append("averaged weights")
-    return ", ".join(words)

@@ -8,7 +8,6 @@ captured and replayed, and so are all that follow. A ragged batch is taken one b
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +16,7 @@ from torch.optim import Optimizer
 
 from genai_cli.errors import UserError
 from genai_cli.models.base import Batch
-from genai_cli.training.step import Step, Terms, train_step
+from genai_cli.training.step import Step, Terms, plain
 
 if TYPE_CHECKING:
     from genai_cli.schema import TrainConfig
@@ -57,15 +56,7 @@ class GraphStep:
             raise UserError(f"trainer.step=graph: {refusal}; use trainer.step=eager")
         self.run, self.device = run, device
         self.whole = cfg.batch_size
-        self.plain: Step = partial(
-            train_step,
-            run.model,
-            run.players,
-            run.optimizers,
-            precision=cfg.precision,
-            accumulate=cfg.trainer.accumulate,
-            clip=cfg.trainer.clip,
-        )
+        self.plain = plain(run, cfg)
         self.rates = [_capturable(o, device) for o in run.optimizers.values()]
         self.seen: dict[tuple[str, ...], int] = {}
         self.captured: dict[tuple[str, ...], Captured] = {}

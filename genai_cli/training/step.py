@@ -50,6 +50,11 @@ def make_step(kind: str, run: Training, cfg: TrainConfig, device: torch.device) 
         from genai_cli.training.graph import GraphStep
 
         return GraphStep(run, cfg, device)
+    return plain(run, cfg)
+
+
+def plain(run: Training, cfg: TrainConfig) -> Step:
+    """`train_step` of a run."""
     return partial(
         train_step,
         run.model,

@@ -30,7 +30,7 @@ class Table(Model):
     """Predicts what stands in x."""
 
     def loss(self, batch, noise, player="model"):
-        raise NotImplementedError
+        raise AssertionError("measuring asks for no loss")
 
     def predict(self, x: Tensor) -> Tensor:
         return x

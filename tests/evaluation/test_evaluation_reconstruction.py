@@ -171,7 +171,7 @@ class Half(Model):
         self.shape = shape
 
     def loss(self, batch, noise, player="model"):
-        raise NotImplementedError
+        raise AssertionError("measuring asks for no loss")
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return x / 2 if self.shape is None else x.new_full((len(x), *self.shape), 0.25)

@@ -1,0 +1,57 @@
+"""How the numbers of a row were drawn, and what of a row is not as the row says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from genai_cli.comparison import choose, rank
+
+if TYPE_CHECKING:
+    from genai_cli.comparison.table import Row
+
+NEUTRAL = {"temperature": 1, "guidance": 1, "eta": 0}  # options that change nothing so
+
+
+def partly(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """Rows of several seeds of which not all have a number that counts to the mean shown."""
+    notes = []
+    for row in rows:
+        told: dict[int, list[str]] = {}
+        for name in columns:
+            cell = row.cells.get(name)
+            if cell is not None and cell.value is not None and cell.seeds < row.seeds:
+                told.setdefault(cell.seeds, []).append(name)
+        for count, names in told.items():
+            notes.append(f"{row.label}: {count} of {row.seeds} seeds in {rank.listed(names)}")
+    return notes
+
+
+def otherwise(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """Numbers that were drawn in another way than the row says."""
+    notes = []
+    for row in rows:
+        told: dict[str, list[str]] = {}
+        for name in columns:
+            cell = row.cells.get(name)
+            if cell is None or not cell.player or name.split("/")[0] not in choose.SAMPLED:
+                continue
+            if played(cell.player) != row.player:
+                told.setdefault(played(cell.player), []).append(name)
+        for how, names in told.items():
+            how = how or "other settings"
+            notes.append(f"{row.label}: {rank.listed(names)} of samples drawn with {how}")
+    return notes
+
+
+def played(player: Mapping[str, Any]) -> str:
+    """``ddim, 50 steps, averaged weights``."""
+    words = [str(player["sampler"])] if player.get("sampler") else []
+    if player.get("steps"):
+        words.append(f"{player['steps']} steps")
+    known = ("sampler", "steps", "ema", *choose.BESIDE)
+    more = {k: v for k, v in player.items() if k not in known and v is not None}
+    words += [f"{k}={v}" for k, v in more.items() if NEUTRAL.get(k) != v]
+    if player.get("ema"):
+        words.append("averaged weights")
+    return ", ".join(words)
