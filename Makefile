@@ -36,13 +36,14 @@ bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/autoencoder.py $(ROOT) --record --threads $(CORES) \
 	  --only genai products Keras machine $(ARGS)
 	$(BIN)/python benchmarks/vae.py $(ROOT) --limit 6400 --skip compiled --record --threads $(CORES) $(ARGS)
-	$(BIN)/python benchmarks/flow.py --coupling affine --skip compiled --record $(ARGS)
-	$(BIN)/python benchmarks/flow.py --coupling spline --skip compiled --record $(ARGS)
+	$(BIN)/python benchmarks/flow.py --coupling affine --record $(ARGS)
+	$(BIN)/python benchmarks/flow.py --coupling spline --record $(ARGS)
 	$(BIN)/python benchmarks/diffusion.py $(ROOT) --limit 256 --skip compiled --record --threads $(CORES) $(ARGS)
 	$(BIN)/python benchmarks/diffusion_sampling.py $(ROOT) --record --threads $(CORES) $(ARGS)
 	$(BIN)/python benchmarks/sweep.py --record $(ARGS)
 	$(BIN)/python benchmarks/sweep.py --dataset fashion_mnist $(ROOT) --limit 6000 --epochs 2 \
 	  --seeds 8 --only packed other --record $(ARGS)
+	$(BIN)/python benchmarks/overhead.py $(ROOT) --record $(ARGS)
 
 GPU = --device cuda --record $(ARGS)
 bench-gpu: $(VENV)/.peers

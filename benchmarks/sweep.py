@@ -18,7 +18,7 @@ from collections.abc import Callable
 from race import Entrant, main, parser, version
 from turns import Turns
 
-SINGLES = 4
+SINGLES = 2
 
 
 def command(args: argparse.Namespace, *words: str) -> list[str]:

@@ -61,6 +61,7 @@ PARAMETERS = {
 
 TITLE, DETAIL = 12.0, 9.0  # points
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+LEVEL = 4  # of a PNG's compression
 MARGIN = 0.12  # inches around everything
 
 
@@ -81,7 +82,9 @@ def save(fig: Figure, path: str | Path) -> None:
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        fig.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
+        # zlib's level 6 took a sixth of a figure's time, and 4 makes files 2 % larger
+        look = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": LEVEL}}
+        fig.savefig(beside, format="png", dpi=DPI, **look)
         os.replace(beside, path)
     except BaseException:  # an interrupt too leaves no file behind
         with suppress(FileNotFoundError):
@@ -126,7 +129,8 @@ def place(fig: Figure, left: float, top: float, width: float, height: float) -> 
     """Bare axes on a pixel rectangle of a sheet, measured from its top left corner; one data unit
     is one pixel and y points down."""
     w, h = fig.get_figwidth() * DPI, fig.get_figheight() * DPI
-    ax = fig.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+    with matplotlib.rc_context({"axes.grid": False}):  # gridlines take time even where unseen
+        ax = fig.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
     ax.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     ax.set_axis_off()
     return ax
