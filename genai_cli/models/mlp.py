@@ -145,7 +145,8 @@ class MLP(Model):
         if raw.shape[1] == 1:
             one = y.to(raw.dtype)[:, None]
         else:
-            one = torch.nn.functional.one_hot(y, self.classes).to(raw.dtype)
+            # not one_hot, of which torch 2.6 cannot compile a graph
+            one = (y[:, None] == torch.arange(self.classes, device=y.device)).to(raw.dtype)
         if not (self.smoothing and self.training):
             return one
         return one * (1 - self.smoothing) + self.smoothing / self.classes

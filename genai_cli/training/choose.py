@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 FEWEST = 500  # steps below which nothing is measured: what could be gained is less than a look
 LOOK, LOOK_SHARE = 0.4, 0.01  # a measurement may take so many seconds, and so much of the run
-# Compiling, seconds: BASE + EACH · operators of an eager step. With one busy core: AE 15,
-# VAE 30, flow of 8 couplings 150.
-BASE, EACH = 8.0, 0.1
-SAVED = 0.25  # share of an eager step that a compiled one is expected to save (seen: 0.2 to 0.4)
+# What compiling takes and saves grows with the operators of an eager step. Fitted on one thread,
+# cold caches: AE 83 operators, 20 s, saves 0.5 of 0.9 ms; convolutional VAE 174, 25 s, 0.7 of 8.4;
+# U-Net 593, 71 s, 16 of 72; flow of digits 3266, 89 s, 47 of 64.
+FIRST, BASE, EACH = 20.0, 8.0, 0.04  # seconds: into an empty cache, into another, an operator
+SHARE, OVERHEAD, MOST = 0.1, 4e-6, 0.7  # of a step; seconds an operator; of a step at most
 
 
 class Chosen(NamedTuple):
@@ -221,11 +222,14 @@ def _kind(probe: Probe, recorded: str | None) -> tuple[str, Step, str]:
 def _pays(probe: Probe, eager: Step) -> tuple[str, Step, str]:
     """``auto``: compile where that is expected to pay, and keep it where it is faster."""
     left = f"{probe.left:,} steps"
+    from genai_cli.training.compiled import cache
+
     if probe.left < FEWEST:
         return "eager", eager, f"{left} are too few for compiling to pay"
     seconds = probe.race({"eager": lambda: None}, {"eager": probe.plain})["eager"]
-    cost = BASE + EACH * probe.operators()
-    saved = SAVED * seconds * probe.left
+    operators = probe.operators()
+    cost = (BASE if any(cache().glob("*")) else FIRST) + EACH * operators
+    saved = probe.left * min(SHARE * seconds + OVERHEAD * operators, MOST * seconds)
     took = f"{left} of {1000 * seconds:.1f} ms"
     if saved < cost:
         why = f"compiling would take about {cost:.0f} s and save about {saved:.0f} s"
