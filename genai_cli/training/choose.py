@@ -33,8 +33,8 @@ FEWEST = 500  # steps below which nothing is measured: what could be gained is l
 LOOK, LOOK_SHARE = 0.4, 0.01  # a measurement may take so many seconds, and so much of the run
 # What compiling takes and saves grows with the operators of an eager step. Fitted on one thread,
 # cold caches: AE 83 operators, 20 s, saves 0.5 of 0.9 ms; convolutional VAE 174, 25 s, 0.7 of 8.4;
-# U-Net 593, 71 s, 16 of 72; flow of digits 3266, 89 s, 47 of 64.
-FIRST, BASE, EACH = 20.0, 8.0, 0.04  # seconds: into an empty cache, into another, an operator
+# U-Net 593, 71 s, 16 of 72; spline flow 2670, 42 s, 21 of 33; flow of digits 3266, 89 s, 47 of 64.
+FIRST, BASE, EACH = 20.0, 8.0, 0.02  # seconds: into an empty cache, into another, an operator
 SHARE, OVERHEAD, MOST = 0.1, 4e-6, 0.7  # of a step; seconds an operator; of a step at most
 
 
