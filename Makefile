@@ -31,17 +31,17 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 ROOT = --root $(FASHION)
 
 bench: $(VENV)/.peers
-	$(BIN)/python benchmarks/startup.py --record $(ARGS)
-	$(BIN)/python benchmarks/autoencoder.py $(ROOT) --record $(ARGS)
-	$(BIN)/python benchmarks/autoencoder.py $(ROOT) --record --threads $(CORES) \
+	$(BIN)/python benchmarks/startup.py --warmup 0 --record $(ARGS)
+	$(BIN)/python benchmarks/autoencoder.py $(ROOT) --limit 20000 --record $(ARGS)
+	$(BIN)/python benchmarks/autoencoder.py $(ROOT) --limit 20000 --record --threads $(CORES) \
 	  --only genai products Keras machine $(ARGS)
-	$(BIN)/python benchmarks/vae.py $(ROOT) --limit 6400 --skip compiled --record --threads $(CORES) $(ARGS)
+	$(BIN)/python benchmarks/vae.py $(ROOT) --limit 3200 --skip compiled --record --threads $(CORES) $(ARGS)
 	$(BIN)/python benchmarks/flow.py --coupling affine --record $(ARGS)
 	$(BIN)/python benchmarks/flow.py --coupling spline --record $(ARGS)
 	$(BIN)/python benchmarks/diffusion.py $(ROOT) --limit 256 --skip compiled --record --threads $(CORES) $(ARGS)
-	$(BIN)/python benchmarks/diffusion_sampling.py $(ROOT) --record --threads $(CORES) $(ARGS)
+	$(BIN)/python benchmarks/diffusion_sampling.py $(ROOT) --steps 10 --record --threads $(CORES) $(ARGS)
 	$(BIN)/python benchmarks/sweep.py --record $(ARGS)
-	$(BIN)/python benchmarks/sweep.py --dataset fashion_mnist $(ROOT) --limit 6000 --epochs 2 \
+	$(BIN)/python benchmarks/sweep.py --dataset fashion_mnist $(ROOT) --limit 3000 --epochs 2 \
 	  --seeds 8 --only packed other --record $(ARGS)
 	$(BIN)/python benchmarks/overhead.py $(ROOT) --record $(ARGS)
 
