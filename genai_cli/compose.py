@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,8 @@ class Line(NamedTuple):
     multirun: bool
     config_dirs: list[str]  # of -cd
     show: list[str]  # flags of Hydra's that only print, with their values
+    launcher: list[str]  # hydra/launcher=NAME and hydra.launcher.KEY=value
+    sweep: list[str]  # sweep=NAME and sweep.KEY=value
 
 
 class Cell(NamedTuple):
@@ -60,6 +62,8 @@ def parse(args: Sequence[str]) -> Line:
         UserError: an unknown flag, a flag without its value, or a word that is not key=value.
     """
     overrides: list[str] = []
+    launcher: list[str] = []
+    sweep: list[str] = []
     config_dirs: list[str] = []
     show: list[str] = []
     multirun = False
@@ -70,7 +74,12 @@ def parse(args: Sequence[str]) -> Line:
         if not word.startswith("-"):
             if not equals or not flag:
                 raise UserError(f"'{word}' is not key=value, like model=vae")
-            overrides.append(word)
+            if flag == "hydra/launcher" or flag.startswith("hydra.launcher."):
+                launcher.append(word)
+            elif flag == "sweep" or flag.startswith("sweep."):
+                sweep.append(word)
+            else:
+                overrides.append(word)
         elif flag in REFUSED:
             raise UserError(f"{flag} is not used here: {REFUSED[flag]}")
         elif flag not in FLAGS:
@@ -105,7 +114,9 @@ def parse(args: Sequence[str]) -> Line:
         raise UserError(f"{show[0]} goes with --cfg job")
     if multirun and show:
         raise UserError(f"{show[0]} shows one config; leave out -m")
-    return Line(overrides, multirun, config_dirs, show)
+    if sweep and not multirun:
+        raise UserError(f"{sweep[0]} is for a sweep; add -m")
+    return Line(overrides, multirun, config_dirs, show, launcher, sweep)
 
 
 def _example(flag: str) -> str:
@@ -132,12 +143,18 @@ def _never(config: Any) -> None:
     raise AssertionError("Hydra was asked to print, not to run")
 
 
-def cells(verb: str, line: Line) -> list[Cell]:
+def cells(verb: str, line: Line, over: Mapping[str, Any] | None = None) -> list[Cell]:
     """Compose every cell of the line: one without -m, the product of all lists with it.
+
+    Args:
+        verb: whose YAML is the root.
+        line: as parsed.
+        over: more keys with their values, as a sweep's YAML has them; the line wins.
 
     Raises:
         UserError: any mistake in any cell, before anything is written.
     """
+    line = line._replace(overrides=[*_words(over or {}, line.overrides), *line.overrides])
     with hydra_session(line):
         overrides = _checked_overrides(line)
         choices: list[list[str]] = []
@@ -201,6 +218,25 @@ def hydra_session(line: Line) -> Iterator[None]:
             yield
     finally:
         GlobalHydra.instance().clear()
+
+
+def _words(over: Mapping[str, Any], given: Sequence[str]) -> list[str]:
+    """``key=a,b`` for each key of a sweep's YAML that the line does not give itself."""
+    known = {word.partition("=")[0] for word in given}
+    words = []
+    for key, values in over.items():
+        if key not in known:
+            text = values if isinstance(values, str) else ",".join(map(_text, values))
+            words.append(f"{key}={text}")
+    return words
+
+
+def _text(value: Any) -> str:
+    """A value of YAML as the override grammar spells it."""
+    if isinstance(value, list):
+        return "[" + ",".join(map(_text, value)) + "]"
+    named = {None: "null", True: "true", False: "false"}
+    return named[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _values(override: Any) -> list[str]:

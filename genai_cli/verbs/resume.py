@@ -137,7 +137,7 @@ def main(args: list[str]) -> int:
     has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
     code = run(folder, data, resume=has_checkpoint)
     if runs.is_sweep(folder.parent):
-        from genai_cli.sweep import write_table
+        from genai_cli.sweeps.folder import write_table
 
         write_table(folder.parent)
     return code

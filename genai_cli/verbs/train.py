@@ -37,11 +37,11 @@ def main(args: list[str]) -> int:
     if line.show:
         return compose.show("train", line)
     command = shlex.join(["genai", "train", *args])
-    cells = compose.cells("train", line)
     if line.multirun:
-        from genai_cli import sweep
+        from genai_cli.sweeps.launch import launch
 
-        return sweep.launch(cells, command)
+        return launch(line, command)
+    cells = compose.cells("train", line)
     from genai_cli.training.preempt import Signals
 
     prepared = prepare(cells[0].config, lambda text: print(text, file=sys.stderr))
