@@ -20,8 +20,8 @@ import torch
 
 from genai_cli import outcome, runs
 from genai_cli.console import Reporter, show
+from genai_cli.cores import cores
 from genai_cli.data.dataset import Dataset
-from genai_cli.data.images import cores
 from genai_cli.models.base import Model
 from genai_cli.textual import short
 from genai_cli.training import checkpoint, machine, setup

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from genai_cli.cores import cores
 from genai_cli.errors import UserError
 from genai_cli.schema import TrainConfig
 
@@ -62,10 +63,8 @@ def numerics(cfg: TrainConfig, threads: int | None = None) -> Iterator[None]:
 
 
 def default_threads() -> int:
-    """What torch found at its import, but no more than a Slurm job was given."""
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    threads = torch.get_num_threads()
-    return min(threads, int(slurm)) if slurm.isdigit() and int(slurm) else threads
+    """What torch found at its import, but no more than a container or a Slurm job was given."""
+    return min(torch.get_num_threads(), cores())
 
 
 def threads_for(work: int, device: torch.device) -> int | None:
