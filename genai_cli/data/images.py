@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genai_cli.cores import cores
+
 if TYPE_CHECKING:
     from PIL import Image
 
