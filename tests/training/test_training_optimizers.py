@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -61,7 +63,7 @@ def test_every_yaml_binds_to_torchs_class_and_trains_a_quadratic_down(name: str)
     (player,) = players(None)
     lr = {"adadelta": 5.0, "adagrad": 0.5}.get(name, 0.05)
     (optimizer,) = make([player], node(name, lr=lr), CPU).values()
-    assert type(optimizer) is OPTIMIZERS[name][0]
+    assert isinstance(optimizer, OPTIMIZERS[name][0])
     start = player.module().item()
     descend(optimizer, player.module, 250)
     assert player.module().item() < start / 100
@@ -178,3 +180,33 @@ def test_schemes_draw_from_the_seed(layers: nn.ModuleList):
             initialise(layers, scheme)
             drawn.append(layers[0].weight.clone())
         assert torch.equal(*drawn) == (seed == 0)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_are_bit_for_bit_those_of_torchs_own_class(name: str):
+    values = {k: v for k, v in node(name).items() if k != "name"} | {"lr": 0.01}
+    fused = {"fused": True} if name in FUSED else {}
+    ours, theirs = Bowl(), Bowl()
+    optimizer = make([Player("p", ours)], node(name, lr=0.01), CPU)["p"]
+    own = OPTIMIZERS[name][0](theirs.parameters(), **values, **fused)
+    descend(optimizer, ours, 5)
+    descend(own, theirs, 5)
+    assert torch.equal(ours.w, theirs.w)
+    assert str(optimizer.state_dict()) == str(own.state_dict())
+
+
+def test_no_optimizer_imports_the_compiler():
+    code = (
+        "import sys, torch\n"
+        "from genai_cli.models.base import Player\n"
+        "from genai_cli.training.optimizers import OPTIMIZERS, make\n"
+        "for name in OPTIMIZERS:\n"
+        "    net = torch.nn.Linear(2, 2)\n"
+        "    o = make([Player('p', net)], {'name': name, 'lr': 0.1}, torch.device('cpu'))['p']\n"
+        "    net(torch.ones(1, 2)).sum().backward()\n"
+        "    o.step()\n"
+        "    o.load_state_dict(o.state_dict())\n"
+        "    assert 'torch._dynamo' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
