@@ -10,15 +10,19 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """The least of the affinity, the container's quota and what a Slurm job was given."""
+    """The least of the affinity, the container's quota and what a Slurm job was given.
+
+    GENAI_CORES is what a sweep gives each of several workers.
+    """
     if hasattr(os, "sched_getaffinity"):
         known = [len(os.sched_getaffinity(0))]
     else:
         known = [os.cpu_count() or 1]
     known.append(quota(CGROUP) or known[0])
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if slurm.isdigit() and int(slurm):
-        known.append(int(slurm))
+    for name in ("SLURM_CPUS_PER_TASK", "GENAI_CORES"):
+        granted = os.environ.get(name, "")
+        if granted.isdigit() and int(granted):
+            known.append(int(granted))
     return min(known)
 
 

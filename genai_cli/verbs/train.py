@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
     from genai_cli.training.preempt import Signals
     from genai_cli.training.saving import Saver
 
+UNBUILT = ("seed", "outputs", "name", "tags")  # knobs that neither a build nor run.json depends on
+
 
 def main(args: list[str]) -> int:
     """One run, or with -m a sweep; the exit code."""
@@ -42,12 +44,23 @@ def main(args: list[str]) -> int:
 
         return launch(line, command)
     cells = compose.cells("train", line)
+    how = None
+    if line.launcher:
+        from genai_cli.launchers.settings import of_one_run
+
+        how = of_one_run(line)
     from genai_cli.training.preempt import Signals
 
     prepared = prepare(cells[0].config, lambda text: print(text, file=sys.stderr))
     if prepared.cfg.trainer.pack != "none":
         told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
         print(told, file=sys.stderr)
+    if how is not None:
+        from genai_cli.launchers import start as launchers
+
+        launchers.check(how, [prepared.cfg])
+        with Signals() as signals:
+            return launchers.alone(start(prepared, command), how, signals)
     with Signals() as signals:
         return run(start(prepared, command), prepared.data, signals=signals)
 
@@ -62,13 +75,20 @@ class Prepared:
 
 
 @resting()
-def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None = None) -> Prepared:
+def prepare(
+    cfg: TrainConfig,
+    note: Callable[[str], None],
+    data: Dataset | None = None,
+    built: dict[str, dict[str, Any]] | None = None,
+) -> Prepared:
     """Every check that can fail because of the user: ranges, data, pairs, a build on meta.
 
     Args:
         cfg: as composed.
         note: is told every choice that was made for the user (``loss=auto``).
         data: the config's data set, where the caller has loaded it already.
+        built: what was said of the cells of a sweep so far, to be added to: cells that differ in
+            their seed alone are built once.
 
     Raises:
         genai_cli.errors.UserError: the first mistake.
@@ -88,12 +108,18 @@ def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None 
         cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
     data = data or setup.load_data(cfg)
     cfg = rules.settle(cfg, data.spec, note)
-    setup.check_built(cfg, data)
-    return Prepared(cfg, data, setup.description(cfg, data))
+    alike = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in UNBUILT}
+    key, built = repr(alike), {} if built is None else built
+    if key not in built:
+        setup.check_built(cfg, data)
+        built[key] = setup.description(cfg, data)
+    return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
 
 
-def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
-    """Claim a folder (or take the cell's own) and write it whole."""
+def start(
+    prepared: Prepared, command: str, folder: Path | None = None, durable: bool = True
+) -> Path:
+    """Claim a folder (or take the cell's own) and write it whole; ``durable`` as `write_text`."""
     from genai_cli import runs
     from genai_cli.training import setup
 
@@ -102,9 +128,9 @@ def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
         label = cfg.name or f"{cfg.model['name']}-{prepared.data.name}"
         folder = runs.claim(runs.outputs_root(cfg.outputs), label)
     (folder / runs.CHECKPOINTS).mkdir()
-    runs.write_config(folder, setup.plain(cfg))
+    runs.write_config(folder, setup.plain(cfg), durable)
     when = {"command": command, "started": runs.now()}
-    runs.write_json(folder / runs.RUN, prepared.described | when)
+    runs.write_json(folder / runs.RUN, prepared.described | when, durable)
     return folder
 
 

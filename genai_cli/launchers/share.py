@@ -1,0 +1,96 @@
+"""How the cores and GPUs of this machine are shared among the workers of a sweep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from genai_cli import runs
+from genai_cli.cores import cores
+from genai_cli.launchers.settings import Joblib
+
+
+class Share(NamedTuple):
+    """What each worker gets: workers × threads never exceed the cores."""
+
+    workers: int
+    threads: int  # CPU threads of each
+    gpus: tuple[str, ...]  # CUDA_VISIBLE_DEVICES of worker i, by i % len; () leaves it alone
+    note: str  # why there are fewer workers than were asked for, or ""
+
+    def environment(self, worker: int) -> dict[str, str]:
+        """Of worker number ``worker``: threads are counted when torch is imported."""
+        own = dict(os.environ)
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            own[name] = str(self.threads)
+        own["GENAI_CORES"] = str(self.threads)
+        if self.gpus:
+            own["CUDA_VISIBLE_DEVICES"] = self.gpus[worker % len(self.gpus)]
+        return own
+
+
+class Needs(NamedTuple):
+    """What the cells of a sweep ask of a machine."""
+
+    threads: int  # that some cell must have: trainer.threads, or what it began with; 0 if none
+    gpu: bool  # a cell may run on any GPU
+
+
+def needs(cells: Iterable[Path]) -> Needs:
+    """Read from the cells' folders."""
+    threads, gpu = 0, False
+    for cell in cells:
+        config = runs.read_config(cell)
+        fixed = (config.get("trainer") or {}).get("threads")
+        if fixed is None and (cell / runs.LOG).exists():  # goes on with what it began with
+            fixed = runs.read_json(cell / runs.RUN).get("threads")
+        threads = max(threads, fixed or 0)
+        gpu = gpu or config.get("device") in ("auto", "cuda")
+    return Needs(threads, gpu)
+
+
+def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
+    """Divide this machine: a worker for each GPU, without one for each core.
+
+    Args:
+        jobs: how many there are: more workers than that have nothing to do.
+        how: ``workers`` and ``per_gpu``.
+        asked: of the cells.
+        gpus: the names of the visible ones, as CUDA_VISIBLE_DEVICES has them.
+    """
+    have = cores()
+    on = tuple(gpus) if asked.gpu else ()
+    most = max(1, have // max(1, asked.threads))
+    wanted = how.workers or (len(on) * how.per_gpu if on else most)
+    workers = max(1, min(wanted, jobs, most))
+    note = ""
+    if workers < min(how.workers or 0, jobs):
+        each = f" with {asked.threads} threads each" if asked.threads > 1 else ""
+        note = f"hydra.launcher.workers={how.workers}: {have} cores are enough for {workers}{each}"
+    return Share(workers, asked.threads or max(1, have // workers), on, note)
+
+
+def visible_gpus() -> list[str]:
+    """As CUDA_VISIBLE_DEVICES names them, or numbered where it is not set."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    named = [x for x in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if x]
+    return named or [str(i) for i in range(torch.cuda.device_count())]
+
+
+def grant(cells: Iterable[Path], threads: int) -> None:
+    """Give cells that have not begun ``threads`` where this process had counted on its own.
+
+    One thread stays one: the cell's steps are too small to be shared.
+    """
+    for cell in cells:
+        described = runs.read_json(cell / runs.RUN)
+        counted = described.get("threads") or 1
+        if counted == 1 or counted == threads or (cell / runs.LOG).exists():
+            continue
+        if runs.read_config(cell)["trainer"].get("threads") is None:
+            runs.write_json(cell / runs.RUN, described | {"threads": threads})
