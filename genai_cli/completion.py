@@ -90,7 +90,7 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         verb = "prune" if args[:1] == ["prune"] else verb
         return _whole(FLAGS.get(verb, {}) | {"--help": "what it takes"})
     plain = [a for a in args if "=" not in a and not a.startswith("-")]
-    if verb == "train":
+    if verb in ("train", "plan"):
         return _assignments(_tree(args), args, current)
     if verb == "resume":
         if plain:

@@ -10,6 +10,7 @@ from genai_cli.evaluation.measures import GROUPS
 
 FLAGS = {
     "train": {"-m": "sweep over lists", "--cfg": "print the config", "-cd": "folder of more YAML"},
+    "plan": {"-m": "sweep over lists", "--script": "print Slurm's", "-cd": "folder of more YAML"},
     "runs": {"--all": "not only the newest", "--json": "for scripts"},
     "compare": {
         **{"--evaluate": "measure what is missing", "--no-figures": "tables alone"},

@@ -16,6 +16,33 @@ RUN = {
 }
 
 USAGES: dict[str, list[tuple[str, object]]] = {
+    "plan": [
+        ("", "genai plan [-m] [GROUP=NAME …] [KEY=VALUE …]"),
+        ("", "genai plan [-m] … hydra/launcher=slurm --script"),
+        (
+            "words",
+            {
+                "GROUP=, KEY=": "those of genai train, lists with -m",
+                "hydra/launcher=": "joblib or slurm: how long it takes with that",
+                "--script": "print the batch script that Slurm would get, and nothing else",
+            },
+        ),
+        (
+            "",
+            "For each shape: parameters, memory, seconds of a step, of an epoch and of a run,"
+            " disk; and for all cells the hours, one after the other and with the launcher. A few"
+            " real steps, a validation pass and a run's end are timed once for each shape, in a"
+            " process of its own. Nothing is launched, and nothing written to outputs.",
+        ),
+        (
+            "examples",
+            [
+                "genai plan model=ddpm dataset=fashion_mnist",
+                "genai plan -m model=vae,gan bottleneck=8,16,32 hydra/launcher=joblib",
+                "genai plan -m bottleneck=8,16,32 hydra/launcher=slurm --script",
+            ],
+        ),
+    ],
     "resume": [
         ("", "genai resume RUN [KEY=VALUE …]"),
         ("RUN", RUN),

@@ -48,7 +48,7 @@ def launch(
     many = f"{parts.workers} process{'es' * (parts.workers > 1)}"
     print(f"joblib {many}, {parts.threads} thread{'s' * (parts.threads > 1)} each{on}", flush=True)
     waiting = deque(jobs)
-    with Board(folder, cells) as board, selectors.DefaultSelector() as selector:
+    with Board(cells) as board, selectors.DefaultSelector() as selector:
         crew: list[Worker] = []
         try:
             for i in range(parts.workers):

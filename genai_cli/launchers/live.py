@@ -15,10 +15,9 @@ from typing import Any
 
 from genai_cli import runs
 from genai_cli.console import on_terminal, show
-from genai_cli.sweeps.folder import write_table
 from genai_cli.textual import short
 
-DRAWN, WRITTEN = 0.5, 2.0  # seconds between two looks at the running cells, two of sweep.csv
+DRAWN = 0.5  # seconds between two looks at the running cells
 ROWS = 16  # of the live table at most
 
 
@@ -26,17 +25,16 @@ class Board:
     """What is known of the cells of a sweep; a launcher says which run and which have ended.
 
     Args:
-        folder: the sweep, or a single run: then there is no sweep.csv.
         cells: those that are to be trained now.
     """
 
-    def __init__(self, folder: Path, cells: Sequence[Path]) -> None:
-        self.folder, self.number, self.told = folder, len(cells), 0
+    def __init__(self, cells: Sequence[Path]) -> None:
+        self.number, self.told = len(cells), 0
         self.running: dict[Path, str] = {}  # cell → where: a job of Slurm's; "" here
         self.ended: dict[Path, str] = {}
         self.started: set[Path] = set()
         self.live: Any = None
-        self.drawn = self.written = time.monotonic()
+        self.drawn = time.monotonic()
 
     def __enter__(self) -> Board:
         if on_terminal():
@@ -54,7 +52,6 @@ class Board:
         trace: TracebackType | None,
     ) -> None:
         self.pause()
-        self._write()
 
     def pause(self) -> None:
         """No live table any more: somebody asks the user a question."""
@@ -102,18 +99,11 @@ class Board:
         self.line(f"{self.told:{width}d}/{self.number}  {cell.name}  {status}{about}".rstrip())
 
     def look(self) -> None:
-        """Draw the table and write sweep.csv where that is due."""
+        """Draw the table where that is due."""
         now = time.monotonic()
         if self.live is not None and now - self.drawn >= DRAWN:
             self.drawn = now
             self.live.update(self._table(), refresh=True)
-        if now - self.written >= WRITTEN:
-            self._write()
-
-    def _write(self) -> None:
-        if runs.is_sweep(self.folder):
-            write_table(self.folder)
-        self.written = time.monotonic()  # a sweep of thousands is not written all the time
 
     def _table(self) -> Any:
         from rich.table import Table

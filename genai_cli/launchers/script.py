@@ -59,8 +59,9 @@ def script(how: Slurm, sheet: Path, jobs: int, name: str) -> str:
     else:
         lines += [
             'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
-            f"exec srun {python} -m torch.distributed.run --nnodes={how.nodes} \\",
-            f"  --nproc-per-node={how.gpus or 1} --rdzv-id=$SLURM_JOB_ID --rdzv-backend=c10d \\",
+            f"exec srun --cpus-per-task={how.cpus} {python} -m torch.distributed.run \\",
+            f"  --nnodes={how.nodes} --nproc-per-node={how.gpus or 1} \\",
+            "  --rdzv-id=$SLURM_JOB_ID --rdzv-backend=c10d \\",
             '  --rdzv-endpoint="$first:$((20000 + SLURM_JOB_ID % 20000))" \\',
             "  --signals-to-handle=SIGTERM,SIGINT,SIGUSR1 \\",
             f"  {module}",

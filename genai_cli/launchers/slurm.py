@@ -52,7 +52,7 @@ def launch(
     if not how.wait:
         print(f"look   squeue -j {number};  genai runs;  stop with: scancel {number}", flush=True)
         return True
-    with Board(folder, cells) as board:
+    with Board(cells) as board:
         try:
             Wait(number, jobs, signals, board).until_over()
         except KeyboardInterrupt:  # the second Ctrl-C
