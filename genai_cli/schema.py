@@ -15,6 +15,7 @@ from typing import Any
 
 @dataclass
 class TrainerConfig:
+    devices: int = 1
     accumulate: int = 1
     clip: float | None = None
     ema: float | None = None
@@ -27,6 +28,7 @@ class TrainerConfig:
     figures_every: int = 0
     step: str = "auto"
     pack: str = "none"
+    loggers: list[str] = field(default_factory=list)
     threads: int | None = None
     deterministic: bool = False
 

@@ -26,6 +26,7 @@ SAFE = (
     "trainer.save_every",
     "trainer.keep",
     "trainer.figures_every",
+    "trainer.loggers",
     "dataset.path",  # the content's hash says whether it is still the same data
     "dataset.root",
     "dataset.workers",
@@ -49,6 +50,7 @@ NOTED = (
     "device",
     "precision",
     "monitor",
+    "trainer.devices",
     "trainer.accumulate",
     "trainer.clip",
     "trainer.patience",
@@ -131,6 +133,11 @@ def main(args: list[str]) -> int:
         now["threads"] = cfg.trainer.threads or machine.default_threads()
     if any(key == "trainer.step" for key, _, _ in differences):
         now["step_kind"] = None
+    if any(key == "trainer.devices" for key, _, _ in differences):
+        now["threads"] = setup.description(cfg, data)["threads"]
+    if described.get("reason"):  # asked to stop, or pruned by its sweep: whoever resumes it knows
+        print(f"note: it was {described['reason']}")
+        now["prune"] = False
     if now["device"] != described.get("device"):
         print(f"note: on {now['device']}, before on {described.get('device')}: not bit-equal")
     runs.write_json(folder / runs.RUN, now)
@@ -199,7 +206,7 @@ def nothing_left(
     """Why there is nothing to do: all steps are taken, or it stopped early; "" if there is."""
     done = runs.read_json(folder / runs.SUMMARY)
     status = described.get("status")
-    if status not in ("finished", "stopped"):
+    if status not in ("finished", "stopped") or (status == "stopped" and described.get("reason")):
         return ""
     judged = ("monitor", "trainer.patience", "trainer.min_delta")
     if status == "stopped" and not any(key in judged for key, _, _ in differences):
