@@ -12,7 +12,7 @@ AT_ONCE = "/slurm/%A_%a.log"  # below the folder: the log of a job of an array, 
 ALONE = "/slurm/%j.log"
 
 
-def script(how: Slurm, sheet: Path, jobs: int, name: str) -> str:
+def script(how: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1) -> str:
     """What sbatch gets.
 
     The shell is replaced by Python (``exec``), so that ``--signal=B:`` reaches it and not a shell
@@ -24,6 +24,7 @@ def script(how: Slurm, sheet: Path, jobs: int, name: str) -> str:
         sheet: the file that lists the cells of each job, in FOLDER/slurm.
         jobs: how many; one is a job alone, more are an array.
         name: in the queue.
+        ranks: processes of a cell on one node (trainer.devices), which share its CPUs.
     """
     folder = str(sheet.parent.parent)
     options = {
@@ -51,7 +52,7 @@ def script(how: Slurm, sheet: Path, jobs: int, name: str) -> str:
             lines.append(
                 f"#SBATCH --{key}" + (f"={shlex.quote(str(value))}" if value != "" else "")
             )
-    lines += ["set -e", *how.setup, f"export OMP_NUM_THREADS={how.cpus}"]
+    lines += ["set -e", *how.setup, f"export OMP_NUM_THREADS={max(1, how.cpus // ranks)}"]
     module = f"-m genai_cli.launchers.job {shlex.quote(str(sheet))}"
     python = shlex.quote(sys.executable)
     if how.nodes == 1:

@@ -13,10 +13,11 @@ from genai_cli.launchers.settings import Joblib
 
 
 class Share(NamedTuple):
-    """What each worker gets: workers × threads never exceed the cores."""
+    """What each worker gets: workers × ranks × threads never exceed the cores."""
 
     workers: int
-    threads: int  # CPU threads of each
+    threads: int  # CPU threads of each process
+    ranks: int  # processes that a cell is trained by: trainer.devices
     gpus: tuple[str, ...]  # CUDA_VISIBLE_DEVICES of worker i, by i % len; () leaves it alone
     note: str  # why there are fewer workers than were asked for, or ""
 
@@ -25,7 +26,7 @@ class Share(NamedTuple):
         own = dict(os.environ)
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             own[name] = str(self.threads)
-        own["GENAI_CORES"] = str(self.threads)
+        own["GENAI_CORES"] = str(self.threads * self.ranks)
         if self.gpus:
             own["CUDA_VISIBLE_DEVICES"] = self.gpus[worker % len(self.gpus)]
         return own
@@ -36,19 +37,22 @@ class Needs(NamedTuple):
 
     threads: int  # that some cell must have: trainer.threads, or what it began with; 0 if none
     gpu: bool  # a cell may run on any GPU
+    ranks: int = 1  # the most devices of a cell
 
 
 def needs(cells: Iterable[Path]) -> Needs:
     """Read from the cells' folders."""
-    threads, gpu = 0, False
+    threads, gpu, ranks = 0, False, 1
     for cell in cells:
         config = runs.read_config(cell)
-        fixed = (config.get("trainer") or {}).get("threads")
+        trainer = config.get("trainer") or {}
+        fixed = trainer.get("threads")
+        ranks = max(ranks, trainer.get("devices") or 1)
         if fixed is None and (cell / runs.LOG).exists():  # goes on with what it began with
             fixed = runs.read_json(cell / runs.RUN).get("threads")
         threads = max(threads, fixed or 0)
         gpu = gpu or config.get("device") in ("auto", "cuda")
-    return Needs(threads, gpu)
+    return Needs(threads, gpu, ranks)
 
 
 def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
@@ -61,15 +65,19 @@ def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
         gpus: the names of the visible ones, as CUDA_VISIBLE_DEVICES has them.
     """
     have = cores()
-    on = tuple(gpus) if asked.gpu else ()
-    most = max(1, have // max(1, asked.threads))
+    on: tuple[str, ...] = ()
+    if asked.gpu and gpus:  # those of one worker stand together
+        n = asked.ranks
+        on = tuple(",".join(gpus[i : i + n]) for i in range(0, len(gpus) - n + 1, n))
+    most = max(1, have // (max(1, asked.threads) * asked.ranks))
     wanted = how.workers or (len(on) * how.per_gpu if on else most)
     workers = max(1, min(wanted, jobs, most))
     note = ""
     if workers < min(how.workers or 0, jobs):
         each = f" with {asked.threads} threads each" if asked.threads > 1 else ""
         note = f"hydra.launcher.workers={how.workers}: {have} cores are enough for {workers}{each}"
-    return Share(workers, asked.threads or max(1, have // workers), on, note)
+    threads = asked.threads or max(1, have // (workers * asked.ranks))
+    return Share(workers, threads, asked.ranks, on, note)
 
 
 def visible_gpus() -> list[str]:

@@ -20,7 +20,7 @@ from genai_cli.launchers import queue
 from genai_cli.launchers.live import Board
 from genai_cli.launchers.script import script
 from genai_cli.launchers.settings import Slurm
-from genai_cli.launchers.share import grant
+from genai_cli.launchers.share import grant, needs
 from genai_cli.launchers.worker import lost
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
@@ -78,7 +78,8 @@ def submit(folder: Path, jobs: Sequence[Sequence[Path]], how: Slurm) -> str:
     sheet = place / f"{n:03d}.json"
     names = [[os.path.relpath(cell, folder) for cell in job] for job in jobs]
     runs.write_json(sheet, {"schema": runs.SCHEMA, "job": None, "jobs": names})
-    text = script(how, sheet, len(jobs), f"genai-{folder.name.rpartition('-')[2]}")
+    ranks = needs(cell for job in jobs for cell in job).ranks if how.nodes == 1 else 1
+    text = script(how, sheet, len(jobs), f"genai-{folder.name.rpartition('-')[2]}", ranks)
     runs.write_text(sheet.with_suffix(".sh"), text)
     number = queue.submit(text)
     runs.write_json(sheet, {"schema": runs.SCHEMA, "job": number, "jobs": names})

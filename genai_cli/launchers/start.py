@@ -38,12 +38,20 @@ def check(how: Launcher, configs: Sequence[TrainConfig]) -> None:
                 f"hydra/launcher=slurm: there is no {command} here; log in to the cluster, "
                 "or use hydra/launcher=joblib"
             )
-    threads = max((config.trainer.threads or 1 for config in configs), default=1)
-    if threads > how.cpus:
-        raise UserError(
-            f"trainer.threads={threads} is more than hydra.launcher.cpus={how.cpus}; "
-            f"set hydra.launcher.cpus={threads}, or leave trainer.threads=null: they follow"
-        )
+    for config in configs:
+        devices = getattr(config.trainer, "devices", 1)
+        here = devices if how.nodes == 1 else 1
+        cpus = here * (config.trainer.threads or 1)
+        if cpus > how.cpus:
+            raise UserError(
+                f"hydra.launcher.cpus={how.cpus} is less than a run asks for: {here} × "
+                f"{config.trainer.threads or 1} threads; set hydra.launcher.cpus={cpus}"
+            )
+        if 0 < how.gpus < here:
+            raise UserError(
+                f"trainer.devices={devices} is more than hydra.launcher.gpus={how.gpus}; "
+                f"set hydra.launcher.gpus={devices}"
+            )
     from genai_cli.launchers.queue import refusal
     from genai_cli.launchers.script import script
 

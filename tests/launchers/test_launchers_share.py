@@ -29,6 +29,9 @@ CPU, GPU = Needs(0, False), Needs(0, True)
         (16, 100, Joblib(per_gpu=3), GPU, ("0", "1"), 6, 2),
         (16, 100, Joblib(), CPU, ("0", "1"), 16, 1),
         (1, 1, Joblib(), CPU, (), 1, 1),
+        (8, 100, Joblib(), Needs(0, False, 2), (), 4, 1),
+        (8, 100, Joblib(workers=2), Needs(0, False, 2), (), 2, 2),
+        (16, 100, Joblib(), Needs(0, True, 2), ("0", "1", "2", "3", "4"), 2, 4),
     ],
 )
 def test_shares(
@@ -38,7 +41,7 @@ def test_shares(
     monkeypatch.setattr(shares, "cores", lambda: cores)
     parts = share(jobs, how, asked, gpus)
     assert (parts.workers, parts.threads) == (workers, threads)
-    assert parts.workers * parts.threads <= max(cores, asked.threads)
+    assert parts.workers * parts.ranks * parts.threads <= max(cores, asked.threads)
     assert bool(parts.note) == (how.workers is not None and workers < min(how.workers, jobs))
 
 
@@ -48,6 +51,13 @@ def test_the_environment_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     got = [parts.environment(i) for i in range(parts.workers)]
     assert [e["CUDA_VISIBLE_DEVICES"] for e in got] == ["3", "GPU-ab", "3", "GPU-ab"]
     assert {(e["OMP_NUM_THREADS"], e["GENAI_CORES"]) for e in got} == {("1", "1")}
+
+
+def test_a_worker_of_several_ranks_has_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "cores", lambda: 16)
+    parts = share(9, Joblib(), Needs(0, True, 2), ("0", "1", "2", "3", "4"))
+    assert parts.gpus == ("0,1", "2,3")
+    assert parts.environment(1)["GENAI_CORES"] == "8"
 
 
 def test_threads_of_cells(genai: Callable) -> None:
