@@ -18,7 +18,7 @@ from genai_cli.training.preempt import Signals  # before anything slow: a signal
 def main(sheet: str) -> int:
     """The exit code of the cells: 0, 1 where one failed (FAILED in Slurm), 143 saved."""
     with Signals() as signals:
-        from genai_cli import runs
+        from genai_cli import ranks, runs
         from genai_cli.launchers.worker import work
         from genai_cli.sweeps.folder import write_table
 
@@ -27,12 +27,13 @@ def main(sheet: str) -> int:
         names = runs.read_json(Path(sheet))["jobs"][task]
         job = [cell for cell in (folder / name for name in names) if not over(cell)]
 
+        first = ranks.rank() == 0
+
         def changed() -> None:
-            if runs.is_sweep(folder):
+            if first and runs.is_sweep(folder):
                 write_table(folder)
 
         code = work(job, signals, changed=changed) if job else 0
-        first = os.environ.get("RANK", "0") == "0"
         if code >= 128 and first and signals.number == getattr(signal, "SIGUSR1", None):
             _again()
         return code

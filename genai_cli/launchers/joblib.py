@@ -16,13 +16,21 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from genai_cli import runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.launchers.live import Board
 from genai_cli.launchers.settings import Joblib
-from genai_cli.launchers.share import grant, needs, share, visible_gpus
+from genai_cli.launchers.share import (
+    fitting,
+    free_memory,
+    grant,
+    needs,
+    share,
+    visible_gpus,
+)
 from genai_cli.launchers.worker import lost
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
@@ -40,7 +48,11 @@ def launch(
     """As `genai_cli.launchers.start` says."""
     cells = [cell for job in jobs for cell in job]
     asked = needs(cells)
-    parts = share(len(jobs), how, asked, visible_gpus() if asked.gpu else ())
+    gpus = visible_gpus() if asked.gpu else []
+    if gpus and how.per_gpu is None and how.workers is None:
+        how = replace(how, per_gpu=fitting(cells, free_memory()))
+        print(f"joblib {how.per_gpu} cells fit on a GPU, by measured memory", flush=True)
+    parts = share(len(jobs), how, asked, gpus)
     grant(cells, parts.threads)
     if parts.note:
         print(parts.note, file=sys.stderr)

@@ -37,13 +37,17 @@ class Board:
         self.drawn = time.monotonic()
 
     def __enter__(self) -> Board:
+        self.go_on()
+        return self
+
+    def go_on(self) -> None:
+        """Show the live table, if a person looks."""
         if on_terminal():
             from rich.console import Console
             from rich.live import Live
 
             self.live = Live(console=Console(file=sys.stdout), auto_refresh=False, transient=True)
             self.live.start()
-        return self
 
     def __exit__(
         self,

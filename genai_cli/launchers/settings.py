@@ -24,7 +24,7 @@ class Joblib:
 
     name: str = "joblib"
     workers: int | None = None
-    per_gpu: int = 1
+    per_gpu: int | None = 1
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "workers", "per_gpu")

@@ -11,6 +11,9 @@ from genai_cli import runs
 from genai_cli.cores import cores
 from genai_cli.launchers.settings import Joblib
 
+CONTEXT = 600 * 2**20  # bytes of a GPU that a process takes before its first tensor
+SPARE = 0.1  # share of a GPU left free: what torch asks for in whole blocks
+
 
 class Share(NamedTuple):
     """What each worker gets: workers × ranks × threads never exceed the cores."""
@@ -70,7 +73,7 @@ def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
         n = asked.ranks
         on = tuple(",".join(gpus[i : i + n]) for i in range(0, len(gpus) - n + 1, n))
     most = max(1, have // (max(1, asked.threads) * asked.ranks))
-    wanted = how.workers or (len(on) * how.per_gpu if on else most)
+    wanted = how.workers or (len(on) * (how.per_gpu or 1) if on else most)
     workers = max(1, min(wanted, jobs, most))
     note = ""
     if workers < min(how.workers or 0, jobs):
@@ -88,6 +91,37 @@ def visible_gpus() -> list[str]:
         return []
     named = [x for x in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if x]
     return named or [str(i) for i in range(torch.cuda.device_count())]
+
+
+def fitting(cells: Iterable[Path], free: int) -> int:
+    """How many cells fit on a GPU at the same time: by the largest, each shape measured once.
+
+    Args:
+        cells: run folders.
+        free: bytes of the GPU.
+    """
+    from genai_cli.planning.forecast import shape
+    from genai_cli.planning.measure import Failed, measured
+    from genai_cli.training import setup
+
+    shapes = {}
+    for cell in cells:
+        cfg = setup.config_of(cell)
+        shapes.setdefault(shape(cfg), cfg)
+    most = 0
+    for cfg in shapes.values():
+        try:
+            most = max(most, measured(setup.plain(cfg), os.environ).gpu or 0)
+        except Failed:  # it will fail as a cell, too, and say why there
+            continue
+    return max(1, int(free * (1 - SPARE)) // (most + CONTEXT))
+
+
+def free_memory() -> int:
+    """Bytes that each of the visible GPUs has left at least."""
+    import torch
+
+    return min(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
 
 
 def grant(cells: Iterable[Path], threads: int) -> None:

@@ -119,6 +119,8 @@ class Wait:
     ) -> None:
         self.number, self.signals, self.board = number, signals, board
         self.open = dict(enumerate(jobs))
+        alone = len(jobs) == 1
+        self.names = [number if alone else f"{number}_{i}" for i in range(len(jobs))]
         self.gone: dict[int, float] = {}  # task → when it was first seen to be over
         self.seen: dict[int, tuple[str, str]] = {}  # the last state Slurm gave
         self.began, self.cancelled = time.monotonic(), False
@@ -156,6 +158,7 @@ class Wait:
             if not sys.stdin.readline().strip().lower().startswith("y"):
                 self.signals.code = 0
                 print("waiting on", flush=True)
+                self.board.go_on()
                 return False
         self.cancelled = True
         queue.cancel(self.number)
@@ -167,7 +170,7 @@ class Wait:
             self.gone.pop(task, None)
             for cell in cells:
                 if state[0] in ("RUNNING", "COMPLETING"):
-                    self.board.begins(cell, f"job {self.number}_{task}")
+                    self.board.begins(cell, f"job {self.names[task]}")
                 else:
                     self.board.waits(cell)
             return
@@ -199,8 +202,8 @@ class Wait:
             set_status(cell, "interrupted")
             return
         said = f"{state} ({reason})" if state else "left the queue without a word"
-        log = f"{self.number}_{task}.log" if len(self.seen) > 1 else f"{self.number}*.log"
-        lost(cell, f"its Slurm job {self.number}_{task}: {said}; see {log}")
+        name = self.names[task]
+        lost(cell, f"its Slurm job {name}: {said}; see slurm/{name}.log")
 
 
 def _begun(cell: Path) -> bool:
