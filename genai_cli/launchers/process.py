@@ -64,8 +64,13 @@ class Shared:
 
 
 def _listen(inbox: SimpleQueue[str | None], signals: Signals) -> None:
-    for line in sys.stdin:
-        inbox.put(line)
+    """Hand on the lines of stdin. Not by ``sys.stdin``, whose lock a thread that waits would keep:
+    Python aborts when it cannot take it at the end."""
+    text = b""
+    while more := os.read(0, 65536):
+        *lines, text = (text + more).split(b"\n")
+        for line in lines:
+            inbox.put(line.decode())
     signals.code = signals.code or 143
     inbox.put(None)
 
