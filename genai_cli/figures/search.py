@@ -32,6 +32,7 @@ RATIO = 5.0  # largest over smallest from which an axis is logarithmic
 REACH = 3.0  # median distances above the best that are shown; what lies beyond stands at the edge
 LOOK = {"linestyle": "none", "markersize": 5.5, "zorder": 3}
 DONE = {**LOOK, "marker": "o", "color": TRAIN, "markeredgecolor": "white", "markeredgewidth": 0.6}
+LOST = {**LOOK, "marker": "x", "color": INK}
 CUT = {**LOOK, "marker": "o", "color": GREY, "fillstyle": "none", "markeredgewidth": 0.9}
 
 
@@ -70,7 +71,8 @@ def draw(path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], go
         row, column = divmod(i * width, 6)
         ax = fig.add_subplot(grid[1 + row, column : column + width])
         _against(ax, key, known, goal, limits)
-    fig.legend(handles=_legend(pruned), loc="outside lower center", ncols=5)
+        ax.set_ylabel(goal.column if column == 0 else "")
+    fig.legend(handles=_legend(pruned, failed), loc="outside lower center", ncols=6)
     save(fig, path)
 
 
@@ -80,7 +82,7 @@ class _Limits:
     def __init__(self, values: Sequence[float], rising: bool) -> None:
         v = np.array(values)
         low, high = float(v.min()), float(v.max())
-        self.log = low > 0 and high / low > RATIO
+        self.log = not rising and low > 0 and high / low > RATIO
         self.rising = rising
         good, bad, middle = (high, low, np.median(v)) if rising else (low, high, np.median(v))
         reach = REACH * abs(float(middle) - good)
@@ -119,7 +121,8 @@ def _history(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> 
         ax.plot(own, limits.clip([goal.cost(trials[i].cost or 0.0) for i in own]), **look)
     lost = [i for i, t in enumerate(trials) if t.state == FAILED]
     edge = limits.low if goal.rising else limits.high
-    ax.plot(lost, [edge] * len(lost), marker="x", color=INK, linestyle="none", clip_on=False)
+    if lost:  # an empty line that is not clipped upsets the layout
+        ax.plot(lost, [edge] * len(lost), **LOST, clip_on=False)
     at = trials.index(best(trials))  # type: ignore[arg-type]
     value = goal.cost(trials[at].cost or 0.0)
     ax.plot(at, value, color=VALIDATION, **STAR)
@@ -171,7 +174,7 @@ def _against(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _L
     own = [t for t in trials if key in t.values]
     numbers = _numbers([t.values[key] for t in own])
     if numbers is None:
-        words = list(dict.fromkeys(t.values[key] for t in own))
+        words = sorted({t.values[key] for t in own})
         numbers = [float(words.index(t.values[key])) for t in own]
         ax.set_xticks(range(len(words)), [short(_value(w), 14) for w in words])
         ax.set_xlim(-0.6, len(words) - 0.4)
@@ -193,7 +196,7 @@ def _against(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _L
             ax.plot(x, goal.cost(t.cost or 0.0), color=VALIDATION, **STAR)
     if not own:
         empty(ax, "no trial with a value")
-    ax.set(xlabel=key, ylabel=goal.column)
+    ax.set_xlabel(key)
 
 
 def _log_ticks(axis: Any, low: float, high: float) -> None:
@@ -222,11 +225,13 @@ def _search(asked: Mapping[str, Any]) -> str:
     return names.get(str(asked.get("sweep", {}).get("search")), "Search")
 
 
-def _legend(pruned: int) -> list[Line2D]:
+def _legend(pruned: int, failed: int) -> list[Line2D]:
     done = {**DONE, "label": "trained to its end"}
     out = [Line2D([], [], **done)]
     if pruned:
         out.append(Line2D([], [], **{**CUT, "label": "ended early"}))
+    if failed:
+        out.append(Line2D([], [], **{**LOST, "label": "failed"}))
     out.append(Line2D([], [], color=VALIDATION, label="best so far"))
     out.append(Line2D([], [], color=VALIDATION, label="best", **STAR))
     return out

@@ -52,7 +52,7 @@ def _told(trial: Trial) -> bool:
 
 def _there(trial: Trial, rung: int) -> bool:
     """It has come to the rung, or to an end of its own before it."""
-    if trial.state == FAILED:
+    if trial.state == FAILED or max(trial.curve, default=0) > rung:
         return True
     return trial.state == FINISHED and (rung in trial.curve or trial.stopped)
 

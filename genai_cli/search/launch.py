@@ -70,6 +70,8 @@ def resume(folder: Path, how: Launcher, signals: Signals) -> int:
     Raises:
         UserError: sweep.yaml is damaged, or the YAML files have changed since the search began.
     """
+    from genai_cli.sweeps.again import _written_again
+
     asked = read(folder)
     try:
         sweep = Sweep(**asked["sweep"])
@@ -79,6 +81,8 @@ def resume(folder: Path, how: Launcher, signals: Signals) -> int:
         raise UserError(f"{folder / runs.SWEEP} is damaged") from None
     search = _search(line, sweep, how)
     search.resume(folder, asked)
+    for cell in _written_again(folder, asked, asked["cells"]):
+        print(f"{cell}: written again from {runs.SWEEP}")
     return _rounds(folder, asked, search, how, signals, retry=True)
 
 

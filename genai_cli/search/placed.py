@@ -22,6 +22,8 @@ from genai_cli.sweeps.settings import Sweep
 from genai_cli.training import setup
 from genai_cli.verbs.train import Prepared, prepare, start
 
+MAY_DIFFER = ("outputs", "tags", "init_from", "trainer.accumulate", "trainer.loggers")
+
 
 class Placed:
     """The rounds of such a search.
@@ -82,7 +84,7 @@ class Placed:
             new = self._prepared(values)[1].cfg
             before, now = (runs.flat(setup.plain(c)) for c in (old, new))
             for key in before:
-                if before[key] != now.get(key) and key not in ("outputs", "trainer.accumulate"):
+                if before[key] != now.get(key) and key not in MAY_DIFFER:
                     raise UserError(
                         f"{key} was {before[key]} when this search began and is now "
                         f"{now.get(key)}: a YAML file has changed; put it back"
