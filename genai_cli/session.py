@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # verbs/train.py imports this, and `--cfg job` must not load 
     from genai_cli.data.dataset import Dataset
     from genai_cli.metrics import Metrics
     from genai_cli.schema import TrainConfig
+    from genai_cli.search.pruning import Watch
+    from genai_cli.training.distributed import Ranks
+    from genai_cli.training.loggers import Loggers
     from genai_cli.training.loop import Training
     from genai_cli.training.saving import Saver
 
@@ -29,6 +32,8 @@ class Session:
     report: Reporter
     metrics: Metrics
     saver: Saver
+    loggers: Loggers
+    watch: Watch
     status: str  # what it will be if nothing else happens
 
     @property
@@ -39,17 +44,27 @@ class Session:
     def end_epoch(self, val: Mapping[str, float]) -> None:
         """Write the row; save and draw where due; ``status`` says whether patience ran out.
 
+        All ranks judge, from the same numbers; rank 0 writes, and its status is everybody's.
+
         Raises:
             Diverged: a number of the row is not finite.
         """
         from genai_cli import outcome
-        from genai_cli.training.loop import finish
 
         now, cfg = self.state, self.cfg
         row = epoch_row(now, val)
         outcome.check_finite(row)
         best = now.at_epoch_end and is_best(now, row, cfg)
+        if now.ranks.first:
+            self._write(row, best)
+        self.status = now.ranks.told(self.status)
+
+    def _write(self, row: Mapping[str, float], best: bool) -> None:
+        from genai_cli.training.loop import finish
+
+        now, cfg = self.state, self.cfg
         self.metrics.add(row)
+        self.loggers.row(row)
         self.report.epoch(row, best)
         if now.at_epoch_end:
             self.saver.epoch(now, best)
@@ -59,7 +74,8 @@ class Session:
             with now.averaged():
                 finish(now.model, self.data)
                 of_run.draw(self.folder, now.model.eval(), self.data, cfg, {}, now.best_epoch)
-        if out_of_patience(now, cfg):
+        over = not now.at_epoch_end or now.done(cfg)
+        if out_of_patience(now, cfg) or (not over and self.watch.ends(now, row)):
             self.status = "stopped"
 
     def end(self, code: int) -> int:
@@ -67,10 +83,15 @@ class Session:
         from genai_cli import outcome
 
         state, cfg = self.state, self.cfg
+        early = code and self.status == "finished" and not state.done(cfg)
+        if not state.ranks.first:
+            return code if early else 0
         self.saver.now(state)
-        if code and self.status == "finished" and not state.done(cfg):
+        if early:
+            self.loggers.end("interrupted")
             return outcome.interrupted(self.folder, state, code, self.report)
         outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
+        self.loggers.end(self.status)
         return 0
 
 
@@ -81,23 +102,35 @@ def begin(
     device: torch.device,
     report: Reporter,
     resume: bool = False,
+    ranks: Ranks | None = None,
 ) -> Session:
-    """The state of a run before its next step, introduced."""
+    """The state of a run before its next step, introduced; of several ranks the same on all."""
     from genai_cli import outcome, runs
     from genai_cli.metrics import Metrics
+    from genai_cli.search.pruning import Watch
     from genai_cli.training import checkpoint, setup
+    from genai_cli.training.loggers import Loggers
     from genai_cli.training.saving import Saver
 
     setup.same_data(folder, data)
     state = setup.new_training(cfg, data, device, resume)
     checkpoints = folder / runs.CHECKPOINTS
     damaged = checkpoint.load(checkpoints, state) if resume else None
+    state.ranks = ranks = ranks or state.ranks
+    if ranks.world > 1:
+        averaged = [] if state.ema is None else list(state.ema.shadow.values())
+        ranks.equal([*state.model.parameters(), *state.model.buffers(), *averaged])
     metrics = Metrics(folder, state.step, state.steps_per_epoch)
     saver = Saver(checkpoints, cfg.trainer.save_every, cfg.trainer.keep, metrics.sync)
     outcome.introduce(report, folder, cfg, data, state, damaged)
-    status = "stopped" if out_of_patience(state, cfg) else "finished"
-    saver.begin(state)
-    return Session(folder, cfg, data, state, report, metrics, saver, status)
+    names = cfg.trainer.loggers if ranks.first else []
+    loggers = Loggers(folder, names, setup.plain(cfg), state.step, report.line)
+    watch = Watch(folder, cfg)
+    status = "stopped" if out_of_patience(state, cfg) or watch.stopped else "finished"
+    if ranks.first:
+        saver.begin(state)
+    status = ranks.told(status)
+    return Session(folder, cfg, data, state, report, metrics, saver, loggers, watch, status)
 
 
 def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:

@@ -67,16 +67,19 @@ def default_threads() -> int:
     return min(torch.get_num_threads(), cores())
 
 
-def threads_for(work: int, device: torch.device) -> int | None:
+def threads_for(work: int, device: torch.device, share: int = 1) -> int | None:
     """CPU threads for steps of ``work`` multiply-adds: one where sharing costs more than it gains.
+
+    ``share`` processes divide the cores.
 
     Two threads of a small step wait for each other many times a millisecond. Beside another
     process on two cores, an epoch of 21 steps (digits, VAE) took up to 5 s with two threads and
     0.1 s with one. ``benchmarks/threads.py`` measures both on a machine of yours. None where
     that is to be measured at the start of the run (choose.py).
     """
-    if device.type != "cpu" or default_threads() == 1 or work > LARGE_STEP:
-        return default_threads()
+    most = max(1, default_threads() // share)
+    if device.type != "cpu" or most == 1 or work > LARGE_STEP:
+        return most
     return 1 if work < SMALL_STEP else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli import runs
+from genai_cli import ranks, runs
 from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.values import read_value
@@ -80,7 +80,13 @@ WHY_NOT = {
 
 def main(args: list[str]) -> int:
     """Resume one run; 0 also where there is nothing left to do."""
+    if ranks.rank():  # of torchrun: rank 0 finds the run, checks and writes
+        from genai_cli.verbs.train import run
+
+        return run(Path())
     name, changes = one_run(args, "resume")
+    if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
+        changes.append(f"trainer.devices={ranks.world()}")
     outputs = next((c.partition("=")[2] for c in changes if c.startswith("outputs=")), None)
     changes = [c for c in changes if not c.startswith("outputs=")]
 
@@ -115,6 +121,10 @@ def main(args: list[str]) -> int:
         if differences:
             runs.write_config(folder, new)
         print(f"{folder} {done}")
+        if ranks.world() > 1:
+            from genai_cli.training import distributed
+
+            distributed.join().told((None, False))
         return 0
     planned = cfg.schedule.get("horizon")
     if planned and cfg.epochs > planned and any(d[0] == "epochs" for d in differences):

@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genai_cli import ranks
 from genai_cli.collector import resting
+from genai_cli.errors import UserError
 from genai_cli.session import begin
 
 if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
+    from genai_cli.console import Reporter
     from genai_cli.data.dataset import Dataset
     from genai_cli.schema import TrainConfig
+    from genai_cli.training.distributed import Ranks
     from genai_cli.training.preempt import Signals
 
 UNBUILT = ("seed", "outputs", "name", "tags")  # knobs that neither a build nor run.json depends on
@@ -34,6 +38,11 @@ def main(args: list[str]) -> int:
     if line.show:
         return compose.show("train", line)
     command = shlex.join(["genai", "train", *args])
+    if ranks.world() > 1 and (line.multirun or line.launcher):
+        raise UserError(
+            "torchrun trains one run, here; for a sweep or a launcher leave it out and type "
+            f"trainer.devices={ranks.world()}"
+        )
     if line.multirun:
         from genai_cli.sweeps.launch import launch
 
@@ -91,9 +100,14 @@ def prepare(
     from genai_cli import rules, runs
 
     rules.check(cfg)  # before torch is imported: a typo is answered at once
+    cfg = ranks.sized(cfg)
     from genai_cli.training import machine, setup
 
-    machine.pick_device(cfg.device)
+    device = machine.pick_device(cfg.device)
+    if ranks.rank():  # rank 0 says it
+        note = _silent
+    if crowded := ranks.crowded(cfg, device):
+        note(crowded)
     if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
         source = runs.find(cfg.init_from, cfg.outputs)
         cfg = dataclasses.replace(cfg, init_from=str(source.resolve()))
@@ -111,10 +125,16 @@ def prepare(
     return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
 
 
+def _silent(text: str) -> None:
+    pass
+
+
 def start(
     prepared: Prepared, command: str, folder: Path | None = None, durable: bool = True
 ) -> Path:
     """Claim a folder (or take the cell's own) and write it whole; ``durable`` as `write_text`."""
+    if ranks.rank():
+        return Path()  # rank 0 claims and writes it, and `run` passes it on
     from genai_cli import runs
     from genai_cli.training import setup
 
@@ -138,59 +158,84 @@ def run(
     """Train in ``folder`` from its config until the last epoch or the first signal.
 
     Args:
-        folder: a run folder, written whole.
+        folder: a run folder, written whole; of several ranks, rank 0's.
         data: its data set, where the caller has loaded it already.
-        resume: go on from the newest whole checkpoint.
+        resume: go on from the newest whole checkpoint; of several ranks, rank 0's word.
         signals: what the caller listens with, where it must know of a signal, too (a sweep).
 
     Returns:
         The exit code: 0 done, 1 failed (one line on stderr, the traceback in train.log), 130 or
         143 interrupted and saved.
     """
-    from genai_cli import outcome, runs
+    from genai_cli import runs
     from genai_cli.console import Reporter
-    from genai_cli.training import choose, machine, setup
-    from genai_cli.training.loop import calibrate, evaluate, train
+    from genai_cli.training import distributed, machine, setup
     from genai_cli.training.preempt import Signals
 
-    cfg = setup.config_of(folder)
-    device = machine.pick_device(cfg.device)
-    described = runs.read_json(folder / runs.RUN)
-    with (
-        nullcontext(signals) if signals else Signals() as signals,
-        machine.numerics(cfg, described.get("threads")),
-        Reporter(folder / runs.LOG) as report,
-    ):
-        session = None
-        try:
-            data = (data or setup.load_data(cfg)).to(device)
-            with resting():
-                session = begin(folder, cfg, data, device, report, resume)
-            state = session.state
-            chosen = choose.settle(state, data, cfg, device, described)
-            for line in chosen.lines:
-                report.line(line)
-            recorded = {"threads": chosen.threads, "step_kind": chosen.kind}
+    with nullcontext(signals) if signals else Signals() as signals:
+        if ranks.world() == 1 and setup.config_of(folder).trainer.devices > 1:
+            from genai_cli.launchers import spawn
+
+            return spawn.train(folder, signals)
+        group = distributed.join(signals)
+        folder, resume = group.told((folder, resume))
+        if folder is None:  # `genai resume` found nothing to do
+            return 0
+        cfg = setup.config_of(folder)
+        described = runs.read_json(folder / runs.RUN)
+        log = folder / runs.LOG if group.first else None
+        with machine.numerics(cfg, described.get("threads")), Reporter(log) as report:
+            return _run(folder, cfg, data, resume, described, group, report)
+
+
+def _run(
+    folder: Path,
+    cfg: TrainConfig,
+    data: Dataset | None,
+    resume: bool,
+    described: dict[str, Any],
+    group: Ranks,
+    report: Reporter,
+) -> int:
+    """`run` in its own surroundings: threads and number type are set, the log is ours."""
+    from genai_cli import outcome, runs
+    from genai_cli.training import choose, machine, setup
+    from genai_cli.training.loop import calibrate, evaluate, train
+
+    session, code = None, 0
+    try:
+        device = group.device(machine.pick_device(cfg.device))
+        data = (data or setup.load_data(cfg)).to(device)
+        with resting():
+            session = begin(folder, cfg, data, device, report, resume, group)
+        state = session.state
+        chosen = choose.settle(state, data, cfg, device, described)
+        for line in chosen.lines:
+            report.line(line)
+        if group.first:
+            recorded = {"devices": group.world, "threads": chosen.threads}
+            recorded["step_kind"] = chosen.kind
             runs.write_json(folder / runs.RUN, runs.read_json(folder / runs.RUN) | recorded)
-            report.start_live(cfg.epochs, state)
-            steps = train(state, data, cfg, device, chosen.step)
-            for now in steps if session.status == "finished" else ():
-                report.step(now)
-                if session.at_row:
-                    with now.averaged():
-                        calibrate(now, data, cfg.seed)
-                        val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
-                    session.end_epoch(val)
-                    if session.status == "stopped":
-                        break
-                if signals.code:
+        report.start_live(cfg.epochs, state)
+        steps = train(state, data, cfg, device, chosen.step)
+        for now in steps if session.status == "finished" else ():
+            report.step(now)
+            if session.at_row:
+                with now.averaged():
+                    calibrate(now, data, cfg.seed)
+                    val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
+                session.end_epoch(val)
+                if session.status == "stopped":
                     break
-            return session.end(signals.code)
-        except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
-            outcome.set_status(folder, "interrupted")
-            raise
-        except Exception as error:
-            if session is not None:
-                with suppress(OSError):  # the disk may be what failed; that is told
-                    session.saver.rescue()
-            return outcome.failed(folder, error, report)
+            code = group.stop()
+            if code:
+                break
+        return session.end(code)
+    except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
+        outcome.set_status(folder, "interrupted")
+        raise
+    except Exception as error:
+        if session is not None and group.first:
+            with suppress(OSError):  # the disk may be what failed; that is told
+                session.saver.rescue()
+        return outcome.failed(folder, error, report, group)

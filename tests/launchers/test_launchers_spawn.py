@@ -1,0 +1,205 @@
+"""Ranks that are started and watched: what becomes of a run when one dies or is told to stop."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genai_cli import compose, runs
+from genai_cli.cli import main
+from genai_cli.errors import UserError
+from genai_cli.launchers import spawn
+from genai_cli.ranks import sized
+from genai_cli.verbs.train import prepare
+
+FAULTY = '''
+"""An autoencoder of one layer that does as the environment says at one step of one rank."""
+import os
+import signal
+import torch
+from torch import nn
+from genai_cli.models.base import Model
+from genai_cli.ranks import rank
+
+class Faulty(Model):
+    def __init__(self, data, bottleneck: int):
+        super().__init__()
+        self.down, self.up = nn.Linear(64, bottleneck), nn.Linear(bottleneck, 64)
+
+    def encode(self, x):
+        return self.down(x.flatten(1))
+
+    def reconstruct(self, x):
+        return self.up(self.encode(x)).view_as(x)
+
+    def loss(self, batch, noise, player="model"):
+        what, who, when = os.environ.get("FAULT", "none 0 0").split()
+        if self.training and (rank(), int(self.step)) == (int(who), int(when)):
+            if what == "raise":
+                raise ValueError("broken on purpose")
+            if what == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if what == "term":
+                os.kill(os.getpid(), signal.SIGTERM)
+            if what == "parent":
+                os.kill(os.getppid(), signal.SIGINT)
+        return {"loss": (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)}
+'''
+YAML = "# @package _global_\n# Faulty\nbottleneck: 3\nmodel:\n  name: faulty\n"
+WORDS = ("model=faulty", "batch_size=32", "dataset.limit=100", "trainer.step=eager")
+
+
+@pytest.fixture
+def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets what goes wrong: WHAT RANK STEP."""
+    folder = tmp_path / "mine"
+    (folder / "models").mkdir(parents=True)
+    (folder / "configs" / "model").mkdir(parents=True)
+    (folder / "models" / "faulty.py").write_text(FAULTY)
+    (folder / "configs" / "model" / "faulty.yaml").write_text(YAML)
+    monkeypatch.setenv("GENAI_PATH", str(folder))
+    return lambda what: monkeypatch.setenv("FAULT", what)
+
+
+def numbers(folder: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in runs.read_metrics(folder)]
+
+
+def status(folder: Path) -> str:
+    return runs.status(folder, runs.read_json(folder / "run.json"))
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("kill 1 5", r"rank 1 was killed by SIGKILL; go on with: genai resume "),
+        ("kill 0 5", r"rank 0 was killed by SIGKILL; go on with: genai resume "),
+        ("raise 1 5", r"\[rank 1\] ValueError: broken on purpose$"),
+    ],
+)
+def test_a_dead_rank_ends_the_run_and_is_named(
+    fault: Callable[[str], None],
+    capfd: pytest.CaptureFixture[str],  # of the ranks, too
+    tmp_path: Path,
+    what: str,
+    said: str,
+) -> None:
+    fault(what)
+    assert (
+        main(["train", *WORDS, "epochs=2", "trainer.devices=2", f"outputs={tmp_path / 'outputs'}"])
+        == 1
+    )
+    (folder,) = (tmp_path / "outputs").glob("*/*")
+    assert status(folder) == "failed"
+    told = capfd.readouterr().err.strip().splitlines()
+    assert [bool(re.search(said, line)) for line in told] == [True], told
+    log = (folder / "train.log").read_text()
+    assert "broken on purpose" in log if "raise" in what else "was killed by SIGKILL" in log
+    fault("none 0 0")
+    assert main(["resume", str(folder), "trainer.devices=1"]) == 0
+    assert status(folder) == "finished"
+
+
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(
+    genai: Callable, fault: Callable[[str], None]
+) -> None:
+    fault("none 0 0")
+    words = (*WORDS, "epochs=100", "trainer.save_every=1000")
+    assert genai("train", *words, "name=whole").code == 0
+    fault("term 1 5")
+    ran = genai("train", *words, "trainer.devices=2", "name=cut")
+    assert ran.code == 143
+    whole, cut = sorted(ran.folders, key=lambda f: "cut" in f.name)
+    assert status(cut) == "interrupted"
+    assert (cut / "checkpoints" / "last").read_text() == "step-000006\n"
+    fault("parent 0 6")  # the starter passes it on
+    assert genai("resume", str(cut)).code == 130
+    assert status(cut) == "interrupted"
+    fault("none 0 0")
+    assert genai("resume", str(cut), "trainer.devices=3").code == 0
+    assert json.loads((cut / "run.json").read_text())["devices"] == 3
+    for row, wanted in zip(numbers(cut), numbers(whole), strict=True):
+        assert row == pytest.approx(wanted, rel=1e-5)
+    assert (cut / "summary.json").is_file()
+
+
+def test_torchrun_makes_one_folder(tmp_path: Path) -> None:
+    words = ["train", "model=autoencoder", "model.widths=[16]", "dataset.limit=65", "epochs=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "genai_cli", *words, f"outputs={tmp_path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("*/*")
+    described = json.loads((folder / "run.json").read_text())
+    assert (described["status"], described["devices"]) == ("finished", 2)
+    assert runs.read_config(folder)["trainer"]["devices"] == 2
+    assert len(runs.read_metrics(folder)) == 2
+    log = (folder / "train.log").read_text()
+    assert log.count("finished after") == done.stdout.count("finished after") == 1
+    assert "2 ranks, each on cpu" in log
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trainer.devices=0"], "trainer.devices=0 is not allowed"),
+        (["trainer.devices=2", "batch_size=1"], "raise batch_size"),
+        (["model=faulty", "trainer.devices=2"], "has no couple"),
+        (["trainer.devices=2", "trainer.step=graph"], "trainer.step=graph"),
+    ],
+)
+def test_what_ranks_cannot_do_is_one_line(
+    genai: Callable, fault: Callable, tmp_path: Path, words: list[str], said: str
+) -> None:
+    model = tmp_path / "mine" / "models" / "faulty.py"
+    model.write_text(model.read_text() + "\nFaulty.couples_examples = True\n")
+    ran = genai("train", *words)
+    assert (ran.code, ran.folders) == (2, [])
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_more_ranks_than_cores_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genai_cli.ranks.cores", lambda: 2)
+    told: list[str] = []
+    config = compose.cells("train", compose.parse(["trainer.devices=3", "loss=bernoulli"]))[0]
+    prepared = prepare(config.config, told.append)
+    assert told == ["trainer.devices=3: the ranks share 2 cores"]
+    assert prepared.described["devices"] == 3
+
+
+def test_torchrun_and_the_config_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose.cells("train", compose.parse(["trainer.devices=2"]))[0].config
+    assert sized(config) == config
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UserError, match=r"trainer\.devices=2, but torchrun started 3"):
+        sized(config)
+    config.trainer.devices = 1
+    assert sized(config).trainer.devices == 3
+
+
+def test_a_sweep_under_torchrun_is_refused(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ran = genai("train", "-m", "bottleneck=2,3")
+    assert (ran.code, ran.folders) == (2, [])
+    assert "trainer.devices=2" in ran.err
+
+
+def test_signals_are_told_apart() -> None:
+    assert signal.SIGINT.name in spawn._how(-signal.SIGINT)
+    assert spawn._how(3) == "left with exit code 3"
