@@ -11,10 +11,11 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from genai_cli.composer import Composer, search_path
 from genai_cli.errors import UserError, nearest
 from genai_cli.mistakes import one_line
 from genai_cli.paths import config_dir, user_dirs
@@ -131,7 +132,7 @@ def show(verb: str, line: Line) -> int:
     with hydra_session(line):
         _checked_overrides(line)
         GlobalHydra.instance().clear()  # hydra.main makes its own
-        sys.argv = [sys.argv[0], *line.overrides, *_search_path(line), *line.show]
+        sys.argv = [sys.argv[0], *line.overrides, *search_path(line.config_dirs), *line.show]
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # re-raise instead of print and exit
         with one_line():
             main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
@@ -143,13 +144,20 @@ def _never(config: Any) -> None:
     raise AssertionError("Hydra was asked to print, not to run")
 
 
-def cells(verb: str, line: Line, over: Mapping[str, Any] | None = None) -> list[Cell]:
+def cells(
+    verb: str,
+    line: Line,
+    over: Mapping[str, Any] | None = None,
+    refuse: Callable[[Mapping[str, str], UserError], None] | None = None,
+) -> list[Cell]:
     """Compose every cell of the line: one without -m, the product of all lists with it.
 
     Args:
         verb: whose YAML is the root.
         line: as parsed.
         over: more keys with their values, as a sweep's YAML has them; the line wins.
+        refuse: is told what is varied in a cell that cannot be composed, and why; it is then left
+            out, unless this raises.
 
     Raises:
         UserError: any mistake in any cell, before anything is written.
@@ -177,12 +185,16 @@ def cells(verb: str, line: Line, over: Mapping[str, Any] | None = None) -> list[
             varied.append(key)
         if line.multirun and not varied:
             raise UserError("-m needs a list to sweep over, like model=vae,gan or bottleneck=8,16")
+        composer = Composer(verb, line.config_dirs)
         out = []
         for combination in itertools.product(*choices):
             swept = {k: v for k, _, v in (c.partition("=") for c in combination) if k in varied}
-            out.append(
-                Cell(_compose(verb, [*combination, *_search_path(line)]), swept, list(combination))
-            )
+            try:
+                out.append(Cell(composer.config(combination), swept, list(combination)))
+            except UserError as error:
+                if refuse is None:
+                    raise
+                refuse(swept, error)
         return out
 
 
@@ -245,25 +257,6 @@ def _values(override: Any) -> list[str]:
         return list(override.sweep_string_iterator())
     except Exception as error:
         raise UserError(f"cannot sweep {override.input_line}: {error}") from None
-
-
-def _search_path(line: Line) -> list[str]:
-    if not line.config_dirs:
-        return []
-    folders = ",".join("'file://" + d.replace("'", "\\'") + "'" for d in line.config_dirs)
-    return [f"hydra.searchpath=[{folders}]"]
-
-
-def _compose(verb: str, overrides: list[str]) -> Any:
-    from hydra import compose
-    from omegaconf import OmegaConf
-
-    with one_line():
-        config = compose(verb, overrides)
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise UserError(f"{missing[0]} has no value; add {missing[0]}=…")
-        return OmegaConf.to_object(config)
 
 
 def _checked_overrides(line: Line) -> list[Any]:

@@ -75,10 +75,11 @@ def read(
         if kind not in schemas:
             raise UserError(f"{known[chosen]}: name must be one of {listing(schemas)}")
         schema = schemas[kind]
-    return _typed(schema, values | given, prefix)
+    return typed(schema, values | given, prefix)
 
 
-def _typed(schema: Any, values: dict[str, Any], prefix: str) -> Any:
+def typed(schema: Any, values: dict[str, Any], prefix: str) -> Any:
+    """``values`` as the dataclass ``schema``; ``prefix`` stands before a key in messages."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

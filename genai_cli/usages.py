@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from genai_cli.usages_sweeps import SWEEPS
+
 TRAIN_FLAGS = {
     "-m, --multirun": "train every combination of lists like bottleneck=8,16,32",
     "--cfg job|all": "print the composed config and stop; all adds Hydra's own",
@@ -16,33 +18,7 @@ RUN = {
 }
 
 USAGES: dict[str, list[tuple[str, object]]] = {
-    "plan": [
-        ("", "genai plan [-m] [GROUP=NAME …] [KEY=VALUE …]"),
-        ("", "genai plan [-m] … hydra/launcher=slurm --script"),
-        (
-            "words",
-            {
-                "GROUP=, KEY=": "those of genai train, lists with -m",
-                "hydra/launcher=": "joblib or slurm: how long it takes with that",
-                "--script": "print the batch script that Slurm would get, and nothing else",
-            },
-        ),
-        (
-            "",
-            "For each shape: parameters, memory, seconds of a step, of an epoch and of a run,"
-            " disk; and for all cells the hours, one after the other and with the launcher. A few"
-            " real steps, a validation pass and a run's end are timed once for each shape, in a"
-            " process of its own. Nothing is launched, and nothing written to outputs.",
-        ),
-        (
-            "examples",
-            [
-                "genai plan model=ddpm dataset=fashion_mnist",
-                "genai plan -m model=vae,gan bottleneck=8,16,32 hydra/launcher=joblib",
-                "genai plan -m bottleneck=8,16,32 hydra/launcher=slurm --script",
-            ],
-        ),
-    ],
+    **SWEEPS,
     "resume": [
         ("", "genai resume RUN [KEY=VALUE …]"),
         ("RUN", RUN),
@@ -52,7 +28,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
                 "epochs=N": "train for longer; schedule.horizon=N stretches the schedule with it",
                 "tags=[…]": "words to find it by",
                 "trainer.*": "max_steps, save_every, keep, figures_every; and, with a note,"
-                " accumulate, clip, patience, min_delta, step, threads, deterministic",
+                " devices, accumulate, clip, patience, min_delta, step, threads, deterministic",
                 "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the"
                 " rest of the run is then not as first planned",
             },

@@ -7,10 +7,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from genai_cli import runs
+from genai_cli import ranks, runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
-from genai_cli.launchers import versions
+from genai_cli.launchers import memory, versions
 from genai_cli.outcome import set_status
 from genai_cli.training import checkpoint
 from genai_cli.training.preempt import Signals
@@ -34,12 +34,15 @@ def work(
         data: their data set, where it is loaded already.
         changed: called when a run has come to an end.
     """
-    for cell in job:
+    for cell in job if ranks.rank() == 0 else ():
         versions.note_changes(cell)
         if runs.read_json(cell / runs.RUN).get("status") != "running":
             set_status(cell, "running")
     if len(job) > 1 and not any(map(begun, job)):
         _alone(job, lambda: _stack(job, data, signals, changed))
+        for cell in () if signals.code else memory.apart(job):
+            _one(cell, data, signals)
+            changed()
         return max(_code(cell, signals) for cell in job)
     worst = 0
     for cell in job:
@@ -65,7 +68,12 @@ def lost(cell: Path, reason: str, status: str = "failed") -> None:
 
 
 def _one(cell: Path, data: Dataset | None, signals: Signals) -> int:
-    return _alone([cell], lambda: run(cell, data, resume=begun(cell), signals=signals))
+    def train() -> int:
+        return run(cell, data, resume=begun(cell), signals=signals)
+
+    if ranks.world() > 1:  # one of torchrun's: rank 0 writes, and none retries alone
+        return train()
+    return _alone([cell], lambda: memory.within(cell, train))
 
 
 def _stack(

@@ -6,21 +6,24 @@ alone, so that a launcher, a requeued job and `genai sweep resume` start it in t
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-
-import yaml
 
 from genai_cli import compose, options, runs
 from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
 from genai_cli.launchers.settings import LAUNCHERS, Launcher
 from genai_cli.outcome import set_status
+from genai_cli.search import settings as search_settings
+from genai_cli.sweeps import asked
 from genai_cli.sweeps import folder as folders
-from genai_cli.sweeps.checked import checked
+from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
 from genai_cli.sweeps.settings import Sweep
+from genai_cli.training import setup
 from genai_cli.training.preempt import Signals
 from genai_cli.verbs.train import Prepared, start
 
@@ -36,31 +39,40 @@ def launch(line: compose.Line, command: str) -> int:
     """
     sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
     how = options.read("hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs)
-    kept = checked(compose.cells("train", line, sweep.over))
-    units = _units([prepared for _, prepared in kept])
+    search_settings.check(sweep, line.sweep)
+    if sweep.search != "grid":  # its cells come as others end
+        from genai_cli.search.launch import launch as search
+
+        return search(line, command, sweep, how)
+    left_out = LeaveOut()
+    refuse = left_out if sweep.skip_invalid else nothing_launched
+    kept = checked(compose.cells("train", line, sweep.over, refuse), refuse)
+    launchers.check(how, [prepared.cfg for _, prepared in kept])
+    jobs_of = units([prepared for _, prepared in kept])
     config = kept[0][1].cfg
     folder = runs.claim(runs.outputs_root(config.outputs), config.name or "sweep")
     names = [folders.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
-    asked = {
-        "schema": runs.SCHEMA,
-        "command": command,
-        "varied": list(dict.fromkeys(key for cell, _ in kept for key in cell.swept)),
-        "launcher": dataclasses.asdict(how),
-        "cells": [
-            {"folder": name, "overrides": cell.overrides}
-            for name, (cell, _) in zip(names, kept, strict=True)
-        ],
-    }
     with Signals() as signals:
-        for name, (_, prepared) in zip(names, kept, strict=True):
-            (folder / name).mkdir()
-            start(prepared, command, folder / name)
-        runs.write_text(folder / runs.SWEEP, yaml.safe_dump(asked, sort_keys=False))
-        folders.write_table(folder)
+        cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
+        write_cells(folder, cells, command)
+        described = [
+            (name, cell, setup.plain(prepared.cfg))
+            for name, (cell, prepared) in zip(names, kept, strict=True)
+        ]
+        asked.write(folder, asked.asked(command, sweep, how, described, left_out.cells))
         print(f"sweep  {folder}: {len(kept)} runs", flush=True)
-        jobs = [[folder / names[i] for i in unit] for unit in units]
-        data = {folder / name: p.data for name, (_, p) in zip(names, kept, strict=True)}
+        jobs = [[folder / names[i] for i in job] for job in jobs_of]
+        data = {folder / name: prepared.data for name, prepared in cells.items()}
         return train(folder, jobs, how, signals, data)
+
+
+def write_cells(folder: Path, cells: Mapping[str, Prepared], command: str) -> None:
+    """The run folders of a sweep, each whole; the disk has them when this returns."""
+    for name, prepared in cells.items():
+        (folder / name).mkdir()
+        start(prepared, command, folder / name, durable=False)
+    if hasattr(os, "sync"):  # one wait for a thousand folders, not two for each
+        os.sync()
 
 
 def train(
@@ -78,18 +90,27 @@ def train(
         how: the launcher.
         signals: on one, what runs is saved and the rest is not begun.
         data: data sets that are loaded already.
+
+    Raises:
+        UserError: another process launches cells of this sweep; the launcher cannot start any.
     """
-    try:
-        launchers.start(folder, jobs, how, signals, data or {})
-    finally:  # a second Ctrl-C comes through here, too
-        cells = [cell for job in jobs for cell in job]
-        waiting = [cell for cell in cells if not (cell / runs.LOG).exists()]
-        for cell in waiting:
-            set_status(cell, "interrupted")
+    cells = [cell for job in jobs for cell in job]
+    waiting: list[Path] = []
+    elsewhere = False
+    with alone(folder):
         folders.write_table(folder)
+        try:
+            with folders.kept_current(folder):
+                elsewhere = launchers.start(folder, jobs, how, signals, data or {})
+        finally:  # a second Ctrl-C comes through here, too
+            if not elsewhere:
+                waiting = _settled(cells, how.name != "slurm")
+            folders.write_table(folder)
     if signals.code:
         told = f"{len(waiting)} runs not begun; go on with: genai sweep resume {folder}"
         print(f"sweep interrupted, {told}")
+    elif elsewhere:
+        return 0
     print(f"\n{folders.summary(folder)}")
     rows = folders.rows(folder)
     failed = sum(row["status"] == "failed" for row in rows)
@@ -99,7 +120,46 @@ def train(
     return signals.code or int(failed > 0)
 
 
-def _units(prepared: Sequence[Prepared]) -> list[list[int]]:
+def _settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
+    """The cells that were not begun, after every cell has a status that is true.
+
+    Args:
+        cells: that a launcher has started, or was to.
+        here: they ran on this machine, where a lock tells whether one still does.
+    """
+    waiting = []
+    for cell in cells:
+        if not (cell / runs.LOG).exists():
+            waiting.append(cell)
+            set_status(cell, "interrupted")
+        elif here and runs.status(cell, runs.read_json(cell / runs.RUN)) == "died":
+            with open(cell / runs.LOG, "a", encoding="utf-8") as log:
+                log.write("its process ended without a word\n")
+            set_status(cell, "failed")
+    return waiting
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within the block no other process launches cells of this sweep.
+
+    Raises:
+        UserError: another one does.
+    """
+    try:
+        place = os.open(folder, os.O_RDONLY)  # of the folder itself: its files are replaced
+    except OSError:  # a system that cannot open folders has no such locks
+        yield
+        return
+    try:
+        if not runs.lock(place):
+            raise UserError(f"{folder} is being trained by another process")
+        yield
+    finally:
+        os.close(place)
+
+
+def units(prepared: Sequence[Prepared]) -> list[list[int]]:
     """Which cells train together: each alone, unless trainer.pack says otherwise."""
     if all(cell.cfg.trainer.pack == "none" for cell in prepared):
         return [[i] for i in range(len(prepared))]
