@@ -64,6 +64,8 @@ def wrong_type(key: str, said: str) -> str:
     for part in key.split("."):
         hint = typing.get_type_hints(hint).get(part) if isinstance(hint, type) else None
     value = re.match(r"(?:Value |Cannot convert )?'(.*?)'", said)
+    if "not a ListConfig" in said:
+        return f"{key} is not allowed as one word: it must be a list, like {key}=[word]"
     if hint is None or value is None:
         return f"{key}: {said}"
     return f"{key}={value[1]} is not allowed: it must be {words(hint)}"

@@ -58,15 +58,15 @@ class Placed:
                 named = " ".join(f"{k}={v}" for k, v in values.items())
                 raise UserError(f"cell {named}: {error}; nothing was launched") from None
             _alone(out[-1])
+        return out
+
+    def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
+        """Say what was chosen for the user; the cells are written by `next`."""
         for note in self.notes:
             print(note, file=sys.stderr)
         if self.trials < self.sweep.trials:
             few = f"there are {self.trials} combinations, not {self.sweep.trials}"
             print(f"{few}: every one is tried", file=sys.stderr)
-        return out
-
-    def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
-        """No cell yet: they are written by `next`."""
 
     def resume(self, folder: Path, asked: dict[str, Any]) -> None:
         """See that the YAML files still give what the cells so far were made of.

@@ -236,6 +236,7 @@ def _run(
         raise
     except Exception as error:
         if session is not None and group.first:
+            session.loggers.end("failed")
             with suppress(OSError):  # the disk may be what failed; that is told
                 session.saver.rescue()
         return outcome.failed(folder, error, report, group)

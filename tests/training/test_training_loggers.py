@@ -103,7 +103,7 @@ def test_wandb_gets_the_config_once_and_each_row(genai: Callable, wandb: Wandb) 
     losses = [v["val/loss"] for v, _ in wandb.logged if "val/loss" in v]
     assert losses == [row["val/loss"] for row in runs.read_metrics(run)]
     images = [v["samples"] for v, _ in wandb.logged if "samples" in v]
-    assert images == [run / "samples.png"] * 2
+    assert [path.resolve() for path in images] == [run.resolve() / "samples.png"] * 2
     assert wandb.ended == [0, 0]
 
 
