@@ -173,7 +173,7 @@ def test_preempted_three_times_it_ends_bit_equal(real: Genai) -> None:
 
 
 def test_scancel_leaves_what_sweep_resume_finishes(real: Genai) -> None:
-    words = ("train", "-m", "bottleneck=2,3,4", "epochs=3000", *QUICK, *LAUNCHER)
+    words = ("train", "-m", "bottleneck=2,3,4", "epochs=1000", *QUICK, *LAUNCHER)
     process = real.start(*words, "hydra.launcher.parallel=2")
     _wait(60, lambda: len(list(real.place.glob("outputs/*/*/*/metrics.csv"))) == 2)
     (sweep,) = real.folders
