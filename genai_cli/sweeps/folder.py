@@ -66,7 +66,8 @@ def _standing(cell: Path) -> dict[str, str]:
     metrics = done.get("metrics")
     if isinstance(metrics, dict):
         row |= {k: repr(e["value"]) for k, e in metrics.items() if isinstance(e, dict)}
-    notes = [_retried(described), _error(cell) if status == "failed" else ""]
+    why = str(described.get("reason") or "")  # pruned by its sweep, or asked to stop
+    notes = [_retried(described), why, _error(cell) if status == "failed" else ""]
     if any(notes):
         row["note"] = "; ".join(filter(None, notes))
     return row

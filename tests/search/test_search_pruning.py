@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 from collections.abc import Callable
 
@@ -106,6 +107,9 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     assert [len(runs.read_metrics(c)) for c in cells] == [4, 4, 4, 2]
     assert (cells[3] / "samples.png").exists()  # as of any run that stopped early
     assert rule_of(sweep) == Rule("median", 2, 3, 0.33)
+    with open(sweep / runs.SWEEP_TABLE, newline="") as file:
+        notes = [row["note"] for row in csv.DictReader(file)]
+    assert notes == ["", "", "", described[3]["reason"]]
 
     # a user who wants to know goes on with it
     again = genai("resume", str(cells[3]))
