@@ -36,7 +36,7 @@ RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.p
     *("schedule.every", "schedule.gamma", "schedule.factor", "schedule.patience"),
     *("schedule.min_delta", "schedule.floor"),
     *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.devices"),
-    "trainer.figures_every",
+    *("trainer.figures_every", "trainer.loggers"),
     *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
     *("trainer.save_every", "trainer.step", "trainer.threads"),
 )
