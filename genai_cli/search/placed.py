@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli import compose, runs
-from genai_cli.cores import cores
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Joblib, Launcher, Slurm
+from genai_cli.launchers.share import Needs, share, visible_gpus
+from genai_cli.schema import TrainConfig
 from genai_cli.search.space import space_of
 from genai_cli.search.suggest import suggest
 from genai_cli.search.trials import FAILED, RUNNING, Trial
@@ -22,6 +23,7 @@ from genai_cli.sweeps.settings import Sweep
 from genai_cli.training import setup
 from genai_cli.verbs.train import Prepared, prepare, start
 
+SLURM = 4  # trials placed at once where neither the sweep nor the launcher says how many
 MAY_DIFFER = ("outputs", "tags", "init_from", "trainer.accumulate", "trainer.loggers")
 
 
@@ -39,10 +41,14 @@ class Placed:
         self.space = space_of(line, sweep.over)
         self.varied = [d.key for d in self.space.dimensions]
         self.trials = int(min(sweep.trials, self.space.size))
-        self.parallel = sweep.parallel or at_once(how)
-        self.told = f"{self.trials} trials, {self.parallel} at once"
+        self.how, self.parallel = how, 1
         self.notes: dict[str, None] = {}
         self.data: dict[str, Dataset] = {}
+
+    @property
+    def told(self) -> str:
+        """What the search is going to do."""
+        return f"{self.trials} trials, {self.parallel} at once"
 
     def prepare(self) -> list[Prepared]:
         """Check the corners of the space: every choice and both ends of every number.
@@ -58,6 +64,7 @@ class Placed:
                 named = " ".join(f"{k}={v}" for k, v in values.items())
                 raise UserError(f"cell {named}: {error}; nothing was launched") from None
             _alone(out[-1])
+        self.parallel = self.sweep.parallel or at_once(self.how, out[0].cfg)
         return out
 
     def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
@@ -74,6 +81,8 @@ class Placed:
         Raises:
             UserError: they do not.
         """
+        first = self._prepared(self.space.corners()[0])[1].cfg
+        self.parallel = self.sweep.parallel or at_once(self.how, first)
         for cell in asked["cells"]:
             given = dict(word.split("=", 1) for word in cell["overrides"])
             values = {key: given[key] for key in self.varied}
@@ -132,12 +141,14 @@ class Placed:
         return compose.Cell(prepared.cfg, dict(values), words), prepared
 
 
-def at_once(how: Launcher) -> int:
-    """How many cells the launcher runs at the same time."""
+def at_once(how: Launcher, cfg: TrainConfig) -> int:
+    """How many cells like one of ``cfg`` the launcher runs at the same time."""
     if isinstance(how, Joblib):
-        return how.workers or cores()
+        on_gpu = cfg.device in ("auto", "cuda")
+        needs = Needs(cfg.trainer.threads or 0, on_gpu, cfg.trainer.devices)
+        return share(sys.maxsize, how, needs, visible_gpus() if on_gpu else ()).workers
     if isinstance(how, Slurm):
-        return how.parallel or 4
+        return how.parallel or SLURM
     return 1
 
 

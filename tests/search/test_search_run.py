@@ -198,3 +198,34 @@ def test_tpe_without_optuna_names_the_extra(
     assert done.code == 2
     assert "pip install 'genai-cli[optuna]'" in done.err
     assert not done.outputs.exists()
+
+
+@pytest.mark.slow
+def test_several_trials_at_once_in_processes_of_this_machine(genai: Callable) -> None:
+    """Processes of their own prune by the same folders; the search goes on after each round."""
+    pytest.importorskip("optuna")
+    done = genai(
+        "train", "-m", "sweep=tpe", "sweep.trials=5", "sweep.parallel=2", "sweep.startup=2",
+        "sweep.prune_after=1", "hydra/launcher=joblib", *QUICK, *SPACE,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (sweep,) = done.folders
+    assert "5 trials, 2 at once" in done.out
+    states = [runs.read_json(c / runs.RUN)["status"] for c in runs.cells(sweep)]
+    assert len(states) == 5
+    assert set(states) <= {"finished", "stopped"}
+
+
+def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from genai_cli.launchers import share
+    from genai_cli.launchers.settings import Joblib, Serial, Slurm
+    from genai_cli.schema import TrainConfig, TrainerConfig
+    from genai_cli.search.placed import at_once
+
+    monkeypatch.setattr(share, "cores", lambda: 8)
+    cfg = TrainConfig(device="cpu")
+    assert at_once(Serial(), cfg) == 1
+    assert at_once(Joblib(), cfg) == 8
+    assert at_once(Joblib(workers=3), cfg) == 3
+    assert at_once(Joblib(), TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))) == 2
+    assert at_once(Slurm(parallel=16), cfg) == 16
