@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -81,6 +82,18 @@ class Genai:
 @pytest.fixture
 def real(cluster: dict[str, str], tmp_path: Path) -> Genai:
     return Genai(cluster, tmp_path)
+
+
+@pytest.fixture
+def named_nodes() -> None:
+    """Nodes that find each other by their names."""
+    try:
+        socket.gethostbyname("node2")
+    except OSError:
+        message = "node1 and node2 have no address: echo 127.0.0.1 node1 node2 >> /etc/hosts"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 def _statuses(sweep: Path) -> list[str]:
@@ -203,3 +216,15 @@ def test_near_its_time_limit_a_job_is_started_again(real: Genai) -> None:
     assert process.returncode == 0, out + err
     assert runs.read_json(folder / runs.RUN)["status"] == "finished"
     assert "started again when it can" in (folder / "slurm" / f"{number}.log").read_text()
+
+
+def test_a_run_over_two_nodes_has_the_losses_of_one_process(real: Genai, named_nodes: None) -> None:
+    words = ("train", "epochs=3", "dataset.limit=250", "device=cpu")
+    done = real(*words, *LAUNCHER, "hydra.launcher.nodes=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert runs.read_json(real.folders[0] / runs.RUN)["devices"] == 2
+    assert real(*words).returncode == 0
+    both = [runs.read_metrics(folder) for folder in real.folders]
+    for column in ("train/loss", "val/loss"):
+        values = [[row[column] for row in rows] for rows in both]
+        assert values[0] == pytest.approx(values[1], rel=1e-5)
