@@ -26,7 +26,7 @@ GROUPS = {
     "trainer": "limits, checkpoints, averaging",
     "experiment": "choices under one name",
     "sweep": "what -m varies",
-    "hydra/launcher": "what starts the runs of a sweep",
+    "hydra/launcher": "what starts runs, serial if not given",
 }
 
 

@@ -66,7 +66,8 @@ def ran_out(cell: Path) -> bool:
         return False
     end = "\n".join(lines[-40:])
     last = end.rpartition("\n  File ")[2]  # what stands below the last frame of a traceback
-    return any(RAN_OUT.match(line) for line in last.splitlines())
+    said = [line for line in last.splitlines() if not line.startswith(" ")]  # no line of code
+    return any(map(RAN_OUT.match, said))
 
 
 def smaller(cell: Path) -> bool:

@@ -99,7 +99,7 @@ def test_a_users_yaml_that_refers_to_a_swept_key_follows_it(
     )
     words = ["-cd", str(tmp_path), "experiment=mine,digits_gan", "batch_size=3,5"]
     ours = every(words)
-    assert ["'bottleneck': 3" in text for _, text in ours] == [True, False, False, False]
+    assert ["'bottleneck': 3," in text for _, text in ours] == [True, False, False, False]
     monkeypatch.setattr(Composer, "config", one_by_one)
     assert ours == every(words)
 

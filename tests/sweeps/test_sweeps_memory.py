@@ -21,11 +21,11 @@ def room_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     plain = Autoencoder.loss
 
-    def set_to(examples: int, step: int = 0, error: type[Exception] | None = None) -> None:
+    def set_to(examples: int, step: int = 0, error: Exception | None = None) -> None:
         def full(self: object, batch: object, *more: object) -> dict:
             late = self.training and int(self.step) >= step
             if late and self.loss_name == "mae" and len(batch.x) > examples:
-                raise (error or torch.OutOfMemoryError)("CUDA out of memory. Tried to allocate")
+                raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
             return plain(self, batch, *more)
 
         monkeypatch.setattr(Autoencoder, "loss", full)
@@ -98,7 +98,7 @@ def test_one_example_is_the_least(room_for: Callable, genai: Callable) -> None:
 
 
 def test_another_error_is_not_tried_again(room_for: Callable, genai: Callable) -> None:
-    room_for(8, error=KeyError)
+    room_for(8, error=KeyError("a word"))
     done = genai(*SWEEP)
     assert done.code == 1
     second = cells(done.folders[0])[1]

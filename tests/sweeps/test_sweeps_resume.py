@@ -71,10 +71,10 @@ def test_a_second_interruption_is_that_of_a_sweep(
 def test_a_failed_cell_is_tried_again(genai: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     from genai_cli.models.autoencoder import Autoencoder
 
-    def broken(self: object, *words: object) -> dict:
-        if self.loss_name == "mae" and self.training:
+    def broken(self: object, batch: object, *more: object) -> dict:
+        if self.loss_name == "mae" and len(batch.x) == 32:
             raise RuntimeError("a wire came loose")
-        return plain(self, *words)
+        return plain(self, batch, *more)
 
     plain = Autoencoder.loss
     monkeypatch.setattr(Autoencoder, "loss", broken)
