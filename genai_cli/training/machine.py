@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import subprocess
@@ -89,6 +90,7 @@ def device_name(device: torch.device) -> str:
     return f"{device} {platform.processor() or platform.machine()}".strip()
 
 
+@functools.cache  # the code that runs is what was imported, whatever becomes of the files
 def git_commit() -> str | None:
     """The commit of the code that ran, marked where files were changed; None outside a checkout."""
     root = Path(__file__).parents[2]

@@ -27,7 +27,9 @@ if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
     from genai_cli.training.distributed import Ranks
     from genai_cli.training.preempt import Signals
 
-UNBUILT = ("seed", "outputs", "name", "tags")  # knobs that neither a build nor run.json depends on
+UNBUILT = ("seed", "outputs", "name", "tags")  # knobs that no check of a build depends on
+UNTOLD = (*UNBUILT, "optimizer", "schedule", "epochs", "monitor", "init_from", "force_loss")
+#        and what, beside the seed, run.json does not tell of
 
 
 def main(args: list[str]) -> int:
@@ -92,7 +94,7 @@ def prepare(
         note: is told every choice that was made for the user (``loss=auto``).
         data: the config's data set, where the caller has loaded it already.
         built: what was said of the cells of a sweep so far, to be added to: cells that differ in
-            their seed alone are built once.
+            their seed alone are checked once, those of one shape built once.
 
     Raises:
         genai_cli.errors.UserError: the first mistake.
@@ -117,11 +119,13 @@ def prepare(
         cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
     data = data or setup.load_data(cfg)
     cfg = rules.settle(cfg, data.spec, note)
-    alike = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in UNBUILT}
-    key, built = repr(alike), {} if built is None else built
+    built, plain = {} if built is None else built, setup.plain(cfg)
+    key, told = (repr({k: v for k, v in plain.items() if k not in n}) for n in (UNBUILT, UNTOLD))
     if key not in built:
         setup.check_built(cfg, data)
-        built[key] = setup.description(cfg, data)
+        if told not in built:
+            built[told] = setup.description(cfg, data)
+        built[key] = built[told]
     return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
 
 
