@@ -168,7 +168,8 @@ def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALON
         return ranks.LOST
     first = " ".join(str(error).split()) or type(error).__name__
     kind = "" if isinstance(error, Diverged | PeerLost) else f"{type(error).__name__}: "
-    where = f"[rank {group.rank}] " if group.world > 1 else ""
+    everybody = group.world == 1 or isinstance(error, Diverged)
+    where = "" if everybody else f"[rank {group.rank}] "
     print(f"genai: {folder} failed: {where}{kind}{first[:300]}", file=sys.stderr)
     return 1
 

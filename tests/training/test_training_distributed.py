@@ -27,7 +27,10 @@ SMALL = {
     "bernoulli": ("model=vae", "loss=bernoulli", "model.dropout=0.2", "trainer.clip=0.5"),
     "flow": ("model=flow", "model.steps=2", "model.widths=[16]"),
     "latent_flow": ("model=latent_flow", "model.flow_steps=2", "model.flow_widths=[16]"),
-    "gan": ("model=gan", "model.widths=[16]", "model.penalty_every=2", "model.augment=[color]"),
+    "gan": (
+        *("model=gan", "model.widths=[16]", "model.penalty_every=2"),
+        *("model.augment=[color]", "model.spectral_norm=true"),
+    ),
     "ddpm": ("model=ddpm", "model.timesteps=20", "model.channels=[8,8]", "bottleneck=16"),
 }
 SINGLE = ("vae", "gan")  # in single precision, too
