@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import compose, runs
+from genai_cli import runs
 from genai_cli.cli import main
-from genai_cli.errors import UserError
 from genai_cli.launchers import spawn
-from genai_cli.ranks import sized
-from genai_cli.verbs.train import prepare
 
 FAULTY = '''
 """An autoencoder of one layer that does as the environment says at one step of one rank."""
@@ -157,56 +154,6 @@ def test_torchrun_makes_one_folder(tmp_path: Path) -> None:
     log = (folder / "train.log").read_text()
     assert log.count("finished after") == done.stdout.count("finished after") == 1
     assert "2 ranks, each on cpu" in log
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["trainer.devices=0"], "trainer.devices=0 is not allowed"),
-        (["trainer.devices=2", "batch_size=1"], "raise batch_size"),
-        (["model=faulty", "trainer.devices=2"], "has no couple"),
-        (["trainer.devices=2", "trainer.step=graph"], "trainer.step=graph"),
-    ],
-)
-def test_what_ranks_cannot_do_is_one_line(
-    genai: Callable, fault: Callable, tmp_path: Path, words: list[str], said: str
-) -> None:
-    model = tmp_path / "mine" / "models" / "faulty.py"
-    model.write_text(model.read_text() + "\nFaulty.couples_examples = True\n")
-    ran = genai("train", *words)
-    assert (ran.code, ran.folders) == (2, [])
-    assert said in ran.err
-    assert ran.err.count("\n") == 1
-
-
-def test_more_ranks_than_cores_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genai_cli.ranks.cores", lambda: 2)
-    told: list[str] = []
-    config = compose.cells("train", compose.parse(["trainer.devices=3", "loss=bernoulli"]))[0]
-    prepared = prepare(config.config, told.append)
-    assert told == ["trainer.devices=3: the ranks share 2 cores"]
-    assert prepared.described["devices"] == 3
-
-
-def test_torchrun_and_the_config_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = compose.cells("train", compose.parse(["trainer.devices=2"]))[0].config
-    assert sized(config) == config
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(UserError, match=r"trainer\.devices=2, but torchrun started 3"):
-        sized(config)
-    config.trainer.devices = 1
-    assert sized(config).trainer.devices == 3
-
-
-def test_a_sweep_under_torchrun_is_refused(
-    genai: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    ran = genai("train", "-m", "bottleneck=2,3")
-    assert (ran.code, ran.folders) == (2, [])
-    assert "trainer.devices=2" in ran.err
 
 
 def test_signals_are_told_apart() -> None:
