@@ -54,11 +54,15 @@ def main() -> None:
     take.add_argument("--dataset", default="digits")
     take.add_argument("--model", default="vae")
     take.add_argument("--only", default="grid,tpe,random,halving")
+    take.add_argument(
+        "--words", nargs="*", default=[], help="more of a search, like sweep.prune=none"
+    )
+    take.add_argument("--first", type=int, default=0, help="of the seeds")
     take.add_argument("--csv", type=Path)
     args = take.parse_args()
     same = [f"model={args.model}", f"dataset={args.dataset}", "trainer.threads=1"]
     full = [*same, f"epochs={args.epochs}"]
-    rows = []
+    rows: list[dict[str, object]] = []
     for name in args.only.split(","):
         if name == "grid":
             rows.append(measured("grid", "", [*full, *GRID]))
@@ -66,9 +70,10 @@ def main() -> None:
             rungs = f"sweep.rungs=[{args.epochs // 9},{args.epochs // 3},{args.epochs}]"
             rows.append(measured("halving", "", [*same, *GRID, "sweep=halving", rungs]))
         else:
-            for seed in range(args.seeds):
+            for seed in range(args.first, args.first + args.seeds):
                 asked = [f"sweep={name}", f"sweep.trials={args.trials}", f"sweep.seed={seed}"]
-                rows.append(measured(name, seed, [*full, *SPACE, *asked]))
+                rows.append(measured(name, seed, [*full, *SPACE, *asked, *args.words]))
+                print(rows[-1], flush=True)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     rows = [{key: row.get(key, "") for key in columns} for row in rows]
     table(rows)

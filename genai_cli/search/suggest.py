@@ -7,6 +7,7 @@ search that was killed places the trials that the undisturbed one would have pla
 from __future__ import annotations
 
 import importlib.util
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -60,10 +61,12 @@ def _tpe(space: Space, sweep: Sweep, trials: Sequence[Trial], seed: int) -> dict
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # gamma goes in Optuna 6, and we stay below
         sampler = optuna.samplers.TPESampler(
             n_startup_trials=1,  # ours are in the trials
             multivariate=True,
             constant_liar=True,
+            gamma=_good,
             seed=seed,
         )
     study = optuna.create_study(direction="minimize", sampler=sampler)
@@ -71,6 +74,15 @@ def _tpe(space: Space, sweep: Sweep, trials: Sequence[Trial], seed: int) -> dict
     study.add_trials([_frozen(space, distributions, trial) for trial in trials])
     params = study.ask(distributions).params
     return {d.key: d.text(params[d.key]) for d in space.dimensions}
+
+
+def _good(number: int) -> int:
+    """Of so many trials those that the next is to be like: a quarter.
+
+    Optuna's tenth is two of twenty. On a bowl with noise in two dimensions, 20 trials, 10 seeds,
+    the second ten were at -20.5 with a quarter and at -17.1 with a tenth; its floor is at -22.5.
+    """
+    return max(1, math.ceil(0.25 * number))
 
 
 def _distribution(dimension: Dimension) -> Any:
