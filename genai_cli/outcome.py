@@ -19,7 +19,7 @@ from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
 from genai_cli.training import checkpoint
-from genai_cli.training.distributed import ALONE, PeerLost, Ranks
+from genai_cli.training.distributed import ALONE, PeerLost, Ranks, tells
 from genai_cli.training.loop import Training, finish
 from genai_cli.training.randomness import generator
 
@@ -87,9 +87,10 @@ def introduce(
 def conclude(
     folder: Path, cfg: TrainConfig, data: Dataset, state: Training, status: str, report: Reporter
 ) -> None:
-    """Measure the best weights on the test split, draw, write summary.json, print the table."""
-    from genai_cli.figures import of_run  # matplotlib: not before the first step
+    """Measure the best weights on the test split, draw, write summary.json, print the table.
 
+    All ranks measure, rank 0 does the rest.
+    """
     report.stop_live()
     folder_of = checkpoint.named(folder / runs.CHECKPOINTS, "best")
     checkpoint.load_weights(folder_of, state.model, ema=state.ema is not None)
@@ -97,7 +98,11 @@ def conclude(
     state.model.step.fill_(state.step)
     finish(state.model, data)
     player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
-    metrics, extra = summary.metrics(state.model, data, cfg, player)
+    metrics, extra = summary.metrics(state.model, data, cfg, player, state.ranks)
+    if not state.ranks.first:
+        return
+    from genai_cli.figures import of_run  # matplotlib: not before the first step
+
     files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch)
     monitored = None
     if cfg.monitor is not None and state.best_step:
@@ -161,11 +166,13 @@ def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALON
     trace = "".join(traceback.format_exception(error)).rstrip()
     if group.first:
         report.log(trace)
-    elif not lost:
+    elif not lost:  # rank 0 says as much
         log(folder, f"[rank {group.rank}] {trace}")
     set_status(folder, "failed")
     if lost and ranks.watched():  # who is gone is told by who watches
         return ranks.LOST
+    if not tells():
+        return 1
     first = " ".join(str(error).split()) or type(error).__name__
     kind = "" if isinstance(error, Diverged | PeerLost) else f"{type(error).__name__}: "
     everybody = group.world == 1 or isinstance(error, Diverged)

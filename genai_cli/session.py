@@ -84,12 +84,14 @@ class Session:
 
         state, cfg = self.state, self.cfg
         early = code and self.status == "finished" and not state.done(cfg)
-        if not state.ranks.first:
-            return code if early else 0
-        self.saver.now(state)
+        if state.ranks.first:
+            self.saver.now(state)
+        elif early:
+            return code
         if early:
             self.loggers.end("interrupted")
             return outcome.interrupted(self.folder, state, code, self.report)
+        state.ranks.told(None)  # the best weights are on disk
         outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
         self.loggers.end(self.status)
         return 0

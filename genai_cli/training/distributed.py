@@ -11,6 +11,7 @@ Plain torch.distributed: NCCL between GPUs, gloo between CPUs and for everything
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -231,6 +232,20 @@ def join(signals: Signals | None = None) -> Ranks:
         dist.init_process_group(backend, timeout=PATIENCE)
         atexit.register(_leave)  # not after each run: a second group in a process would not form
     return Ranks(dist.get_rank(), dist.get_world_size(), signals)
+
+
+def tells() -> bool:
+    """Whether this rank's error is the first of its run: one line is enough where all have it."""
+    if environment.world() == 1:
+        return True
+    import torch.distributed as dist
+
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:  # of whoever started us: it outlives the ranks
+        store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=5))
+        return store.add("genai/errors", 1) == 1
+    except RuntimeError:
+        return True
 
 
 def _leave() -> None:

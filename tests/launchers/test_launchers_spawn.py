@@ -38,7 +38,8 @@ class Faulty(Model):
 
     def loss(self, batch, noise, player="model"):
         what, who, when = os.environ.get("FAULT", "none 0 0").split()
-        if self.training and (rank(), int(self.step)) == (int(who), int(when)):
+        mine = who == "all" or rank() == int(who)
+        if self.training and mine and int(self.step) == int(when):
             if what == "raise":
                 raise ValueError("broken on purpose")
             if what == "kill":
@@ -82,6 +83,7 @@ def status(folder: Path) -> str:
             marks=pytest.mark.slow,
         ),
         ("raise 1 5", r"\[rank 1\] ValueError: broken on purpose$"),
+        ("raise all 5", r"\[rank [01]\] ValueError: broken on purpose$"),
     ],
 )
 def test_a_dead_rank_ends_the_run_and_is_named(

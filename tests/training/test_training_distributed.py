@@ -37,9 +37,11 @@ SINGLE = ("vae", "gan")  # in single precision, too
 TRAIN = """
 import sys
 from pathlib import Path
-from genai_cli import outcome
+from genai_cli.training import loop
+loop.EVALUATION_BATCH = 100  # two batches of validation and four of test examples: uneven, too
+from genai_cli.figures import of_run
 from genai_cli.verbs.train import run
-outcome.conclude = lambda *a: None  # the test is of the training, not of what is drawn after it
+of_run.draw = lambda *a: []
 codes = [run(Path(folder)) for folder in sys.argv[1:]]
 assert not any(codes), codes
 """
@@ -109,6 +111,19 @@ def test_the_losses_are_those_of_one_process(trained: Path, family: str, world: 
 def test_the_state_is_that_of_one_process(trained: Path, family: str, world: int) -> None:
     alone, ranks = (weights(trained / f"{family}-fp64-{n}") for n in (1, world))
     torch.testing.assert_close(ranks, alone, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("family", SMALL)
+def test_the_summary_is_that_of_one_process(trained: Path, family: str, world: int) -> None:
+    alone, ranks = (
+        runs.read_json(trained / f"{family}-fp64-{n}" / "summary.json")["metrics"]
+        for n in (1, world)
+    )
+    assert list(ranks) == list(alone)
+    for name, entry in alone.items():
+        assert ranks[name]["value"] == pytest.approx(entry["value"], rel=1e-5, abs=1e-9)
+        assert ranks[name]["n"] == entry["n"] == 360
 
 
 def test_the_same_ranks_end_bit_equal_twice(trained: Path) -> None:
