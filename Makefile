@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow bench bench-gpu lint format wheel clean help
+.PHONY: train test test-slow test-slurm bench bench-gpu lint format wheel clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -19,11 +19,15 @@ train: $(STAMP)
 	@$(BIN)/genai train $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not slurm" $(ARGS)
 
 # training runs of minutes: the numbers that README claims, at their real size
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+# a real Slurm of two nodes on this machine (Debian: munge slurmctld slurmd slurm-client)
+test-slurm: $(STAMP)
+	@$(BIN)/python -m pytest -m slurm $(ARGS)
 
 # under half an hour on two cores; CORES=1 beside other work, FASHION=DIR of its files
 CORES ?= $(shell nproc)

@@ -12,7 +12,9 @@ import sys
 
 VERBS = {
     "train": "train a model, or with -m one for every combination of values",
+    "plan": "tell what a run or a sweep will cost, before it is launched",
     "resume": "go on with a run that was interrupted, or train it for longer",
+    "sweep": "go on with a sweep: its missing, failed and interrupted runs",
     "sample": "make images with a run, or walk through its codes",
     "evaluate": "measure runs: reconstruction, likelihood, samples, copies, speed",
     "encode": "write the codes of a split, as an array or a table",
@@ -57,7 +59,10 @@ def main(argv: list[str] | None = None) -> int:
 
             traceback.print_exc()
         command = " ".join(["genai", *(w for w in words[:1] if w in VERBS)])
-        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
+        from genai_cli.ranks import rank
+
+        where = f"[rank {rank()}] " if rank() else ""
+        print(f"{command}: {where}{' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
 

@@ -37,6 +37,7 @@ Candidate = tuple[str, str]  # word, meaning
 SHELLS = ("bash", "zsh", "fish")
 RUNS = 200  # of the newest are offered at most
 READERS = {"sample": (SAMPLE, SAMPLE_VALUES), "encode": (ENCODE, ENCODE_VALUES)}  # of one run
+MEASURERS = {"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)}
 
 
 def answer(args: Sequence[str]) -> int:
@@ -90,22 +91,16 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         verb = "prune" if args[:1] == ["prune"] else verb
         return _whole(FLAGS.get(verb, {}) | {"--help": "what it takes"})
     plain = [a for a in args if "=" not in a and not a.startswith("-")]
-    if verb == "train":
+    if verb in ("train", "plan"):
         return _assignments(_tree(args), args, current)
-    if verb == "resume":
+    if verb == "resume" or verb in READERS:
+        if plain and verb in READERS:
+            return _sampling(args, current, *READERS[verb])
         if plain:
             return _resumable(_tree(args), args, plain[0], current)
         return [*_runs(args, current), *(_folders(current) if current else [])]
-    if verb in READERS:
-        if plain:
-            return _sampling(args, current, *READERS[verb])
-        return [*_runs(args, current), *(_folders(current) if current else [])]
-    if verb == "evaluate":
-        known = _sampling(args, current, EVALUATE, EVALUATE_VALUES) if plain else ()
-        named = _runs(args, current, sweeps=True)
-        return [*known, *named, *(_folders(current) if current else [])]
-    if verb == "compare":
-        known = _sampling(args, current, COMPARE, COMPARE_VALUES) if plain else ()
+    if verb in MEASURERS:
+        known = _sampling(args, current, *MEASURERS[verb]) if plain else ()
         named = _runs(args, current, sweeps=True)
         return [*known, *named, *(_folders(current) if current else [])]
     if verb == "report":
@@ -119,6 +114,11 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         return [*actions, ("status=", "how it ended"), *_assignments(_tree(args), args, current)]
     if not plain:
         return _whole(ACTIONS[verb])
+    if verb == "sweep":
+        if len(plain) == 1:
+            return [*_sweeps(args), *(_folders(current) if current else [])]
+        given = _assignments(_tree(args), args, current)
+        return [(word, about) for word, about in given if word.startswith("hydra/launcher=")]
     if verb == "completion":
         return _whole(dict.fromkeys(SHELLS, "")) if len(plain) == 1 else []
     return _data(_tree(args), plain, current)
@@ -249,6 +249,14 @@ def _runs(args: Sequence[str], current: str, sweeps: bool = False) -> Iterator[C
                 if not number.isdigit():
                     continue
                 yield f"{suffix}/{number} ", what
+
+
+def _sweeps(args: Sequence[str]) -> Iterator[Candidate]:
+    """What names a sweep."""
+    yield "latest ", "the newest sweep"
+    for day, name, suffix in _run_folders(args):
+        if (day / name / "sweep.yaml").is_file():
+            yield f"{suffix} ", f"{day.name} {name[:5].replace('-', ':')}"
 
 
 def _data(tree: Tree, words: Sequence[str], current: str) -> Iterator[Candidate]:

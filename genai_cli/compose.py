@@ -11,10 +11,11 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from genai_cli.composer import Composer, search_path
 from genai_cli.errors import UserError, nearest
 from genai_cli.mistakes import one_line
 from genai_cli.paths import config_dir, user_dirs
@@ -43,6 +44,8 @@ class Line(NamedTuple):
     multirun: bool
     config_dirs: list[str]  # of -cd
     show: list[str]  # flags of Hydra's that only print, with their values
+    launcher: list[str]  # hydra/launcher=NAME and hydra.launcher.KEY=value
+    sweep: list[str]  # sweep=NAME and sweep.KEY=value
 
 
 class Cell(NamedTuple):
@@ -60,6 +63,8 @@ def parse(args: Sequence[str]) -> Line:
         UserError: an unknown flag, a flag without its value, or a word that is not key=value.
     """
     overrides: list[str] = []
+    launcher: list[str] = []
+    sweep: list[str] = []
     config_dirs: list[str] = []
     show: list[str] = []
     multirun = False
@@ -70,7 +75,12 @@ def parse(args: Sequence[str]) -> Line:
         if not word.startswith("-"):
             if not equals or not flag:
                 raise UserError(f"'{word}' is not key=value, like model=vae")
-            overrides.append(word)
+            if flag == "hydra/launcher" or flag.startswith("hydra.launcher."):
+                launcher.append(word)
+            elif flag == "sweep" or flag.startswith("sweep."):
+                sweep.append(word)
+            else:
+                overrides.append(word)
         elif flag in REFUSED:
             raise UserError(f"{flag} is not used here: {REFUSED[flag]}")
         elif flag not in FLAGS:
@@ -105,7 +115,9 @@ def parse(args: Sequence[str]) -> Line:
         raise UserError(f"{show[0]} goes with --cfg job")
     if multirun and show:
         raise UserError(f"{show[0]} shows one config; leave out -m")
-    return Line(overrides, multirun, config_dirs, show)
+    if sweep and not multirun:
+        raise UserError(f"{sweep[0]} is for a sweep; add -m")
+    return Line(overrides, multirun, config_dirs, show, launcher, sweep)
 
 
 def _example(flag: str) -> str:
@@ -120,7 +132,7 @@ def show(verb: str, line: Line) -> int:
     with hydra_session(line):
         _checked_overrides(line)
         GlobalHydra.instance().clear()  # hydra.main makes its own
-        sys.argv = [sys.argv[0], *line.overrides, *_search_path(line), *line.show]
+        sys.argv = [sys.argv[0], *line.overrides, *search_path(line.config_dirs), *line.show]
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # re-raise instead of print and exit
         with one_line():
             main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
@@ -132,12 +144,25 @@ def _never(config: Any) -> None:
     raise AssertionError("Hydra was asked to print, not to run")
 
 
-def cells(verb: str, line: Line) -> list[Cell]:
+def cells(
+    verb: str,
+    line: Line,
+    over: Mapping[str, Any] | None = None,
+    refuse: Callable[[Mapping[str, str], UserError], None] | None = None,
+) -> list[Cell]:
     """Compose every cell of the line: one without -m, the product of all lists with it.
+
+    Args:
+        verb: whose YAML is the root.
+        line: as parsed.
+        over: more keys with their values, as a sweep's YAML has them; the line wins.
+        refuse: is told what is varied in a cell that cannot be composed, and why; it is then left
+            out, unless this raises.
 
     Raises:
         UserError: any mistake in any cell, before anything is written.
     """
+    line = line._replace(overrides=[*_words(over or {}, line.overrides), *line.overrides])
     with hydra_session(line):
         overrides = _checked_overrides(line)
         choices: list[list[str]] = []
@@ -160,12 +185,16 @@ def cells(verb: str, line: Line) -> list[Cell]:
             varied.append(key)
         if line.multirun and not varied:
             raise UserError("-m needs a list to sweep over, like model=vae,gan or bottleneck=8,16")
+        composer = Composer(verb, line.config_dirs)
         out = []
         for combination in itertools.product(*choices):
             swept = {k: v for k, _, v in (c.partition("=") for c in combination) if k in varied}
-            out.append(
-                Cell(_compose(verb, [*combination, *_search_path(line)]), swept, list(combination))
-            )
+            try:
+                out.append(Cell(composer.config(combination), swept, list(combination)))
+            except UserError as error:
+                if refuse is None:
+                    raise
+                refuse(swept, error)
         return out
 
 
@@ -203,31 +232,31 @@ def hydra_session(line: Line) -> Iterator[None]:
         GlobalHydra.instance().clear()
 
 
+def _words(over: Mapping[str, Any], given: Sequence[str]) -> list[str]:
+    """``key=a,b`` for each key of a sweep's YAML that the line does not give itself."""
+    known = {word.partition("=")[0] for word in given}
+    words = []
+    for key, values in over.items():
+        if key not in known:
+            text = values if isinstance(values, str) else ",".join(map(_text, values))
+            words.append(f"{key}={text}")
+    return words
+
+
+def _text(value: Any) -> str:
+    """A value of YAML as the override grammar spells it."""
+    if isinstance(value, list):
+        return "[" + ",".join(map(_text, value)) + "]"
+    named = {None: "null", True: "true", False: "false"}
+    return named[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def _values(override: Any) -> list[str]:
     """The values a sweep override stands for; a glob that means no group has none."""
     try:
         return list(override.sweep_string_iterator())
     except Exception as error:
         raise UserError(f"cannot sweep {override.input_line}: {error}") from None
-
-
-def _search_path(line: Line) -> list[str]:
-    if not line.config_dirs:
-        return []
-    folders = ",".join("'file://" + d.replace("'", "\\'") + "'" for d in line.config_dirs)
-    return [f"hydra.searchpath=[{folders}]"]
-
-
-def _compose(verb: str, overrides: list[str]) -> Any:
-    from hydra import compose
-    from omegaconf import OmegaConf
-
-    with one_line():
-        config = compose(verb, overrides)
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise UserError(f"{missing[0]} has no value; add {missing[0]}=…")
-        return OmegaConf.to_object(config)
 
 
 def _checked_overrides(line: Line) -> list[Any]:

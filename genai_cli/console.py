@@ -30,19 +30,21 @@ class Reporter:
 
     Args:
         log: the run's train.log, opened for appending. It is locked while it is open: a second
-            process in the same folder is refused, and a dead owner holds no lock.
+            process in the same folder is refused, and a dead owner holds no lock. None: nothing
+            is said at all; another rank does.
         quiet: only to train.log: the screen is somebody else's.
 
     Raises:
         UserError: another process works in this folder.
     """
 
-    def __init__(self, log: Path, quiet: bool = False) -> None:
-        self.file: TextIO = open(log, "a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
-        if not lock(self.file):
+    def __init__(self, log: Path | None, quiet: bool = False) -> None:
+        where = log or os.devnull
+        self.file: TextIO = open(where, "a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+        if log is not None and not lock(self.file):
             self.file.close()
             raise UserError(f"{log.parent} is being trained by another process")
-        self.epochs, self.quiet = 0, quiet
+        self.epochs, self.quiet = 0, quiet or log is None
         self.progress: Any = None
         self.started, self.images_before, self.images = time.monotonic(), 0, 0
 

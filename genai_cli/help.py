@@ -142,7 +142,7 @@ def _groups(tree: Tree, groups: Iterable[str], taken: dict[str, list[str]]) -> l
             mark = "*" if option in taken.get(group, ()) else " "
             yours = " (yours)" if tree.is_users(file) else ""
             rows[f"{mark} {option}"] = tree.sheet(group, option).summary + yours
-        about = [GROUPS.get(group, ""), "" if group in taken else "none by default"]
+        about = [GROUPS.get(group, ""), "" if group in taken or "/" in group else "none by default"]
         if rows:
             lines += [f"  {_bold(group)}  {'; '.join(filter(None, about))}", *_rows(rows)]
     return lines

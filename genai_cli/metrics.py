@@ -8,6 +8,8 @@ from pathlib import Path
 
 from genai_cli.runs import METRICS, read_metrics, write_text
 
+TAIL = 1 << 14  # characters from the end in which the last row is looked for
+
 
 class Metrics:
     """metrics.csv, one row an epoch: appended, or written whole where a column is new.
@@ -52,6 +54,26 @@ class Metrics:
         self.columns += [n for n in terms if not n.startswith("train/")]
         lines = [",".join(self.columns), *map(self._line, self.rows)]
         write_text(self.path, "\n".join(lines) + "\n")
+
+
+def last_row(folder: Path) -> dict[str, float]:
+    """The newest row of a run, without reading those before it; {} if there is none."""
+    try:
+        with open(folder / METRICS, encoding="utf-8", newline="") as file:
+            head = file.readline().rstrip("\n")
+            start = file.tell()
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(start, end - TAIL))
+            lines = file.read().rpartition("\n")[0].splitlines()  # a row in writing has no end yet
+    except (OSError, UnicodeDecodeError):
+        return {}
+    for line in lines[-1:]:
+        values = dict(zip(head.split(","), line.split(","), strict=False))
+        try:
+            return {name: float(value) for name, value in values.items() if value}
+        except ValueError:
+            return {}
+    return {}
 
 
 def _number(value: float) -> str:

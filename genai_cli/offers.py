@@ -10,6 +10,7 @@ from genai_cli.evaluation.measures import GROUPS
 
 FLAGS = {
     "train": {"-m": "sweep over lists", "--cfg": "print the config", "-cd": "folder of more YAML"},
+    "plan": {"-m": "sweep over lists", "--script": "print Slurm's", "-cd": "folder of more YAML"},
     "runs": {"--all": "not only the newest", "--json": "for scripts"},
     "compare": {
         **{"--evaluate": "measure what is missing", "--no-figures": "tables alone"},
@@ -17,9 +18,11 @@ FLAGS = {
     },
     "evaluate": {"--brief": "no table"},
     "report": {"--no-figures": "draw nothing new"},
+    "sweep": {"-cd": "folder of more YAML"},
     "prune": {"--yes": "remove, not only say what would be"},
 }
 ACTIONS = {
+    "sweep": {"resume": "train what is left of it"},
     "runs": {"prune": "remove runs"},
     "data": {"list": "all data sets", "fetch": "download one", "check": "load one and report"},
     "completion": {"install": "write the file", "show": "print it", "uninstall": "remove it"},
@@ -32,7 +35,8 @@ RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.p
     *("optimizer.rho", "optimizer.alpha", "schedule.horizon", "schedule.final"),
     *("schedule.every", "schedule.gamma", "schedule.factor", "schedule.patience"),
     *("schedule.min_delta", "schedule.floor"),
-    *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.figures_every"),
+    *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.devices"),
+    *("trainer.figures_every", "trainer.loggers"),
     *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
     *("trainer.save_every", "trainer.step", "trainer.threads"),
 )

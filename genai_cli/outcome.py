@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from genai_cli import runs
+from genai_cli import ranks, runs
 from genai_cli.console import Reporter
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import summary
@@ -19,6 +19,7 @@ from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
 from genai_cli.training import checkpoint
+from genai_cli.training.distributed import ALONE, PeerLost, Ranks, tells
 from genai_cli.training.loop import Training, finish
 from genai_cli.training.randomness import generator
 
@@ -54,6 +55,8 @@ def introduce(
     place = (
         f"{device}, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
     )
+    if state.ranks.world > 1:
+        place = f"{state.ranks.world} ranks, each on {place}"
     report.line(f"run    {folder}")
     report.line(
         f"data   {data.name}: {n['train']:,} training, {n['val']:,} validation, "
@@ -84,9 +87,10 @@ def introduce(
 def conclude(
     folder: Path, cfg: TrainConfig, data: Dataset, state: Training, status: str, report: Reporter
 ) -> None:
-    """Measure the best weights on the test split, draw, write summary.json, print the table."""
-    from genai_cli.figures import of_run  # matplotlib: not before the first step
+    """Measure the best weights on the test split, draw, write summary.json, print the table.
 
+    All ranks measure, rank 0 does the rest.
+    """
     report.stop_live()
     folder_of = checkpoint.named(folder / runs.CHECKPOINTS, "best")
     checkpoint.load_weights(folder_of, state.model, ema=state.ema is not None)
@@ -94,7 +98,11 @@ def conclude(
     state.model.step.fill_(state.step)
     finish(state.model, data)
     player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
-    metrics, extra = summary.metrics(state.model, data, cfg, player)
+    metrics, extra = summary.metrics(state.model, data, cfg, player, state.ranks)
+    if not state.ranks.first:
+        return
+    from genai_cli.figures import of_run  # matplotlib: not before the first step
+
     files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch)
     monitored = None
     if cfg.monitor is not None and state.best_step:
@@ -115,7 +123,9 @@ def conclude(
     set_status(folder, status)
     report.line()
     if status == "stopped":
-        report.line(f"stopped early: no better {cfg.monitor} for {cfg.trainer.patience} epochs")
+        reason = runs.read_json(folder / runs.RUN).get("reason")
+        patience = f"no better {cfg.monitor} for {cfg.trainer.patience} epochs"
+        report.line(f"stopped early: {reason or patience}")
     best = f", weights of epoch {state.best_epoch} (best {cfg.monitor})" if state.best_step else ""
     title = f"test split, {len(data.test):,} examples{best}{', averaged' if state.ema else ''}"
     report.line(plain_table(title, ("", "value", "95 % interval"), metric_rows(metrics)))
@@ -146,15 +156,35 @@ def interrupted(folder: Path, state: Training, code: int, report: Reporter) -> i
     return code
 
 
-def failed(folder: Path, error: Exception, report: Reporter) -> int:
-    """The traceback goes to train.log, one line to stderr."""
+def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALONE) -> int:
+    """The traceback goes to train.log, one line to stderr: the error's own, of several ranks that
+    of the one that has it, not of those that then miss it."""
     report.stop_live()
-    report.log("".join(traceback.format_exception(error)).rstrip())
+    lost = isinstance(error, PeerLost)
+    if group.rank and isinstance(error, Diverged):  # rank 0 has the same numbers
+        return 1
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    if group.first:
+        report.log(trace)
+    elif not lost:  # rank 0 says as much
+        log(folder, f"[rank {group.rank}] {trace}")
     set_status(folder, "failed")
+    if lost and ranks.watched():  # who is gone is told by who watches
+        return ranks.LOST
+    if not tells():
+        return 1
     first = " ".join(str(error).split()) or type(error).__name__
-    kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
-    print(f"genai: {folder} failed: {kind}{first[:300]}", file=sys.stderr)
+    kind = "" if isinstance(error, Diverged | PeerLost) else f"{type(error).__name__}: "
+    everybody = group.world == 1 or isinstance(error, Diverged)
+    where = "" if everybody else f"[rank {group.rank}] "
+    print(f"genai: {folder} failed: {where}{kind}{first[:300]}", file=sys.stderr)
     return 1
+
+
+def log(folder: Path, text: str) -> None:
+    """Add to the train.log of a run that another process writes, or wrote."""
+    with open(folder / runs.LOG, "a", encoding="utf-8") as file:
+        file.write(text + "\n")
 
 
 def set_status(folder: Path, status: str) -> None:

@@ -1,6 +1,6 @@
 """The life of runs that train as one stack: each with its own folder, log and end.
 
-What an epoch and an end write is `verbs.train.Session`'s, cell by cell. Measuring and drawing at
+What an epoch and an end write is `session.Session`'s, cell by cell. Measuring and drawing at
 the end takes longer than the training of a small model: with a core to spare it is done in
 processes of their own, as `genai resume` would do it, from what lies in the folder.
 """
@@ -20,15 +20,15 @@ import torch
 
 from genai_cli import outcome, runs
 from genai_cli.console import Reporter, show
+from genai_cli.cores import cores
 from genai_cli.data.dataset import Dataset
-from genai_cli.data.images import cores
 from genai_cli.models.base import Model
+from genai_cli.session import Session, begin
 from genai_cli.textual import short
 from genai_cli.training import checkpoint, machine, setup
 from genai_cli.training.loop import calibrate
 from genai_cli.training.pack import Cell, Stack
 from genai_cli.training.preempt import Signals
-from genai_cli.verbs.train import Session, begin
 
 FEW = 4  # runs that a process of its own must have to conclude, to be worth its start
 

@@ -25,6 +25,8 @@ GROUPS = {
     "schedule": "of the learning rate",
     "trainer": "limits, checkpoints, averaging",
     "experiment": "choices under one name",
+    "sweep": "what -m varies",
+    "hydra/launcher": "what starts runs, serial if not given",
 }
 
 
@@ -163,7 +165,8 @@ def _yaml(folder: Path) -> list[str]:
 def _groups(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return [e.name for e in entries if e.is_dir() and e.name.isidentifier()]
+            names = [e.name for e in entries if e.is_dir() and e.name.isidentifier()]
+            return ["hydra/launcher" if name == "hydra" else name for name in names]
     except OSError:
         return []
 
@@ -182,6 +185,7 @@ def _read(file: Path, group: str | None) -> tuple[Sheet, list[str]]:
     """The sheet of a file, and the options of its own group it inherits from."""
     sheet = Sheet("", {}, {}, {})
     bases: list[str] = []
+    group = group and group.replace("/", ".")
     summary, package, last = "", group, ""  # last: the key that comments and items belong to
     above: list[tuple[int, str]] = []  # indent and name of the keys around this line
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():

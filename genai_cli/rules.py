@@ -27,6 +27,7 @@ RANGES: dict[str, Any] = {
     "seed": Natural,
     "split_seed": Natural,
     "precision": Precision,
+    "trainer.devices": Count,
     "trainer.accumulate": Count,
     "trainer.clip": Positive | None,
     "trainer.ema": Rate | None,
@@ -63,6 +64,12 @@ def check(cfg: TrainConfig) -> None:
             f"trainer.pack={cfg.trainer.pack} is not allowed: choose none, auto, or how many runs "
             "train as one stack (2 to 9999)"
         )
+    if cfg.trainer.loggers:
+        from genai_cli.training import loggers
+
+        loggers.check(cfg.trainer.loggers)
+        if cfg.trainer.pack != "none":
+            raise UserError("trainer.loggers is for runs that train alone; leave out trainer.pack")
     if "${" in str(dataclasses.asdict(cfg)):  # a run's config is plain data, read back as such
         raise UserError("a value holds '${', which a run's config must not; write it out")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", cfg.device):

@@ -15,11 +15,13 @@ import string
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import yaml
 
+from genai_cli import plain_yaml
 from genai_cli.errors import UserError, nearest
+from genai_cli.locks import lock
 
 SCHEMA = 1
 CONFIG, RUN, METRICS, SUMMARY, LOG = (
@@ -33,7 +35,7 @@ CHECKPOINTS = "checkpoints"
 SWEEP, SWEEP_TABLE = "sweep.yaml", "sweep.csv"
 STATUSES = ("running", "finished", "stopped", "interrupted", "failed")
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same data, seven times as fast
+LOADER = plain_yaml.LOADER  # the same data, seven times as fast
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -75,22 +77,30 @@ def claim(root: Path, label: str, now: datetime | None = None) -> Path:
         return path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a small file in one step: readers see the old or the new one, never half."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    """Replace a small file in one step: readers see the old or the new one, never half.
+
+    Args:
+        path: the file.
+        text: all of it.
+        durable: wait until the disk has it; a power cut may otherwise leave an empty file.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
     with open(beside, "w", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(beside, path)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> None:
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(path, text + "\n", durable)
 
 
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+def write_config(folder: Path, config: Mapping[str, Any], durable: bool = True) -> None:
+    write_text(folder / CONFIG, plain_yaml.dump(config), durable)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -106,7 +116,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError):
         raise UserError(f"{folder} is not a run: it has no readable {CONFIG}") from None
     try:
-        config = yaml.load(text, Loader=LOADER)
+        config = plain_yaml.load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(config, dict) or "${" in text:
@@ -140,22 +150,6 @@ def _numbers(row: Mapping[str, str]) -> dict[str, float]:
         return {k: float(v) for k, v in row.items() if v}
     except (TypeError, ValueError):
         return {}
-
-
-def lock(file: TextIO) -> bool:
-    """Take the exclusive lock of an open file, if it is free; the kernel drops it with its owner.
-
-    Where a system or a network share has no such locks, the answer is yes.
-    """
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        pass
-    return True
 
 
 def held(folder: Path) -> bool:
@@ -228,9 +222,7 @@ def find_all(reference: str, outputs: str | None = None) -> list[Path]:
         if not sweeps:
             return [last]
     else:
-        names = (f"*/*-{slug(reference)}", f"*/{slug(reference)}")
-        sweeps = [p for name in names for p in root.glob(name) if is_sweep(p)]
-        sweeps = [p for p in sweeps if reference in (p.name, p.name.rsplit("-", 1)[-1])]
+        sweeps = sweeps_named(root, reference)
     if not sweeps:
         return [find(reference, outputs)]
     if len(sweeps) > 1:
@@ -239,6 +231,13 @@ def find_all(reference: str, outputs: str | None = None) -> list[Path]:
     if not found:
         raise UserError(f"{sweeps[0]} is a sweep without a run")
     return found
+
+
+def sweeps_named(root: Path, reference: str) -> list[Path]:
+    """The sweeps of a name or suffix."""
+    names = {f"*/*-{slug(reference)}", f"*/{slug(reference)}"}
+    found = {p for name in names for p in root.glob(name) if is_sweep(p)}
+    return sorted(p for p in found if reference in (p.name, p.name.rsplit("-", 1)[-1]))
 
 
 def find(reference: str, outputs: str | None = None) -> Path:

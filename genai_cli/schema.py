@@ -15,6 +15,7 @@ from typing import Any
 
 @dataclass
 class TrainerConfig:
+    devices: int = 1
     accumulate: int = 1
     clip: float | None = None
     ema: float | None = None
@@ -27,6 +28,7 @@ class TrainerConfig:
     figures_every: int = 0
     step: str = "auto"
     pack: str = "none"
+    loggers: list[str] = field(default_factory=list)
     threads: int | None = None
     deterministic: bool = False
 
@@ -62,6 +64,8 @@ def wrong_type(key: str, said: str) -> str:
     for part in key.split("."):
         hint = typing.get_type_hints(hint).get(part) if isinstance(hint, type) else None
     value = re.match(r"(?:Value |Cannot convert )?'(.*?)'", said)
+    if "not a ListConfig" in said:
+        return f"{key} is not allowed as one word: it must be a list, like {key}=[word]"
     if hint is None or value is None:
         return f"{key}: {said}"
     return f"{key}={value[1]} is not allowed: it must be {words(hint)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from genai_cli.usages_sweeps import SWEEPS
+
 TRAIN_FLAGS = {
     "-m, --multirun": "train every combination of lists like bottleneck=8,16,32",
     "--cfg job|all": "print the composed config and stop; all adds Hydra's own",
@@ -16,6 +18,7 @@ RUN = {
 }
 
 USAGES: dict[str, list[tuple[str, object]]] = {
+    **SWEEPS,
     "resume": [
         ("", "genai resume RUN [KEY=VALUE …]"),
         ("RUN", RUN),
@@ -25,7 +28,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
                 "epochs=N": "train for longer; schedule.horizon=N stretches the schedule with it",
                 "tags=[…]": "words to find it by",
                 "trainer.*": "max_steps, save_every, keep, figures_every; and, with a note,"
-                " accumulate, clip, patience, min_delta, step, threads, deterministic",
+                " devices, accumulate, clip, patience, min_delta, step, threads, deterministic",
                 "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the"
                 " rest of the run is then not as first planned",
             },

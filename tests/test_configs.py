@@ -44,10 +44,11 @@ def two_steps(words: list[str]) -> None:
     assert any(not v.equal(before[k]) for k, v in run.model.state_dict().items())
 
 
+ELSEWHERE = ("experiment", "sweep", "hydra")  # tested below, in tests/sweeps and tests/launchers
 OPTIONS = sorted(
     str(c)
     for c in CONFIGS
-    if c.parent != Path() and c.name not in (*FILES, *OWN) and c.parts[0] != "experiment"
+    if c.parent != Path() and c.name not in (*FILES, *OWN) and c.parts[0] not in ELSEWHERE
 )
 EXPERIMENTS = sorted(str(c.relative_to("experiment")) for c in CONFIGS if "experiment" in c.parts)
 
@@ -87,7 +88,8 @@ def test_ones_own_table_and_folder_train(tmp_path: Path) -> None:
 def test_nothing_is_left_out() -> None:
     groups = {c.parts[0] for c in CONFIGS if len(c.parts) > 1}
     assert groups == {
-        "dataset", "model", "loss", "optimizer", "schedule", "trainer", "experiment",
+        "dataset", "model", "loss", "optimizer", "schedule", "trainer", "experiment", "sweep",
+        "hydra",
     }  # fmt: skip
     assert len(OPTIONS) > 35
     assert {c.name for c in CONFIGS if len(c.parts) == 1} == {"train"}

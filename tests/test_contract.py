@@ -55,8 +55,9 @@ def test_top_level_knobs() -> None:
         "monitor", "outputs", "name", "tags", "init_from", "force_loss",
     ]  # fmt: skip
     assert list(TrainerConfig.__dataclass_fields__) == [
-        "accumulate", "clip", "ema", "patience", "min_delta", "init", "max_steps",
-        "save_every", "keep", "figures_every", "step", "pack", "threads", "deterministic",
+        "devices", "accumulate", "clip", "ema", "patience", "min_delta", "init", "max_steps",
+        "save_every", "keep", "figures_every", "step", "pack", "loggers", "threads",
+        "deterministic",
     ]  # fmt: skip
 
 
@@ -103,8 +104,8 @@ def test_metrics_columns(run_folder: Path) -> None:
 def test_run_json(run_folder: Path) -> None:
     described = json.loads((run_folder / "run.json").read_text())
     assert list(described) == [
-        "schema", "status", "command", "parameters", "device", "precision", "threads",
-        "step_kind", "versions", "git", "dataset", "seed", "started", "finished",
+        "schema", "status", "command", "parameters", "device", "devices", "precision",
+        "threads", "step_kind", "versions", "git", "dataset", "seed", "started", "finished",
     ]  # fmt: skip
     assert list(described["dataset"]) == ["name", "hash", "split_hash", "event_shape", "n"]
     assert described["status"] == "finished"

@@ -14,6 +14,7 @@ from genai_cli import runs
 from genai_cli.comparison.settings import reference
 from genai_cli.errors import UserError
 from genai_cli.evaluation.measures import BY_NAME
+from genai_cli.metrics import last_row
 
 EVALUATIONS, EVALUATION = "evaluation", "evaluation.json"
 HUGE = 1e300  # no number of ours; an integer of JSON has no end
@@ -152,7 +153,7 @@ def read(folder: Path) -> Run:
 def _costs(run: Run) -> dict[str, dict[str, Any]]:
     """What a training took. Seconds compare on one machine, numbers learned anywhere."""
     out: dict[str, dict[str, Any]] = {}
-    last = run.metrics[-1] if run.metrics else {}
+    last = last_row(run.path)
     rulers = {"cost/seconds": run.machine, "cost/images": {}, "cost/parameters": {}}
     values = {
         # by the last epoch: the run's own seconds hold its figures and tests as well

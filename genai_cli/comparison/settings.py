@@ -58,12 +58,14 @@ def labels(
         configs: flat config of each, without what is not to tell them apart (a seed).
         references: what to type for each; taken where the settings do not tell two apart.
     """
+    family: dict[str, list[dict[str, Any]]] = {}
+    for model, config in zip(models, configs, strict=True):
+        family.setdefault(model, []).append(config)
+    differ = {model: differing(same) for model, same in family.items()}
     out = []
     for model, config in zip(models, configs, strict=True):
-        same = [c for m, c in zip(models, configs, strict=True) if m == model]
-        differ = [k for k in differing(same) if config.get(k) is not None]
-        words = [model, *(f"{_last(k)}={brief(config[k])}" for k in differ)]
-        out.append(" ".join(words))
+        told = [k for k in differ[model] if config.get(k) is not None]
+        out.append(" ".join([model, *(f"{_last(k)}={brief(config[k])}" for k in told)]))
     count = Counter(out)
     return [
         f"{model} {place}" if count[label] > 1 or len(label) > LONGEST else label

@@ -25,7 +25,7 @@ HEADLINES = (  # shown for samplers even where nobody has measured them
 PREDICTIONS = ("prediction/accuracy",)  # for runs that predict
 
 
-@dataclass
+@dataclass(eq=False)  # a row is itself: comparing all its numbers would take long in a large sweep
 class Row:
     """A run, or runs that differ in their seed alone."""
 

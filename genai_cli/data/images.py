@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,6 +9,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from genai_cli.cores import cores
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,13 +53,6 @@ class ImageFiles:
                 except (Broken, ValueError) as error:
                     raise Broken(f"{self.paths[i]} changed since it was scanned: {error}") from None
         return out
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def pool() -> ThreadPoolExecutor:

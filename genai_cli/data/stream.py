@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from genai_cli.cores import cores
 from genai_cli.data.dataset import Split
-from genai_cli.data.images import ImageFiles, cores
+from genai_cli.data.images import ImageFiles
 from genai_cli.data.pairs import Pair
 from genai_cli.models.base import Batch
+from genai_cli.ranks import neighbours
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class StreamSplit(Split):
         return self._cut(torch.from_numpy(self.files.read(index.tolist())), index)
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
-        workers = min(self.files.workers, cores())
+        workers = min(self.files.workers, max(1, cores() // neighbours()))
         cuda = self.x.device.type == "cuda"
         loader = DataLoader(
             _Reader(self.files),

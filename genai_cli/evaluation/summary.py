@@ -13,6 +13,7 @@ from genai_cli.evaluation.intervals import of_means
 from genai_cli.evaluation.measures import found
 from genai_cli.models.base import Model
 from genai_cli.schema import TrainConfig
+from genai_cli.training.distributed import ALONE, Ranks
 from genai_cli.training.loop import EVALUATION_BATCH, evaluation_terms
 
 FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
@@ -22,18 +23,18 @@ ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as activ
 
 @torch.no_grad()
 def per_example(
-    model: Model, split: Split, seed: int, to_image: bool = False
+    model: Model, split: Split, seed: int, to_image: bool = False, ranks: Ranks = ALONE
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Values (n,) of every test term, and the codes and predictions (n, …) the figures need.
 
     ``mse`` is that of the reconstruction without noise, per element, in data space; of the target
     image where the data is a pair (``to_image``). Other terms are means over the noise draws the
-    family asks for (``test_draws``).
+    family asks for (``test_draws``). Ranks take the batches in turns, and all get all.
     """
     values: dict[str, list[Tensor]] = {}
     for draw in range(model.test_draws):
         purpose = f"test/{draw}" if draw else "test"
-        for i, terms in enumerate(evaluation_terms(model, split, seed, purpose, FULL)):
+        for i, terms in enumerate(evaluation_terms(model, split, seed, purpose, FULL, ranks)):
             for name, value in terms.items():
                 seen = values.setdefault(name, [])
                 value = value.cpu().double() / model.test_draws
@@ -46,7 +47,8 @@ def per_example(
     rebuilds = hasattr(model, "reconstruct") and coded
     if rebuilds:
         values["mse"] = []  # in place of the training term, which may see noise
-    for batch in split.batches(torch.arange(len(split)).split(EVALUATION_BATCH)):
+    chunks = torch.arange(len(split)).split(EVALUATION_BATCH)
+    for batch in split.batches(chunks[ranks.rank :: ranks.world]):
         if rebuilds:
             target = batch.y if to_image else batch.x
             error = model.reconstruct(batch.x) - target
@@ -57,15 +59,25 @@ def per_example(
             extra.setdefault("predictions", []).append(model.predict(batch.x))
         if batch.y is not None and batch.y.dim() < 3:
             extra.setdefault("targets", []).append(batch.y)
-    return _joined(values), _joined(extra)
+    return _joined(values, len(chunks), ranks), _joined(extra, len(chunks), ranks)
 
 
-def _joined(parts: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat(tensors).float().cpu() for name, tensors in parts.items()}
+def _joined(parts: dict[str, list[Tensor]], batches: int, ranks: Ranks) -> dict[str, Tensor]:
+    """In the order of the batches, of which rank r has number r, r + world, …"""
+    found = ranks.everyone({name: [t.cpu() for t in tensors] for name, tensors in parts.items()})
+    ordered = {
+        name: [found[i % ranks.world][name][i // ranks.world] for i in range(batches)]
+        for name in found[0]
+    }
+    return {name: torch.cat(tensors).float() for name, tensors in ordered.items()}
 
 
 def metrics(
-    model: Model, data: Dataset, cfg: TrainConfig, player: dict[str, Any]
+    model: Model,
+    data: Dataset,
+    cfg: TrainConfig,
+    player: dict[str, Any],
+    ranks: Ranks = ALONE,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
     """({"test/mse": {value, low, high, n, passport}}, codes and predictions for the figures)."""
     n = len(data.test)
@@ -81,7 +93,8 @@ def metrics(
         papers = {"ruler": ruler(metric, model, data, cfg), "player": player | likelihood}
         return found(value, low, high, n=n, passport=papers)
 
-    values, extra = per_example(model, data.test, cfg.seed, to_image=data.spec.target == "image")
+    to_image = data.spec.target == "image"
+    values, extra = per_example(model, data.test, cfg.seed, to_image, ranks)
     regression = "predictions" in extra and data.spec.target == "values"
     if regression:
         values["mse"] = (extra["predictions"] - extra["targets"]).square().mean(1)

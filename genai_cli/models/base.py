@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
@@ -121,6 +121,12 @@ class Model(nn.Module, ABC):
         self, batch: Batch, noise: dict[str, Tensor], player: str = "model"
     ) -> dict[str, Tensor]:
         """Per-example terms, each (B,): ``"loss"`` is minimised, the rest is logged. Pure."""
+
+    def couple(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Where ``couples_examples`` and each of several ranks sees some rows of a batch: take
+        what the loss needs of the whole batch from ``total``, which sums a tensor over the ranks.
+        A family that does not is not trained on several.
+        """
 
     def prepare(self, batch: Batch) -> None:
         """Once before step 0 (data-dependent initialisation, data statistics)."""

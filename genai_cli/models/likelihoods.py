@@ -8,6 +8,7 @@ Where ``counts``, ``mass_nll`` is −log P of the stored levels: the one space i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -63,6 +64,7 @@ class Gaussian(nn.Module):
     def __init__(self, data: Spec, sigma: Positive | Literal["learned", "optimal"] = "optimal"):
         super().__init__()
         self.squash, self.sigma = data.unit_interval, sigma
+        self.total: Callable[[Tensor], Tensor] | None = None  # sums over ranks
         self.counts = data.levels is not None and data.unit_interval
         self.width = 1 / (data.levels - 1) if self.counts else None
         if sigma == "learned":
@@ -99,9 +101,17 @@ class Gaussian(nn.Module):
         return -log_p.flatten(1).sum(1)
 
     def fitted_nll(self, raw: Tensor, x: Tensor) -> Tensor:
-        """With the σ that is optimal for this very batch: the objective of a σ-VAE."""
+        """With the σ that is optimal for this very batch: the objective of a σ-VAE.
+
+        Of a batch that is cut over ranks σ is found from the sums of all. It is the minimum of
+        their losses, whose gradient through σ is therefore zero: none is sent between ranks.
+        """
         squared = (x - self.mean(raw)).square()
-        return self._nll(squared, self._optimum(squared))
+        if self.total is None:
+            return self._nll(squared, self._optimum(squared))
+        here = squared.detach().sum(), squared.new_tensor(float(squared.numel()))
+        whole, n = self.total(torch.stack(here))
+        return self._nll(squared, self._optimum(whole / n))
 
     @staticmethod
     def _nll(squared: Tensor, log_var: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -149,6 +149,9 @@ class VAE(FromPrior, Model):
             mu, logvar = self.posterior(batch.x)
             z = mu + (0.5 * logvar).exp() * noise["eps"]
             self.likelihood.calibrate(self.decoder(z), batch.x)
+
+    def couple(self, total: Callable[[Tensor], Tensor]) -> None:
+        self.likelihood.total = total
 
     def kl_weight(self) -> Tensor | float:
         """β, grown linearly over the first ``kl_warmup`` steps."""

@@ -56,6 +56,8 @@ def settle(
 ) -> Chosen:
     """Choose, or take what was recorded; CPU threads are set to what is returned.
 
+    Of several ranks the first chooses for all, on its rows of a batch.
+
     Args:
         run: before its next step; its weights, moments and generators are left as they are.
         data: on the device.
@@ -66,8 +68,20 @@ def settle(
     Raises:
         UserError: a kind was asked for that this machine, model or optimizer does not have.
     """
-    probe = Probe(run, data, cfg, device)
-    threads, why_threads = _threads(probe, recorded.get("threads") or cfg.trainer.threads)
+    ranks, probe = run.ranks, Probe(run, data, cfg, device)
+    chosen = _settled(probe, recorded) if ranks.first else None
+    same = ranks.told(chosen and {"threads": chosen.threads, "step_kind": chosen.kind})
+    chosen = chosen or _settled(probe, same)
+    kinds = ranks.everyone(chosen.kind)
+    if len(set(kinds)) == 1:
+        return chosen
+    lines = (*chosen.lines, f"step   eager: rank {kinds.index('eager')} cannot compile")
+    return Chosen("eager", chosen.threads, make_step("eager", run, cfg, device), lines)
+
+
+def _settled(probe: Probe, recorded: Mapping[str, Any]) -> Chosen:
+    given = recorded.get("threads") or probe.cfg.trainer.threads
+    threads, why_threads = _threads(probe, given)
     torch.set_num_threads(threads)
     kind, step, why = _kind(probe, recorded.get("step_kind"))
     lines = [f"step   {kind}: {why}"] if why else []
@@ -101,6 +115,7 @@ class Probe:
     ) -> None:
         self.run, self.data, self.cfg, self.device = run, data, cfg, device
         self.left = run.last_step(cfg) - run.step
+        self.n = min(cfg.batch_size, len(data.train))  # of a whole batch
         self.plain: Gradient = partial(autograd, run.model, run.players, cfg.precision)
         self.example: tuple[Batch, dict[str, Tensor]] | None = None
 
@@ -108,12 +123,12 @@ class Probe:
         """All players' gradients of one batch, waited for."""
         model, cfg = self.run.model, self.cfg
         if self.example is None:
-            n = min(cfg.batch_size, len(self.data.train))
-            batch = self.data.train.batch(torch.arange(n))
-            draws = generator(cfg.seed, "probe", 0, self.device)
-            self.example = (batch, model.noise(n, draws))
+            n, rows = self.n, self.run.ranks.rows(self.n)
+            batch = self.data.train.batch(torch.arange(n)[rows])
+            noise = model.noise(n, generator(cfg.seed, "probe", 0, self.device))
+            self.example = (batch, {k: v[rows] for k, v in noise.items()})
         for player in self.run.players:
-            micro_batches(compute, player, *self.example, cfg.trainer.accumulate)
+            micro_batches(compute, player, *self.example, cfg.trainer.accumulate, self.n)
             for p in player.module.parameters():
                 p.grad = None
         if self.device.type == "cuda":
@@ -202,6 +217,8 @@ def _kind(probe: Probe, recorded: str | None) -> tuple[str, Step, str]:
         from genai_cli.training.graph import unavailable
 
         refusal = unavailable(probe.device, probe.cfg.optimizer["name"])
+        if probe.run.ranks.world > 1:
+            refusal = "CUDA graphs are for one device"
         if refusal:
             return "eager", eager, f"{refusal}; the rest is not bit-equal to the run so far"
     elif recorded is not None:  # also a run of a pack, which goes on alone
@@ -256,6 +273,8 @@ def _compiled(probe: Probe) -> tuple[Any, float]:
     from genai_cli.training.compiled import CompiledStep, NotCompiled, unavailable
 
     refusal = unavailable(probe.device)
+    if probe.run.ranks.world > 1 and probe.run.model.couples_examples:
+        refusal = "its loss speaks to the other ranks (loss.sigma=optimal)"
     if refusal:
         raise UserError(refusal)
     step = CompiledStep(probe.run, probe.cfg)

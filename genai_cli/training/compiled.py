@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from genai_cli.models.base import Batch, Model, Player
-from genai_cli.training.step import Gradient, Terms, autocast, autograd, train_step
+from genai_cli.training.step import Gradient, Terms, autocast, autograd, summed, train_step
 
 if TYPE_CHECKING:
     from genai_cli.schema import TrainConfig
@@ -76,7 +76,9 @@ class CompiledStep:
         # a sweep would be refused
         torch._dynamo.reset()
 
-    def __call__(self, batch: Batch, noise: dict[str, Tensor], step: int) -> Terms:
+    def __call__(
+        self, batch: Batch, noise: dict[str, Tensor], step: int, count: int | None = None
+    ) -> Terms:
         return train_step(
             self.run.model,
             self.run.players,
@@ -88,13 +90,16 @@ class CompiledStep:
             accumulate=self.cfg.trainer.accumulate,
             clip=self.cfg.trainer.clip,
             gradient=self.gradient,
+            count=count,
+            summed=summed(self.run),
         )
 
     def gradient(self, player: Player, batch: Batch, noise: dict[str, Tensor], count: int) -> Terms:
         """A `step.Gradient`; compiles where ``player`` meets its first whole batch."""
         whole = count == self.cfg.batch_size or self.run.steps_per_epoch == 1
         # a smaller last batch of an epoch, or of its micro-batches, is another shape
-        if not whole or len(batch.x) != -(-count // self.cfg.trainer.accumulate):
+        rows = self.run.ranks.count(count)  # of which a piece is one micro-batch
+        if not whole or len(batch.x) != -(-rows // self.cfg.trainer.accumulate):
             return self.plain(player, batch, noise, count)
         if player.name not in self.graphs:
             return self._first(player, batch, noise, count)

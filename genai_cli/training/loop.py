@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from genai_cli.data.dataset import Dataset, Split
 from genai_cli.models.base import Model, Player
 from genai_cli.schema import TrainConfig
+from genai_cli.training.distributed import ALONE, Ranks
 from genai_cli.training.ema import Ema
 from genai_cli.training.randomness import generator, permutation
 from genai_cli.training.schedule import Schedule
@@ -35,20 +36,25 @@ class Means:
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
-    def add(self, terms: dict[str, Tensor]) -> None:
-        """Add the values (B,) of each term, in double where the device has it."""
+    def add(self, terms: dict[str, Tensor], count: int | None = None) -> None:
+        """Add the values (B,) of each term, in double where the device has it; or, of ``count``
+        values, their sum ()."""
         for name, values in terms.items():
             dtype = torch.float32 if values.device.type == "mps" else torch.float64
             total = values.sum(dtype=dtype)
             self.sums[name] = self.sums[name] + total if name in self.sums else total
-            self.counts[name] = self.counts.get(name, 0) + len(values)
+            n = len(values) if count is None else count
+            self.counts[name] = self.counts.get(name, 0) + n
 
-    def means(self) -> dict[str, float]:
-        """The mean of each term: the one synchronisation with the device."""
-        if not self.sums:
-            return {}
-        totals = torch.stack(list(self.sums.values())).tolist()
-        return {k: t / n for (k, n), t in zip(self.counts.items(), totals, strict=True)}
+    def means(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """The mean of each term, over what all ranks have added: the one synchronisation with the
+        device."""
+        totals = torch.stack(list(self.sums.values())).tolist() if self.sums else []
+        found = dict(zip(self.sums, zip(totals, self.counts.values(), strict=True), strict=True))
+        parts = ranks.everyone(found)
+        names = dict.fromkeys(name for part in parts for name in part)
+        both = {k: [part[k] for part in parts if k in part] for k in names}
+        return {k: sum(t for t, _ in v) / sum(n for _, n in v) for k, v in both.items()}
 
     def clear(self) -> None:
         self.sums.clear()
@@ -74,6 +80,7 @@ class Training:
     best_epoch: int = 0
     best_step: int = 0
     started: float = field(default_factory=time.monotonic)
+    ranks: Ranks = field(default_factory=Ranks)  # the processes that train it together
 
     @property
     def epoch(self) -> int:
@@ -116,36 +123,44 @@ def train(
 
     Starts wherever ``run.step`` stands: the order of an epoch and the noise of a step are
     functions of (seed, epoch) and (seed, step), so a resumed run takes the very steps the
-    uninterrupted one would have taken. ``step`` is what `choose.settle` found; without it the
+    uninterrupted one would have taken. Each of several ranks takes its rows of every batch.
+    ``step`` is what `choose.settle` found; without it the
     kind is the config's, and eager where that is ``auto``.
     """
     if step is None:
         kind = cfg.trainer.step if cfg.trainer.step != "auto" else "eager"
         step = make_step(kind, run, cfg, device)
     base = {p.name: p.lr or cfg.optimizer["lr"] for p in run.players}
-    last = run.last_step(cfg)
+    last, ranks = run.last_step(cfg), run.ranks
+    if ranks.world > 1 and run.model.couples_examples:
+        run.model.couple(ranks.shared)
     while run.step < last:
         first = run.step % run.steps_per_epoch
         if first == 0:
             run.means.clear()
         order = permutation(len(data.train), cfg.seed, run.epoch)
         chunks = order.split(cfg.batch_size)[first : first + last - run.step]
-        for batch in data.train.batches(chunks):
+        parts = chunks if ranks.world == 1 else [c[ranks.rows(len(c))] for c in chunks]
+        for batch, chunk in zip(data.train.batches(parts), chunks, strict=True):
             for name, optimizer in run.optimizers.items():
                 for group in optimizer.param_groups:
                     group["lr"] = base[name] * run.schedule(run.step, run.steps_per_epoch)
             if not run.model.training:  # evaluation came in between
                 run.model.train()
             run.model.step.fill_(run.step)
-            b = len(batch.x)
+            b = len(chunk)
+            rows = ranks.take(b)
             if data.augment is not None:
                 draws = generator(cfg.seed, "augment", run.step, device)
-                batch = batch._replace(x=data.augment(batch.x, draws))
+                batch = batch._replace(x=data.augment(batch.x, draws, b, rows))
             noise = run.model.noise(b, generator(cfg.seed, "noise", run.step, device))
-            terms = step(batch, noise, run.step)
+            if ranks.world == 1:
+                run.means.add(step(batch, noise, run.step))
+            else:
+                noise = {k: v[rows] for k, v in noise.items()}
+                run.means.add(step(batch, noise, run.step, count=b), b)
             if run.ema is not None:
                 run.ema.update(run.model)
-            run.means.add(terms)
             run.step += 1
             run.images += b
             yield run
@@ -174,24 +189,27 @@ def evaluate(
     """Mean of every term over a split: the training objective, with noise fixed by ``purpose``.
 
     The same noise in every epoch, so that a validation curve moves only because the model does.
+    Ranks take the batches in turns.
     """
     means = Means()
-    for terms in evaluation_terms(run.model, split, seed, purpose, precision):
+    for terms in evaluation_terms(run.model, split, seed, purpose, precision, run.ranks):
         means.add(terms)
-    return means.means()
+    return means.means(run.ranks)
 
 
 def evaluation_terms(
-    model: Model, split: Split, seed: int, purpose: str, precision: str
+    model: Model, split: Split, seed: int, purpose: str, precision: str, ranks: Ranks = ALONE
 ) -> Iterator[dict[str, Tensor]]:
-    """The terms of every player, (B,) each, for each evaluation batch of a split in order."""
+    """The terms of every player, (B,) each, for each evaluation batch of a split in order; of
+    several ranks each its own."""
     if not len(split):  # dataset.val_fraction=0
         return
     device = next(model.parameters()).device
     players = model.players()
     model.eval()
-    chunks = torch.arange(len(split)).split(EVALUATION_BATCH)
-    for i, batch in enumerate(split.batches(chunks)):
+    chunks = torch.arange(len(split)).split(EVALUATION_BATCH)[ranks.rank :: ranks.world]
+    for k, batch in enumerate(split.batches(chunks)):
+        i = ranks.rank + k * ranks.world
         noise = model.noise(len(batch.x), generator(seed, purpose, i, device))
         with autocast(precision, device):
             losses = {p.name: model.loss(batch, noise, p.name) for p in players}

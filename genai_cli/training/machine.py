@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from genai_cli.cores import cores
 from genai_cli.errors import UserError
 from genai_cli.schema import TrainConfig
 
@@ -62,22 +64,23 @@ def numerics(cfg: TrainConfig, threads: int | None = None) -> Iterator[None]:
 
 
 def default_threads() -> int:
-    """What torch found at its import, but no more than a Slurm job was given."""
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    threads = torch.get_num_threads()
-    return min(threads, int(slurm)) if slurm.isdigit() and int(slurm) else threads
+    """What torch found at its import, but no more than a container or a Slurm job was given."""
+    return min(torch.get_num_threads(), cores())
 
 
-def threads_for(work: int, device: torch.device) -> int | None:
+def threads_for(work: int, device: torch.device, share: int = 1) -> int | None:
     """CPU threads for steps of ``work`` multiply-adds: one where sharing costs more than it gains.
+
+    ``share`` processes divide the cores.
 
     Two threads of a small step wait for each other many times a millisecond. Beside another
     process on two cores, an epoch of 21 steps (digits, VAE) took up to 5 s with two threads and
     0.1 s with one. ``benchmarks/threads.py`` measures both on a machine of yours. None where
     that is to be measured at the start of the run (choose.py).
     """
-    if device.type != "cpu" or default_threads() == 1 or work > LARGE_STEP:
-        return default_threads()
+    most = max(1, default_threads() // share)
+    if device.type != "cpu" or most == 1 or work > LARGE_STEP:
+        return most
     return 1 if work < SMALL_STEP else None
 
 
@@ -87,6 +90,7 @@ def device_name(device: torch.device) -> str:
     return f"{device} {platform.processor() or platform.machine()}".strip()
 
 
+@functools.cache  # the code that runs is what was imported, whatever becomes of the files
 def git_commit() -> str | None:
     """The commit of the code that ran, marked where files were changed; None outside a checkout."""
     root = Path(__file__).parents[2]

@@ -18,6 +18,8 @@ class Signals:
     """Within the block INT, TERM and USR1 only set a flag; a second INT leaves at once.
 
     ``code`` is 0 until a signal came: 130 for INT, 143 for TERM and USR1 (a scheduler's notice).
+    ``number`` is the signal that came last: after USR1 a job asks to be started again, after TERM
+    somebody else has decided that.
     """
 
     HANDLED = tuple(
@@ -26,6 +28,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.code = 0
+        self.number: int | None = None
 
     def __enter__(self) -> Signals:
         self._before = {s: signal.signal(s, self._set) for s in self.HANDLED}
@@ -36,6 +39,7 @@ class Signals:
             signal.signal(number, handler)
 
     def _set(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
         if number == signal.SIGINT:
             if self.code == 130:
                 raise KeyboardInterrupt

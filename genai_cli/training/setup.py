@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from genai_cli import __version__, build, runs
+from genai_cli import __version__, build, ranks, runs
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import load as load_dataset
 from genai_cli.errors import UserError, listing, nearest
@@ -49,12 +49,18 @@ def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
     optimizers.check(cfg.optimizer)
     Schedule(cfg.schedule)
     choose.check(cfg, pick_device(cfg.device))
+    ranks.check(cfg, pick_device(cfg.device))
     if cfg.precision == "fp64" and pick_device(cfg.device).type == "mps":
         raise UserError("precision=fp64: an Apple GPU has no double precision; use precision=fp32")
     if model.couples_examples and cfg.trainer.accumulate > 1:
         raise UserError(
             f"trainer.accumulate={cfg.trainer.accumulate} would change this loss, which looks at "
             "the whole batch (loss.sigma=optimal); use loss.sigma=learned or trainer.accumulate=1"
+        )
+    if model.couples_examples and type(model).couple is Model.couple and cfg.trainer.devices > 1:
+        raise UserError(
+            f"trainer.devices={cfg.trainer.devices}: the loss of model={cfg.model['name']} looks "
+            "at the whole batch and has no couple(); use trainer.devices=1"
         )
     if cfg.init_from is not None and not resume:
         start_from(cfg, build.build_model(cfg, data.spec))
@@ -246,14 +252,16 @@ def description(cfg: TrainConfig, data: Dataset) -> dict[str, Any]:
             f"model={name} fails on one example: {type(error).__name__}: {said}"
         ) from error
     work = 3 * cfg.batch_size * sum(layer.work for layer in made_of)  # backward is twice forward
+    share = ranks.here(cfg) if ranks.world() == 1 else 1  # started already, a rank has its own
     return {
         "schema": runs.SCHEMA,
         "status": "running",
         "command": None,
         "parameters": sum(p.numel() for p in model.parameters()),
         "device": device_name(device),
+        "devices": cfg.trainer.devices,
         "precision": cfg.precision,
-        "threads": cfg.trainer.threads or threads_for(work, device),
+        "threads": cfg.trainer.threads or threads_for(work // cfg.trainer.devices, device, share),
         "step_kind": None,  # and threads, where they are None: measured at the start (choose.py)
         "versions": {
             "genai_cli": __version__,

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from genai_cli.training.loop import Training
 
 Terms = dict[str, Tensor]
-Step = Callable[[Batch, dict[str, Tensor], int], Terms]
+# (batch, noise, step) to the terms (B,); of several ranks also count=, the rows of the whole batch
+# of which these are some, and then to the sums () of the terms over all of them
+Step = Callable[..., Terms]
 # adds the gradient of Σ loss / count to a player's parameters: (player, batch, noise, count)
 Gradient = Callable[[Player, Batch, dict[str, Tensor], int], Terms]
+# makes a player's gradients those of all ranks, and terms (B,) their sums ()
+Summed = Callable[[Player, Terms], Terms]
 
 
 def make_step(kind: str, run: Training, cfg: TrainConfig, device: torch.device) -> Step:
@@ -63,7 +67,13 @@ def plain(run: Training, cfg: TrainConfig) -> Step:
         precision=cfg.precision,
         accumulate=cfg.trainer.accumulate,
         clip=cfg.trainer.clip,
+        summed=summed(run),
     )
+
+
+def summed(run: Training) -> Summed | None:
+    """How the gradients of the ranks of a run become one; None where it is alone."""
+    return run.ranks.sum if run.ranks.world > 1 else None
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
@@ -85,12 +95,15 @@ def train_step(
     accumulate: int = 1,
     clip: float | None = None,
     gradient: Gradient | None = None,
+    count: int | None = None,
+    summed: Summed | None = None,
 ) -> Terms:
     """Update every player that is due; return the terms (B,) of the batch, on the device.
 
     The gradient is that of Σ loss / B over the whole batch, whether it is computed in one piece or
     in ``accumulate`` micro-batches. Terms of several players are named ``PLAYER/TERM``.
-    ``gradient`` computes it where autograd is not to.
+    ``gradient`` computes it where autograd is not to. Where the batch is some rows of one of
+    ``count``, ``summed`` adds what other ranks found for the rest; the terms are then sums ().
     """
     logs: Terms = {}
     for player in players:
@@ -101,7 +114,9 @@ def train_step(
             for p in group["params"]:
                 p.grad = None
         compute = gradient or partial(autograd, model, players, precision)
-        terms = micro_batches(compute, player, batch, noise, accumulate)
+        terms = micro_batches(compute, player, batch, noise, accumulate, count)
+        if summed is not None:
+            terms = summed(player, terms)
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(player.module.parameters(), clip)
         optimizer.step()
@@ -110,15 +125,21 @@ def train_step(
 
 
 def micro_batches(
-    compute: Gradient, player: Player, batch: Batch, noise: dict[str, Tensor], accumulate: int = 1
+    compute: Gradient,
+    player: Player,
+    batch: Batch,
+    noise: dict[str, Tensor],
+    accumulate: int = 1,
+    count: int | None = None,
 ) -> Terms:
-    """Add the gradient of a whole batch, in ``accumulate`` pieces, to a player's parameters."""
+    """Add the gradient of Σ loss / count over a batch, in ``accumulate`` pieces, to a player's
+    parameters; ``count`` is the size of the batch unless that is a part of a larger one."""
     b = len(batch.x)
     size = -(-b // accumulate)
     logs: dict[str, list[Tensor]] = {}
     for start in range(0, b, size):
         part, part_noise = _slice(batch, noise, start, start + size)
-        for name, values in compute(player, part, part_noise, b).items():
+        for name, values in compute(player, part, part_noise, count or b).items():
             logs.setdefault(name, []).append(values.detach())
     return {k: v[0] if len(v) == 1 else torch.cat(v) for k, v in logs.items()}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli import runs
+from genai_cli import ranks, runs
 from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.values import read_value
@@ -26,6 +26,7 @@ SAFE = (
     "trainer.save_every",
     "trainer.keep",
     "trainer.figures_every",
+    "trainer.loggers",
     "dataset.path",  # the content's hash says whether it is still the same data
     "dataset.root",
     "dataset.workers",
@@ -49,6 +50,7 @@ NOTED = (
     "device",
     "precision",
     "monitor",
+    "trainer.devices",
     "trainer.accumulate",
     "trainer.clip",
     "trainer.patience",
@@ -78,7 +80,13 @@ WHY_NOT = {
 
 def main(args: list[str]) -> int:
     """Resume one run; 0 also where there is nothing left to do."""
+    if ranks.rank():  # of torchrun: rank 0 finds the run, checks and writes
+        from genai_cli.verbs.train import run
+
+        return run(Path())
     name, changes = one_run(args, "resume")
+    if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
+        changes.append(f"trainer.devices={ranks.world()}")
     outputs = next((c.partition("=")[2] for c in changes if c.startswith("outputs=")), None)
     changes = [c for c in changes if not c.startswith("outputs=")]
 
@@ -113,6 +121,10 @@ def main(args: list[str]) -> int:
         if differences:
             runs.write_config(folder, new)
         print(f"{folder} {done}")
+        if ranks.world() > 1:
+            from genai_cli.training import distributed
+
+            distributed.join().told((None, False))
         return 0
     planned = cfg.schedule.get("horizon")
     if planned and cfg.epochs > planned and any(d[0] == "epochs" for d in differences):
@@ -131,13 +143,18 @@ def main(args: list[str]) -> int:
         now["threads"] = cfg.trainer.threads or machine.default_threads()
     if any(key == "trainer.step" for key, _, _ in differences):
         now["step_kind"] = None
+    if any(key == "trainer.devices" for key, _, _ in differences):
+        now["threads"] = setup.description(cfg, data)["threads"]
+    if described.get("reason"):  # asked to stop, or pruned by its sweep: whoever resumes it knows
+        print(f"note: it was {described['reason']}")
+        now["prune"] = False
     if now["device"] != described.get("device"):
         print(f"note: on {now['device']}, before on {described.get('device')}: not bit-equal")
     runs.write_json(folder / runs.RUN, now)
     has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
     code = run(folder, data, resume=has_checkpoint)
     if runs.is_sweep(folder.parent):
-        from genai_cli.sweep import write_table
+        from genai_cli.sweeps.folder import write_table
 
         write_table(folder.parent)
     return code
@@ -199,7 +216,7 @@ def nothing_left(
     """Why there is nothing to do: all steps are taken, or it stopped early; "" if there is."""
     done = runs.read_json(folder / runs.SUMMARY)
     status = described.get("status")
-    if status not in ("finished", "stopped"):
+    if status not in ("finished", "stopped") or (status == "stopped" and described.get("reason")):
         return ""
     judged = ("monitor", "trainer.patience", "trainer.min_delta")
     if status == "stopped" and not any(key in judged for key, _, _ in differences):

@@ -9,24 +9,27 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genai_cli import ranks
 from genai_cli.collector import resting
+from genai_cli.errors import UserError
+from genai_cli.session import begin
 
 if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
-    import torch
-
     from genai_cli.console import Reporter
     from genai_cli.data.dataset import Dataset
-    from genai_cli.metrics import Metrics
     from genai_cli.schema import TrainConfig
-    from genai_cli.training.loop import Training
+    from genai_cli.training.distributed import Ranks
     from genai_cli.training.preempt import Signals
-    from genai_cli.training.saving import Saver
+
+UNBUILT = ("seed", "outputs", "name", "tags")  # knobs that no check of a build depends on
+UNTOLD = (*UNBUILT, "optimizer", "schedule", "epochs", "monitor", "init_from", "force_loss")
+#        and what, beside the seed, run.json does not tell of
 
 
 def main(args: list[str]) -> int:
@@ -37,17 +40,33 @@ def main(args: list[str]) -> int:
     if line.show:
         return compose.show("train", line)
     command = shlex.join(["genai", "train", *args])
-    cells = compose.cells("train", line)
+    if ranks.world() > 1 and (line.multirun or line.launcher):
+        raise UserError(
+            "torchrun trains one run, here; for a sweep or a launcher leave it out and type "
+            f"trainer.devices={ranks.world()}"
+        )
     if line.multirun:
-        from genai_cli import sweep
+        from genai_cli.sweeps.launch import launch
 
-        return sweep.launch(cells, command)
+        return launch(line, command)
+    cells = compose.cells("train", line)
+    how = None
+    if line.launcher:
+        from genai_cli.launchers.settings import of_one_run
+
+        how = of_one_run(line)
     from genai_cli.training.preempt import Signals
 
     prepared = prepare(cells[0].config, lambda text: print(text, file=sys.stderr))
     if prepared.cfg.trainer.pack != "none":
         told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
         print(told, file=sys.stderr)
+    if how is not None:
+        from genai_cli.launchers import start as launchers
+
+        launchers.check(how, [prepared.cfg])
+        with Signals() as signals:
+            return launchers.alone(start(prepared, command), how, signals)
     with Signals() as signals:
         return run(start(prepared, command), prepared.data, signals=signals)
 
@@ -62,13 +81,20 @@ class Prepared:
 
 
 @resting()
-def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None = None) -> Prepared:
+def prepare(
+    cfg: TrainConfig,
+    note: Callable[[str], None],
+    data: Dataset | None = None,
+    built: dict[str, dict[str, Any]] | None = None,
+) -> Prepared:
     """Every check that can fail because of the user: ranges, data, pairs, a build on meta.
 
     Args:
         cfg: as composed.
         note: is told every choice that was made for the user (``loss=auto``).
         data: the config's data set, where the caller has loaded it already.
+        built: what was said of the cells of a sweep so far, to be added to: cells that differ in
+            their seed alone are checked once, those of one shape built once.
 
     Raises:
         genai_cli.errors.UserError: the first mistake.
@@ -76,9 +102,14 @@ def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None 
     from genai_cli import rules, runs
 
     rules.check(cfg)  # before torch is imported: a typo is answered at once
+    cfg = ranks.sized(cfg)
     from genai_cli.training import machine, setup
 
-    machine.pick_device(cfg.device)
+    device = machine.pick_device(cfg.device)
+    if ranks.rank():  # rank 0 says it
+        note = _silent
+    if crowded := ranks.crowded(cfg, device):
+        note(crowded)
     if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
         source = runs.find(cfg.init_from, cfg.outputs)
         cfg = dataclasses.replace(cfg, init_from=str(source.resolve()))
@@ -88,12 +119,26 @@ def prepare(cfg: TrainConfig, note: Callable[[str], None], data: Dataset | None 
         cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
     data = data or setup.load_data(cfg)
     cfg = rules.settle(cfg, data.spec, note)
-    setup.check_built(cfg, data)
-    return Prepared(cfg, data, setup.description(cfg, data))
+    built, plain = {} if built is None else built, setup.plain(cfg)
+    key, told = (repr({k: v for k, v in plain.items() if k not in n}) for n in (UNBUILT, UNTOLD))
+    if key not in built:
+        setup.check_built(cfg, data)
+        if told not in built:
+            built[told] = setup.description(cfg, data)
+        built[key] = built[told]
+    return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
 
 
-def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
-    """Claim a folder (or take the cell's own) and write it whole."""
+def _silent(text: str) -> None:
+    pass
+
+
+def start(
+    prepared: Prepared, command: str, folder: Path | None = None, durable: bool = True
+) -> Path:
+    """Claim a folder (or take the cell's own) and write it whole; ``durable`` as `write_text`."""
+    if ranks.rank():
+        return Path()  # rank 0 claims and writes it, and `run` passes it on
     from genai_cli import runs
     from genai_cli.training import setup
 
@@ -102,9 +147,9 @@ def start(prepared: Prepared, command: str, folder: Path | None = None) -> Path:
         label = cfg.name or f"{cfg.model['name']}-{prepared.data.name}"
         folder = runs.claim(runs.outputs_root(cfg.outputs), label)
     (folder / runs.CHECKPOINTS).mkdir()
-    runs.write_config(folder, setup.plain(cfg))
+    runs.write_config(folder, setup.plain(cfg), durable)
     when = {"command": command, "started": runs.now()}
-    runs.write_json(folder / runs.RUN, prepared.described | when)
+    runs.write_json(folder / runs.RUN, prepared.described | when, durable)
     return folder
 
 
@@ -117,184 +162,85 @@ def run(
     """Train in ``folder`` from its config until the last epoch or the first signal.
 
     Args:
-        folder: a run folder, written whole.
+        folder: a run folder, written whole; of several ranks, rank 0's.
         data: its data set, where the caller has loaded it already.
-        resume: go on from the newest whole checkpoint.
+        resume: go on from the newest whole checkpoint; of several ranks, rank 0's word.
         signals: what the caller listens with, where it must know of a signal, too (a sweep).
 
     Returns:
         The exit code: 0 done, 1 failed (one line on stderr, the traceback in train.log), 130 or
         143 interrupted and saved.
     """
-    from genai_cli import outcome, runs
+    from genai_cli import runs
     from genai_cli.console import Reporter
-    from genai_cli.training import choose, machine, setup
-    from genai_cli.training.loop import calibrate, evaluate, train
+    from genai_cli.training import distributed, machine, setup
     from genai_cli.training.preempt import Signals
 
-    cfg = setup.config_of(folder)
-    device = machine.pick_device(cfg.device)
-    described = runs.read_json(folder / runs.RUN)
-    with (
-        nullcontext(signals) if signals else Signals() as signals,
-        machine.numerics(cfg, described.get("threads")),
-        Reporter(folder / runs.LOG) as report,
-    ):
-        session = None
-        try:
-            data = (data or setup.load_data(cfg)).to(device)
-            with resting():
-                session = begin(folder, cfg, data, device, report, resume)
-            state = session.state
-            chosen = choose.settle(state, data, cfg, device, described)
-            for line in chosen.lines:
-                report.line(line)
-            recorded = {"threads": chosen.threads, "step_kind": chosen.kind}
-            runs.write_json(folder / runs.RUN, runs.read_json(folder / runs.RUN) | recorded)
-            report.start_live(cfg.epochs, state)
-            steps = train(state, data, cfg, device, chosen.step)
-            for now in steps if session.status == "finished" else ():
-                report.step(now)
-                if session.at_row:
-                    with now.averaged():
-                        calibrate(now, data, cfg.seed)
-                        val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
-                    session.end_epoch(val)
-                    if session.status == "stopped":
-                        break
-                if signals.code:
-                    break
-            return session.end(signals.code)
-        except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
-            outcome.set_status(folder, "interrupted")
-            raise
-        except Exception as error:
-            if session is not None:
-                with suppress(OSError):  # the disk may be what failed; that is told
-                    session.saver.rescue()
-            return outcome.failed(folder, error, report)
+    with nullcontext(signals) if signals else Signals() as signals:
+        if ranks.world() == 1 and setup.config_of(folder).trainer.devices > 1:
+            from genai_cli.launchers import spawn
+
+            return spawn.train(folder, signals)
+        group = distributed.join(signals)
+        folder, resume = group.told((folder, resume))
+        if folder is None:  # `genai resume` found nothing to do
+            return 0
+        cfg = setup.config_of(folder)
+        described = runs.read_json(folder / runs.RUN)
+        log = folder / runs.LOG if group.first else None
+        with machine.numerics(cfg, described.get("threads")), Reporter(log) as report:
+            return _run(folder, cfg, data, resume, described, group, report)
 
 
-@dataclass
-class Session:
-    """A run between its first line and its last; the steps in between are somebody else's."""
-
-    folder: Path
-    cfg: TrainConfig
-    data: Dataset
-    state: Training
-    report: Reporter
-    metrics: Metrics
-    saver: Saver
-    status: str  # what it will be if nothing else happens
-
-    @property
-    def at_row(self) -> bool:
-        """Whether a row of metrics.csv is due after this step."""
-        return self.state.at_epoch_end or self.state.step == self.cfg.trainer.max_steps
-
-    def end_epoch(self, val: Mapping[str, float]) -> None:
-        """Write the row; save and draw where due; ``status`` says whether patience ran out.
-
-        Raises:
-            Diverged: a number of the row is not finite.
-        """
-        from genai_cli import outcome
-        from genai_cli.training.loop import finish
-
-        now, cfg = self.state, self.cfg
-        row = epoch_row(now, val)
-        outcome.check_finite(row)
-        best = now.at_epoch_end and is_best(now, row, cfg)
-        self.metrics.add(row)
-        self.report.epoch(row, best)
-        if now.at_epoch_end:
-            self.saver.epoch(now, best)
-        if due(now, cfg.trainer.figures_every):
-            from genai_cli.figures import of_run  # matplotlib: not before step 1
-
-            with now.averaged():
-                finish(now.model, self.data)
-                of_run.draw(self.folder, now.model.eval(), self.data, cfg, {}, now.best_epoch)
-        if out_of_patience(now, cfg):
-            self.status = "stopped"
-
-    def end(self, code: int) -> int:
-        """Save; conclude, unless a signal (130, 143) came before the last step. The exit code."""
-        from genai_cli import outcome
-
-        state, cfg = self.state, self.cfg
-        self.saver.now(state)
-        if code and self.status == "finished" and not state.done(cfg):
-            return outcome.interrupted(self.folder, state, code, self.report)
-        outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
-        return 0
-
-
-def begin(
+def _run(
     folder: Path,
     cfg: TrainConfig,
-    data: Dataset,
-    device: torch.device,
+    data: Dataset | None,
+    resume: bool,
+    described: dict[str, Any],
+    group: Ranks,
     report: Reporter,
-    resume: bool = False,
-) -> Session:
-    """The state of a run before its next step, introduced."""
+) -> int:
+    """`run` in its own surroundings: threads and number type are set, the log is ours."""
     from genai_cli import outcome, runs
-    from genai_cli.metrics import Metrics
-    from genai_cli.training import checkpoint, setup
-    from genai_cli.training.saving import Saver
+    from genai_cli.training import choose, machine, setup
+    from genai_cli.training.loop import calibrate, evaluate, train
 
-    setup.same_data(folder, data)
-    state = setup.new_training(cfg, data, device, resume)
-    checkpoints = folder / runs.CHECKPOINTS
-    damaged = checkpoint.load(checkpoints, state) if resume else None
-    metrics = Metrics(folder, state.step, state.steps_per_epoch)
-    saver = Saver(checkpoints, cfg.trainer.save_every, cfg.trainer.keep, metrics.sync)
-    outcome.introduce(report, folder, cfg, data, state, damaged)
-    status = "stopped" if out_of_patience(state, cfg) else "finished"
-    saver.begin(state)
-    return Session(folder, cfg, data, state, report, metrics, saver, status)
-
-
-def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:
-    """A row of metrics.csv."""
-    row = {
-        "epoch": -(-now.step // now.steps_per_epoch),
-        "step": now.step,
-        "images": now.images,
-        "seconds": round(now.elapsed(), 3),
-        "lr": now.lr(),
-    }
-    row |= {f"train/{name}": value for name, value in now.means.means().items()}
-    return row | {f"val/{name}": value for name, value in val.items()}
-
-
-def is_best(now: Training, row: Mapping[str, float], cfg: TrainConfig) -> bool:
-    """Whether the monitored value improved; plateau is told, too.
-
-    Epochs in which the objective itself still changes (KL warm-up) are not compared.
-    """
-    if cfg.monitor is None or now.step < now.model.warmup_steps:
-        return False
-    value = row[cfg.monitor]
-    if cfg.monitor.rpartition("/")[2] in now.model.rising:
-        value = -value
-    now.schedule.observe(value)
-    if value >= now.best - (cfg.trainer.min_delta if now.best_step else 0.0):
-        return False
-    now.best, now.best_epoch, now.best_step = value, now.epoch, now.step
-    return True
-
-
-def out_of_patience(now: Training, cfg: TrainConfig) -> bool:
-    """No improvement for ``trainer.patience`` epochs, counted from the end of any warm-up."""
-    if cfg.trainer.patience is None:
-        return False
-    comparable = -(-now.model.warmup_steps // now.steps_per_epoch)
-    return now.epoch - max(now.best_epoch, comparable) >= cfg.trainer.patience
-
-
-def due(now: Training, every: int) -> bool:
-    """At the end of every ``every``-th epoch; never for 0."""
-    return bool(every) and now.at_epoch_end and now.epoch % every == 0
+    session, code = None, 0
+    try:
+        device = group.device(machine.pick_device(cfg.device))
+        data = (data or setup.load_data(cfg)).to(device)
+        with resting():
+            session = begin(folder, cfg, data, device, report, resume, group)
+        state = session.state
+        chosen = choose.settle(state, data, cfg, device, described)
+        for line in chosen.lines:
+            report.line(line)
+        if group.first:
+            recorded = {"devices": group.world, "threads": chosen.threads}
+            recorded["step_kind"] = chosen.kind
+            runs.write_json(folder / runs.RUN, runs.read_json(folder / runs.RUN) | recorded)
+        report.start_live(cfg.epochs, state)
+        steps = train(state, data, cfg, device, chosen.step)
+        for now in steps if session.status == "finished" else ():
+            report.step(now)
+            if session.at_row:
+                with now.averaged():
+                    calibrate(now, data, cfg.seed)
+                    val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
+                session.end_epoch(val)
+                if session.status == "stopped":
+                    break
+            code = group.stop()
+            if code:
+                break
+        return session.end(code)
+    except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
+        outcome.set_status(folder, "interrupted")
+        raise
+    except Exception as error:
+        if session is not None and group.first:
+            session.loggers.end("failed")
+            with suppress(OSError):  # the disk may be what failed; that is told
+                session.saver.rescue()
+        return outcome.failed(folder, error, report, group)

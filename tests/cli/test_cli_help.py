@@ -16,7 +16,9 @@ from genai_cli.paths import Key, Tree, choices, config_dir, read_sheet
 
 CONFIGS = config_dir()
 OPTIONS = sorted(
-    f"{f.parent.name}={f.stem}" for f in CONFIGS.glob("*/*.yaml") if f.parent.name in Tree().groups
+    f"{f.parent.name}={f.stem}"
+    for f in CONFIGS.glob("*/*.yaml")
+    if f.parent.name in Tree().groups and f.parent.name != "sweep"  # no part of a run's config
 )
 
 

@@ -11,11 +11,12 @@ import torch
 from genai_cli import compose
 from genai_cli.data.dataset import Dataset
 from genai_cli.schema import TrainConfig
+from genai_cli.session import is_best
 from genai_cli.training import checkpoint, machine, pack_plan, setup
 from genai_cli.training.loop import Training, calibrate, evaluate, train
 from genai_cli.training.pack import Cell, Stack
 from genai_cli.training.pack_alike import differing, same
-from genai_cli.verbs.train import is_best, prepare
+from genai_cli.verbs.train import prepare
 
 CPU = torch.device("cpu")
 QUICK = (

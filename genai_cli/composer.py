@@ -1,0 +1,104 @@
+"""The configs of many cells: what Hydra composes once for all, and what is set for each.
+
+Hydra composes in two steps. It merges the YAML files that the choices of groups stand for; then it
+sets one value after the other on the result. The first takes a hundred times as long as the second
+and is the same for all cells with the same choices, so it is done once for these. The second is
+Hydra's own code on a copy that still holds its ``${…}``, so every cell is what Hydra's compose
+gives for its words, mistakes included.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genai_cli.errors import UserError
+from genai_cli.mistakes import one_line
+from genai_cli.paths import config_dir, user_dirs
+
+
+class _Base(NamedTuple):
+    """What some choices of groups compose to."""
+
+    config: bytes  # pickled, of our own making
+    whole: bool  # no key waits for a value
+
+
+class Composer:
+    """Configs of one verb, within `compose.hydra_session`.
+
+    Args:
+        verb: whose YAML is the root.
+        folders: of ``-cd``.
+    """
+
+    def __init__(self, verb: str, folders: Sequence[str] = ()) -> None:
+        self.verb = verb
+        self.words = search_path(folders)
+        self.places = [*map(Path, folders), *(d / "configs" for d in user_dirs()), config_dir()]
+        self.groups: dict[str, bool] = {}
+        self.parsed: dict[str, Any] = {}
+        self.bases: dict[tuple[str, ...], _Base] = {}
+
+    def config(self, overrides: Sequence[str]) -> Any:
+        """The `TrainConfig` of one cell.
+
+        Args:
+            overrides: its words, without sweeps, in the order of the line.
+
+        Raises:
+            UserError: as for any other line.
+        """
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+        from omegaconf import OmegaConf
+
+        with one_line():
+            choices, values = [], []
+            for word in overrides:
+                override = self._override(word)
+                if self._is_choice(override):
+                    choices.append(word)
+                else:
+                    values.append(override)
+            base = self._base(tuple(choices))
+            config = pickle.loads(base.config)  # a copy, seven times as fast as copy.deepcopy
+            ConfigLoaderImpl._apply_overrides_to_config(values, config)
+            if not base.whole or any("???" in word for word in overrides):
+                missing = sorted(OmegaConf.missing_keys(config))
+                if missing:
+                    raise UserError(f"{missing[0]} has no value; add {missing[0]}=…")
+            return OmegaConf.to_object(config)
+
+    def _base(self, choices: tuple[str, ...]) -> _Base:
+        from hydra import compose
+        from omegaconf import OmegaConf
+
+        if choices not in self.bases:
+            config = compose(self.verb, [*choices, *self.words])
+            whole = not OmegaConf.missing_keys(config)
+            self.bases[choices] = _Base(pickle.dumps(config), whole)
+        return self.bases[choices]
+
+    def _override(self, word: str) -> Any:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        if word not in self.parsed:
+            self.parsed[word] = OverridesParser.create().parse_override(word)
+        return self.parsed[word]
+
+    def _is_choice(self, override: Any) -> bool:
+        """Whether a word changes the defaults list: Hydra's rule, a folder of that name."""
+        key = override.key_or_group
+        if key not in self.groups:
+            self.groups[key] = any((place / key).is_dir() for place in self.places)
+        return self.groups[key] and not isinstance(override.value(), dict)
+
+
+def search_path(folders: Sequence[str]) -> list[str]:
+    """The word by which Hydra looks for YAML in more folders, if there are any."""
+    if not folders:
+        return []
+    quoted = ",".join("'file://" + d.replace("'", "\\'") + "'" for d in folders)
+    return [f"hydra.searchpath=[{quoted}]"]

@@ -1,0 +1,183 @@
+"""Cells in several processes of this machine, with what Hydra's joblib launcher is asked for.
+
+The processes are our own. joblib loses all jobs when one worker is killed, and its workers
+outlive a parent that gets a SIGTERM; here a killed worker fails its own cell and another takes its
+place, a signal is handed on, and a worker whose parent is gone saves and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from genai_cli import runs
+from genai_cli.data.dataset import Dataset
+from genai_cli.launchers.live import Board
+from genai_cli.launchers.settings import Joblib
+from genai_cli.launchers.share import (
+    fitting,
+    free_memory,
+    grant,
+    needs,
+    share,
+    visible_gpus,
+)
+from genai_cli.launchers.worker import lost
+from genai_cli.outcome import set_status
+from genai_cli.training.preempt import Signals
+
+LOOK = 0.2  # seconds between two looks at signals and folders
+
+
+def launch(
+    folder: Path,
+    jobs: Sequence[Sequence[Path]],
+    how: Joblib,
+    signals: Signals,
+    data: Mapping[Path, Dataset],
+) -> None:
+    """As `genai_cli.launchers.start` says."""
+    cells = [cell for job in jobs for cell in job]
+    asked = needs(cells)
+    gpus = visible_gpus() if asked.gpu else []
+    if gpus and how.per_gpu is None and how.workers is None:
+        how = replace(how, per_gpu=fitting(cells, free_memory()))
+        print(f"joblib {how.per_gpu} cells fit on a GPU, by measured memory", flush=True)
+    parts = share(len(jobs), how, asked, gpus)
+    grant(cells, parts.threads)
+    if parts.note:
+        print(parts.note, file=sys.stderr)
+    on = f", GPU {' '.join(parts.gpus)}" if parts.gpus else ""
+    many = f"{parts.workers} process{'es' * (parts.workers > 1)}"
+    print(f"joblib {many}, {parts.threads} thread{'s' * (parts.threads > 1)} each{on}", flush=True)
+    waiting = deque(jobs)
+    with Board(cells) as board, selectors.DefaultSelector() as selector:
+        crew: list[Worker] = []
+        try:
+            for i in range(parts.workers):
+                crew.append(Worker(parts.environment(i), waiting.popleft(), board, selector))
+            told = False
+            while any(worker.job for worker in crew):
+                for key, _ in selector.select(LOOK):
+                    worker = key.data
+                    alive = worker.answered(signals)
+                    if not waiting or signals.code:
+                        worker.dismiss()
+                    elif alive:
+                        worker.give(waiting.popleft())
+                    else:
+                        place = crew.index(worker)
+                        worker.dismiss()
+                        new = Worker(parts.environment(place), waiting.popleft(), board, selector)
+                        crew[place] = new
+                if signals.code and not told:
+                    told = True
+                    for worker in crew:
+                        worker.process.send_signal(
+                            signal.SIGINT if signals.code == 130 else signal.SIGTERM
+                        )
+                board.look()
+        finally:  # a second Ctrl-C comes through here
+            for worker in crew:
+                worker.end()
+
+
+class Worker:
+    """One process, from the side of the one that gives it jobs."""
+
+    def __init__(
+        self,
+        environment: dict[str, str],
+        job: Sequence[Path],
+        board: Board,
+        selector: selectors.BaseSelector,
+    ) -> None:
+        self.board, self.selector = board, selector
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by dismiss
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "genai_cli.launchers.process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=environment,
+            start_new_session=True,  # a terminal's Ctrl-C comes to us, and we hand it on once
+        )
+        self.job: Sequence[Path] = ()
+        selector.register(self.process.stdout, selectors.EVENT_READ, self)
+        self.give(job)
+
+    def give(self, job: Sequence[Path]) -> None:
+        """A next job; a process that has died meanwhile is found by `answered`."""
+        self.job = job
+        for cell in job:
+            if runs.read_json(cell / runs.RUN).get("status") != "running":  # of an earlier time
+                set_status(cell, "running")
+        line = json.dumps([str(cell.resolve()) for cell in job])
+        try:
+            os.write(self.process.stdin.fileno(), f"{line}\n".encode())
+        except BrokenPipeError:
+            return
+        for cell in job:
+            self.board.begins(cell)
+
+    def answered(self, signals: Signals) -> bool:
+        """Take the end of a job; whether the process still lives.
+
+        A process that has died without an answer fails the cells that it had not brought to an
+        end; one that was told to stop interrupts them.
+        """
+        alive = bool(self.process.stdout.readline())
+        if not alive:
+            code = self.process.wait()
+            for cell in self.job:
+                if runs.read_json(cell / runs.RUN).get("status") != "running":
+                    continue
+                if signals.code:
+                    set_status(cell, "interrupted")
+                else:
+                    lost(cell, f"{self._words()}its process {_ended(code)}")
+        for cell in self.job:
+            self.board.ends(cell)
+        self.job = ()
+        return alive
+
+    def dismiss(self) -> None:
+        """There are no more jobs: the process ends by itself."""
+        if not self.process.stdin.closed:
+            self.selector.unregister(self.process.stdout)
+            self.process.stdin.close()
+
+    def end(self) -> None:
+        """Wait for an idle process; kill one that is still at work."""
+        self.dismiss()
+        if self.job:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+        for cell in self.job:
+            if runs.read_json(cell / runs.RUN).get("status") == "running":
+                set_status(cell, "interrupted")
+
+    def _words(self) -> str:
+        """What the process said before it died, with a new line, or nothing."""
+        self.errors.seek(0, os.SEEK_END)
+        self.errors.seek(max(0, self.errors.tell() - 4000))
+        text = self.errors.read().decode(errors="replace").strip()
+        return f"{text}\n" if text else ""
+
+
+def _ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return f"was killed by {name}" + " (out of memory?)" * (name == "SIGKILL")

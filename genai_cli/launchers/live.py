@@ -1,0 +1,148 @@
+"""The cells of a sweep as they stand, while other processes train them.
+
+On a terminal a table of the running ones stays at the bottom; a cell that has ended is a line of
+its own, there and in a log.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from genai_cli import runs
+from genai_cli.console import on_terminal, show
+from genai_cli.textual import short
+
+DRAWN = 0.5  # seconds between two looks at the running cells
+ROWS = 16  # of the live table at most
+
+
+class Board:
+    """What is known of the cells of a sweep; a launcher says which run and which have ended.
+
+    Args:
+        cells: those that are to be trained now.
+    """
+
+    def __init__(self, cells: Sequence[Path]) -> None:
+        self.number, self.told = len(cells), 0
+        self.running: dict[Path, str] = {}  # cell → where: a job of Slurm's; "" here
+        self.ended: dict[Path, str] = {}
+        self.started: set[Path] = set()
+        self.live: Any = None
+        self.drawn = time.monotonic()
+
+    def __enter__(self) -> Board:
+        self.go_on()
+        return self
+
+    def go_on(self) -> None:
+        """Show the live table, if a person looks."""
+        if on_terminal():
+            from rich.console import Console
+            from rich.live import Live
+
+            self.live = Live(console=Console(file=sys.stdout), auto_refresh=False, transient=True)
+            self.live.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.pause()
+
+    def pause(self) -> None:
+        """No live table any more: somebody asks the user a question."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def line(self, text: str) -> None:
+        """Above the table."""
+        if self.live is not None:
+            self.live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        else:
+            show(text)
+
+    def begins(self, cell: Path, where: str = "") -> None:
+        """A cell runs, or runs again."""
+        if cell not in self.running:
+            again = "again" if cell in self.started else "begins"
+            self.started.add(cell)
+            self.running[cell] = where
+            if self.live is None:
+                self.line(f"{cell.name}  {again}{f'  {where}' if where else ''}")
+
+    def waits(self, cell: Path) -> None:
+        """A cell runs no more, but will."""
+        self.running.pop(cell, None)
+
+    def ends(self, cell: Path) -> None:
+        """A cell has ended: its folder says how."""
+        if cell in self.ended:
+            return
+        self.running.pop(cell, None)
+        self.told += 1
+        status = str(runs.read_json(cell / runs.RUN).get("status"))
+        self.ended[cell] = status
+        done = runs.read_json(cell / runs.SUMMARY)
+        about = ""
+        if status in ("finished", "stopped") and done:
+            metrics = list(done.get("metrics", {}).items())[:2]
+            numbers = "  ".join(f"{name} {short(entry['value'])}" for name, entry in metrics)
+            about = f" after {done['epoch']} epochs, {done['seconds']:.1f} s  {numbers}"
+        elif status == "failed":
+            about = f": {last_words(cell)}"
+        width = len(str(self.number))
+        self.line(f"{self.told:{width}d}/{self.number}  {cell.name}  {status}{about}".rstrip())
+
+    def look(self) -> None:
+        """Draw the table where that is due."""
+        now = time.monotonic()
+        if self.live is not None and now - self.drawn >= DRAWN:
+            self.drawn = now
+            self.live.update(self._table(), refresh=True)
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        failed = sum(status == "failed" for status in self.ended.values())
+        waiting = self.number - len(self.ended) - len(self.running)
+        counts = f"{len(self.ended)} ended, {len(self.running)} running, {waiting} waiting"
+        if failed:
+            counts += f", {failed} failed"
+        table = Table(title=counts, title_justify="left", box=None, pad_edge=False)
+        for column in ("cell", "epoch", "loss", "seconds"):
+            table.add_column(column, justify="left" if column == "cell" else "right")
+        for cell, where in list(self.running.items())[:ROWS]:
+            table.add_row(f"{cell.name} {where}".rstrip(), *progress(cell))
+        if len(self.running) > ROWS:
+            table.add_row(f"and {len(self.running) - ROWS} more", "", "", "")
+        return table
+
+
+def progress(cell: Path) -> tuple[str, str, str]:
+    """(epoch, loss, seconds) of a running cell, from the last row of its metrics.csv."""
+    rows = runs.read_metrics(cell)
+    if not rows:
+        return "", "", ""
+    row = rows[-1]
+    losses = [c for c in ("val/loss", "train/loss") if c in row]
+    losses += [c for c in row if c.endswith("/loss")]
+    loss = short(row[losses[0]]) if losses else ""
+    return f"{row.get('epoch', 0):.0f}", loss, f"{row.get('seconds', 0):.0f}"
+
+
+def last_words(cell: Path) -> str:
+    """The last line of a log: of a failed run what it failed of."""
+    try:
+        lines = (cell / runs.LOG).read_text(encoding="utf-8").split("\n")
+    except OSError:
+        return f"no {runs.LOG}"
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

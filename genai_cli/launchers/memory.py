@@ -1,0 +1,122 @@
+"""A cell that ran out of memory is tried again in smaller pieces of the same batch.
+
+``trainer.accumulate`` cuts a batch into micro-batches without changing its gradient, so the run is
+the one that was asked for, but for rounding. What the log of the failed run says last decides:
+the same rule for a run in this process, in another one, or on another node.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genai_cli import build, runs
+from genai_cli.errors import UserError
+from genai_cli.training import checkpoint, setup
+
+RAN_OUT = re.compile(
+    r"(\w+\.)*OutOfMemoryError\b"  # of torch
+    r"|.*CUDA out of memory|.*CUBLAS_STATUS_ALLOC_FAILED|.*MPS backend out of memory"
+    r"|.*DefaultCPUAllocator: (can't|not enough)"
+    r"|(\w+\.)*MemoryError\b"
+)
+
+
+def within(cell: Path, train: Callable[[], int]) -> int:
+    """``train()``, and again with half the micro-batch as long as it ends for want of memory.
+
+    Args:
+        cell: a run folder.
+        train: trains in it, or goes on; the exit code.
+
+    Returns:
+        The exit code of the last try: at a micro-batch of one example there is no other.
+    """
+    code = train()
+    while code == 1 and ran_out(cell) and smaller(cell):
+        gc.collect()  # what the failed run held
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        code = train()
+    return code
+
+
+def apart(stack: Sequence[Path]) -> list[Path]:
+    """The cells of a stack that ran out of memory together: each is to be trained alone."""
+    cells = [cell for cell in stack if ran_out(cell)]
+    for cell in cells:
+        told = f"out of memory in a stack of {len(stack)} runs: going on alone"
+        _again(cell, {"step": _step(cell), "stack": len(stack)}, told)
+    return cells
+
+
+def ran_out(cell: Path) -> bool:
+    """Whether a cell failed for want of memory."""
+    if runs.read_json(cell / runs.RUN).get("status") != "failed":
+        return False
+    try:
+        lines = (cell / runs.LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    end = "\n".join(lines[-40:])
+    last = end.rpartition("\n  File ")[2]  # what stands below the last frame of a traceback
+    said = [line for line in last.splitlines() if not line.startswith(" ")]  # no line of code
+    return any(map(RAN_OUT.match, said))
+
+
+def smaller(cell: Path) -> bool:
+    """Twice as many micro-batches in a cell's config, noted in its log and run.json.
+
+    Returns:
+        False where that cannot be: one example is the least, and a loss that looks at the whole
+        batch cannot be cut.
+    """
+    config = runs.read_config(cell)
+    before, most = config["trainer"]["accumulate"], config["batch_size"]
+    after = min(2 * before, most)
+    cfg = setup.typed(config, cell / runs.CONFIG)
+    if after == before or _couples(cfg):
+        return False
+    config["trainer"]["accumulate"] = after
+    runs.write_config(cell, config)
+    step = _step(cell)
+    start = f"going on after step {step}" if step else "starting again"
+    told = (
+        f"out of memory: {start} in micro-batches of {-(-most // after)} "
+        f"(trainer.accumulate={after}); batch_size stays {most}"
+    )
+    _again(cell, {"step": step, "accumulate": after}, told)
+    return True
+
+
+def _again(cell: Path, what: dict[str, int], told: str) -> None:
+    """Note a new try in run.json, in the log and on the screen."""
+    described = runs.read_json(cell / runs.RUN)
+    tries = [*described.get("out_of_memory", []), what]
+    again = {"status": "running", "finished": None, "out_of_memory": tries}
+    runs.write_json(cell / runs.RUN, described | again)
+    with open(cell / runs.LOG, "a", encoding="utf-8") as log:
+        log.write(f"{told}\n")
+    print(f"genai: {cell.name}: {told}", file=sys.stderr)
+
+
+def _couples(cfg: Any) -> bool:
+    """Whether a loss needs its whole batch at once."""
+    try:
+        data = setup.load_data(cfg)
+        with torch.device("meta"):
+            return build.build_model(cfg, data.spec).couples_examples
+    except UserError:
+        return True  # it cannot be built: smaller pieces will not help
+
+
+def _step(cell: Path) -> int:
+    """The step that a cell goes on from."""
+    found = next(iter(checkpoint.candidates(cell / runs.CHECKPOINTS)), None)
+    return int(found.name.removeprefix("step-")) if found else 0

@@ -1,0 +1,79 @@
+"""A process that trains one job after another: ``python -m genai_cli.launchers.process``.
+
+A job comes as one line on stdin, a JSON list of run folders; its exit code goes back as one line
+on stdout. When stdin ends, be it that nothing is left or that the process at its other end has
+died, what runs is saved and interrupted: no process goes on that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from genai_cli.training.preempt import Signals  # before anything slow: a signal may come early
+
+if TYPE_CHECKING:
+    from genai_cli.data.dataset import Dataset
+
+
+def main() -> int:
+    """Until stdin ends or a signal comes."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # the runs speak in their logs; the screen is somebody else's
+    os.close(null)
+    inbox: SimpleQueue[str | None] = SimpleQueue()
+    with Signals() as signals:
+        threading.Thread(target=_listen, args=(inbox, signals), daemon=True).start()
+        from genai_cli.launchers.worker import work
+
+        shared = Shared()
+        while (line := inbox.get()) is not None and not signals.code:
+            job = [Path(cell) for cell in json.loads(line)]
+            code = work(job, signals, shared.data(job[0]))
+            answers.write(f"{code}\n")
+            answers.flush()
+    return signals.code
+
+
+class Shared:
+    """The data set of the last job, which the next one most often shares."""
+
+    def __init__(self) -> None:
+        self.key, self.last = "", None
+
+    def data(self, cell: Path) -> Dataset | None:
+        """The cell's data set; None where it cannot be had: the run itself will say why."""
+        from genai_cli.training import setup
+
+        try:
+            cfg = setup.config_of(cell)
+            key = str((cfg.dataset, cfg.split_seed))
+            if key != self.key:
+                self.key, self.last = "", None  # the old one goes before the new one comes
+                self.last = setup.load_data(cfg)
+                self.key = key
+        except Exception:
+            return None
+        return self.last
+
+
+def _listen(inbox: SimpleQueue[str | None], signals: Signals) -> None:
+    """Hand on the lines of stdin. Not by ``sys.stdin``, whose lock a thread that waits would keep:
+    Python aborts when it cannot take it at the end."""
+    text = b""
+    while more := os.read(0, 65536):
+        *lines, text = (text + more).split(b"\n")
+        for line in lines:
+            inbox.put(line.decode())
+    signals.code = signals.code or 143
+    inbox.put(None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

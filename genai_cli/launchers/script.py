@@ -1,0 +1,70 @@
+"""The batch script of a sweep, written by us: cells are folders, so nothing has to be pickled."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from genai_cli.launchers.settings import Slurm
+
+AT_ONCE = "/slurm/%A_%a.log"  # below the folder: the log of a job of an array, and of one alone
+ALONE = "/slurm/%j.log"
+
+
+def script(how: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1) -> str:
+    """What sbatch gets.
+
+    The shell is replaced by Python (``exec``), so that ``--signal=B:`` reaches it and not a shell
+    that would die of it. Over several nodes torchrun stands between: it hands signals on where it
+    is told to, and Slurm sends them to its steps (no ``B:``).
+
+    Args:
+        how: the launcher's settings.
+        sheet: the file that lists the cells of each job, in FOLDER/slurm.
+        jobs: how many; one is a job alone, more are an array.
+        name: in the queue.
+        ranks: processes of a cell on one node (trainer.devices), which share its CPUs.
+    """
+    folder = str(sheet.parent.parent)
+    options = {
+        "job-name": name,
+        "array": None if jobs == 1 else f"0-{jobs - 1}" + (f"%{how.parallel}" * bool(how.parallel)),
+        "partition": how.partition,
+        "account": how.account,
+        "qos": how.qos,
+        "constraint": how.constraint,
+        "nodes": how.nodes,
+        "ntasks-per-node": 1,
+        "cpus-per-task": how.cpus,
+        "gpus-per-node": how.gpus or None,
+        "mem": None if how.memory_gb is None else f"{round(1024 * how.memory_gb)}M",
+        "time": how.minutes,
+        "signal": f"{'B:' * (how.nodes == 1)}USR1@{how.notice}",
+        "requeue": "",
+        "open-mode": "append",
+        "chdir": str(Path.cwd()),
+        "output": folder.replace("%", "%%") + (ALONE if jobs == 1 else AT_ONCE),
+    }
+    lines = ["#!/bin/bash"]
+    for key, value in options.items():
+        if value is not None:
+            lines.append(
+                f"#SBATCH --{key}" + (f"={shlex.quote(str(value))}" if value != "" else "")
+            )
+    lines += ["set -e", *how.setup, f"export OMP_NUM_THREADS={max(1, how.cpus // ranks)}"]
+    module = f"-m genai_cli.launchers.job {shlex.quote(str(sheet))}"
+    python = shlex.quote(sys.executable)
+    if how.nodes == 1:
+        lines.append(f"exec {python} {module}")
+    else:
+        lines += [
+            'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+            f"exec srun --cpus-per-task={how.cpus} {python} -m torch.distributed.run \\",
+            f"  --nnodes={how.nodes} --nproc-per-node={how.gpus or 1} \\",
+            "  --rdzv-id=$SLURM_JOB_ID --rdzv-backend=c10d \\",
+            '  --rdzv-endpoint="$first:$((20000 + SLURM_JOB_ID % 20000))" \\',
+            "  --signals-to-handle=SIGTERM,SIGINT,SIGUSR1 \\",
+            f"  {module}",
+        ]
+    return "\n".join(lines) + "\n"

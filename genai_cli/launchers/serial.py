@@ -1,0 +1,32 @@
+"""Cells one after the other, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from genai_cli.data.dataset import Dataset
+from genai_cli.launchers.settings import Serial
+from genai_cli.launchers.worker import work
+from genai_cli.sweeps.folder import write_table
+from genai_cli.training.preempt import Signals
+
+
+def launch(
+    folder: Path,
+    jobs: Sequence[Sequence[Path]],
+    how: Serial,
+    signals: Signals,
+    data: Mapping[Path, Dataset],
+) -> None:
+    """As `genai_cli.launchers.start` says."""
+    number = sum(map(len, jobs))
+    begun = 0
+    for job in jobs:
+        first = f"{begun + 1}/{number}  {job[0].name}"
+        title = first if len(job) == 1 else f"{first} and {len(job) - 1} more in one stack"
+        print(f"\n── {title} " + "─" * max(0, 64 - len(title)), flush=True)
+        work(job, signals, data.get(job[0]), lambda: write_table(folder))
+        begun += len(job)
+        if signals.code:
+            return

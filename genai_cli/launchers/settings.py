@@ -1,0 +1,99 @@
+"""How the cells of a sweep are started: the keys of ``configs/hydra/launcher/NAME.yaml``, typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from genai_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from genai_cli.compose import Line
+
+
+@dataclass
+class Serial:
+    """One after the other, in this process."""
+
+    name: str = "serial"
+
+
+@dataclass
+class Joblib:
+    """Several processes of this machine; the YAML says what each key means."""
+
+    name: str = "joblib"
+    workers: int | None = None
+    per_gpu: int | None = 1
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "workers", "per_gpu")
+
+
+@dataclass
+class Slurm:
+    """Jobs of a Slurm cluster; the YAML says what each key means."""
+
+    name: str = "slurm"
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    nodes: int = 1
+    gpus: int = 0
+    cpus: int = 1
+    memory_gb: float | None = None
+    minutes: int = 60
+    notice: int = 120
+    parallel: int | None = None
+    wait: bool = True
+    setup: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "nodes", "cpus", "minutes", "notice", "parallel")
+        _at_least(self, 0, "gpus")
+        if self.memory_gb is not None and self.memory_gb <= 0:
+            raise UserError(
+                f"hydra.launcher.memory_gb={self.memory_gb:g} is not allowed: a number above 0"
+            )
+        if self.notice >= 60 * self.minutes:
+            raise UserError(
+                f"hydra.launcher.notice={self.notice} is not allowed: below the time limit of "
+                f"{self.minutes} minutes, {60 * self.minutes} s"
+            )
+
+
+Launcher = Serial | Joblib | Slurm
+LAUNCHERS: dict[str, type[Launcher]] = {"serial": Serial, "joblib": Joblib, "slurm": Slurm}
+
+
+def of_sweep(line: Line) -> Launcher:
+    """The launcher of a line with -m.
+
+    Raises:
+        UserError: an unknown launcher or key, or a value that is not allowed.
+    """
+    from genai_cli import options
+
+    return options.read("hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs)
+
+
+def of_one_run(line: Line) -> Launcher | None:
+    """The launcher of a line without -m: Slurm, or None where the run stays in this process.
+
+    Raises:
+        UserError: as `of_sweep`; or one that has several processes, for which there is no work.
+    """
+    how = of_sweep(line)
+    if isinstance(how, Joblib):
+        raise UserError(f"{line.launcher[0]} is for a sweep; add -m, or leave it out for one run")
+    return how if isinstance(how, Slurm) else None
+
+
+def _at_least(settings: Any, least: int, *keys: str) -> None:
+    for key in keys:
+        value = getattr(settings, key)
+        if value is not None and value < least:
+            raise UserError(
+                f"hydra.launcher.{key}={value} is not allowed: a whole number, {least} or more"
+            )

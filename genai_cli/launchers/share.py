@@ -1,0 +1,138 @@
+"""How the cores and GPUs of this machine are shared among the workers of a sweep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from genai_cli import runs
+from genai_cli.cores import cores
+from genai_cli.launchers.settings import Joblib
+
+CONTEXT = 600 * 2**20  # bytes of a GPU that a process takes before its first tensor
+SPARE = 0.1  # share of a GPU left free: what torch asks for in whole blocks
+
+
+class Share(NamedTuple):
+    """What each worker gets: workers × ranks × threads never exceed the cores."""
+
+    workers: int
+    threads: int  # CPU threads of each process
+    ranks: int  # processes that a cell is trained by: trainer.devices
+    gpus: tuple[str, ...]  # CUDA_VISIBLE_DEVICES of worker i, by i % len; () leaves it alone
+    note: str  # why there are fewer workers than were asked for, or ""
+
+    def environment(self, worker: int) -> dict[str, str]:
+        """Of worker number ``worker``: threads are counted when torch is imported."""
+        own = dict(os.environ)
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            own[name] = str(self.threads)
+        own["GENAI_CORES"] = str(self.threads * self.ranks)
+        if self.gpus:
+            own["CUDA_VISIBLE_DEVICES"] = self.gpus[worker % len(self.gpus)]
+        return own
+
+
+class Needs(NamedTuple):
+    """What the cells of a sweep ask of a machine."""
+
+    threads: int  # that some cell must have: trainer.threads, or what it began with; 0 if none
+    gpu: bool  # a cell may run on any GPU
+    ranks: int = 1  # the most devices of a cell
+
+
+def needs(cells: Iterable[Path]) -> Needs:
+    """Read from the cells' folders."""
+    threads, gpu, ranks = 0, False, 1
+    for cell in cells:
+        config = runs.read_config(cell)
+        trainer = config.get("trainer") or {}
+        fixed = trainer.get("threads")
+        ranks = max(ranks, trainer.get("devices") or 1)
+        if fixed is None and (cell / runs.LOG).exists():  # goes on with what it began with
+            fixed = runs.read_json(cell / runs.RUN).get("threads")
+        threads = max(threads, fixed or 0)
+        gpu = gpu or config.get("device") in ("auto", "cuda")
+    return Needs(threads, gpu, ranks)
+
+
+def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
+    """Divide this machine: a worker for each GPU, without one for each core.
+
+    Args:
+        jobs: how many there are: more workers than that have nothing to do.
+        how: ``workers`` and ``per_gpu``.
+        asked: of the cells.
+        gpus: the names of the visible ones, as CUDA_VISIBLE_DEVICES has them.
+    """
+    have = cores()
+    on: tuple[str, ...] = ()
+    if asked.gpu and gpus:  # those of one worker stand together
+        n = asked.ranks
+        on = tuple(",".join(gpus[i : i + n]) for i in range(0, len(gpus) - n + 1, n))
+    most = max(1, have // (max(1, asked.threads) * asked.ranks))
+    wanted = how.workers or (len(on) * (how.per_gpu or 1) if on else most)
+    workers = max(1, min(wanted, jobs, most))
+    note = ""
+    if workers < min(how.workers or 0, jobs):
+        each = f" with {asked.threads} threads each" if asked.threads > 1 else ""
+        note = f"hydra.launcher.workers={how.workers}: {have} cores are enough for {workers}{each}"
+    threads = asked.threads or max(1, have // (workers * asked.ranks))
+    return Share(workers, threads, asked.ranks, on, note)
+
+
+def visible_gpus() -> list[str]:
+    """As CUDA_VISIBLE_DEVICES names them, or numbered where it is not set."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    named = [x for x in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if x]
+    return named or [str(i) for i in range(torch.cuda.device_count())]
+
+
+def fitting(cells: Iterable[Path], free: int) -> int:
+    """How many cells fit on a GPU at the same time: by the largest, each shape measured once.
+
+    Args:
+        cells: run folders.
+        free: bytes of the GPU.
+    """
+    from genai_cli.planning.forecast import shape
+    from genai_cli.planning.measure import Failed, measured
+    from genai_cli.training import setup
+
+    shapes = {}
+    for cell in cells:
+        cfg = setup.config_of(cell)
+        shapes.setdefault(shape(cfg), cfg)
+    most = 0
+    for cfg in shapes.values():
+        try:
+            most = max(most, measured(setup.plain(cfg), os.environ).gpu or 0)
+        except Failed:  # it will fail as a cell, too, and say why there
+            continue
+    return max(1, int(free * (1 - SPARE)) // (most + CONTEXT))
+
+
+def free_memory() -> int:
+    """Bytes that each of the visible GPUs has left at least."""
+    import torch
+
+    return min(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
+
+
+def grant(cells: Iterable[Path], threads: int) -> None:
+    """Give cells that have not begun ``threads`` where this process had counted on its own.
+
+    One thread stays one: the cell's steps are too small to be shared.
+    """
+    for cell in cells:
+        described = runs.read_json(cell / runs.RUN)
+        counted = described.get("threads") or 1
+        if counted == 1 or counted == threads or (cell / runs.LOG).exists():
+            continue
+        if runs.read_config(cell)["trainer"].get("threads") is None:
+            runs.write_json(cell / runs.RUN, described | {"threads": threads})

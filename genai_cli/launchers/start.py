@@ -1,0 +1,95 @@
+"""Which launcher starts the cells of a sweep. Each is one file with one function `launch`.
+
+``launch(folder, jobs, how, signals, data)`` returns when every job has ended, or soon after a
+signal. A job is a list of run folders that are written whole: one, or a stack. What became of a
+cell stands in its folder and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from genai_cli import runs
+from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
+from genai_cli.launchers.settings import Launcher, Slurm
+from genai_cli.schema import TrainConfig
+from genai_cli.training.preempt import Signals
+
+
+def check(how: Launcher, configs: Sequence[TrainConfig]) -> None:
+    """What a launcher needs and can be known before a folder is claimed.
+
+    Args:
+        how: the launcher's settings.
+        configs: of the jobs.
+
+    Raises:
+        UserError: this machine does not have it, or a config asks for more than it gives.
+    """
+    if not isinstance(how, Slurm):
+        return
+    for command in ("sbatch", "squeue", "scancel"):
+        if not shutil.which(command):
+            raise UserError(
+                f"hydra/launcher=slurm: there is no {command} here; log in to the cluster, "
+                "or use hydra/launcher=joblib"
+            )
+    for config in configs:
+        devices = getattr(config.trainer, "devices", 1)
+        here = devices if how.nodes == 1 else 1
+        cpus = here * (config.trainer.threads or 1)
+        if cpus > how.cpus:
+            raise UserError(
+                f"hydra.launcher.cpus={how.cpus} is less than a run asks for: {here} × "
+                f"{config.trainer.threads or 1} threads; set hydra.launcher.cpus={cpus}"
+            )
+        if 0 < how.gpus < here:
+            raise UserError(
+                f"trainer.devices={devices} is more than hydra.launcher.gpus={how.gpus}; "
+                f"set hydra.launcher.gpus={devices}"
+            )
+    from genai_cli.launchers.queue import refusal
+    from genai_cli.launchers.script import script
+
+    refused = refusal(script(how, Path.cwd() / "slurm" / "000.json", len(configs), "genai"))
+    if refused:
+        raise UserError(f"hydra/launcher=slurm: sbatch refuses the job: {refused}")
+
+
+def start(
+    folder: Path,
+    jobs: Sequence[Sequence[Path]],
+    how: Launcher,
+    signals: Signals,
+    data: Mapping[Path, Dataset],
+) -> bool:
+    """Run ``jobs`` of the sweep in ``folder`` by the launcher that ``how`` is the settings of.
+
+    Returns:
+        Whether jobs go on without this process (Slurm's, where nobody waits for them): then their
+        cells are not to be touched.
+
+    Raises:
+        UserError: this machine does not have what the launcher needs; nothing was started.
+    """
+    if (folder / "slurm").is_dir():  # some cells may still be in the queue of a cluster
+        from genai_cli.launchers.slurm import without_queued
+
+        jobs = without_queued(folder, jobs)
+        if not jobs:
+            return True
+    launcher = importlib.import_module(f"genai_cli.launchers.{how.name}")
+    return bool(launcher.launch(folder, jobs, how, signals, data))
+
+
+def alone(folder: Path, how: Launcher, signals: Signals) -> int:
+    """One run that is written, as a job of its own; its exit code, or 0 if nobody waits for it."""
+    if start(folder, [[folder]], how, signals, {}):
+        return signals.code
+    status = runs.read_json(folder / runs.RUN).get("status")
+    print(f"run    {folder}")
+    return signals.code or int(status == "failed")

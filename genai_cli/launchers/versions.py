@@ -1,0 +1,49 @@
+"""Whether the code that starts a cell is the code that its folder was written by."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genai_cli import __version__, runs
+from genai_cli.training.machine import git_commit
+
+
+@cache
+def now() -> dict[str, str | None]:
+    """What runs here: versions, and the commit where the code is a checkout."""
+    return {
+        "genai_cli": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "git": git_commit(),
+    }
+
+
+def changes(described: Mapping[str, Any]) -> list[str]:
+    """``torch 2.14.0 → 2.15.0`` for each part that is not the one in a run.json."""
+    before = dict(described.get("versions") or {}) | {"git": described.get("git")}
+    return [
+        f"{name} {before.get(name) or 'unknown'} → {value or 'unknown'}"
+        for name, value in now().items()
+        if name in before and before[name] != value
+    ]
+
+
+def note_changes(cell: Path) -> None:
+    """Report other code in the run's log and on the screen, and record it in run.json."""
+    described = runs.read_json(cell / runs.RUN)
+    found = changes(described) if described else []
+    if not found:
+        return
+    told = f"note: the code has changed since this folder was written: {', '.join(found)}"
+    with open(cell / runs.LOG, "a", encoding="utf-8") as file:
+        file.write(f"{told}\n")
+    print(f"{cell.name}: {told}", flush=True)
+    versions = described["versions"] | {k: v for k, v in now().items() if k != "git"}
+    runs.write_json(cell / runs.RUN, described | {"versions": versions, "git": now()["git"]})

@@ -1,0 +1,108 @@
+"""One job of a sweep, wherever it is started: from the folders of its cells alone."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from genai_cli import ranks, runs
+from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
+from genai_cli.launchers import memory, versions
+from genai_cli.outcome import set_status
+from genai_cli.training import checkpoint
+from genai_cli.training.preempt import Signals
+from genai_cli.verbs.train import run
+
+
+def work(
+    job: Sequence[Path],
+    signals: Signals,
+    data: Dataset | None = None,
+    changed: Callable[[], None] = lambda: None,
+) -> int:
+    """Train the cells of a job, or go on with them; the worst of their exit codes.
+
+    What fails fails alone, a folder that cannot be trained in at all included.
+
+    Args:
+        job: run folders; several are trained as one stack, unless one of them has begun before:
+            then each goes on alone.
+        signals: what the caller listens with.
+        data: their data set, where it is loaded already.
+        changed: called when a run has come to an end.
+    """
+    for cell in job if ranks.rank() == 0 else ():
+        versions.note_changes(cell)
+        if runs.read_json(cell / runs.RUN).get("status") != "running":
+            set_status(cell, "running")
+    if len(job) > 1 and not any(map(begun, job)):
+        _alone(job, lambda: _stack(job, data, signals, changed))
+        for cell in () if signals.code else memory.apart(job):
+            _one(cell, data, signals)
+            changed()
+        return max(_code(cell, signals) for cell in job)
+    worst = 0
+    for cell in job:
+        if signals.code:
+            set_status(cell, "interrupted")
+            worst = max(worst, signals.code)
+        else:
+            worst = max(worst, _one(cell, data, signals))
+        changed()
+    return worst
+
+
+def begun(cell: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return any(checkpoint.candidates(cell / runs.CHECKPOINTS))
+
+
+def lost(cell: Path, reason: str, status: str = "failed") -> None:
+    """Say in the folder of a cell, whose process can no longer do so, what became of it."""
+    with open(cell / runs.LOG, "a", encoding="utf-8") as file:
+        file.write(f"{reason}\n")
+    set_status(cell, status)
+
+
+def _one(cell: Path, data: Dataset | None, signals: Signals) -> int:
+    def train() -> int:
+        return run(cell, data, resume=begun(cell), signals=signals)
+
+    if ranks.world() > 1:  # one of torchrun's: rank 0 writes, and none retries alone
+        return train()
+    return _alone([cell], lambda: memory.within(cell, train))
+
+
+def _stack(
+    job: Sequence[Path], data: Dataset | None, signals: Signals, changed: Callable[[], None]
+) -> int:
+    from genai_cli import packed
+    from genai_cli.training import setup
+
+    data = data or setup.load_data(setup.config_of(job[0]))
+    packed.train(job, data, signals, changed)
+    return 0
+
+
+def _alone(job: Sequence[Path], train: Callable[[], int]) -> int:
+    """``train()``, where an error that no run has dealt with becomes that of its cells."""
+    try:
+        return train()
+    except Exception as error:
+        told = " ".join(str(error).split())[:300]
+        if not isinstance(error, UserError):
+            told = f"{type(error).__name__}: {told}"
+        for cell in job:
+            print(f"genai: {cell} failed: {told}", file=sys.stderr)
+            if runs.held(cell):  # another process trains there: what it says of itself holds
+                continue
+            lost(cell, "".join(traceback.format_exception(error)).rstrip())
+        return 1
+
+
+def _code(cell: Path, signals: Signals) -> int:
+    status = runs.read_json(cell / runs.RUN).get("status")
+    return {"failed": 1, "interrupted": signals.code or 143}.get(str(status), 0)

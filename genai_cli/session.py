@@ -1,0 +1,178 @@
+"""A run between its first line and its last: what the ends of its epochs write and decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # verbs/train.py imports this, and `--cfg job` must not load torch
+    import torch
+
+    from genai_cli.console import Reporter
+    from genai_cli.data.dataset import Dataset
+    from genai_cli.metrics import Metrics
+    from genai_cli.schema import TrainConfig
+    from genai_cli.search.pruning import Watch
+    from genai_cli.training.distributed import Ranks
+    from genai_cli.training.loggers import Loggers
+    from genai_cli.training.loop import Training
+    from genai_cli.training.saving import Saver
+
+
+@dataclass
+class Session:
+    """A run between its first line and its last; the steps in between are somebody else's."""
+
+    folder: Path
+    cfg: TrainConfig
+    data: Dataset
+    state: Training
+    report: Reporter
+    metrics: Metrics
+    saver: Saver
+    loggers: Loggers
+    watch: Watch
+    status: str  # what it will be if nothing else happens
+
+    @property
+    def at_row(self) -> bool:
+        """Whether a row of metrics.csv is due after this step."""
+        return self.state.at_epoch_end or self.state.step == self.cfg.trainer.max_steps
+
+    def end_epoch(self, val: Mapping[str, float]) -> None:
+        """Write the row; save and draw where due; ``status`` says whether patience ran out.
+
+        All ranks judge, from the same numbers; rank 0 writes, and its status is everybody's.
+
+        Raises:
+            Diverged: a number of the row is not finite.
+        """
+        from genai_cli import outcome
+
+        now, cfg = self.state, self.cfg
+        row = epoch_row(now, val)
+        outcome.check_finite(row)
+        best = now.at_epoch_end and is_best(now, row, cfg)
+        if now.ranks.first:
+            self._write(row, best)
+        self.status = now.ranks.told(self.status)
+
+    def _write(self, row: Mapping[str, float], best: bool) -> None:
+        from genai_cli.training.loop import finish
+
+        now, cfg = self.state, self.cfg
+        self.metrics.add(row)
+        self.loggers.row(row)
+        self.report.epoch(row, best)
+        if now.at_epoch_end:
+            self.saver.epoch(now, best)
+        if due(now, cfg.trainer.figures_every):
+            from genai_cli.figures import of_run  # matplotlib: not before step 1
+
+            with now.averaged():
+                finish(now.model, self.data)
+                of_run.draw(self.folder, now.model.eval(), self.data, cfg, {}, now.best_epoch)
+        over = not now.at_epoch_end or now.done(cfg)
+        if out_of_patience(now, cfg) or (not over and self.watch.ends(now, row)):
+            self.status = "stopped"
+
+    def end(self, code: int) -> int:
+        """Save; conclude, unless a signal (130, 143) came before the last step. The exit code."""
+        from genai_cli import outcome
+
+        state, cfg = self.state, self.cfg
+        early = code and self.status == "finished" and not state.done(cfg)
+        if state.ranks.first:
+            self.saver.now(state)
+        elif early:
+            return code
+        if early:
+            self.loggers.end("interrupted")
+            return outcome.interrupted(self.folder, state, code, self.report)
+        state.ranks.told(None)  # the best weights are on disk
+        outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
+        self.loggers.end(self.status)
+        return 0
+
+
+def begin(
+    folder: Path,
+    cfg: TrainConfig,
+    data: Dataset,
+    device: torch.device,
+    report: Reporter,
+    resume: bool = False,
+    ranks: Ranks | None = None,
+) -> Session:
+    """The state of a run before its next step, introduced; of several ranks the same on all."""
+    from genai_cli import outcome, runs
+    from genai_cli.metrics import Metrics
+    from genai_cli.search.pruning import Watch
+    from genai_cli.training import checkpoint, setup
+    from genai_cli.training.loggers import Loggers
+    from genai_cli.training.saving import Saver
+
+    setup.same_data(folder, data)
+    state = setup.new_training(cfg, data, device, resume)
+    checkpoints = folder / runs.CHECKPOINTS
+    damaged = checkpoint.load(checkpoints, state) if resume else None
+    state.ranks = ranks = ranks or state.ranks
+    if ranks.world > 1:
+        averaged = [] if state.ema is None else list(state.ema.shadow.values())
+        ranks.equal([*state.model.parameters(), *state.model.buffers(), *averaged])
+    metrics = Metrics(folder, state.step, state.steps_per_epoch)
+    saver = Saver(checkpoints, cfg.trainer.save_every, cfg.trainer.keep, metrics.sync)
+    outcome.introduce(report, folder, cfg, data, state, damaged)
+    names = cfg.trainer.loggers if ranks.first else []
+    loggers = Loggers(folder, names, setup.plain(cfg), state.step, report.line)
+    watch = Watch(folder, cfg)
+    status = "stopped" if out_of_patience(state, cfg) or watch.stopped else "finished"
+    if ranks.first:
+        saver.begin(state)
+    status = ranks.told(status)
+    return Session(folder, cfg, data, state, report, metrics, saver, loggers, watch, status)
+
+
+def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:
+    """A row of metrics.csv."""
+    row = {
+        "epoch": -(-now.step // now.steps_per_epoch),
+        "step": now.step,
+        "images": now.images,
+        "seconds": round(now.elapsed(), 3),
+        "lr": now.lr(),
+    }
+    row |= {f"train/{name}": value for name, value in now.means.means().items()}
+    return row | {f"val/{name}": value for name, value in val.items()}
+
+
+def is_best(now: Training, row: Mapping[str, float], cfg: TrainConfig) -> bool:
+    """Whether the monitored value improved; plateau is told, too.
+
+    Epochs in which the objective itself still changes (KL warm-up) are not compared.
+    """
+    if cfg.monitor is None or now.step < now.model.warmup_steps:
+        return False
+    value = row[cfg.monitor]
+    if cfg.monitor.rpartition("/")[2] in now.model.rising:
+        value = -value
+    now.schedule.observe(value)
+    if value >= now.best - (cfg.trainer.min_delta if now.best_step else 0.0):
+        return False
+    now.best, now.best_epoch, now.best_step = value, now.epoch, now.step
+    return True
+
+
+def out_of_patience(now: Training, cfg: TrainConfig) -> bool:
+    """No improvement for ``trainer.patience`` epochs, counted from the end of any warm-up."""
+    if cfg.trainer.patience is None:
+        return False
+    comparable = -(-now.model.warmup_steps // now.steps_per_epoch)
+    return now.epoch - max(now.best_epoch, comparable) >= cfg.trainer.patience
+
+
+def due(now: Training, every: int) -> bool:
+    """At the end of every ``every``-th epoch; never for 0."""
+    return bool(every) and now.at_epoch_end and now.epoch % every == 0

@@ -1,0 +1,91 @@
+"""Every cell of a sweep is checked, and built on the meta device, before the first is launched."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from genai_cli.compose import Cell
+from genai_cli.errors import UserError
+from genai_cli.verbs.train import Prepared, prepare
+
+Refuse = Callable[[Mapping[str, str], UserError], None]  # (what is varied in the cell, why)
+
+
+def nothing_launched(swept: Mapping[str, str], error: UserError) -> None:
+    """The refusal of a sweep for one of its cells."""
+    raise UserError(f"cell {described(swept)}: {error}; nothing was launched") from None
+
+
+class LeaveOut:
+    """The refusal of a cell alone: ``sweep.skip_invalid=true``."""
+
+    def __init__(self) -> None:
+        self.cells: list[tuple[str, str]] = []  # what is varied, why
+
+    def __call__(self, swept: Mapping[str, str], error: UserError) -> None:
+        self.cells.append((described(swept), str(error)))
+        print(f"left out: cell {described(swept)}: {error}", file=sys.stderr)
+
+
+def checked(
+    cells: Sequence[Cell], refuse: Refuse = nothing_launched
+) -> list[tuple[Cell, Prepared]]:
+    """Prepare every cell; those that come out as the same run collapse to one, and it is told.
+
+    Args:
+        cells: as composed.
+        refuse: is called for a cell that cannot be trained, which is then left out.
+
+    Raises:
+        UserError: what ``refuse`` raises; no cell is left.
+    """
+    datasets: dict[str, Any] = {}  # one copy of a data set serves all its cells
+    built: dict[str, dict[str, Any]] = {}  # what was built for one cell holds for those like it
+    kept: list[tuple[Cell, Prepared]] = []
+    seen: set[str] = set()
+    asked: dict[str, set[str]] = {}  # the values of every varied key
+    for cell in cells:
+        for key, value in cell.swept.items():
+            asked.setdefault(key, set()).add(value)
+    notes: dict[str, None] = {}
+    for cell in cells:
+        key = repr([cell.config.dataset, cell.config.split_seed])
+        try:
+            config, dropped = without_absent_keys(cell)
+            prepared = prepare(config, notes.setdefault, datasets.get(key), built)
+        except UserError as error:
+            refuse(cell.swept, error)
+            continue
+        datasets[key] = prepared.data
+        same = repr(dataclasses.asdict(prepared.cfg))
+        if same in seen:
+            continue
+        seen.add(same)
+        swept = {k: v for k, v in cell.swept.items() if k not in dropped}
+        given = [o for o in cell.overrides if o.partition("=")[0] not in dropped]
+        kept.append((cell._replace(swept=swept, overrides=given), prepared))
+        for absent in dropped:
+            family = config.model["name"]
+            notes.setdefault(f"{family} has no {absent}: 1 run, not {len(asked[absent])}")
+    for note in notes:
+        print(note, file=sys.stderr)
+    if not kept:
+        raise UserError("no cell of this sweep can be trained; nothing was launched")
+    return kept
+
+
+def without_absent_keys(cell: Cell) -> tuple[Any, list[str]]:
+    """The cell's config without a swept bottleneck that its family lacks, and what was left out."""
+    from genai_cli.build import takes_bottleneck
+
+    if "bottleneck" in cell.swept and not takes_bottleneck(cell.config.model.get("name")):
+        return dataclasses.replace(cell.config, bottleneck=None), ["bottleneck"]
+    return cell.config, []
+
+
+def described(swept: Mapping[str, str]) -> str:
+    """What sets a cell apart, as it was typed: ``model=vae bottleneck=8``."""
+    return " ".join(f"{k}={v}" for k, v in swept.items())

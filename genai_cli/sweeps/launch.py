@@ -1,0 +1,169 @@
+"""`genai train -m`: check every cell, claim one folder for all, hand its cells to a launcher.
+
+A folder is written whole before the first cell starts; from then on a cell is known by its folder
+alone, so that a launcher, a requeued job and `genai sweep resume` start it in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from genai_cli import compose, options, runs
+from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
+from genai_cli.launchers import start as launchers
+from genai_cli.launchers.settings import LAUNCHERS, Launcher
+from genai_cli.outcome import set_status
+from genai_cli.search import settings as search_settings
+from genai_cli.sweeps import asked
+from genai_cli.sweeps import folder as folders
+from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
+from genai_cli.sweeps.settings import Sweep
+from genai_cli.training import setup
+from genai_cli.training.preempt import Signals
+from genai_cli.verbs.train import Prepared, start
+
+
+def launch(line: compose.Line, command: str) -> int:
+    """A whole sweep, from the line to its table.
+
+    Returns:
+        0 if all are done, 1 if any failed, 130 or 143 if the sweep was interrupted.
+
+    Raises:
+        UserError: a mistake in any cell, which is named; nothing is launched then.
+    """
+    sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
+    how = options.read("hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs)
+    search_settings.check(sweep, line.sweep)
+    if sweep.search != "grid":  # its cells come as others end
+        from genai_cli.search.launch import launch as search
+
+        return search(line, command, sweep, how)
+    left_out = LeaveOut()
+    refuse = left_out if sweep.skip_invalid else nothing_launched
+    kept = checked(compose.cells("train", line, sweep.over, refuse), refuse)
+    launchers.check(how, [prepared.cfg for _, prepared in kept])
+    jobs_of = units([prepared for _, prepared in kept])
+    config = kept[0][1].cfg
+    folder = runs.claim(runs.outputs_root(config.outputs), config.name or "sweep")
+    names = [folders.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
+    with Signals() as signals:
+        cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
+        write_cells(folder, cells, command)
+        described = [
+            (name, cell, setup.plain(prepared.cfg))
+            for name, (cell, prepared) in zip(names, kept, strict=True)
+        ]
+        asked.write(folder, asked.asked(command, sweep, how, described, left_out.cells))
+        print(f"sweep  {folder}: {len(kept)} runs", flush=True)
+        jobs = [[folder / names[i] for i in job] for job in jobs_of]
+        data = {folder / name: prepared.data for name, prepared in cells.items()}
+        return train(folder, jobs, how, signals, data)
+
+
+def write_cells(folder: Path, cells: Mapping[str, Prepared], command: str) -> None:
+    """The run folders of a sweep, each whole; the disk has them when this returns."""
+    for name, prepared in cells.items():
+        (folder / name).mkdir()
+        start(prepared, command, folder / name, durable=False)
+    if hasattr(os, "sync"):  # one wait for a thousand folders, not two for each
+        os.sync()
+
+
+def train(
+    folder: Path,
+    jobs: Sequence[Sequence[Path]],
+    how: Launcher,
+    signals: Signals,
+    data: Mapping[Path, Dataset] | None = None,
+) -> int:
+    """Train cells of a sweep that are written, to their ends; the exit code as of `launch`.
+
+    Args:
+        folder: the sweep.
+        jobs: its cells to train; those of one job are one stack.
+        how: the launcher.
+        signals: on one, what runs is saved and the rest is not begun.
+        data: data sets that are loaded already.
+
+    Raises:
+        UserError: another process launches cells of this sweep; the launcher cannot start any.
+    """
+    cells = [cell for job in jobs for cell in job]
+    waiting: list[Path] = []
+    elsewhere = False
+    with alone(folder):
+        folders.write_table(folder)
+        try:
+            with folders.kept_current(folder):
+                elsewhere = launchers.start(folder, jobs, how, signals, data or {})
+        finally:  # a second Ctrl-C comes through here, too
+            if not elsewhere:
+                waiting = _settled(cells, how.name != "slurm")
+            folders.write_table(folder)
+    if signals.code:
+        told = f"{len(waiting)} runs not begun; go on with: genai sweep resume {folder}"
+        print(f"sweep interrupted, {told}")
+    elif elsewhere:
+        return 0
+    print(f"\n{folders.summary(folder)}")
+    rows = folders.rows(folder)
+    failed = sum(row["status"] == "failed" for row in rows)
+    if failed:
+        print(f"genai train: {failed} of {len(rows)} runs failed", file=sys.stderr)
+    print(f"sweep  {folder}")
+    return signals.code or int(failed > 0)
+
+
+def _settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
+    """The cells that were not begun, after every cell has a status that is true.
+
+    Args:
+        cells: that a launcher has started, or was to.
+        here: they ran on this machine, where a lock tells whether one still does.
+    """
+    waiting = []
+    for cell in cells:
+        if not (cell / runs.LOG).exists():
+            waiting.append(cell)
+            set_status(cell, "interrupted")
+        elif here and runs.status(cell, runs.read_json(cell / runs.RUN)) == "died":
+            with open(cell / runs.LOG, "a", encoding="utf-8") as log:
+                log.write("its process ended without a word\n")
+            set_status(cell, "failed")
+    return waiting
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within the block no other process launches cells of this sweep.
+
+    Raises:
+        UserError: another one does.
+    """
+    try:
+        place = os.open(folder, os.O_RDONLY)  # of the folder itself: its files are replaced
+    except OSError:  # a system that cannot open folders has no such locks
+        yield
+        return
+    try:
+        if not runs.lock(place):
+            raise UserError(f"{folder} is being trained by another process")
+        yield
+    finally:
+        os.close(place)
+
+
+def units(prepared: Sequence[Prepared]) -> list[list[int]]:
+    """Which cells train together: each alone, unless trainer.pack says otherwise."""
+    if all(cell.cfg.trainer.pack == "none" for cell in prepared):
+        return [[i] for i in range(len(prepared))]
+    from genai_cli.training import pack_plan
+
+    configs, data = [cell.cfg for cell in prepared], [cell.data for cell in prepared]
+    return pack_plan.units(configs, data, lambda text: print(text, file=sys.stderr))

@@ -1,0 +1,58 @@
+"""`genai sweep resume DIR`: train what is left of a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genai_cli import runs
+from genai_cli.errors import UserError, nearest
+
+ACTIONS = ("resume",)
+
+
+def main(args: list[str]) -> int:
+    """0 done or nothing left, 1 a cell failed, 2 a mistake, 130 or 143 interrupted."""
+    action, *words = args or [""]
+    if action not in ACTIONS:
+        near = nearest(action, ACTIONS) if action else ""
+        raise UserError(f"type: genai sweep resume DIR{near} (a path, a suffix or latest)")
+    from genai_cli import compose
+
+    names = [w for w in words if Path(w).is_dir() or not (w.startswith("-") or "=" in w)]
+    outputs = [w for w in words if w.startswith("outputs=")]
+    line = compose.parse([w for w in words if w not in names and w not in outputs])
+    if len(names) != 1:
+        raise UserError("name one sweep: genai sweep resume DIR (a path, a suffix or latest)")
+    if len(outputs) > 1:
+        raise UserError("outputs is given twice; keep one")
+    if line.overrides or line.sweep or line.show or line.multirun:
+        word = [*line.overrides, *line.sweep, *line.show, "-m"][0]
+        raise UserError(
+            f"{word} is not for a sweep that is there: its cells are as they were asked for; "
+            "hydra/launcher=NAME and hydra.launcher.KEY=value start them in another way"
+        )
+    folder = find(names[0], outputs[0].partition("=")[2] if outputs else None)
+    from genai_cli.sweeps.again import resume
+
+    return resume(folder, line.launcher, line.config_dirs)
+
+
+def find(reference: str, outputs: str | None = None) -> Path:
+    """The sweep a user means: a path, a folder's suffix or name, or ``latest``.
+
+    Raises:
+        UserError: nothing, or more than one sweep, answers to it.
+    """
+    if runs.is_sweep(Path(reference)):
+        return Path(reference)
+    root = runs.outputs_root(outputs)
+    found = sorted(p for p in root.glob("*/*") if runs.is_sweep(p))
+    if reference == "latest" and found:
+        return found[-1]  # its name begins with the time
+    named = runs.sweeps_named(root, reference)
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise UserError(f"'{reference}' means {len(named)} sweeps; give more of the path")
+    near = nearest(reference, [p.name.rsplit("-", 1)[-1] for p in found])
+    raise UserError(f"no sweep '{reference}' in {root}{near}; start one with: genai train -m")

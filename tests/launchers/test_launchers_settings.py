@@ -1,0 +1,49 @@
+"""The launcher of a line: its keys are checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from genai_cli.compose import parse
+from genai_cli.launchers.settings import Joblib, Serial, Slurm, of_one_run, of_sweep
+
+MISTAKES = {
+    "-m bottleneck=2,4 hydra/launcher=slrm": ["did you mean 'slurm'", "joblib, serial, slurm"],
+    "-m bottleneck=2,4 hydra/launcher=joblib hydra.launcher.workers=0": ["workers=0", "1 or more"],
+    "-m bottleneck=2,4 hydra/launcher=joblib hydra.launcher.worker=2": ["did you mean 'workers'"],
+    "-m bottleneck=2,4 hydra/launcher=joblib hydra.launcher.per_gpu=x": ["per_gpu=x"],
+    "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.minutes=1": ["notice=120", "60 s"],
+    "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.gpus=-1": ["gpus=-1", "0 or more"],
+    "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.memory_gb=0": ["memory_gb=0", "above 0"],
+    "hydra/launcher=joblib": ["is for a sweep; add -m"],
+    "hydra/launcher=serial hydra.launcher.workers=2": ["unknown key 'hydra.launcher.workers'"],
+}
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(typed: str, genai: Callable) -> None:
+    done = genai("train", *typed.split(" "))
+    assert (done.code, done.err.count("\n"), done.outputs.exists()) == (2, 1, False), done.err
+    for words in MISTAKES[typed]:
+        assert words in done.err, done.err
+
+
+def test_slurm_without_slurm_is_one_line_and_leaves_nothing(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    for words in (("hydra/launcher=slurm",), ("-m", "bottleneck=2,4", "hydra/launcher=slurm")):
+        done = genai("train", *words)
+        assert (done.code, done.err.count("\n"), done.outputs.exists()) == (2, 1, False), done.err
+        assert "no sbatch here" in done.err
+
+
+def test_the_launcher_of_a_line() -> None:
+    assert of_sweep(parse(["-m", "seed=1,2"])) == Serial()
+    line = parse(["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.workers=3"])
+    assert of_sweep(line) == Joblib(workers=3)
+    line = parse(["hydra/launcher=slurm", "hydra.launcher.setup=[module load cuda]"])
+    assert of_one_run(line) == Slurm(setup=["module load cuda"])
+    assert of_one_run(parse(["hydra/launcher=serial"])) is None

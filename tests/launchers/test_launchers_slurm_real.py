@@ -1,0 +1,230 @@
+"""On a real Slurm of one machine and two nodes; `make test-slurm` starts and stops it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from genai_cli import runs
+
+pytestmark = pytest.mark.slurm
+
+ROOT = Path(__file__).parents[2]
+TOOL = Path(os.environ.get("GENAI_LOCAL_SLURM", ROOT.parent / "shared" / "tools" / "local-slurm"))
+QUICK = ("model=autoencoder", "dataset.limit=64", "device=cpu")
+LAUNCHER = ("hydra/launcher=slurm", "hydra.launcher.minutes=10")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which sbatch finds two nodes; in CI their absence is a failure."""
+    missing = [c for c in ("munged", "slurmctld", "slurmd", "sbatch")
+               if not shutil.which(c, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]  # fmt: skip
+    if not TOOL.is_file():
+        missing.append(str(TOOL))
+    if missing:
+        message = f"no Slurm here: {', '.join(missing)} missing"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    folder = Path("/tmp") / f"genai-slurm-{os.getpid()}"  # short: sockets have short names
+    surroundings = os.environ | {"LOCAL_SLURM_DIR": str(folder)}
+    begun = subprocess.run(
+        [TOOL, "start", "2", "--no-accounting"], env=surroundings, capture_output=True, text=True
+    )
+    assert begun.returncode == 0, begun.stderr
+    try:
+        yield surroundings | {"SLURM_CONF": str(folder / "slurm.conf")}
+    finally:
+        subprocess.run([TOOL, "stop", "--purge"], env=surroundings, check=True)
+
+
+class Genai:
+    """The command beside the cluster, in a working directory of its own."""
+
+    def __init__(self, cluster: dict[str, str], place: Path) -> None:
+        keep = {"GENAI_DATA": str(place / "data"), "GENAI_CACHE": str(place / "cache")}
+        self.place, self.environment = place, cluster | keep
+        packages = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment["PYTHONPATH"] = os.pathsep.join(packages)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "genai_cli", *words],
+            cwd=self.place, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=180)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def slurm(self, *words: str) -> str:
+        return subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    @property
+    def folders(self) -> list[Path]:
+        return sorted(self.place.glob("outputs/*/*"))
+
+
+@pytest.fixture
+def real(cluster: dict[str, str], tmp_path: Path) -> Genai:
+    return Genai(cluster, tmp_path)
+
+
+@pytest.fixture
+def named_nodes() -> None:
+    """Nodes that find each other by their names."""
+    try:
+        socket.gethostbyname("node2")
+    except OSError:
+        message = "node1 and node2 have no address: echo 127.0.0.1 node1 node2 >> /etc/hosts"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def _statuses(sweep: Path) -> list[str]:
+    with open(sweep / runs.SWEEP_TABLE, newline="") as file:
+        return [row["status"] for row in csv.DictReader(file)]
+
+
+def _wait(seconds: float, what: object) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+def test_an_array_of_twelve_with_one_that_fails(real: Genai) -> None:
+    (real.place / "mine" / "models").mkdir(parents=True)
+    (real.place / "mine" / "configs" / "model").mkdir(parents=True)
+    (real.place / "mine" / "models" / "odd.py").write_text(ODD)
+    (real.place / "mine" / "configs" / "model" / "odd.yaml").write_text(
+        "# @package _global_\n# Odd\nbottleneck: 2\nmodel:\n  name: odd\n"
+    )
+    real.environment["GENAI_PATH"] = str(real.place / "mine")
+    done = real("train", "-m", "model=odd", "bottleneck=range(1,13)", "epochs=2", *QUICK[1:],
+                *LAUNCHER)  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    (sweep,) = real.folders
+    assert _statuses(sweep) == ["finished"] * 6 + ["failed"] + ["finished"] * 5
+    assert "1 of 12 runs failed" in done.stderr
+    assert "seven is refused" in (runs.cells(sweep)[6] / runs.LOG).read_text()
+    number = runs.read_json(sweep / "slurm" / "000.json")["job"]
+    states = real.slurm("squeue", "-h", "-r", "-t", "all", "-j", number, "-o", "%i %T")
+    assert f"{number}_6 FAILED" in states
+    assert states.count("COMPLETED") == 11
+    assert "seven is refused" in (sweep / "slurm" / f"{number}_6.log").read_text()
+
+
+ODD = """
+import torch
+from torch import nn
+from genai_cli.models.base import Model
+
+class Odd(Model):
+    def __init__(self, data, bottleneck: int):
+        super().__init__()
+        self.bottleneck = bottleneck
+        self.matrix = nn.Parameter(torch.full((64, bottleneck), 0.1))
+
+    def reconstruct(self, x):
+        return (x.flatten(1) @ self.matrix @ self.matrix.T).view(x.shape)
+
+    def loss(self, batch, noise, player="model"):
+        if self.bottleneck == 7 and len(batch.x) > 1 and self.training:
+            raise ValueError("seven is refused")
+        return {"loss": (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)}
+"""
+
+
+def test_preempted_three_times_it_ends_bit_equal(real: Genai) -> None:
+    words = ("train", "model=vae", "dataset.limit=640", "device=cpu", "epochs=400", "name=one",
+             "trainer.threads=1")  # fmt: skip
+    process = real.start(*words, *LAUNCHER)
+    _wait(30, lambda: real.folders)
+    (folder,) = real.folders
+    steps: list[int] = []
+    for _ in range(3):
+        rows = len(runs.read_metrics(folder))
+        _wait(60, lambda rows=rows: len(runs.read_metrics(folder)) > rows + 5)
+        number = runs.read_json(folder / "slurm" / "000.json")["job"]
+        real.slurm("scontrol", "requeue", number)
+        _wait(30, lambda: runs.read_json(folder / runs.RUN)["status"] == "interrupted")
+        steps.append(len(runs.read_metrics(folder)))
+        _wait(30, lambda n=number: "PENDING" in real.slurm("squeue", "-h", "-j", n, "-o", "%T"))
+        real.slurm("scontrol", "update", f"jobid={number}", "StartTime=now")
+    out, err = process.communicate(timeout=150)
+    assert process.returncode == 0, out + err
+    assert steps == sorted(set(steps))
+    assert steps[-1] < 400
+    assert (folder / runs.LOG).read_text().count("going on after") == 3
+    undisturbed = real(*words)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    other = next(f for f in real.folders if f != folder)
+    for name in ("last", "best"):
+        step = (folder / "checkpoints" / name).read_text().strip()
+        assert (other / "checkpoints" / name).read_text().strip() == step
+        weights = [f / "checkpoints" / step / "weights.safetensors" for f in (folder, other)]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+    losses = [[{k: v for k, v in row.items() if k != "seconds"} for row in runs.read_metrics(f)]
+              for f in (folder, other)]  # fmt: skip
+    assert losses[0] == losses[1]
+
+
+def test_scancel_leaves_what_sweep_resume_finishes(real: Genai) -> None:
+    words = ("train", "-m", "bottleneck=2,3,4", "epochs=1000", *QUICK, *LAUNCHER)
+    process = real.start(*words, "hydra.launcher.parallel=2")
+    _wait(60, lambda: len(list(real.place.glob("outputs/*/*/*/metrics.csv"))) == 2)
+    (sweep,) = real.folders
+    real.slurm("scancel", runs.read_json(sweep / "slurm" / "000.json")["job"])
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, out + err
+    assert _statuses(sweep) == ["interrupted"] * 3
+    steps = [max((r["step"] for r in runs.read_metrics(c)), default=0) for c in runs.cells(sweep)]
+    assert min(steps[:2]) > 0
+    done = real("sweep", "resume", str(sweep))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _statuses(sweep) == ["finished"] * 3
+    logs = [(cell / runs.LOG).read_text() for cell in runs.cells(sweep)]
+    assert ["going on after" in log for log in logs] == [True, True, False]
+
+
+def test_near_its_time_limit_a_job_is_started_again(real: Genai) -> None:
+    words = ("train", "model=vae", "dataset.limit=640", "device=cpu", "epochs=300", *LAUNCHER)
+    process = real.start(*words)
+    _wait(60, lambda: list(real.place.glob("outputs/*/*/metrics.csv")))
+    (folder,) = real.folders
+    number = runs.read_json(folder / "slurm" / "000.json")["job"]
+    real.slurm("scancel", "--batch", "--signal=USR1", number)  # as at the limit
+    _wait(30, lambda: "PENDING" in real.slurm("squeue", "-h", "-j", number, "-o", "%T"))
+    real.slurm("scontrol", "update", f"jobid={number}", "StartTime=now")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert runs.read_json(folder / runs.RUN)["status"] == "finished"
+    assert "started again when it can" in (folder / "slurm" / f"{number}.log").read_text()
+
+
+def test_a_run_over_two_nodes_has_the_losses_of_one_process(real: Genai, named_nodes: None) -> None:
+    words = ("train", "epochs=3", "dataset.limit=250", "device=cpu")
+    done = real(*words, *LAUNCHER, "hydra.launcher.nodes=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert runs.read_json(real.folders[0] / runs.RUN)["devices"] == 2
+    assert real(*words).returncode == 0
+    both = [runs.read_metrics(folder) for folder in real.folders]
+    for column in ("train/loss", "val/loss"):
+        values = [[row[column] for row in rows] for rows in both]
+        assert values[0] == pytest.approx(values[1], rel=1e-5)

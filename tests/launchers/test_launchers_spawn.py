@@ -1,0 +1,163 @@
+"""Ranks that are started and watched: what becomes of a run when one dies or is told to stop."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genai_cli import runs
+from genai_cli.cli import main
+from genai_cli.launchers import spawn
+
+FAULTY = '''
+"""An autoencoder of one layer that does as the environment says at one step of one rank."""
+import os
+import signal
+import torch
+from torch import nn
+from genai_cli.models.base import Model
+from genai_cli.ranks import rank
+
+class Faulty(Model):
+    def __init__(self, data, bottleneck: int):
+        super().__init__()
+        self.down, self.up = nn.Linear(64, bottleneck), nn.Linear(bottleneck, 64)
+
+    def encode(self, x):
+        return self.down(x.flatten(1))
+
+    def reconstruct(self, x):
+        return self.up(self.encode(x)).view_as(x)
+
+    def loss(self, batch, noise, player="model"):
+        what, who, when = os.environ.get("FAULT", "none 0 0").split()
+        mine = who == "all" or rank() == int(who)
+        if self.training and mine and int(self.step) == int(when):
+            if what == "raise":
+                raise ValueError("broken on purpose")
+            if what == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if what == "term":
+                os.kill(os.getpid(), signal.SIGTERM)
+            if what == "parent":
+                os.kill(os.getppid(), signal.SIGINT)
+        return {"loss": (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)}
+'''
+YAML = "# @package _global_\n# Faulty\nbottleneck: 3\nmodel:\n  name: faulty\n"
+WORDS = ("model=faulty", "batch_size=32", "dataset.limit=100", "trainer.step=eager")
+
+
+@pytest.fixture
+def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets what goes wrong: WHAT RANK STEP."""
+    folder = tmp_path / "mine"
+    (folder / "models").mkdir(parents=True)
+    (folder / "configs" / "model").mkdir(parents=True)
+    (folder / "models" / "faulty.py").write_text(FAULTY)
+    (folder / "configs" / "model" / "faulty.yaml").write_text(YAML)
+    monkeypatch.setenv("GENAI_PATH", str(folder))
+    return lambda what: monkeypatch.setenv("FAULT", what)
+
+
+def numbers(folder: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in runs.read_metrics(folder)]
+
+
+def status(folder: Path) -> str:
+    return runs.status(folder, runs.read_json(folder / "run.json"))
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("kill 1 5", r"rank 1 was killed by SIGKILL; go on with: genai resume "),
+        pytest.param(
+            *("kill 0 5", r"rank 0 was killed by SIGKILL; go on with: genai resume "),
+            marks=pytest.mark.slow,
+        ),
+        ("raise 1 5", r"\[rank 1\] ValueError: broken on purpose$"),
+        ("raise all 5", r"\[rank [01]\] ValueError: broken on purpose$"),
+    ],
+)
+def test_a_dead_rank_ends_the_run_and_is_named(
+    fault: Callable[[str], None],
+    capfd: pytest.CaptureFixture[str],  # of the ranks, too
+    tmp_path: Path,
+    what: str,
+    said: str,
+) -> None:
+    fault(what)
+    assert (
+        main(["train", *WORDS, "epochs=2", "trainer.devices=2", f"outputs={tmp_path / 'outputs'}"])
+        == 1
+    )
+    (folder,) = (tmp_path / "outputs").glob("*/*")
+    assert status(folder) == "failed"
+    told = capfd.readouterr().err.strip().splitlines()
+    assert [bool(re.search(said, line)) for line in told] == [True], told
+    log = (folder / "train.log").read_text()
+    assert "broken on purpose" in log if "raise" in what else "was killed by SIGKILL" in log
+    fault("none 0 0")
+    assert main(["resume", str(folder), "trainer.devices=1"]) == 0
+    assert status(folder) == "finished"
+
+
+@pytest.mark.slow  # six starts of two or three processes
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(
+    genai: Callable, fault: Callable[[str], None]
+) -> None:
+    fault("none 0 0")
+    words = (*WORDS, "epochs=100", "trainer.save_every=1000")
+    assert genai("train", *words, "trainer.devices=2", "name=whole").code == 0
+    fault("term 1 5")
+    ran = genai("train", *words, "trainer.devices=2", "name=cut")
+    assert ran.code == 143
+    whole, cut = sorted(ran.folders, key=lambda f: "cut" in f.name)
+    assert status(cut) == "interrupted"
+    assert (cut / "checkpoints" / "last").read_text() == "step-000006\n"
+    fault("parent 0 6")  # the starter passes it on
+    assert genai("resume", str(cut)).code == 130
+    assert status(cut) == "interrupted"
+    fault("none 0 0")
+    assert genai("resume", str(cut)).code == 0  # twice cut, and bit-equal at the end
+    assert numbers(cut) == numbers(whole)
+    files = [f / "checkpoints" / "step-000400" / "state.safetensors" for f in (whole, cut)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    # another number of ranks goes on with the same run
+    assert genai("resume", str(cut), "epochs=110", "trainer.devices=3").code == 0
+    assert genai("resume", str(whole), "epochs=110", "trainer.devices=1").code == 0
+    assert json.loads((cut / "run.json").read_text())["devices"] == 3
+    for row, wanted in zip(numbers(cut)[100:], numbers(whole)[100:], strict=True):
+        assert row == pytest.approx(wanted, rel=1e-5)
+
+
+def test_torchrun_makes_one_folder(tmp_path: Path) -> None:
+    words = ["train", "model=autoencoder", "model.widths=[16]", "dataset.limit=65", "epochs=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "genai_cli", *words, f"outputs={tmp_path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("*/*")
+    described = json.loads((folder / "run.json").read_text())
+    assert (described["status"], described["devices"]) == ("finished", 2)
+    assert runs.read_config(folder)["trainer"]["devices"] == 2
+    assert len(runs.read_metrics(folder)) == 2
+    log = (folder / "train.log").read_text()
+    assert log.count("finished after") == done.stdout.count("finished after") == 1
+    assert "2 ranks, each on cpu" in log
+
+
+def test_signals_are_told_apart() -> None:
+    assert signal.SIGINT.name in spawn._how(-signal.SIGINT)
+    assert spawn._how(3) == "left with exit code 3"

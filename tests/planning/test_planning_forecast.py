@@ -1,0 +1,73 @@
+"""From one measured run of each shape to all cells."""
+
+from __future__ import annotations
+
+from genai_cli.compose import cells, parse
+from genai_cli.launchers.settings import Joblib, Serial, Slurm
+from genai_cli.planning.forecast import (
+    duration,
+    forecast,
+    places,
+    shape,
+    size,
+    together,
+    warnings,
+)
+from genai_cli.planning.measure import Cost
+
+COST = Cost(
+    parameters=10, threads=1, steps_per_epoch=20, step=0.5, timed=3, validation=2.0, start=3.0,
+    begin=1.0, end=4.0, memory=3 * 2**30, gpu=None, checkpoint=1000, files=70,
+)  # fmt: skip
+
+
+def _configs(*words: str) -> list:
+    return [cell.config for cell in cells("train", parse(words))]
+
+
+def test_a_run_is_steps_validation_figures_and_an_end() -> None:
+    (cfg,) = _configs("epochs=10", "trainer.figures_every=5", "trainer.keep=2")
+    # 1 to begin, 200 steps, 10 validations, 2 drawings and the end; 2 newest and the best one
+    assert forecast(cfg, COST) == (1 + 100 + 20 + 3 * 4, 3 * 1000 + 70)
+    (cfg,) = _configs("epochs=10", "trainer.max_steps=30")
+    assert forecast(cfg, COST).seconds == 1 + 15 + 2 * 2 + 4
+
+
+def test_shapes_differ_by_what_a_step_costs() -> None:
+    def number(*words: str) -> int:
+        return len({shape(cfg) for cfg in _configs("-m", *words)})
+
+    assert number("seed=1,2,3", "epochs=1,2", "optimizer.lr=0.1,0.2") == 1
+    assert number("schedule=constant,cosine", "trainer.patience=3,4") == 1
+    assert number("bottleneck=2,3", "seed=1,2") == 2
+    assert number("optimizer=adam,sgd") == 2
+    assert number("batch_size=32,64") == 2
+
+
+def test_cells_take_the_first_free_place() -> None:
+    assert together([5, 1, 1, 1], 1, 2, each=False) == 2 + 8
+    assert together([5, 1, 1, 1], 2, 2, each=False) == 2 + 5
+    assert together([5, 1, 1, 1], 2, 2, each=True) == 9  # 3 + 3 + 3 beside 7
+    assert together([5, 1], 8, 2, each=True) == 7
+
+
+def test_places_of_a_launcher() -> None:
+    assert places(Serial(), 9, 2) == 1
+    assert places(Joblib(), 9, 2) == 2
+    assert places(Slurm(), 9, 1) == 9
+    assert places(Slurm(parallel=4), 9, 1) == 4
+
+
+def test_limits_that_are_too_low_are_told() -> None:
+    told = warnings(Slurm(memory_gb=2, minutes=10, notice=60), [COST], [1000.0, 10.0])
+    assert "memory_gb=2 is less than the measured 3.0 GB" in told[0]
+    assert "17 min and is requeued 1 time" in told[1].replace("16.7", "17")
+    assert warnings(Slurm(memory_gb=4), [COST], [1000.0]) == []
+    assert warnings(Serial(), [COST], [1e9]) == []
+
+
+def test_words_for_numbers() -> None:
+    assert [duration(s) for s in (0.25, 12.3, 200, 9000, 1e6)] == [
+        "0.2 s", "12 s", "3.3 min", "2.5 h", "11.6 d",
+    ]  # fmt: skip
+    assert [size(b) for b in (1200, 3.4e6, 5e9, 6e12)] == ["1 kB", "3.4 MB", "5.0 GB", "6.0 TB"]

@@ -1,0 +1,231 @@
+"""`genai train -m sweep=tpe` and random: whole searches, their resume, their mistakes."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from genai_cli import runs
+
+QUICK = ("dataset.limit=64", "model.widths=[8]", "epochs=2")
+SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "bottleneck=range(2,9)")
+LINE = ("train", "-m", "sweep=random", "sweep.trials=5", *QUICK, *SPACE)
+
+
+def asked(sweep: Path) -> dict:
+    return yaml.safe_load((sweep / runs.SWEEP).read_text())
+
+
+@pytest.fixture(scope="module")
+def random(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from genai_cli.cli import main
+
+    outputs = tmp_path_factory.mktemp("random")
+    assert main([*LINE, f"outputs={outputs}"]) == 0
+    return next(outputs.glob("*/*"))
+
+
+def test_a_search_is_a_sweep_folder(random: Path) -> None:
+    content = asked(random)
+    assert [c["folder"][:3] for c in content["cells"]] == ["000", "001", "002", "003", "004"]
+    assert content["varied"] == ["optimizer.lr", "bottleneck"]
+    cells = runs.cells(random)
+    assert [c.name for c in cells] == [c["folder"] for c in content["cells"]]
+    for cell, entry in zip(cells, content["cells"], strict=True):
+        config = runs.read_config(cell)
+        given = dict(word.split("=", 1) for word in entry["overrides"])
+        assert config["optimizer"]["lr"] == float(given["optimizer.lr"])
+        assert config["bottleneck"] == int(given["bottleneck"])
+        assert 1e-4 <= config["optimizer"]["lr"] <= 1e-1
+        assert 2 <= config["bottleneck"] <= 8
+    with open(random / runs.SWEEP_TABLE, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["finished"] * 5
+    assert {"optimizer.lr", "bottleneck", "test/loss"} <= set(rows[0])
+    assert (random / "search.png").stat().st_size > 10_000
+
+
+def test_the_best_trial_is_the_one_with_the_least_monitor(random: Path) -> None:
+    losses = {c.name: min(r["val/loss"] for r in runs.read_metrics(c)) for c in runs.cells(random)}
+    best = asked(random)["best"]
+    assert best["cell"] == min(losses, key=lambda name: losses[name])
+    assert best["value"] == losses[best["cell"]]
+    config = runs.read_config(random / best["cell"])
+    assert float(best["values"]["optimizer.lr"]) == config["optimizer"]["lr"]
+
+
+def killed(sweep: Path, after: int) -> Path:
+    """A copy of a search as one leaves it that is killed in the trial number ``after``."""
+    copy = Path("copy") / "day" / sweep.name
+    shutil.copytree(sweep, copy)
+    content = asked(copy)
+    for cell in content["cells"][after + 1 :]:
+        shutil.rmtree(copy / cell["folder"])
+    content["cells"] = content["cells"][: after + 1]
+    (copy / runs.SWEEP).write_text(yaml.safe_dump(content, sort_keys=False))
+    cell = copy / content["cells"][after]["folder"]
+    (cell / runs.METRICS).unlink()
+    (cell / runs.SUMMARY).unlink()
+    for checkpoint in (cell / runs.CHECKPOINTS).glob("*"):
+        if checkpoint.name != "step-000000":
+            shutil.rmtree(checkpoint) if checkpoint.is_dir() else checkpoint.unlink()
+    described = runs.read_json(cell / runs.RUN)
+    runs.write_json(cell / runs.RUN, described | {"status": "running"})
+    return copy
+
+
+def test_a_killed_search_goes_on_as_if_nothing_had_happened(random: Path, genai: Callable) -> None:
+    copy = killed(random, 2)
+    done = genai("sweep", "resume", str(copy))
+    assert done.code == 0, done.err
+    assert [c.name for c in runs.cells(copy)] == [c.name for c in runs.cells(random)]
+    for a, b in zip(runs.cells(copy), runs.cells(random), strict=True):
+        rows = [[r["val/loss"] for r in runs.read_metrics(c)] for c in (a, b)]
+        assert rows[0] == rows[1]
+    assert asked(copy)["best"] == asked(random)["best"]
+    again = genai("sweep", "resume", str(copy))
+    assert again.code == 0
+    assert len(runs.cells(copy)) == 5
+
+
+def test_a_changed_yaml_is_not_mixed_into_a_search(
+    random: Path, genai: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = killed(random, 2)
+    own = tmp_path / "own" / "configs" / "optimizer"
+    own.mkdir(parents=True)
+    (own / "adam.yaml").write_text(
+        "name: adam\nlr: 1e-3\nbetas: [0.5, 0.999]\neps: 1e-8\nweight_decay: 0.0\n"
+    )
+    monkeypatch.setenv("GENAI_PATH", str(tmp_path / "own"))
+    done = genai("sweep", "resume", str(copy))
+    assert done.code == 2
+    assert "optimizer.betas" in done.err
+    assert "put it back" in done.err
+
+
+def test_tpe_prunes_and_beats_what_it_began_with(genai: Callable) -> None:
+    pytest.importorskip("optuna")
+    done = genai(
+        "train", "-m", "sweep=tpe", "sweep.trials=12", "sweep.startup=3", "sweep.prune_after=1",
+        "dataset.limit=128", "model.widths=[16]", "epochs=4", "model=autoencoder",
+        "optimizer.lr=tag(log,interval(1e-5,1e-1))", "bottleneck=8", "batch_size=16",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (sweep,) = done.folders
+    cells = runs.cells(sweep)
+    assert len(cells) == 12
+    described = [runs.read_json(c / runs.RUN) for c in cells]
+    pruned = [str(d.get("reason", "")).startswith("pruned") for d in described]
+    assert not any(pruned[:3])
+    assert any(pruned)
+    best = asked(sweep)["best"]
+    losses = [min(r["val/loss"] for r in runs.read_metrics(c)) for c in cells]
+    assert best["value"] == min(losses) < min(losses[:3])
+    assert f"best   {best['cell']}: val/loss" in done.out
+    assert f"12 trials, {sum(pruned)} of them pruned" in done.out
+
+
+def test_a_failing_trial_is_one_of_the_trials(genai: Callable) -> None:
+    done = genai(
+        "train", "-m", "sweep=random", "sweep.trials=4", "dataset.limit=64", "epochs=3",
+        "model.widths=[8]", "bottleneck=2", "optimizer=sgd", "batch_size=8",
+        "optimizer.lr=1e-4,1e18",
+    )  # fmt: skip
+    assert done.code == 1
+    assert "there are 2 combinations, not 4" in done.err
+    (sweep,) = done.folders
+    status = {c.name: runs.read_json(c / runs.RUN)["status"] for c in runs.cells(sweep)}
+    assert sorted(status.values()) == ["failed", "finished"]
+    assert "1 of 2 runs failed" in done.err
+    assert status[asked(sweep)["best"]["cell"]] == "finished"
+
+
+def test_what_cannot_be_built_is_left_out_and_listed(genai: Callable) -> None:
+    """Corners are checked first; what shows only between them costs its trial alone."""
+    done = genai(
+        "train", "-m", "sweep=random", "sweep.trials=4", "dataset.limit=64", "epochs=1",
+        "model.widths=[8]", "bottleneck=2", "batch_size=2,8", "trainer.accumulate=2,8",
+        "loss.sigma=learned", "sweep.prune=none",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (sweep,) = done.folders
+    assert len(runs.cells(sweep)) == 3
+    (left_out,) = asked(sweep)["left_out"]
+    assert left_out["values"] == {"batch_size": "2", "trainer.accumulate": "8"}
+    assert "left out: cell batch_size=2 trainer.accumulate=8" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bottleneck=8"], "needs something to choose from"),
+        (["bottleneck=interval(1,9)"], "cell bottleneck=1.0: bottleneck=1.0 is not allowed"),
+        (["model.beta=interval(0,1)"], "set monitor=val/reconstruction"),
+        (["loss.sigma=learned,optimal"], "cannot vary loss"),
+        (["split_seed=1,2"], "cannot vary split_seed"),
+        (["seed=1,2", "sweep.rungs=[1]"], "says nothing to search=random"),
+        (["seed=1,2", "sweep.trials=0"], "sweep.trials=0"),
+        (["seed=1,2", "sweep.prune=hyperband"], "none, median, asha"),
+        (["seed=1,2", "sweep.search=bayes"], "grid, random, tpe, halving"),
+        (["model=gan", "seed=1,2"], "a search follows the monitor"),
+        (["seed=1,2", "optimizer.lr=interval(-1,1)"], "optimizer.lr=-1"),
+    ],
+)
+def test_mistakes(genai: Callable, words: list[str], said: str) -> None:
+    done = genai("train", "-m", "sweep=random", "dataset.limit=64", *words)
+    assert done.code == 2
+    assert said in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not done.outputs.exists()
+
+
+def test_tpe_without_optuna_names_the_extra(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *a: None if n == "optuna" else real(n, *a)
+    )
+    done = genai("train", "-m", "sweep=tpe", "bottleneck=range(2,9)")
+    assert done.code == 2
+    assert "pip install 'genai-cli[optuna]'" in done.err
+    assert not done.outputs.exists()
+
+
+@pytest.mark.slow
+def test_several_trials_at_once_in_processes_of_this_machine(genai: Callable) -> None:
+    """Processes of their own prune by the same folders; the search goes on after each round."""
+    pytest.importorskip("optuna")
+    done = genai(
+        "train", "-m", "sweep=tpe", "sweep.trials=5", "sweep.parallel=2", "sweep.startup=2",
+        "sweep.prune_after=1", "hydra/launcher=joblib", *QUICK, *SPACE,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (sweep,) = done.folders
+    assert "5 trials, 2 at once" in done.out
+    states = [runs.read_json(c / runs.RUN)["status"] for c in runs.cells(sweep)]
+    assert len(states) == 5
+    assert set(states) <= {"finished", "stopped"}
+
+
+def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from genai_cli.launchers import share
+    from genai_cli.launchers.settings import Joblib, Serial, Slurm
+    from genai_cli.schema import TrainConfig, TrainerConfig
+    from genai_cli.search.placed import at_once
+
+    monkeypatch.setattr(share, "cores", lambda: 8)
+    cfg = TrainConfig(device="cpu")
+    assert at_once(Serial(), cfg) == 1
+    assert at_once(Joblib(), cfg) == 8
+    assert at_once(Joblib(workers=3), cfg) == 3
+    assert at_once(Joblib(), TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))) == 2
+    assert at_once(Slurm(parallel=16), cfg) == 16

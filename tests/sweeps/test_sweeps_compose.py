@@ -1,0 +1,165 @@
+"""Cells composed once for each choice of groups are what Hydra composes for each one's words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genai_cli import compose, options
+from genai_cli.composer import Composer
+from genai_cli.errors import UserError
+from genai_cli.mistakes import one_line
+from genai_cli.sweeps.settings import Sweep
+
+LINES = {
+    "groups": ["model=vae,gan,mlp", "seed=1,2"],
+    "every family": ["model=glob(*,exclude=ddpm)", "bottleneck=range(2,4)"],
+    "group and its keys": ["optimizer=adam,sgd", "optimizer.lr=1e-3,1e-2", "seed=7"],
+    "keys before their group": ["schedule.warmup=0,0.5", "schedule=cosine", "schedule.final=0.1"],
+    "experiments": ["experiment=digits_gan,digits_ddpm", "epochs=3,4"],
+    "experiment or none": ["experiment=fashion_conv_vae,null", "model.depth=0,1"],
+    "experiments in a list": ["experiment=[digits_gan],[]", "batch_size=16,32"],
+    "the line beats the experiment": ["experiment=ring_gan", "model=vae,gan", "bottleneck=3,9"],
+    "lists": ["model.widths=[8],[16,8],[]", "model.activation=relu,tanh", "tags=[a,b]"],
+    "null": ["trainer.patience=null,3", "trainer.clip=null", "monitor=null,val/loss"],
+    "numbers": ["optimizer.lr=1e-3,.01,1", "trainer.min_delta=0,1e-3", "epochs=1_000,2"],
+    "words": ["device=cpu,'cpu'", "init_from='a b','a,b',null", "name=x"],
+    "true and false": ["force_loss=true,false", "trainer.deterministic=False,TRUE"],
+    "a dictionary": ["model={beta:2.0},{beta:3.0,depth:1}", "model.beta=4"],
+    "interpolation": ["batch_size=4,8", "bottleneck=${batch_size}"],
+    "interpolation into a group": ["model.beta=1,2", "optimizer.lr=${model.beta}"],
+    "functions": ["seed=sort(3,1,2)", "bottleneck=choice(2,4)", "epochs=range(1,7,2)"],
+    "wrong type": ["bottleneck=4,abc,2.5", "epochs=1,x"],
+    "unknown group": ["model=vae,gna", "seed=1,2"],
+    "unknown key": ["modle=1,2"],
+    "unknown key of a group": ["optimizer.lrr=1,2"],
+    "key of one choice alone": ["model=vae,gan", "model.beta=1,2"],
+    "key of another loss": ["model=autoencoder", "loss=huber,mse", "loss.delta=1,2"],
+    "missing value": ["dataset=table,digits", "seed=1,2"],
+    "interpolation of nothing": ["epochs=${nothing},2", "seed=1,2"],
+    "interpolation of the wrong type": ["model=flow,vae", "batch_size=${device},2"],
+    "a list for a number": ["bottleneck=[1],2"],
+    "a word for a list": ["model.widths=8,[8]", "tags=a"],
+    "a value below a value": ["seed.x=1,2"],
+}
+
+
+def every(words: Sequence[str]) -> list[tuple[dict[str, str], str]]:
+    """What each cell of a line comes to: its config, or why it has none."""
+    out: list[tuple[dict[str, str], str]] = []
+    line = compose.parse(["-m", *words])
+    try:
+        cells = compose.cells("train", line, refuse=lambda s, e: out.append((dict(s), str(e))))
+    except UserError as error:
+        return [({}, str(error))]
+    return out + [(c.swept, repr(dataclasses.asdict(c.config))) for c in cells]
+
+
+def one_by_one(self: Composer, overrides: Sequence[str]) -> Any:
+    """The same by Hydra's compose alone."""
+    from hydra import compose as whole
+    from omegaconf import OmegaConf
+
+    with one_line():
+        config = whole(self.verb, [*overrides, *self.words])
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise UserError(f"{missing[0]} has no value; add {missing[0]}=…")
+        return OmegaConf.to_object(config)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_cells_are_what_hydra_composes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = every(LINES[name])
+    monkeypatch.setattr(Composer, "config", one_by_one)
+    assert ours == every(LINES[name])
+    assert len(ours) > 1 or "unknown" in ours[0][1]
+
+
+def test_the_lines_hold_configs_and_mistakes() -> None:
+    """Two lists of refusals alone would be equal, too."""
+    results = {name: every(words) for name, words in LINES.items()}
+    composed = {n for n, r in results.items() if any(text.startswith("{") for _, text in r)}
+    refused = {n for n, r in results.items() if any(not text.startswith("{") for _, text in r)}
+    assert len(composed) > 15
+    assert len(refused) > 10
+    assert "'bottleneck': 8" in results["interpolation"][1][1]
+
+
+def test_a_users_yaml_that_refers_to_a_swept_key_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n# Mine\nbottleneck: ${batch_size}\ntags: [a]\n"
+    )
+    words = ["-cd", str(tmp_path), "experiment=mine,digits_gan", "batch_size=3,5"]
+    ours = every(words)
+    assert ["'bottleneck': 3," in text for _, text in ours] == [True, False, False, False]
+    monkeypatch.setattr(Composer, "config", one_by_one)
+    assert ours == every(words)
+
+
+def test_groups_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import hydra
+
+    asked: list[list[str]] = []
+    whole = hydra.compose
+    monkeypatch.setattr(hydra, "compose", lambda verb, o: asked.append(o) or whole(verb, o))
+    line = compose.parse(["-m", "model=vae,gan", "seed=range(20)", "optimizer.lr=1e-3,1e-2"])
+    assert len(compose.cells("train", line)) == 80
+    assert asked == [["model=vae"], ["model=gan"]]
+
+
+def test_a_cell_is_nobody_elses() -> None:
+    line = compose.parse(["-m", "seed=1,2"])
+    first, second = compose.cells("train", line)
+    first.config.model["widths"].append(99)
+    assert 99 not in second.config.model["widths"]
+
+
+NAMED = sorted(options.names("sweep"))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_named_sweep_says_its_question_and_composes(name: str) -> None:
+    path = options.names("sweep")[name]
+    sweep = options.read("sweep", Sweep, "none", [f"sweep={name}"])
+    head = path.read_text().split("\nover:")[0]
+    assert head.startswith("# ")
+    if name != "none":
+        assert "?" in head
+        assert f"genai train -m sweep={name}" in head
+    if not sweep.over:
+        return
+    line = compose.parse(["-m", f"sweep={name}"])
+    cells = compose.cells("train", line, sweep.over)
+    expected = 1
+    for values in sweep.over.values():
+        expected *= len(values)
+    assert len(cells) == expected > 1
+    assert {key for cell in cells for key in cell.swept} == set(sweep.over)
+
+
+def test_the_line_wins_over_a_named_sweep() -> None:
+    sweep = options.read("sweep", Sweep, "none", ["sweep=bottleneck"])
+    line = compose.parse(["-m", "sweep=bottleneck", "model=gan"])
+    cells = compose.cells("train", line, sweep.over)
+    assert {c.config.model["name"] for c in cells} == {"gan"}
+    assert [c.config.bottleneck for c in cells] == sweep.over["bottleneck"]
+
+
+def test_a_sweep_of_ones_own(genai: Callable, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "sweep").mkdir(parents=True)
+    (tmp_path / "mine" / "sweep" / "odd.yaml").write_text(
+        "# Is three enough?\nover:\n  bottleneck: range(2,4)\n  model.widths: [[8], [9, 8]]\n"
+        "  trainer.clip: [null, 1]\n"
+    )
+    words = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1")
+    done = genai("train", "-m", "sweep=odd", "-cd", str(tmp_path / "mine"), *words)
+    assert done.code == 0, done.err
+    assert len([p for p in done.folders[0].iterdir() if p.is_dir()]) == 8

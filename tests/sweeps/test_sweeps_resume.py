@@ -1,0 +1,288 @@
+"""`genai sweep resume`: what is left of a sweep is trained, and nothing else is touched."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from sweep_folders import QUICK, cells, contents, table, weights
+
+from genai_cli import runs
+from genai_cli.errors import UserError
+
+AE = ("train", "-m", "model=autoencoder", *QUICK)
+
+
+def statuses(sweep: Path) -> list[str]:
+    return [row["status"] for row in table(sweep)]
+
+
+@pytest.fixture
+def cut(genai: Callable, stop_in: Callable) -> Callable[..., Path]:
+    """A sweep of three cells of which the second was interrupted and the third not begun."""
+
+    def make(*words: str) -> Path:
+        stop_in("001", 3)
+        done = genai(*AE, "bottleneck=2,3,4", "name=cut", *words)
+        assert done.code == 143
+        stop_in("", 0)
+        sweep = next(f for f in done.folders if "-cut-" in f.name)
+        assert statuses(sweep) == ["finished", "interrupted", "interrupted"]
+        return sweep
+
+    return make
+
+
+def test_what_is_left_ends_with_the_numbers_of_an_undisturbed_sweep(
+    cut: Callable, genai: Callable
+) -> None:
+    sweep = cut()
+    first = contents(cells(sweep)[0])
+    done = genai("sweep", "resume", sweep.name[-4:])
+    assert done.code == 0, done.err
+    assert "2 of 3 runs left" in done.out
+    assert statuses(sweep) == ["finished"] * 3
+    assert contents(cells(sweep)[0]) == first
+    whole = genai(*AE, "bottleneck=2,3,4", "name=whole")
+    other = next(f for f in whole.folders if "-whole-" in f.name)
+    for mine, theirs in zip(cells(sweep), cells(other), strict=True):
+        a, b = weights(mine), weights(theirs)
+        assert all(a[k].equal(b[k]) for k in b)
+    assert [row["test/mse"] for row in table(sweep)] == [row["test/mse"] for row in table(other)]
+
+
+def test_a_second_interruption_is_that_of_a_sweep(
+    cut: Callable, genai: Callable, stop_in: Callable
+) -> None:
+    sweep = cut()
+    stop_in("001", 4, signal.SIGINT)
+    done = genai("sweep", "resume", "latest")
+    assert done.code == 130
+    assert "1 runs not begun; go on with: genai sweep resume" in done.out
+    assert statuses(sweep) == ["finished", "finished", "interrupted"]
+    stop_in("", 0)
+    assert genai("sweep", "resume", str(sweep)).code == 0
+
+
+def test_a_failed_cell_is_tried_again(genai: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genai_cli.models.autoencoder import Autoencoder
+
+    def broken(self: object, batch: object, *more: object) -> dict:
+        if self.loss_name == "mae" and len(batch.x) == 32:
+            raise RuntimeError("a wire came loose")
+        return plain(self, batch, *more)
+
+    plain = Autoencoder.loss
+    monkeypatch.setattr(Autoencoder, "loss", broken)
+    done = genai(*AE, "loss=mse,mae")
+    assert done.code == 1
+    row = table(done.folders[0])[1]
+    assert (row["status"], row["note"]) == ("failed", "RuntimeError: a wire came loose")
+    again = genai("sweep", "resume", "latest")
+    assert again.code == 1
+    assert "1 of 2 runs failed" in again.err
+    monkeypatch.undo()
+    assert genai("sweep", "resume", str(done.folders[0])).code == 0
+    assert [(r["status"], r.get("note")) for r in table(done.folders[0])] == [
+        ("finished", None), ("finished", None),
+    ]  # fmt: skip
+
+
+def test_nothing_left_says_so_and_changes_nothing(genai: Callable) -> None:
+    sweep = genai(*AE, "bottleneck=2,3").folders[0]
+    before = contents(sweep)
+    done = genai("sweep", "resume", "latest")
+    assert done.code == 0
+    assert "nothing left to do: 2 runs done" in done.out
+    assert contents(sweep) == before
+
+
+def test_a_cell_of_another_process_is_left_to_it(cut: Callable, genai: Callable) -> None:
+    sweep = cut()
+    with open(cells(sweep)[1] / "train.log", "a") as log:
+        assert runs.lock(log)
+        done = genai("sweep", "resume", "latest")
+    assert done.code == 0
+    assert "001-bottleneck-3 is being trained by another process: left to it" in done.out
+    assert statuses(sweep) == ["finished", "interrupted", "finished"]
+
+
+def test_a_sweep_of_another_process_is_refused(cut: Callable, genai: Callable) -> None:
+    from genai_cli.sweeps.launch import alone
+
+    sweep = cut()
+    before = contents(sweep)
+    with alone(sweep):
+        done = genai("sweep", "resume", "latest")
+    assert done.code == 2
+    assert "is being trained by another process" in done.err
+    assert contents(sweep) == before
+
+
+def test_a_killed_cell_counts_as_left(cut: Callable, genai: Callable) -> None:
+    sweep = cut()
+    for cell in cells(sweep):
+        described = runs.read_json(cell / "run.json")
+        if described["status"] == "interrupted":  # as a SIGKILL leaves it
+            runs.write_json(cell / "run.json", described | {"status": "running"})
+    assert genai("sweep", "resume", "latest").code == 0
+    assert statuses(sweep) == ["finished"] * 3
+
+
+# ---- folders that are gone or damaged ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("harm", ["gone", "config", "run", "empty"])
+def test_a_lost_folder_is_written_again(harm: str, cut: Callable, genai: Callable) -> None:
+    sweep = cut()
+    cell = cells(sweep)[2]
+    config = (cell / "config.yaml").read_bytes()
+    if harm == "gone":
+        shutil.rmtree(cell)
+    elif harm == "empty":
+        shutil.rmtree(cell)
+        cell.mkdir()
+    else:
+        (cell / f"{harm}.{'yaml' if harm == 'config' else 'json'}").write_text("{torn")
+    done = genai("sweep", "resume", "latest")
+    assert done.code == 0, done.err
+    assert f"{cell.name}: written again from sweep.yaml" in done.out
+    assert (cell / "config.yaml").read_bytes() == config
+    assert runs.read_json(cell / "run.json")["parameters"] > 0
+    assert statuses(sweep) == ["finished"] * 3
+
+
+def test_a_lost_config_is_written_again_and_its_run_goes_on(cut: Callable, genai: Callable) -> None:
+    sweep = cut()
+    cell = cells(sweep)[1]
+    (cell / "config.yaml").unlink()
+    assert genai("sweep", "resume", "latest").code == 0
+    assert "going on after step 3" in (cell / "train.log").read_text()
+
+
+def test_a_cell_that_would_be_another_run_is_refused(
+    genai: Callable, stop_in: Callable, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    (mine / "experiment").mkdir(parents=True)
+    text = "# @package _global_\n# Mine\noptimizer:\n  lr: {}\n"
+    (mine / "experiment" / "mine.yaml").write_text(text.format(0.001))
+    stop_in("000", 3)
+    words = ("experiment=mine", "-cd", str(mine), "bottleneck=2,3")
+    sweep = genai(*AE, *words).folders[0]
+    stop_in("", 0)
+    shutil.rmtree(cells(sweep)[1])
+    before = contents(sweep)
+    (mine / "experiment" / "mine.yaml").write_text(text.format(0.002))
+    done = genai("sweep", "resume", "latest")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "001-bottleneck-3 is damaged, and its words give another config today" in done.err
+    assert contents(sweep) == before
+    (mine / "experiment" / "mine.yaml").write_text(text.format(0.001))
+    assert genai("sweep", "resume", "latest").code == 0
+    assert statuses(sweep) == ["finished", "finished"]
+
+
+def test_an_edited_yaml_does_not_change_cells_that_are_there(
+    genai: Callable, stop_in: Callable, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    (mine / "experiment").mkdir(parents=True)
+    text = "# @package _global_\n# Mine\noptimizer:\n  lr: {}\n"
+    (mine / "experiment" / "mine.yaml").write_text(text.format(0.001))
+    stop_in("000", 3)
+    sweep = genai(*AE, "experiment=mine", "-cd", str(mine), "bottleneck=2,3").folders[0]
+    stop_in("", 0)
+    (mine / "experiment" / "mine.yaml").write_text(text.format(0.002))
+    assert genai("sweep", "resume", "latest").code == 0
+    assert [runs.read_config(c)["optimizer"]["lr"] for c in cells(sweep)] == [0.001, 0.001]
+
+
+def test_a_damaged_sweep_is_one_line(cut: Callable, genai: Callable) -> None:
+    sweep = cut()
+    whole = yaml.safe_load((sweep / "sweep.yaml").read_text())
+    stray = whole | {"cells": [{"folder": "../../other", "overrides": []}]}
+    for text in ("cells: [", "cells: 3\n", "- a\n", yaml.safe_dump(stray), "\x00"):
+        (sweep / "sweep.yaml").write_text(text)
+        done = genai("sweep", "resume", str(sweep))
+        assert done.code == 2
+        assert done.err == f"genai sweep: {sweep}/sweep.yaml is damaged\n"
+
+
+def test_other_code_is_told(cut: Callable, genai: Callable) -> None:
+    sweep = cut()
+    for cell in cells(sweep)[1:]:
+        described = runs.read_json(cell / "run.json")
+        versions = described["versions"] | {"genai_cli": "0.0.1"}
+        runs.write_json(cell / "run.json", described | {"versions": versions})
+    done = genai("sweep", "resume", "latest")
+    assert done.code == 0
+    assert done.err.count("the code has changed: genai_cli 0.0.1 → ") == 1
+    assert "(2 of 2 runs)" in done.err
+
+
+# ---- the line ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("", ["type: genai sweep resume DIR"]),
+        ("resum x", ["did you mean 'resume'"]),
+        ("resume", ["name one sweep"]),
+        ("resume a b", ["name one sweep"]),
+        ("resume nothing", ["no sweep 'nothing'", "genai train -m"]),
+        ("resume latest epochs=3", ["epochs=3 is not for a sweep that is there"]),
+        ("resume latest -m", ["-m is not for"]),
+        ("resume latest sweep.skip_invalid=true", ["sweep.skip_invalid=true"]),
+        ("resume latest hydra/launcher=slrum", ["did you mean 'slurm'"]),
+        ("resume latest hydra.launcher.workers=2", ["unknown key 'hydra.launcher.workers'"]),
+        ("resume latest --verbose", ["unknown flag '--verbose'"]),
+        ("resume latest outputs=a outputs=b", ["outputs is given twice"]),
+    ],
+)
+def test_a_mistake_is_one_line(
+    typed: str, words: list[str], genai: Callable, tmp_path: Path
+) -> None:
+    if "latest" in typed:
+        sweep = tmp_path / "outputs" / "2026-01-01" / "00-00-00-sweep-abcd"
+        sweep.mkdir(parents=True)
+        content = {"cells": [], "varied": [], "launcher": {"name": "serial"}}
+        (sweep / "sweep.yaml").write_text(yaml.safe_dump(content))
+    done = genai("sweep", *filter(None, typed.split(" ")))
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert all(word in done.err for word in words), done.err
+
+
+def test_the_launcher_is_the_sweeps_own_but_for_what_the_line_says() -> None:
+    from genai_cli.launchers.settings import Joblib, Serial, Slurm
+    from genai_cli.sweeps.again import launcher
+
+    stored = {"launcher": {"name": "slurm", "minutes": 5, "partition": "fast", "notice": 9}}
+    own = launcher(stored, [], [])
+    assert (own.minutes, own.partition) == (5, "fast")
+    more = launcher(stored, ["hydra.launcher.minutes=90"], [])
+    assert isinstance(more, Slurm)
+    assert (more.minutes, more.partition, more.notice) == (90, "fast", 9)
+    assert launcher(stored, ["hydra/launcher=joblib"], []) == Joblib()
+    assert launcher({}, [], []) == Serial()
+    with pytest.raises(UserError, match="twice"):
+        launcher(stored, ["hydra.launcher.minutes=9", "hydra.launcher.minutes=8"], [])
+
+
+def test_stacks_are_made_of_what_has_not_begun(cut: Callable, genai: Callable) -> None:
+    sweep = cut("trainer.pack=none")
+    for cell in cells(sweep)[1:]:
+        config = runs.read_config(cell)
+        config["trainer"]["pack"] = "9"
+        runs.write_config(cell, config)
+    done = genai("sweep", "resume", "latest")
+    assert done.code == 0, done.err
+    assert statuses(sweep) == ["finished"] * 3
+    assert "going on after step 3" in (cells(sweep)[1] / "train.log").read_text()

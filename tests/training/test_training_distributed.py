@@ -1,0 +1,166 @@
+"""Several ranks train what one process trains: the same losses, the same weights, one folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch import Tensor
+
+from genai_cli import compose, runs
+from genai_cli.data.augment import Augment
+from genai_cli.launchers import spawn
+from genai_cli.training.distributed import Ranks
+from genai_cli.verbs.train import Prepared, prepare, start
+
+BATCHES = ("batch_size=32", "dataset.limit=65", "epochs=2")  # 32, 32 and 1: a rank without any
+SMALL = {
+    "mlp": ("model=mlp", "model.widths=[16]", "dataset.flip=true", "dataset.shift=1"),
+    "autoencoder": ("model=autoencoder", "model.widths=[16]", "trainer.accumulate=3"),
+    "vae": ("model=vae", "model.widths=[16]", "trainer.ema=0.9"),  # one sigma for the whole batch
+    "bernoulli": ("model=vae", "loss=bernoulli", "model.dropout=0.2", "trainer.clip=0.5"),
+    "flow": ("model=flow", "model.steps=2", "model.widths=[16]"),
+    "latent_flow": ("model=latent_flow", "model.flow_steps=2", "model.flow_widths=[16]"),
+    "gan": (
+        *("model=gan", "model.widths=[16]", "model.penalty_every=2"),
+        *("model.augment=[color]", "model.spectral_norm=true"),
+    ),
+    "ddpm": ("model=ddpm", "model.timesteps=20", "model.channels=[8,8]", "bottleneck=16"),
+}
+SINGLE = ("vae", "gan")  # in single precision, too
+TRAIN = """
+import sys
+from pathlib import Path
+from genai_cli.training import loop
+loop.EVALUATION_BATCH = 100  # two batches of validation and four of test examples: uneven, too
+from genai_cli.figures import of_run
+from genai_cli.verbs.train import run
+of_run.draw = lambda *a: []
+codes = [run(Path(folder)) for folder in sys.argv[1:]]
+assert not any(codes), codes
+"""
+
+
+def prepared(*words: str) -> Prepared:
+    config = compose.cells("train", compose.parse(list(words)))[0].config
+    return prepare(config, lambda _: None)
+
+
+def written(folder: Path, ready: Prepared) -> Path:
+    """A run folder, ready to be trained in."""
+    folder.mkdir(parents=True)
+    return start(ready, "genai train", folder)
+
+
+def together(folders: list[Path], world: int) -> None:
+    """Train one run after the other, by ``world`` processes."""
+    command = [sys.executable, "-c", TRAIN, *map(str, folders)]
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    own = [spawn.environment(rank, world, store.port) for rank in range(world)]
+    if world == 1:
+        own = [{}]
+    processes = [subprocess.Popen(command, env=os.environ | env) for env in own]
+    assert [p.wait(timeout=120) for p in processes] == [0] * world
+
+
+def numbers(folder: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in runs.read_metrics(folder)]
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    checkpoints = folder / "checkpoints"
+    path = checkpoints / (checkpoints / "last").read_text().strip()
+    return load_file(path / "weights.safetensors") | load_file(path / "state.safetensors")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FAMILY-PRECISION-WORLD of every family, by 1, 2 and 3 processes."""
+    root = tmp_path_factory.mktemp("families")
+    doubles = {n: prepared(*SMALL[n], *BATCHES, "precision=fp64") for n in SMALL}
+    singles = {n: prepared(*SMALL[n], *BATCHES) for n in SINGLE}
+    for world in (1, 2, 3):
+        folders = [written(root / f"{n}-fp64-{world}", doubles[n]) for n in SMALL]
+        folders += [written(root / f"{n}-fp32-{world}", singles[n]) for n in SINGLE]
+        if world == 2:
+            folders.append(written(root / "vae-again", singles["vae"]))
+        together(folders, world)
+    return root
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("family", SMALL)
+def test_the_losses_are_those_of_one_process(trained: Path, family: str, world: int) -> None:
+    for precision, rtol in (("fp64", 1e-9), ("fp32", 1e-5))[: 1 + (family in SINGLE)]:
+        alone = numbers(trained / f"{family}-{precision}-1")
+        ranks = numbers(trained / f"{family}-{precision}-{world}")
+        assert [list(row) for row in ranks] == [list(row) for row in alone]
+        assert ranks[-1]["images"] == 130
+        for row, wanted in zip(ranks, alone, strict=True):
+            assert row == pytest.approx(wanted, rel=rtol, abs=rtol)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("family", SMALL)
+def test_the_state_is_that_of_one_process(trained: Path, family: str, world: int) -> None:
+    alone, ranks = (weights(trained / f"{family}-fp64-{n}") for n in (1, world))
+    torch.testing.assert_close(ranks, alone, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("family", SMALL)
+def test_the_summary_is_that_of_one_process(trained: Path, family: str, world: int) -> None:
+    alone, ranks = (
+        runs.read_json(trained / f"{family}-fp64-{n}" / "summary.json")["metrics"]
+        for n in (1, world)
+    )
+    assert list(ranks) == list(alone)
+    for name, entry in alone.items():
+        assert ranks[name]["value"] == pytest.approx(entry["value"], rel=1e-5, abs=1e-9)
+        assert ranks[name]["n"] == entry["n"] == 360
+
+
+def test_the_same_ranks_end_bit_equal_twice(trained: Path) -> None:
+    once, twice = weights(trained / "vae-fp32-2"), weights(trained / "vae-again")
+    assert numbers(trained / "vae-fp32-2") == numbers(trained / "vae-again")
+    assert all(once[k].equal(twice[k]) for k in once)
+
+
+def test_rows_of_all_ranks_are_the_batch_in_order() -> None:
+    for world in range(1, 6):
+        for n in range(1, 17):
+            taken: list[int] = []
+            for rank in range(world):
+                ranks = Ranks(rank, world)
+                rows = list(range(n))[ranks.take(n)]
+                assert rows  # one that has none computes one, and leaves it out
+                assert len(rows) == ranks.count(n)
+                taken += [] if ranks.idle else rows
+            assert taken == list(range(n))
+
+
+def test_augmentation_of_some_rows_is_that_of_the_whole_batch() -> None:
+    x = torch.rand(7, 1, 6, 6)
+    augment = Augment(flip=True, shift=2)
+    whole = augment(x, torch.Generator().manual_seed(1))
+    rows = slice(2, 5)
+    part = augment(x[rows], torch.Generator().manual_seed(1), len(x), rows)
+    assert part.equal(whole[rows])
+
+
+@pytest.mark.slow  # compiles on every rank
+def test_compiled_ranks_train_as_one_process(tmp_path: Path) -> None:
+    words = ("model=autoencoder", "model.widths=[16]", *BATCHES, "trainer.step=compiled")
+    ready = prepared(*words)
+    folders = [written(tmp_path / str(n), ready) for n in (1, 2)]
+    together(folders[:1], 1)
+    together(folders[1:], 2)
+    assert runs.read_json(folders[1] / "run.json")["step_kind"] == "compiled"
+    for row, wanted in zip(*map(numbers, folders), strict=True):
+        assert row == pytest.approx(wanted, rel=1e-4)

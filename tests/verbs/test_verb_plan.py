@@ -1,0 +1,86 @@
+"""`genai plan`: what a line will cost; nothing is launched or written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+QUICK = ("model=autoencoder", "epochs=3", "dataset.limit=64")
+
+
+def test_a_sweep_is_measured_once_for_each_shape(genai: Callable) -> None:
+    words = ("-m", "bottleneck=2,8", "seed=1,2,3", *QUICK, "hydra/launcher=joblib")
+    done = genai("plan", *words)
+    assert done.code == 0, done.err
+    assert not done.outputs.exists()
+    assert [line for line in done.err.splitlines() if line.startswith("measuring")] == [
+        "measuring 1/2  bottleneck=2", "measuring 2/2  bottleneck=8",
+    ]  # fmt: skip
+    rows = [re.split(r"  +", line.strip()) for line in done.out.splitlines()]
+    head = next(row for row in rows if row[0] == "shape")
+    body = [dict(zip(head, row, strict=True)) for row in rows if row[0].startswith("bottleneck=")]
+    assert [row["cells"] for row in body] == ["3", "3"]
+    parameters = [int(row["parameters"].replace(",", "")) for row in body]
+    assert parameters[0] < parameters[1]
+    assert all(row["memory"].endswith(("MB", "GB")) for row in body)
+    assert "cells  6" in done.out
+    assert "one after the other" in done.out
+    assert "with joblib" in done.out
+    assert "estimates" in done.out
+
+
+def test_one_run(genai: Callable) -> None:
+    done = genai("plan", *QUICK)
+    assert (done.code, done.outputs.exists()) == (0, False), done.err
+    assert "autoencoder" in done.out
+    assert "cells  1" in done.out
+
+
+def test_a_shape_that_fails_is_told_and_the_others_are_not_lost(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genai_cli.planning import measure
+
+    real = measure.measured
+
+    def failing(config: dict, environment: dict) -> measure.Cost:
+        if config["bottleneck"] == 2:
+            raise measure.Failed("killed by signal 9 (out of memory?)")
+        return real(config, environment)
+
+    monkeypatch.setattr(measure, "measured", failing)
+    done = genai("plan", "-m", "bottleneck=2,8", *QUICK)
+    assert done.code == 1
+    assert "bottleneck=2 fails: killed by signal 9" in done.err
+    assert "cells  1" in done.out
+
+
+def test_script_prints_the_batch_script_alone(genai: Callable) -> None:
+    words = ("-m", "bottleneck=2,8,16", "hydra/launcher=slurm", "hydra.launcher.gpus=1")
+    done = genai("plan", *words, "--script", *QUICK)
+    assert (done.code, done.outputs.exists()) == (0, False), done.err
+    lines = done.out.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    assert "#SBATCH --array=0-2" in lines
+    assert "#SBATCH --gpus-per-node=1" in lines
+    assert lines[-1].startswith("exec ")
+    alone = genai("plan", "hydra/launcher=slurm", "--script", *QUICK).out
+    assert "--array" not in alone
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--script", "add hydra/launcher=slurm"),
+        ("hydra/launcher=joblib", "add -m"),
+        ("--cfg job", "genai train --cfg"),
+        ("-m bottleneck=4,0", "nothing was launched"),
+        ("modle=vae", "did you mean 'model'"),
+    ],
+)
+def test_a_mistake_is_one_line(typed: str, said: str, genai: Callable) -> None:
+    done = genai("plan", *typed.split(" "))
+    assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
+    assert said in done.err
