@@ -27,7 +27,10 @@ ACTIONS = {
     "data": {"list": "all data sets", "fetch": "download one", "check": "load one and report"},
     "completion": {"install": "write the file", "show": "print it", "uninstall": "remove it"},
 }
-STATUSES = ("running", "finished", "stopped", "interrupted", "failed", "died", "damaged")
+STATUSES = (
+    *("running", "finished", "stopped", "interrupted", "failed"),
+    *("waiting", "died", "damaged"),
+)
 RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.py
     *("epochs", "tags", "device", "precision", "monitor"),
     *("dataset.path", "dataset.root", "dataset.workers", "dataset.memory_mb"),

@@ -191,11 +191,14 @@ def all_runs(root: Path) -> Iterator[Path]:
 
 
 def status(folder: Path, described: Mapping[str, Any]) -> str:
-    """How a run stands, from its run.json: one that runs no more without saying so has died."""
+    """How a run stands, from its run.json: one that runs no more without saying so has died, and
+    one that has said nothing yet is waiting (a cell of a sweep)."""
     told = str(described.get("status", "damaged"))
-    if told == "running" and (folder / LOG).exists() and not held(folder):
-        return "died"
-    return told
+    if told != "running":
+        return told
+    if not (folder / LOG).exists():
+        return "waiting"
+    return told if held(folder) else "died"
 
 
 def cells(sweep: Path) -> list[Path]:

@@ -260,8 +260,8 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ),
         (
             "",
-            "status is running, finished, stopped (early), interrupted, failed, died (killed) or"
-            " damaged (no readable run.json).",
+            "status is running, finished, stopped (early), interrupted, failed, waiting (not"
+            " begun), died (killed) or damaged (no readable run.json).",
         ),
         (
             "examples",

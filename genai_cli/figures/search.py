@@ -72,7 +72,7 @@ def draw(path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], go
         ax = fig.add_subplot(grid[1 + row, column : column + width])
         _against(ax, key, known, goal, limits)
         ax.set_ylabel(goal.column if column == 0 else "")
-    fig.legend(handles=_legend(pruned, failed), loc="outside lower center", ncols=6)
+    fig.legend(handles=_legend(pruned, failed, limits), loc="outside lower center", ncols=6)
     save(fig, path)
 
 
@@ -81,6 +81,7 @@ class _Limits:
 
     def __init__(self, values: Sequence[float], rising: bool) -> None:
         v = np.array(values)
+        self.beyond = False
         low, high = float(v.min()), float(v.max())
         self.log = not rising and low > 0 and high / low > RATIO
         self.rising = rising
@@ -88,6 +89,7 @@ class _Limits:
         reach = REACH * abs(float(middle) - good)
         if not self.log and reach and abs(bad - good) > 1.5 * reach:
             low, high = (good - reach, high) if rising else (low, good + reach)
+            self.beyond = True
         if self.log:
             pad = (high / low) ** 0.08
             self.low, self.high = low / pad, high * pad
@@ -95,8 +97,17 @@ class _Limits:
             pad = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
             self.low, self.high = low - pad, high + pad
 
-    def clip(self, values: Sequence[float]) -> np.ndarray:
-        return np.clip(np.array(values, dtype=float), self.low, self.high)
+    def plot(
+        self, ax: Axes, x: Sequence[float], values: Sequence[float], look: Mapping[str, Any]
+    ) -> None:
+        """Points; those beyond the axis as triangles on its edge."""
+        y = np.array(values, dtype=float)
+        inside = (y >= self.low) & (y <= self.high)
+        ax.plot(np.array(x)[inside], y[inside], **look)
+        if not inside.all():  # an empty line that is not clipped upsets the layout
+            edge = np.clip(y[~inside], self.low, self.high)
+            mark = {**look, "marker": "v" if self.rising else "^", "clip_on": False}
+            ax.plot(np.array(x)[~inside], edge, **mark)
 
     def set(self, ax: Axes) -> None:
         if self.log:
@@ -118,7 +129,7 @@ def _history(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> 
     ax.step([*x, len(trials) - 1], [*so_far, so_far[-1]], where="post", color=VALIDATION, zorder=2)
     for state, look in ((FINISHED, DONE), (PRUNED, CUT)):
         own = [i for i, t in enumerate(trials) if t.state == state and t.cost is not None]
-        ax.plot(own, limits.clip([goal.cost(trials[i].cost or 0.0) for i in own]), **look)
+        limits.plot(ax, own, [goal.cost(trials[i].cost or 0.0) for i in own], look)
     lost = [i for i, t in enumerate(trials) if t.state == FAILED]
     edge = limits.low if goal.rising else limits.high
     if lost:  # an empty line that is not clipped upsets the layout
@@ -189,8 +200,8 @@ def _against(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _L
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     for state, look in ((FINISHED, DONE), (PRUNED, CUT)):
         at = [i for i, t in enumerate(own) if t.state == state]
-        values = limits.clip([goal.cost(own[i].cost or 0.0) for i in at])
-        ax.plot([numbers[i] for i in at], values, **look)
+        values = [goal.cost(own[i].cost or 0.0) for i in at]
+        limits.plot(ax, [numbers[i] for i in at], values, look)
     for x, t in zip(numbers, own, strict=True):
         if t is found:
             ax.plot(x, goal.cost(t.cost or 0.0), color=VALIDATION, **STAR)
@@ -225,11 +236,14 @@ def _search(asked: Mapping[str, Any]) -> str:
     return names.get(str(asked.get("sweep", {}).get("search")), "Search")
 
 
-def _legend(pruned: int, failed: int) -> list[Line2D]:
+def _legend(pruned: int, failed: int, limits: _Limits) -> list[Line2D]:
     done = {**DONE, "label": "trained to its end"}
     out = [Line2D([], [], **done)]
     if pruned:
         out.append(Line2D([], [], **{**CUT, "label": "ended early"}))
+    if limits.beyond:
+        edge = {**LOOK, "marker": "v" if limits.rising else "^", "color": GREY}
+        out.append(Line2D([], [], **{**edge, "label": "beyond the axis"}))
     if failed:
         out.append(Line2D([], [], **{**LOST, "label": "failed"}))
     out.append(Line2D([], [], color=VALIDATION, label="best so far"))

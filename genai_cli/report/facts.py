@@ -88,11 +88,10 @@ def read(folder: Path) -> Facts:
 
 
 def status(folder: Path, described: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """How the run stands: `runs.status`, and "waiting" for a cell whose turn has not come."""
+    """How the run stands, as `runs.status` says."""
     if not config or not described:
         return "damaged"
-    said = runs.status(folder, described)
-    return "waiting" if said == "running" and not (folder / runs.LOG).exists() else said
+    return runs.status(folder, described)
 
 
 def mapping(value: Any) -> dict[str, Any]:

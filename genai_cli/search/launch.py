@@ -59,6 +59,21 @@ def launch(line: compose.Line, command: str, sweep: Sweep, how: Launcher) -> int
         return _rounds(folder, asked, search, how, signals)
 
 
+def planned(
+    line: compose.Line, sweep: Sweep, how: Launcher
+) -> tuple[list[tuple[compose.Cell, Prepared]], str]:
+    """What a search costs at most, for `genai plan`: cells to measure, and what they stand for."""
+    search = _search(line, sweep, how)
+    prepared = search.prepare()
+    goal_of(prepared)
+    cells = search.cells
+    if isinstance(search, Placed):
+        told = f"{search.told}; planned are the {len(cells)} corners of its space, each one trial"
+    else:
+        told = f"{search.told}; planned are all to the last rung, which few will reach"
+    return list(zip(cells, prepared, strict=True)), told
+
+
 def resume(folder: Path, how: Launcher, signals: Signals) -> int:
     """Go on with a search: first the cells that did not end, then what was still to come.
 

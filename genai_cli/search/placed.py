@@ -42,6 +42,7 @@ class Placed:
         self.varied = [d.key for d in self.space.dimensions]
         self.trials = int(min(sweep.trials, self.space.size))
         self.how, self.parallel = how, 1
+        self.cells: list[compose.Cell] = []  # the corners, once they are checked
         self.notes: dict[str, None] = {}
         self.data: dict[str, Dataset] = {}
 
@@ -59,11 +60,13 @@ class Placed:
         out = []
         for values in self.space.corners():
             try:
-                out.append(self._prepared(values)[1])
+                cell, prepared = self._prepared(values)
             except UserError as error:
                 named = " ".join(f"{k}={v}" for k, v in values.items())
                 raise UserError(f"cell {named}: {error}; nothing was launched") from None
-            _alone(out[-1])
+            _alone(prepared)
+            self.cells.append(cell)
+            out.append(prepared)
         self.parallel = self.sweep.parallel or at_once(self.how, out[0].cfg)
         return out
 

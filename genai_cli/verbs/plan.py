@@ -35,11 +35,20 @@ def main(args: list[str]) -> int:
         raise UserError(f"{SCRIPT} prints a script of Slurm's; add hydra/launcher=slurm")
     if line.multirun:
         from genai_cli import options
+        from genai_cli.launchers.settings import Serial
+        from genai_cli.search import settings as search_settings
         from genai_cli.sweeps.checked import checked
         from genai_cli.sweeps.settings import Sweep
 
         sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
-        kept = checked(compose.cells("train", line, sweep.over))
+        search_settings.check(sweep, line.sweep)
+        if sweep.search == "grid":
+            kept = checked(compose.cells("train", line, sweep.over))
+        else:
+            from genai_cli.search.launch import planned
+
+            kept, what = planned(line, sweep, how or Serial())
+            print(what, file=sys.stderr)
     else:
         from genai_cli.verbs.train import prepare
 

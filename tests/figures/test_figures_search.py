@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from genai_cli.figures.search import _Limits, draw
+from genai_cli.figures.search import DONE, _Limits, draw
+from genai_cli.figures.style import chart
 from genai_cli.search.trials import FAILED, FINISHED, PRUNED, RUNNING, Goal, Trial
 
 
@@ -60,7 +61,14 @@ def test_one_hopeless_trial_does_not_flatten_the_others() -> None:
     wide = _Limits([-10.0, -9.0, -8.0, 1000.0], rising=False)
     assert wide.high < 10
     assert not wide.log
-    assert list(wide.clip([1000.0])) == [wide.high]
+    assert wide.beyond
+    fig = chart(3, 3, "")
+    ax = fig.subplots()
+    wide.plot(ax, [0, 1], [-9.0, 1000.0], DONE)
+    inside, outside = ax.lines
+    assert list(inside.get_ydata()) == [-9.0]
+    assert list(outside.get_ydata()) == [wide.high]
+    assert outside.get_marker() == "^"
     assert _Limits([1.0, 2.0, 100.0], rising=False).log
     high = _Limits([0.9, 0.88, 0.86, 0.1, 0.85], rising=True)
     assert high.low > 0.5

@@ -229,3 +229,25 @@ def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyP
     assert at_once(Joblib(workers=3), cfg) == 3
     assert at_once(Joblib(), TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))) == 2
     assert at_once(Slurm(parallel=16), cfg) == 16
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sweep=random", *SPACE], "planned are the 2 corners of its space"),
+        (["sweep=halving", "sweep.rungs=[1,2]", "bottleneck=2,4"], "all to the last rung"),
+    ],
+)
+def test_what_a_search_would_be_planned_as(words: list[str], said: str) -> None:
+    from genai_cli import options
+    from genai_cli.compose import parse
+    from genai_cli.launchers.settings import Serial
+    from genai_cli.search.launch import planned
+    from genai_cli.sweeps.settings import Sweep
+
+    line = parse(["-m", *words])
+    sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
+    cells, told = planned(line, sweep, Serial())
+    assert said in told
+    assert len(cells) == 2
+    assert all(cell.swept for cell, _ in cells)

@@ -49,6 +49,15 @@ def test_a_row_for_each_cell_as_it_stands(sweep: Path) -> None:
     assert [row["note"] for row in rows] == ["", "", "", "ValueError: too bad"]
 
 
+def test_a_cell_that_has_not_begun_is_no_running_one(sweep: Path) -> None:
+    statuses = [runs.status(c, runs.read_json(c / "run.json")) for c in sorted(sweep.glob("0*"))]
+    assert statuses == ["waiting", "died", "finished", "failed"]
+    with open(sweep / "001-b" / "train.log") as log:
+        assert runs.lock(log)
+        cell = sweep / "001-b"
+        assert runs.status(cell, runs.read_json(cell / "run.json")) == "running"
+
+
 def test_what_changes_is_seen_and_nothing_else_is_read(
     sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
