@@ -117,8 +117,7 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
     if verb == "sweep":
         if len(plain) == 1:
             return [*_sweeps(args), *(_folders(current) if current else [])]
-        given = _assignments(_tree(args), args, current)
-        return [(word, about) for word, about in given if word.startswith("hydra/launcher=")]
+        return [c for c in _assignments(_tree(args), args, current) if c[0].startswith("hydra/l")]
     if verb == "completion":
         return _whole(dict.fromkeys(SHELLS, "")) if len(plain) == 1 else []
     return _data(_tree(args), plain, current)

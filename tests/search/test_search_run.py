@@ -109,6 +109,7 @@ def test_a_changed_yaml_is_not_mixed_into_a_search(
     assert "put it back" in done.err
 
 
+@pytest.mark.slow
 def test_tpe_prunes_and_beats_what_it_began_with(genai: Callable) -> None:
     pytest.importorskip("optuna")
     done = genai(

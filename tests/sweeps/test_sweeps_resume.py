@@ -286,3 +286,16 @@ def test_stacks_are_made_of_what_has_not_begun(cut: Callable, genai: Callable) -
     assert done.code == 0, done.err
     assert statuses(sweep) == ["finished"] * 3
     assert "going on after step 3" in (cells(sweep)[1] / "train.log").read_text()
+
+
+def test_a_tab_offers_sweeps_and_launchers(genai: Callable) -> None:
+    from genai_cli.completion import candidates
+
+    sweep = genai(*AE, "bottleneck=2,3").folders[0]
+    genai("train", "model=autoencoder", *QUICK)
+    assert [word for word, _ in candidates(["sweep", ""])] == ["resume "]
+    assert [word for word, _ in candidates(["sweep", "resume", ""])] == [
+        "latest ", f"{sweep.name[-4:]} ",
+    ]  # fmt: skip
+    offered = [word for word, _ in candidates(["sweep", "resume", "latest", "hydra/launcher="])]
+    assert offered == ["hydra/launcher=joblib ", "hydra/launcher=serial ", "hydra/launcher=slurm "]
