@@ -28,6 +28,24 @@ def names(group: str, folders: Sequence[str] = ()) -> dict[str, Path]:
     return found
 
 
+def given_keys(words: Sequence[str], group: str) -> dict[str, Any]:
+    """What a line gives of a group: its keys without their prefix, and the choice by its own name.
+
+    Raises:
+        UserError: a key that is given twice or cannot be read, or the name, which is the choice's.
+    """
+    given: dict[str, Any] = {}
+    for word in words:
+        key, _, text = word.partition("=")
+        place = key.removeprefix(group.replace("/", ".") + ".")
+        if place in given:
+            raise UserError(f"{key} is given twice; keep one")
+        if place == "name":
+            raise UserError(f"{key} is set by its group; write {group}={text}")
+        given[place] = text if key == group else read_value(word, text)
+    return given
+
+
 def read(
     group: str,
     schemas: Mapping[str, type] | type,
@@ -48,16 +66,9 @@ def read(
         UserError: an unknown choice or key, a value of another type, a damaged file.
     """
     prefix = group.replace("/", ".") + "."
-    chosen, given = default, {}
-    for word in words:
-        key, _, text = word.partition("=")
-        place = "" if key == group else key.removeprefix(prefix)
-        if place in given or (not place and chosen != default):
-            raise UserError(f"{key} is given twice; keep one")
-        if place:
-            given[place] = read_value(word, text)
-        else:
-            chosen = text
+    chosen, given = default, given_keys(words, group)
+    if group in given:
+        chosen = given.pop(group)
     known = names(group, folders)
     if chosen not in known:
         raise UserError(

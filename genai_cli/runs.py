@@ -119,7 +119,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = plain_yaml.load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(config, dict) or "${" in text:
+    if not isinstance(config, dict) or "${" in str(config):  # written as \x24 or not
         raise UserError(f"{path} is not the plain config of a run")
     return config
 

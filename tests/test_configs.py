@@ -60,7 +60,14 @@ def test_every_option_trains_two_steps(option: str) -> None:
 
 
 @pytest.mark.fashion
-@pytest.mark.parametrize("name", [e for e in EXPERIMENTS if "fashion" in e])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(e, marks=[pytest.mark.slow] * e.startswith("record/"))
+        for e in EXPERIMENTS
+        if "fashion" in e
+    ],
+)
 def test_every_experiment_on_clothes_trains_two_steps(name: str, fashion_root: Path) -> None:
     few = ["dataset.limit=64", "batch_size=16"]
     two_steps([f"experiment={name}", f"dataset.root={fashion_root}", *few])

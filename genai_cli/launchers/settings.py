@@ -50,6 +50,10 @@ class Slurm:
     setup: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        for key in ("partition", "account", "qos", "constraint"):
+            value = getattr(self, key)
+            if value is not None and not value.isprintable():  # a line of the batch script
+                raise UserError(f"hydra.launcher.{key}={value!r} is not allowed: one line of text")
         _at_least(self, 1, "nodes", "cpus", "minutes", "notice", "parallel")
         _at_least(self, 0, "gpus")
         if self.memory_gb is not None and self.memory_gb <= 0:

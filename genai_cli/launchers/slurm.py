@@ -16,6 +16,7 @@ from pathlib import Path
 
 from genai_cli import runs
 from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
 from genai_cli.launchers import queue
 from genai_cli.launchers.live import Board
 from genai_cli.launchers.script import script
@@ -24,7 +25,9 @@ from genai_cli.launchers.share import grant, needs
 from genai_cli.launchers.worker import lost
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
+from genai_cli.training.setup import config_of
 
+AGAIN = 8.0  # seconds between a job's end and its return to the queue, where it was requeued
 LATE = 15.0  # seconds that a shared disk may take to show what a job wrote before its end
 FIRST, SLOWEST = 1.0, 10.0  # seconds between two questions to the controller: more with time
 ENDS = ("finished", "stopped", "failed")
@@ -43,7 +46,8 @@ def launch(
         UserError: Slurm refuses the job.
     """
     cells = [cell for job in jobs for cell in job]
-    grant(cells, how.cpus)
+    ranks = max(cfg.trainer.devices for cfg in map(config_of, cells)) if cells else 1
+    grant(cells, max(1, how.cpus // ranks))
     for cell in cells:
         set_status(cell, "running")
     number = submit(folder, jobs, how)
@@ -91,8 +95,13 @@ def without_queued(folder: Path, jobs: Sequence[Sequence[Path]]) -> list[Sequenc
     queued: dict[Path, str] = {}
     for sheet in sorted((folder / "slurm").glob("*.json")):
         told = runs.read_json(sheet)
-        states = queue.states(str(told["job"])) if told.get("job") else None
-        for task, (state, _) in (states or {}).items():
+        states = queue.states(str(told["job"])) if told.get("job") else {}
+        if states is None:
+            raise UserError(
+                f"squeue does not answer for job {told['job']} of this sweep, which may still be "
+                "queued; try again when it does"
+            )
+        for task, (state, _) in states.items():
             if state not in queue.OVER:
                 for name in told["jobs"][task]:
                     queued[(folder / name).resolve()] = str(told["job"])
@@ -179,6 +188,10 @@ class Wait:
         never = self._state(task)[0] == "CANCELLED" and not any(map(_begun, silent))
         if silent and not never and time.monotonic() - since < LATE:
             return
+        saved = any(_status(cell) == "interrupted" for cell in cells)
+        cancelled = self.cancelled or self._state(task)[0] == "CANCELLED"
+        if saved and not cancelled and time.monotonic() - since < AGAIN:
+            return  # told that its time is nearly over, say: it may be started again
         for cell in silent:
             self._lost(cell, task)
         for cell in cells:
@@ -187,7 +200,7 @@ class Wait:
 
     def _ended(self, cell: Path) -> bool:
         """The folder says so, and nobody works in it; a cell saved to be requeued goes on."""
-        return runs.read_json(cell / runs.RUN).get("status") in (*ENDS, "interrupted")
+        return _status(cell) in (*ENDS, "interrupted")
 
     def _state(self, task: int) -> tuple[str, str]:
         known = self.seen.get(task, ("", ""))
@@ -204,6 +217,10 @@ class Wait:
         said = f"{state} ({reason})" if state else "left the queue without a word"
         name = self.names[task]
         lost(cell, f"its Slurm job {name}: {said}; see slurm/{name}.log")
+
+
+def _status(cell: Path) -> str | None:
+    return runs.read_json(cell / runs.RUN).get("status")
 
 
 def _begun(cell: Path) -> bool:

@@ -184,12 +184,19 @@ def _train(
         return
     with alone(folder):
         folders.write_table(folder)
+        elsewhere = False
         try:
             with folders.kept_current(folder):
-                launchers.start(folder, [[cell] for cell in cells], how, signals, data)
+                elsewhere = launchers.start(folder, [[c] for c in cells], how, signals, data)
         finally:  # a second Ctrl-C comes through here, too
-            _settled(cells)
+            if not elsewhere:
+                _settled(cells)
             folders.write_table(folder)
+    if elsewhere and not signals.code:  # nothing can be decided without them
+        raise UserError(
+            f"trials of {folder} are still in Slurm's queue; when they are over go on with: "
+            f"genai sweep resume {folder}"
+        )
 
 
 def _note_best(folder: Path, asked: dict[str, Any], trials: list[Trial], goal: Goal) -> None:

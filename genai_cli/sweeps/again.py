@@ -24,7 +24,6 @@ from genai_cli.sweeps import asked, launch
 from genai_cli.sweeps.checked import without_absent_keys
 from genai_cli.training import setup
 from genai_cli.training.preempt import Signals
-from genai_cli.values import read_value
 from genai_cli.verbs.train import Prepared, prepare
 
 DONE = ("finished", "stopped")
@@ -81,13 +80,14 @@ def launcher(content: Mapping[str, Any], words: Sequence[str], folders: Sequence
     named = any(word.partition("=")[0] == "hydra/launcher" for word in words)
     if named or not isinstance(stored, dict) or stored.get("name") not in LAUNCHERS:
         return options.read("hydra/launcher", LAUNCHERS, "serial", words, folders)
-    given: dict[str, Any] = {}
-    for word in words:
-        key, _, text = word.partition("=")
-        name = key.removeprefix("hydra.launcher.")
-        if name in given:
-            raise UserError(f"{key} is given twice; keep one")
-        given[name] = read_value(word, text)
+    given = options.given_keys(words, "hydra/launcher")
+    own = options.read("hydra/launcher", LAUNCHERS, stored["name"], [], folders)
+    shell = stored.get("setup")
+    if "setup" not in given and shell and shell != getattr(own, "setup", None):
+        raise UserError(  # a folder may be a stranger's: what it says is never run as code
+            f"this sweep was started with hydra.launcher.setup={shell}, which is shell; "
+            "to run that again, type it"
+        )
     return options.typed(LAUNCHERS[stored["name"]], stored | given, "hydra.launcher.")
 
 

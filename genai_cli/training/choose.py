@@ -244,10 +244,14 @@ def _pays(probe: Probe, eager: Step) -> tuple[str, Step, str]:
     if probe.left < FEWEST:
         return "eager", eager, f"{left} are too few for compiling to pay"
     seconds = probe.race({"eager": lambda: None}, {"eager": probe.plain})["eager"]
-    operators = probe.operators()
-    cost = (BASE if any(cache().glob("*")) else FIRST) + EACH * operators
-    saved = probe.left * min(SHARE * seconds + OVERHEAD * operators, MOST * seconds)
     took = f"{left} of {1000 * seconds:.1f} ms"
+    base, most = BASE if any(cache().glob("*")) else FIRST, probe.left * MOST * seconds
+    if most < base:  # before anything is counted, which imports the compiler: two seconds
+        why = f"compiling would take {base:.0f} s at least and save {most:.0f} s at most"
+        return "eager", eager, f"{took}; {why}"
+    operators = probe.operators()
+    cost = base + EACH * operators
+    saved = min(probe.left * (SHARE * seconds + OVERHEAD * operators), most)
     if saved < cost:
         why = f"compiling would take about {cost:.0f} s and save about {saved:.0f} s"
         return "eager", eager, f"{took}; {why}"

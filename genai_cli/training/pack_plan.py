@@ -24,7 +24,7 @@ FREE_TRAINER = (
     "clip", "patience", "min_delta", "init", "max_steps", "save_every", "keep", "figures_every",
 )  # fmt: skip
 MOST = 32  # cells of a stack under auto
-SMALL_STEP = 20_000_000  # multiply-adds of a step of one cell up to which a stack pays on a CPU
+SMALL_STEP = 36_000_000  # multiply-adds of a step of one cell up to which a stack pays on a CPU
 PROBED = 8  # training examples on which a stack must agree with its cells
 AGREE = {"fp64": 1e-9, "fp32": 1e-3, "bf16": 1e-1}  # of rounding alone
 

@@ -37,7 +37,9 @@ def test_bootstrap_of_many_is_the_normal_interval_of_each_column() -> None:
     assert np.array_equal(bootstrap(values), [low, high])
 
 
-@pytest.mark.parametrize(("n", "share"), [(360, 0.997), (360, 0.985), (40, 0.95)])
+@pytest.mark.parametrize(
+    ("n", "share"), [pytest.param(360, 0.997, marks=pytest.mark.slow), (360, 0.985), (40, 0.95)]
+)
 def test_of_a_share_of_right_answers(n: int, share: float) -> None:
     """The bootstrap holds 66, 89 and 88 of 100: where all are right it has no width."""
     held = 0

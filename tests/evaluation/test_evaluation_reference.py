@@ -98,6 +98,7 @@ def test_fashion_needs_no_training(fashion_root: Path) -> None:
     assert accuracy(found.network, data.test) == pytest.approx(0.925, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_training_digits_again_reaches_the_shipped_accuracy() -> None:
     data = load({"name": "digits"})
     assert accuracy(train(data), data.test) >= RECIPES["digits"].least
@@ -319,6 +320,7 @@ def test_the_cache_follows_the_users_settings(monkeypatch: pytest.MonkeyPatch) -
     assert module.cache() == Path.home() / ".cache" / "genai" / "reference"
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     code = (
         "from genai_cli.data.sources import load\n"

@@ -165,7 +165,9 @@ def test_likelihood_says_what_it_is(
         assert ruler["data_space"] == "17 levels in [0, 1]"  # one space for all families
 
 
-@pytest.mark.parametrize("family", ["vae", "ddpm", "mlp", "moons"])
+@pytest.mark.parametrize(
+    "family", ["vae", pytest.param("ddpm", marks=pytest.mark.slow), "mlp", "moons"]
+)
 def test_twice_the_same_numbers_and_on_another_batch_size(
     run: Callable[[str], Path], family: str
 ) -> None:

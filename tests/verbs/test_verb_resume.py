@@ -85,8 +85,18 @@ def one(done: object, name: str) -> Path:
     return next(f for f in done.folders if f"-{name}-" in f.name)
 
 
-@pytest.mark.parametrize("model", FAMILIES)
-@pytest.mark.parametrize("step", [3, 8, 13], ids=["mid-epoch", "epoch-end", "late"])
+def quick(family: str, *values: object) -> object:
+    """Families that take several seconds a run go all the ways in the slow tests."""
+    long = family in ("flow", "latent_flow", "gan", "ddpm")
+    return pytest.param(family, *values, marks=[pytest.mark.slow] * long)
+
+
+STEPS = {"mid-epoch": 3, "epoch-end": 8, "late": 13}
+CUTS = [pytest.param(family, 3, id=f"mid-epoch-{family}") for family in FAMILIES]
+CUTS += [quick(family, STEPS[at]) for at in ("epoch-end", "late") for family in FAMILIES]
+
+
+@pytest.mark.parametrize(("model", "step"), CUTS)
 def test_resumed_equals_uninterrupted(
     model: str, step: int, genai: Callable, stop_at: Callable
 ) -> None:
@@ -119,7 +129,7 @@ def test_resumed_twice_with_conv_plateau_and_warmup(genai: Callable, stop_at: Ca
     assert_equal_runs(whole, one(done, "cut"))
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("model", map(quick, FAMILIES))
 def test_more_epochs_continue_as_if_asked_at_first(model: str, genai: Callable) -> None:
     words = ("train", f"model={model}", "dataset.limit=100", "batch_size=32")
     whole = one(genai(*words, "epochs=4", "name=whole"), "whole")

@@ -29,6 +29,7 @@ def test_what_was_chosen_is_said_and_recorded(genai: Callable) -> None:
     assert line in (done.folders[0] / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_compiled_run_resumed_is_the_uninterrupted_one(
     genai: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
