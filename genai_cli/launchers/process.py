@@ -49,6 +49,7 @@ class Shared:
 
     def data(self, cell: Path) -> Dataset | None:
         """The cell's data set; None where it cannot be had: the run itself will say why."""
+        from genai_cli.errors import UserError
         from genai_cli.training import setup
 
         try:
@@ -58,7 +59,7 @@ class Shared:
                 self.key, self.last = "", None  # the old one goes before the new one comes
                 self.last = setup.load_data(cfg)
                 self.key = key
-        except Exception:
+        except (UserError, OSError):  # told by the run, which looks for itself
             return None
         return self.last
 
