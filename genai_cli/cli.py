@@ -20,6 +20,7 @@ VERBS = {
     "encode": "write the codes of a split, as an array or a table",
     "compare": "put runs side by side: which one is right for which use",
     "report": "write one page about a run or a sweep, to read, mail or print",
+    "doctor": "say what loss curves show, and what to type next",
     "runs": "list, filter and remove runs",
     "data": "list data sets, download one, check one",
     "completion": "make the TAB key complete verbs, keys and values",

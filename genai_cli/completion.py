@@ -16,13 +16,10 @@ from genai_cli.cli import VERBS
 from genai_cli.errors import UserError
 from genai_cli.offers import (
     ACTIONS,
-    COMPARE,
-    COMPARE_VALUES,
     ENCODE,
     ENCODE_VALUES,
-    EVALUATE,
-    EVALUATE_VALUES,
     FLAGS,
+    MEASURERS,
     REPORT,
     RESUMABLE,
     SAMPLE,
@@ -37,7 +34,6 @@ Candidate = tuple[str, str]  # word, meaning
 SHELLS = ("bash", "zsh", "fish")
 RUNS = 200  # of the newest are offered at most
 READERS = {"sample": (SAMPLE, SAMPLE_VALUES), "encode": (ENCODE, ENCODE_VALUES)}  # of one run
-MEASURERS = {"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)}
 
 
 def answer(args: Sequence[str]) -> int:

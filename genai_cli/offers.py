@@ -18,6 +18,7 @@ FLAGS = {
     },
     "evaluate": {"--brief": "no table"},
     "report": {"--no-figures": "draw nothing new"},
+    "doctor": {"--json": "for scripts"},
     "sweep": {"-cd": "folder of more YAML"},
     "prune": {"--yes": "remove, not only say what would be"},
 }
@@ -92,3 +93,8 @@ EVALUATE_VALUES = {
     **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
 }
 REPORT = {"out": "FILE.html", "outputs": "folder of runs"}  # keys of `genai report`
+DOCTOR = {"outputs": "folder of runs"}  # keys of `genai doctor`
+MEASURERS = {  # verbs that take several runs, or sweeps: their keys and values
+    **{"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)},
+    "doctor": (DOCTOR, {}),
+}

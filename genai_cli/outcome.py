@@ -14,7 +14,8 @@ import torch
 from genai_cli import ranks, runs
 from genai_cli.console import Reporter
 from genai_cli.data.dataset import Dataset
-from genai_cli.evaluation import summary
+from genai_cli.doctor import at_end as doctor
+from genai_cli.evaluation import evidence, summary
 from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
@@ -92,6 +93,7 @@ def conclude(
     All ranks measure, rank 0 does the rest.
     """
     report.stop_live()
+    seen = evidence.unaveraged_loss(state, data, cfg.seed, cfg.precision)
     folder_of = checkpoint.named(folder / runs.CHECKPOINTS, "best")
     checkpoint.load_weights(folder_of, state.model, ema=state.ema is not None)
     state.model.eval()
@@ -101,9 +103,11 @@ def conclude(
     metrics, extra = summary.metrics(state.model, data, cfg, player, state.ranks)
     if not state.ranks.first:
         return
+    seen |= evidence.measure(state.model, data, cfg.seed)
+    found = doctor.at_the_end(folder, metrics, seen, report.log)
     from genai_cli.figures import of_run  # matplotlib: not before the first step
 
-    files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch)
+    files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch, doctor.note(found))
     monitored = None
     if cfg.monitor is not None and state.best_step:
         rows = runs.read_metrics(folder)
@@ -118,6 +122,7 @@ def conclude(
         "seconds": seconds,
         "monitor": monitored,
         "metrics": metrics,
+        "evidence": seen,
     }
     runs.write_json(folder / runs.SUMMARY, written)
     set_status(folder, status)
@@ -131,6 +136,8 @@ def conclude(
     report.line(plain_table(title, ("", "value", "95 % interval"), metric_rows(metrics)))
     report.line()
     report.line(f"figures  {' '.join(f.name for f in files)}")
+    for line in doctor.lines(found):
+        report.line(line)
     report.line(f"{status} after {state.epoch} epochs and {seconds:.1f} s: {folder}")
 
 

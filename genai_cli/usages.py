@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genai_cli.usages_doctor import DOCTOR
 from genai_cli.usages_sweeps import SWEEPS
 
 TRAIN_FLAGS = {
@@ -19,6 +20,7 @@ RUN = {
 
 USAGES: dict[str, list[tuple[str, object]]] = {
     **SWEEPS,
+    **DOCTOR,
     "resume": [
         ("", "genai resume RUN [KEY=VALUE …]"),
         ("RUN", RUN),

@@ -117,7 +117,7 @@ def test_run_json(run_folder: Path) -> None:
 def test_summary_json(run_folder: Path) -> None:
     summary = json.loads((run_folder / "summary.json").read_text())
     assert list(summary) == [
-        "schema", "status", "epoch", "step", "seconds", "monitor", "metrics",
+        "schema", "status", "epoch", "step", "seconds", "monitor", "metrics", "evidence",
     ]  # fmt: skip
     assert set(summary["metrics"]) == {
         "test/loss", "test/reconstruction", "test/kl", "test/mse", "test/active_units",

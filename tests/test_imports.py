@@ -39,6 +39,12 @@ def test_composing_and_listing_need_no_torch(words: list[str]) -> None:
     assert not imported(words) & {*HEAVY, "numpy"}
 
 
+def test_the_doctor_needs_no_torch(tmp_path: Path) -> None:
+    curve = tmp_path / "history.csv"
+    curve.write_text("epoch,loss,val_loss\n0,1,1\n1,0.5,0.6\n2,0.4,0.5\n")
+    assert not imported(["doctor", str(curve)]) & {*HEAVY}
+
+
 def test_data_list_needs_no_torch() -> None:
     assert not imported(["data", "list"]) & set(HEAVY)
 

@@ -52,11 +52,13 @@ def loss_curve(
     title: str,
     unit: str,
     best_epoch: int | None,
+    note: tuple[str, int | None] = ("", None),
 ) -> None:
     """Train and validation loss, linear and log, with one small panel per further term.
 
     rows: one dict per epoch with the columns of metrics.csv; missing or non-finite numbers become
     gaps. unit: of the loss, "nats per image". best_epoch: what the monitor chose, or None.
+    note: the doctor's words, and the epoch at which a dotted line stands, or None.
     """
     epochs = _column(rows, "epoch")
     every = _series(rows)
@@ -70,7 +72,9 @@ def loss_curve(
 
     rows_of_panels = min(len(panels), 1 + (len(panels) > 4))
     heights = [3.3] + [2.0 * rows_of_panels] * bool(panels)
-    fig = chart(9.6, sum(heights), title, _detail(rows, loss, terms))
+    words, since = note
+    detail = " · ".join(filter(None, [_detail(rows, loss, terms), words and f"doctor: {words}"]))
+    fig = chart(9.6, sum(heights), title, detail)
     top, *bottom = fig.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
 
     left, right = top.subplots(1, 2)
@@ -79,6 +83,8 @@ def loss_curve(
         _lines(ax, epochs, loss, colours, size=1.6)
         if best is not None:
             ax.plot(best.epoch, best.value, color=best.colour, **STAR)
+        if since is not None:
+            ax.axvline(since, color=GREY, linestyle=":", linewidth=1.2, zorder=1)
     left.set(title="linear axis", ylabel=f"loss ({unit})" if unit else "loss")
     band = _logarithmic(right, loss)
     _legend(right, loss, colours, best, band, dots=len(epochs) <= FEW)

@@ -36,6 +36,7 @@ def draw(
     cfg: TrainConfig,
     extra: dict[str, Tensor],
     epoch: int,
+    note: tuple[str, int | None] = ("", None),
 ) -> list[Path]:
     """Draw all figures of a run into its folder; return the files.
 
@@ -47,8 +48,9 @@ def draw(
         extra: ``codes``, ``predictions`` and ``targets`` (n, …) over the test split, where the
             family has them (evaluation/summary.py).
         epoch: of the weights shown.
+        note: for the loss curve, with the epoch it points at.
     """
-    files = [_loss_curve(folder, model, cfg, epoch)]
+    files = [_loss_curve(folder, model, cfg, epoch, note)]
     if not len(data.test):
         return files
     title = f"{cfg.model['name']} on {data.name}"
@@ -68,11 +70,13 @@ def draw(
     return files
 
 
-def _loss_curve(folder: Path, model: Model, cfg: TrainConfig, best_epoch: int) -> Path:
+def _loss_curve(
+    folder: Path, model: Model, cfg: TrainConfig, best_epoch: int, note: tuple[str, int | None]
+) -> Path:
     path = folder / "loss_curve.png"
     title = f"{cfg.model['name']} on {cfg.dataset['name']}: {cfg.loss['name']} loss"
     rows, best = runs.read_metrics(folder), best_epoch or None
-    curves.loss_curve(path, rows, title=title, unit=model.unit, best_epoch=best)
+    curves.loss_curve(path, rows, title=title, unit=model.unit, best_epoch=best, note=note)
     return path
 
 

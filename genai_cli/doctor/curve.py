@@ -1,0 +1,141 @@
+"""The shape of a loss curve in numbers that know no scale: shares of its own fall.
+
+They work from 3 epochs to thousands. Levels are medians, so one wild epoch moves none of them.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+TAIL = 10  # the end of a curve is the last tenth of its epochs
+BEHIND = 0.5  # of the fall behind a plateau: a VAE pauses at the mean image, with less behind it
+WIDTH = 40  # a smoothed value is the median over a fortieth of the epochs to either side
+
+
+class Curve:
+    """Loss by epoch; rows without a finite number are left out.
+
+    Args:
+        epochs: (n,) as the CSV counts them.
+        values: (n,).
+    """
+
+    def __init__(self, epochs: np.ndarray, values: np.ndarray) -> None:
+        finite = np.isfinite(values)
+        self.epochs, self.values = epochs[finite], values[finite].astype(float)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def smooth(self) -> np.ndarray:
+        """(n,) running median; the curve itself below `WIDTH` epochs, and its last value always
+        the level of its end."""
+        half = len(self) // WIDTH
+        if not half:
+            return self.values
+        padded = np.pad(self.values, half, mode="edge")
+        return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+
+    @property
+    def start(self) -> float:
+        return float(self.values[0])
+
+    @cached_property
+    def end(self) -> float:
+        """Median of the last tenth."""
+        return float(np.median(self.values[-max(1, len(self) // TAIL) :]))
+
+    @cached_property
+    def best(self) -> float:
+        """Lowest smoothed value."""
+        return float(self.smooth.min())
+
+    @cached_property
+    def best_epoch(self) -> int:
+        return int(self.epochs[int(self.smooth.argmin())])
+
+    @cached_property
+    def fall(self) -> float:
+        """From the first value to the best; at least a trifle, so that it can divide."""
+        return max(self.start - self.best, 1e-9 * max(abs(self.start), 1e-12))
+
+    def level(self, share: float) -> float:
+        """Smoothed value after a share of the epochs."""
+        return float(self.smooth[round(share * (len(self) - 1))])
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """(n − 1,) changes from epoch to epoch."""
+        return np.diff(self.values)
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of an epoch about the trend: of second differences, which a straight
+        line has not, in the half of the run with the smaller ones."""
+        if len(self) < 4:
+            return 0.0
+        second = np.diff(self.values, 2)
+        halves = (second[: len(second) // 2 + 1], second[len(second) // 2 :])
+        return float(min(1.4826 * np.median(np.abs(half)) / np.sqrt(6) for half in halves))
+
+    @cached_property
+    def late(self) -> float:
+        """Share of the fall that came in the second half of the epochs."""
+        half = self.smooth[round(0.5 * (len(self) - 1)) :]
+        return float(half[0] - half.min()) / self.fall
+
+    @cached_property
+    def ahead(self) -> float:
+        """Share of the fall that as many epochs again can be expected to add: the gains of the
+        last two quarters, continued as a geometric series that does not grow. Of fewer than 8
+        epochs, what the second half gave."""
+        if len(self) < 8:
+            return self.late
+        quarter = self.smooth[round(0.75 * (len(self) - 1)) :]
+        last = float(quarter[0] - quarter.min()) / self.fall
+        ratio = min(1.0, last / max(self.late - last, 1e-12))
+        return last * sum(ratio**k for k in range(1, 5))
+
+    @cached_property
+    def unrest(self) -> float:
+        """What a fifth of the epochs of the second half rises by at least, as a share of the
+        fall; 0 for a curve that falls, or jumps now and then."""
+        half = self.steps[len(self.steps) // 2 :]
+        if len(half) < 3:
+            return 0.0
+        return max(0.0, float(np.quantile(half, 0.8))) / self.fall
+
+    @cached_property
+    def flat(self) -> tuple[int, int, float]:
+        """The longest plateau with a fall behind it: (first row, last row, share of the fall that
+        came after it).
+
+        On a plateau the envelope (lowest value so far) loses less than a twentieth of the fall.
+        """
+        envelope = np.minimum.accumulate(self.smooth)
+        n, found = len(envelope), (0, 0, 0.0)
+        last = np.searchsorted(-envelope, -(envelope - 0.05 * self.fall), side="right") - 1
+        for first in range(n):
+            end = int(last[first])
+            behind = float(envelope[end] - envelope[-1]) / self.fall
+            if behind > BEHIND and end - first > found[1] - found[0]:
+                found = (first, end, behind)
+        return found
+
+    def spikes(self, size: float) -> list[int]:
+        """Rows to which the curve leaps by ``size`` from the level of the three rows before, and
+        from which it comes back by half."""
+        rows, i = [], 1
+        while i < len(self):
+            before = float(np.median(self.values[max(0, i - 3) : i]))
+            height = self.values[i] - before
+            if height > size:
+                back = np.flatnonzero(self.values[i + 1 :] <= before + 0.5 * height)
+                if len(back):
+                    rows.append(i)
+                    i += int(back[0]) + 1
+            i += 1
+        return rows

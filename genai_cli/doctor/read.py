@@ -1,0 +1,141 @@
+"""Run folders and CSV files, ours and other tools', as a `Reading`.
+
+Of other tools' files are understood: Keras' CSVLogger (``epoch,loss,val_loss``), Lightning's (a row
+per logged step, half of the cells empty, ``train_loss`` or ``train_loss_epoch``), any order of the
+columns, commas, semicolons or tabs between them, and a decimal comma where they are semicolons.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genai_cli import runs
+from genai_cli.comparison.settings import reference
+from genai_cli.doctor.reading import Reading
+from genai_cli.errors import UserError, listing
+
+TRAIN = ("loss", "train_loss", "train/loss", "train_loss_epoch", "training_loss", "loss_epoch")
+VALIDATION = ("val_loss", "val/loss", "val_loss_epoch", "validation_loss", "valid_loss")
+RATE = ("lr", "learning_rate", "learning rate")
+LARGEST = 50_000_000  # bytes of a CSV: a loss for every epoch of years is smaller
+
+
+def run(folder: Path) -> Reading:
+    """A run of ours, however it stands; damage shows as missing evidence."""
+    config = runs.flat(runs.read_config(folder))
+    rows = runs.read_metrics(folder)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+    summary = runs.read_json(folder / runs.SUMMARY)
+    described = runs.read_json(folder / runs.RUN)
+    status = runs.status(folder, described)
+    told = failure(folder, status)
+    words = command(described)
+    return Reading(reference(folder), columns, config, numbers(summary), status, told, words)
+
+
+def command(described: dict[str, Any]) -> list[str]:
+    """The words that started a run; [] where they started a sweep, or are not known."""
+    try:
+        words = shlex.split(str(described.get("command") or ""))
+    except ValueError:
+        return []
+    single = words[:2] == ["genai", "train"] and not {"-m", "--multirun"} & set(words)
+    return words if single else []
+
+
+def numbers(summary: dict[str, Any]) -> dict[str, float]:
+    """The values of a summary.json, measured and as evidence."""
+    found = {}
+    for name, entry in (summary.get("metrics") or {}).items():
+        if isinstance(entry, dict) and isinstance(entry.get("value"), int | float):
+            found[name] = float(entry["value"])
+    for name, value in (summary.get("evidence") or {}).items():
+        if isinstance(value, int | float):
+            found[name] = float(value)
+    return found
+
+
+def failure(folder: Path, status: str) -> str:
+    """Of a failed run, the loss that was no number any more."""
+    if status != "failed":
+        return ""
+    try:
+        said = (folder / runs.LOG).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.findall(r"Diverged: (\S+ became \S+ in epoch \d+)", said)
+    return found[-1] if found else ""
+
+
+def file(path: Path) -> Reading:
+    """A CSV with epoch, training loss and validation loss.
+
+    Raises:
+        UserError: it cannot be read, or lacks one of the three.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} is no loss curve: it has more than {LARGEST // 10**6} MB")
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"cannot read {path}; give a run, or a CSV file") from None
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+    names = {str(n).strip().lower(): n for n in (rows[0] if rows else {}) if n}
+    wanted = {"epoch": ("epoch",), "train/loss": TRAIN, "val/loss": VALIDATION}
+    found = {k: next((names[a] for a in known if a in names), None) for k, known in wanted.items()}
+    missing = [
+        {"train/loss": "loss", "val/loss": "val_loss"}.get(k, k) for k in found if not found[k]
+    ]
+    if missing:
+        have = f" (it has {listing(names)})" if names else ""
+        raise UserError(
+            f"{path} has no column {' or '.join(missing)}: a CSV needs epoch,loss,val_loss{have}"
+        )
+    rate = next((names[a] for a in names if a in RATE or a.startswith("lr-")), None)
+    if rate is not None:
+        found["lr"] = rate
+    points: dict[float, dict[str, list[float]]] = {}
+    for row in rows:
+        epoch = _number(row[found["epoch"]], delimiter)
+        if epoch is None:  # Lightning logs the rate without an epoch
+            continue
+        point = points.setdefault(epoch, {})
+        for name in found:
+            value = _number(row[found[name]], delimiter)
+            if name != "epoch" and value is not None:
+                point.setdefault(name, []).append(value)
+    told = {e: point for e, point in points.items() if "train/loss" in point or "val/loss" in point}
+    if not told:
+        raise UserError(f"{path} has no row with an epoch and a loss")
+    epochs = sorted(told)
+    columns = {
+        name: np.array([float(np.mean(told[e].get(name, [np.nan]))) for e in epochs])
+        for name in found
+        if name != "epoch"
+    }
+    first = 1 - min(epochs[0], 1)  # Keras and Lightning count from 0
+    return Reading(path.name, {"epoch": np.array(epochs) + first} | columns)
+
+
+def _number(cell: str | None, delimiter: str) -> float | None:
+    """A cell; None where it is empty. A word is a mistake of the file, told as such."""
+    if cell is None or not cell.strip():
+        return None
+    if delimiter == ";":
+        cell = cell.replace(",", ".")
+    try:
+        return float(cell)
+    except ValueError:
+        raise UserError(
+            f"'{cell.strip()[:30]}' is no number; a CSV needs epoch,loss,val_loss"
+        ) from None

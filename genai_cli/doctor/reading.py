@@ -1,0 +1,65 @@
+"""What the doctor looks at: the curves and numbers of one run, or of one CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from genai_cli.doctor.curve import Curve
+
+
+@dataclass
+class Reading:
+    """One run as plain data; of a bare CSV only name and columns."""
+
+    name: str  # what to type for it
+    columns: dict[str, np.ndarray]  # (rows,) of metrics.csv; nan where a cell is empty
+    config: dict[str, Any] = field(default_factory=dict)  # dotted keys; {} of a CSV
+    numbers: dict[str, float] = field(default_factory=dict)  # of summary.json
+    status: str = "finished"
+    failure: str = ""  # what train.log says of a failed run
+    command: list[str] = field(default_factory=list)  # that started it, where it was one run's
+
+    def column(self, name: str) -> np.ndarray | None:
+        return self.columns.get(name)
+
+    @cached_property
+    def epochs(self) -> np.ndarray:
+        return self.columns.get("epoch", np.zeros(0))
+
+    def curve(self, name: str) -> Curve | None:
+        """A column as a curve; None without a finite number in it."""
+        values = self.columns.get(name)
+        if values is None or not np.isfinite(values).any():
+            return None
+        return Curve(self.epochs[: len(values)], values)
+
+    @cached_property
+    def train(self) -> Curve | None:
+        return self.curve("train/loss")
+
+    @cached_property
+    def val(self) -> Curve | None:
+        return self.curve("val/loss")
+
+    @property
+    def steps(self) -> float:
+        """Optimizer steps taken; 0 where the file does not say."""
+        steps = self.columns.get("step")
+        return float(steps[-1]) if steps is not None and len(steps) else 0.0
+
+    @property
+    def family(self) -> str:
+        """ "" of a CSV."""
+        return str(self.config.get("model.name", ""))
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        return self.config.get(key, default)
+
+    def number(self, name: str) -> float | None:
+        """A number of the summary; None where it is not there or not finite."""
+        value = self.numbers.get(name)
+        return value if value is not None and np.isfinite(value) else None

@@ -1,0 +1,83 @@
+"""Numbers of a trained model that a curve does not show, for `genai doctor` (doctor/rules.py).
+
+They are no measures of quality: few examples, no interval, nothing is ranked by them. One pass
+through `EXAMPLES` test examples each, some milliseconds in all.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from genai_cli.data.dataset import Dataset
+from genai_cli.models.base import Model
+from genai_cli.training.loop import Training, calibrate, evaluate
+from genai_cli.training.randomness import generator
+
+EXAMPLES = 256  # a share of variance is then known to some 10 %, and doctor's limits are far apart
+NEIGHBOURS = 5  # k of the coverage
+LARGEST = 1e30  # JSON has no infinity
+
+
+@torch.no_grad()
+def measure(model: Model, data: Dataset, seed: int) -> dict[str, float]:
+    """What the family has of these, in data space; {} without a test split:
+
+    - ``own_mse``, ``mean_mse``, ``swapped_mse``: mean squared error per element of the
+      reconstruction, of the mean training example in its place, and of the reconstruction from
+      the code of another example.
+    - ``code_deviation``: largest standard deviation of a number of the code over the examples.
+    - ``inverse_error``: largest |x − f⁻¹(f(x))| over the standard deviation of the data.
+    - ``sample_spread``: variance of samples over that of test examples, of all elements together.
+    - ``sample_coverage``: share of test examples that have a sample nearer than their 5th nearest
+      test example (Naeem et al. 2020, eq. 6, in data space). About 0.97 for perfect samples.
+    """
+    if len(data.test) < 2:
+        return {}
+    model.eval()
+    batch = data.test.batch(torch.arange(min(EXAMPLES, len(data.test))))
+    x = batch.x
+    out: dict[str, float] = {}
+    coded = hasattr(model, "reconstruct") and model.reconstructs_by == "code"
+    if coded and hasattr(model, "encode") and hasattr(model, "decode"):
+        pair = data.spec.target == "image"
+        first = data.train.batch(torch.arange(min(4 * EXAMPLES, len(data.train))))
+        target, mean = (batch.y, first.y.mean(0)) if pair else (x, first.x.mean(0))
+        codes = model.encode(x)
+        out["own_mse"] = _mse(model.decode(codes), target)
+        out["mean_mse"] = _mse(mean, target)
+        out["swapped_mse"] = _mse(model.decode(codes.roll(1, 0)), target)
+        out["code_deviation"] = float(codes.std(0).max())
+    if hasattr(model, "reconstruct") and model.reconstructs_by == "inversion":
+        error = (model.reconstruct(x) - x).abs().max() / x.std().clamp_min(1e-12)
+        out["inverse_error"] = float(error.nan_to_num(nan=LARGEST, posinf=LARGEST))
+    if len(model.players()) > 1 and hasattr(
+        model, "sample"
+    ):  # one pass each; other families' samples cost many
+        drawn = model.sample(len(x), generator=generator(seed, "evidence", 0, x.device))
+        out |= _samples(drawn.flatten(1), x.flatten(1))
+    return {name: value for name, value in out.items() if math.isfinite(value)}
+
+
+def unaveraged_loss(run: Training, data: Dataset, seed: int, precision: str) -> dict[str, float]:
+    """``raw_loss``: the validation loss of the last weights themselves, where those of a short
+    run's average are shown: fewer steps than the average is long, 1 / (1 − decay)."""
+    if run.ema is None or run.step * (1 - run.ema.decay) >= 1 or len(run.players) > 1:
+        return {}
+    calibrate(run, data, seed)
+    loss = evaluate(run, data.val, seed, "validation", precision).get("loss", math.nan)
+    return {"raw_loss": loss} if math.isfinite(loss) else {}
+
+
+def _mse(prediction: Tensor, target: Tensor) -> float:
+    return float((prediction - target).square().mean())
+
+
+def _samples(drawn: Tensor, real: Tensor) -> dict[str, float]:
+    """Both (n, d)."""
+    radius = torch.cdist(real, real).kthvalue(min(NEIGHBOURS + 1, len(real)), dim=1).values
+    covered = torch.cdist(real, drawn).min(1).values <= radius
+    spread = drawn.var(0).sum() / real.var(0).sum().clamp_min(1e-12)
+    return {"sample_spread": float(spread), "sample_coverage": float(covered.float().mean())}

@@ -1,0 +1,68 @@
+"""The doctor on real curves with labels that it had no part in (benchmarks/doctor_curves.py).
+
+Limits were set on the seeds of design.jsonl; held_out.jsonl holds other seeds of the same set-ups.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from collection import HERE, lines, reading, right
+
+from genai_cli.doctor.finding import HEALTHY, PHRASES
+from genai_cli.doctor.rules import examine
+
+HELD_OUT, DESIGN = lines(HERE / "held_out.jsonl"), lines(HERE / "design.jsonl")
+
+
+def alarms(held: list[dict], bare: bool = False) -> list[str]:
+    """The healthy runs of which anything else was said."""
+    healthy = [line for line in held if line["labels"][0] in HEALTHY]
+    assert len(healthy) >= 60
+    return [
+        f"{line['case']} {f.phrase}: {f.evidence}"
+        for line in healthy
+        for f in examine(reading(line, bare))
+        if f.phrase not in HEALTHY
+    ]
+
+
+def test_the_collection_is_what_is_claimed_of_it() -> None:
+    assert len(HELD_OUT) >= 200
+    assert {label for line in HELD_OUT for label in line["labels"]} == set(PHRASES)
+    assert not {line["seed"] for line in HELD_OUT} & {line["seed"] for line in DESIGN}
+    families = {line["config"]["model.name"] for line in HELD_OUT}
+    assert families == {"mlp", "autoencoder", "vae", "latent_flow", "flow", "gan", "ddpm"}
+    epochs = [line["epochs"] for line in HELD_OUT]
+    assert sum(2 <= n <= 6 for n in epochs) >= 10
+    assert max(epochs) == 2000
+    assert sum(f.stat().st_size for f in HERE.iterdir()) < 400_000
+
+
+def test_at_least_95_percent_of_the_held_out_runs_are_told_right() -> None:
+    wrong = [
+        f"{line['case']} seed {line['seed']}: {[f.phrase for f in found]}"
+        for line in HELD_OUT
+        if not right(line, found := examine(reading(line)))
+    ]
+    assert len(wrong) <= 0.05 * len(HELD_OUT), wrong
+
+
+def test_less_than_2_percent_of_the_healthy_runs_are_alarmed() -> None:
+    found = alarms(HELD_OUT)
+    assert len(found) < 0.02 * sum(line["labels"][0] in HEALTHY for line in HELD_OUT), found
+
+
+def test_curves_alone_alarm_no_healthy_run_either() -> None:
+    held = [line for line in HELD_OUT if "train/loss" in line["columns"]]
+    found = alarms(held, bare=True)
+    assert len(found) < 0.02 * sum(line["labels"][0] in HEALTHY for line in held), found
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "other_tools").glob("*.csv")))
+def test_curves_of_other_tools_are_told_right(path: Path) -> None:
+    from genai_cli.doctor import read
+
+    wanted = path.stem.split("-")[1].replace("_", " ")
+    assert examine(read.file(path))[0].phrase in wanted.split(" or ")

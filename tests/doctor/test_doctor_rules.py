@@ -1,0 +1,117 @@
+"""What the rules take for granted, and that every advice can be typed."""
+
+from __future__ import annotations
+
+import shlex
+
+import numpy as np
+import pytest
+import yaml
+
+from genai_cli import compose, losses
+from genai_cli.doctor.advice import WORDS, command
+from genai_cli.doctor.finding import PHRASES, Finding, below, beyond
+from genai_cli.doctor.limits import ADAPTIVE, FITS, USUAL
+from genai_cli.doctor.reading import Reading
+from genai_cli.doctor.rules import examine
+from genai_cli.paths import config_dir
+from genai_cli.verbs.train import prepare
+
+
+def bare(train: np.ndarray, val: np.ndarray | None = None) -> list[Finding]:
+    """What is said of a CSV."""
+    val = train + 0.01 if val is None else val
+    columns = {"epoch": np.arange(1.0, len(train) + 1), "train/loss": train, "val/loss": val}
+    return examine(Reading("history.csv", columns))
+
+
+def test_the_phrases_are_the_contracts() -> None:
+    assert PHRASES == (
+        "still learning", "converged", "learning rate too high", "learning rate too low", "jumps",
+        "plateau then fall", "overfitting", "validation below training", "diverged",
+        "mean collapse", "posterior collapse", "decoder ignores the code", "discriminator won",
+        "generator vanishing", "mode collapse", "inverse error", "EMA too young",
+        "loss does not fit the activation",
+    )  # fmt: skip
+    assert tuple(WORDS) == PHRASES
+
+
+def test_the_pairs_are_those_of_the_losses() -> None:
+    wanted: dict[str, set[str]] = {}
+    for task in ("reconstruction", "regression", "binary", "multiclass"):
+        for name, fits in losses.fitting(task, unit_interval=True).items():
+            wanted.setdefault(name, set()).update(fits)
+    assert {name: set(fits) for name, fits in FITS.items()} == wanted
+
+
+def test_the_usual_rate_is_that_of_our_optimizers() -> None:
+    for name in ADAPTIVE:
+        text = (config_dir() / "optimizer" / f"{name}.yaml").read_text()
+        assert USUAL <= yaml.safe_load(text)["lr"] <= 2 * USUAL
+
+
+@pytest.mark.parametrize("epochs", [5, 20, 200, 2000])
+def test_exponential_and_power_law_decay_are_healthy_at_every_length(epochs: int) -> None:
+    t = np.arange(epochs) / epochs
+    assert [f.phrase for f in bare(np.exp(-12 * t))] == ["converged"]
+    assert [f.phrase for f in bare((1 + 9 * t) ** -0.7)] == ["still learning"]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("shift", [0.0, -50.0])
+def test_units_and_offset_change_nothing(scale: float, shift: float) -> None:
+    t = np.linspace(0, 1, 100)
+    noise = 0.002 * np.random.default_rng(0).standard_normal((2, 100))
+    train, val = np.exp(-6 * t) + noise[0], np.exp(-6 * t) + 0.4 * t**2 + noise[1]
+    (found,) = bare(scale * (train + shift), scale * (val + shift))
+    assert found.phrase == "overfitting"
+    assert 42 <= found.since <= 52  # 6 exp(−6t) = 0.8 t at t = 0.46: epoch 47
+
+
+def test_a_loss_that_is_no_number_has_diverged() -> None:
+    for bad in (np.nan, np.inf):
+        assert bare(np.array([1.0, 0.5, bad, bad]))[0].phrase == "diverged"
+    assert bare(np.array([1.0, 0.5, 7.0, 900.0]))[0].phrase == "diverged"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_very_short_curves_are_answered(n: int) -> None:
+    assert bare(np.linspace(1, 0.5, n))[0].phrase == "still learning"
+
+
+def test_confidence_is_a_half_at_the_limit_and_grows_beyond() -> None:
+    assert beyond(1, 1) == below(1, 1) == 0.5
+    assert beyond(2, 1) == 0.75
+    assert below(0.5, 1) == 0.75
+    assert below(0, 1) == 1
+
+
+HOW = {  # what a run of a phrase may have been started with
+    "posterior collapse": ["model=vae", "model.beta=100"],
+    "decoder ignores the code": ["model=autoencoder"],
+    "discriminator won": ["model=gan"],
+    "generator vanishing": ["model=gan", "loss=minimax"],
+    "mode collapse": ["model=gan", "bottleneck=1"],
+    "inverse error": ["model=flow", "dataset=moons"],
+    "EMA too young": ["model=ddpm"],
+    "loss does not fit the activation": [
+        *("model=autoencoder", "loss=bce", "model.output_activation=linear", "force_loss=true")
+    ],
+}
+
+
+@pytest.mark.parametrize("phrase", [p for p in PHRASES if p not in PHRASES[:2]])
+@pytest.mark.parametrize("known", [True, False], ids=["by its command", "by its groups"])
+def test_the_next_command_is_one_that_genai_takes(phrase: str, known: bool) -> None:
+    from genai_cli import runs
+    from genai_cli.training import setup
+
+    if phrase == "validation below training":
+        return  # genai evaluate
+    words = HOW.get(phrase, ["model=autoencoder", "model.activation=sigmoid"])
+    config = compose.cells("train", compose.parse(words))[0].config
+    told = ["genai", "train", *words] if known else []
+    r = Reading("k3f9", {"step": np.array([40.0])}, runs.flat(setup.plain(config)), command=told)
+    genai, verb, *rest = shlex.split(command(phrase, r))
+    assert (genai, verb) == ("genai", "train")
+    prepare(compose.cells("train", compose.parse(rest))[0].config, lambda text: None)

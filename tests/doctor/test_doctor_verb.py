@@ -1,0 +1,109 @@
+"""`genai doctor` at a shell, and at the end of `genai train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genai_cli.doctor.finding import HEALTHY
+from genai_cli.paths import config_dir
+
+OVER = ("model=mlp", "dataset=diabetes", "optimizer.lr=3e-3", "epochs=40")
+QUICK = ("model=autoencoder", "dataset.limit=64", "epochs=3")
+HORRORS = config_dir() / "experiment" / "lecture" / "horrors"
+SHOWS = {  # what each YAML of the lecture's gallery is there to show
+    "rate_too_high": "learning rate too high",
+    "rate_too_low": "learning rate too low",
+    "plateau": "plateau then fall",
+    "loss_does_not_fit": "loss does not fit the activation",
+    "ema_too_young": "EMA too young",
+}
+
+
+def test_a_run_says_at_its_end_what_it_shows(genai: Callable) -> None:
+    done = genai("train", *OVER)
+    (folder,) = done.folders
+    told = [line for line in done.out.splitlines() if line.startswith("doctor ")]
+    assert 1 <= len(told) <= 3
+    assert "overfitting from epoch" in told[0]
+    assert "→ genai train model=mlp dataset=diabetes" in told[0]
+    assert told[0] in (folder / "train.log").read_text()
+    again = genai("doctor", "latest", "--json")
+    (entry,) = json.loads(again.out)
+    assert entry["findings"][0]["phrase"] == "overfitting"
+    assert list(entry["findings"][0]) == [
+        "phrase", "evidence", "confidence", "since", "command", "advice",
+    ]  # fmt: skip
+
+
+def test_the_evidence_of_a_summary_is_plain_numbers(genai: Callable) -> None:
+    done = genai("train", *QUICK)
+    summary = json.loads((done.folders[0] / "summary.json").read_text())
+    assert set(summary["evidence"]) == {"own_mse", "mean_mse", "swapped_mse", "code_deviation"}
+    assert all(isinstance(v, float) for v in summary["evidence"].values())
+
+
+def test_a_sweep_is_a_table(genai: Callable) -> None:
+    done = genai("train", "-m", *QUICK, "seed=0,1")
+    said = genai("doctor", str(done.folders[0]))
+    assert said.code == 0
+    assert said.out.startswith("2 runs\n")
+    assert sum(any(p in line for p in HEALTHY) for line in said.out.splitlines()) == 2
+
+
+def test_a_run_that_failed_has_diverged(genai: Callable) -> None:
+    words = ("optimizer=sgd", "optimizer.lr=1e6", "model.output_activation=linear")
+    assert genai("train", *QUICK, *words).code == 1
+    said = genai("doctor", "latest")
+    assert said.code == 0
+    assert "diverged" in said.out
+    assert "became" in said.out
+
+
+def test_metrics_csv_of_a_run_is_that_run(genai: Callable) -> None:
+    (folder,) = genai("train", *QUICK).folders
+    by_file, by_name = genai("doctor", str(folder / "metrics.csv")), genai("doctor", "latest")
+    assert by_file.out == by_name.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "name a run or a CSV file"),
+        (["nothing.csv"], "no file nothing.csv"),
+        (["latest"], "no run in outputs yet"),
+        (["latest", "--jsno"], "did you mean '--json'"),
+        (["latest", "output=x"], "did you mean 'outputs'"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(genai: Callable, words: list[str], said: str) -> None:
+    done = genai("doctor", *words)
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert said in done.err
+
+
+def test_every_horror_has_its_question_command_and_what_to_look_at() -> None:
+    files = sorted(HORRORS.glob("*.yaml"))
+    assert len(files) >= 13
+    for path in files:
+        head = [line for line in path.read_text().splitlines() if line.startswith("# ")]
+        assert head[1].endswith("?"), path
+        assert head[2].startswith(f"# genai train experiment=lecture/horrors/{path.stem}"), path
+        assert head[3].startswith("# Look at: "), path
+        assert head[4].startswith("# Then: "), path
+
+
+def test_every_horror_shows_what_it_is_named_for(genai: Callable, horror: Path) -> None:
+    name = horror.stem
+    assert genai("train", f"experiment=lecture/horrors/{name}").code == (name == "diverged")
+    (entry,) = json.loads(genai("doctor", "latest", "--json").out)
+    assert entry["findings"][0]["phrase"] == SHOWS.get(name, name.replace("_", " "))
+
+
+@pytest.fixture(params=sorted(HORRORS.glob("*.yaml")), ids=lambda p: p.stem)
+def horror(request: pytest.FixtureRequest) -> Path:
+    return request.param
