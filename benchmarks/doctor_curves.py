@@ -8,8 +8,8 @@ of which the judge is not sure is left out; the doctor is never asked.
     python benchmarks/doctor_curves.py --seeds 0 1 2 --out tests/doctor/curves/design.jsonl
     python benchmarks/doctor_curves.py --seeds 3 4 5 6 --out tests/doctor/curves/held_out.jsonl
 
-A line is a run: labels (any of which is right), words of the command, config, status, rows of
-metrics.csv in five digits, numbers of summary.json. About a second each on a CPU thread.
+A line is a run: labels (any of which is right), what the rules ask of its config and summary.json,
+and rows of metrics.csv in five digits. About a second each on a CPU thread.
 """
 
 from __future__ import annotations
@@ -40,6 +40,17 @@ JUDGED = 40  # points of the test curve
 KEPT = (  # columns of metrics.csv besides the losses
     *("val/kl", "train/discriminator/d_real", "train/discriminator/d_fake"),
     *("train/generator/loss", "train/discriminator/loss"),
+)
+READ = (  # what the rules ask of a config
+    *("model.name", "model.activation", "model.output_activation", "model.beta", "model.dropout"),
+    *("model.denoise", "model.input_noise", "model.label_smoothing", "model.generator_lr"),
+    *("loss.name", "optimizer.name", "optimizer.lr", "optimizer.weight_decay", "trainer.ema"),
+    *("dataset.name", "epochs", "bottleneck"),
+)
+NUMBERS = (  # and of a summary
+    *("test/kl", "test/active_units", "test/r2", "test/accuracy", "own_mse", "mean_mse"),
+    *("swapped_mse", "code_deviation", "inverse_error", "sample_spread", "sample_coverage"),
+    "raw_loss",
 )
 _memory: dict[tuple[Any, ...], Run] = {}
 
@@ -130,8 +141,8 @@ def tested(now: Any, data: Any, cfg: Any) -> float:
         return evaluate(now, data.test, cfg.seed, "judge", "fp32").get("loss", math.nan)
 
 
-def short(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+def short(value: float, digits: int = 5) -> float | None:
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 def record(case: Case, seed: int, run: Run, right: Sequence[str]) -> dict[str, Any]:
@@ -143,22 +154,21 @@ def record(case: Case, seed: int, run: Run, right: Sequence[str]) -> dict[str, A
             values = values[:1]
         if values:
             columns[name] = values
-    wanted = ("model", "dataset", "loss", "optimizer", "schedule", "trainer")
-    config = {k: v for k, v in runs.flat(setup.plain(run.cfg)).items() if k.split(".")[0] in wanted}
-    config |= {"batch_size": run.cfg.batch_size, "epochs": run.cfg.epochs}
-    config |= {"bottleneck": run.cfg.bottleneck}
+    flat = runs.flat(setup.plain(run.cfg))
+    config = {k: flat[k] for k in READ if flat.get(k) not in (None, False, [], 0.0)}
     return {
         "case": case.name,
         "seed": seed,
         "labels": list(right),
-        "words": list(case.words),
-        "config": {k: v for k, v in config.items() if v not in (None, False, [], 0.0)},
+        "config": config,
         "status": run.status,
         "failure": run.failure,
         "steps": int(run.rows[-1]["step"]) if run.rows else 0,
         "epochs": len(run.rows),
         "columns": columns,
-        "numbers": {k: short(v) for k, v in (run.metrics | run.evidence).items()},
+        "numbers": {
+            k: short(v, 8) for k, v in (run.metrics | run.evidence).items() if k in NUMBERS
+        },
     }
 
 

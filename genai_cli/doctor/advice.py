@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from genai_cli.doctor.finding import Finding
 from genai_cli.doctor.reading import Reading
 
 WORDS = {
@@ -27,6 +28,14 @@ WORDS = {
     "EMA too young": "a shorter average, or a longer run",
     "loss does not fit the activation": "let the loss choose its activation",
 }
+
+
+def found(
+    phrase: str, r: Reading, evidence: str, confidence: float, since: float | None = None
+) -> Finding:
+    """A finding with what to do about it."""
+    epoch = None if since is None else int(since)
+    return Finding(phrase, evidence, round(confidence, 2), epoch, command(phrase, r), WORDS[phrase])
 
 
 def command(phrase: str, r: Reading) -> str:

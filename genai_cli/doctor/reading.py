@@ -31,11 +31,16 @@ class Reading:
         return self.columns.get("epoch", np.zeros(0))
 
     def curve(self, name: str) -> Curve | None:
-        """A column as a curve; None without a finite number in it."""
+        """A column as a curve; None without a finite number in it. Epochs in which the objective
+        itself still changes (KL warm-up) are left out."""
         values = self.columns.get(name)
-        if values is None or not np.isfinite(values).any():
+        if values is None:
             return None
-        return Curve(self.epochs[: len(values)], values)
+        steps, warmup = self.columns.get("step"), self.setting("model.kl_warmup") or 0
+        kept = steps > warmup if warmup and steps is not None else np.ones(len(values), dtype=bool)
+        if not np.isfinite(values[kept]).any():
+            return None
+        return Curve(self.epochs[kept], values[kept])
 
     @cached_property
     def train(self) -> Curve | None:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 
 from genai_cli.doctor import limits, signs
-from genai_cli.doctor.advice import WORDS, command
+from genai_cli.doctor.advice import found
 from genai_cli.doctor.curve import TAIL
 from genai_cli.doctor.finding import Finding, below, beyond
+from genai_cli.doctor.healthy import healthy
 from genai_cli.doctor.reading import Reading
 from genai_cli.textual import short
 
@@ -25,8 +26,8 @@ def examine(r: Reading) -> list[Finding]:
     finds anything, for what follows from a finding is none of its own. A healthy run gets one of
     the two healthy phrases and nothing else; no run gets nothing.
     """
-    if found := diverged(r):
-        return [found]
+    if over := diverged(r):
+        return [over]
     first = next(filter(None, (rule(r) for rule in order())), None)
     return [f for f in (unfit(r), first) if f] or [healthy(r)]
 
@@ -37,16 +38,10 @@ def order() -> tuple[Rule, ...]:
         rate_too_low,  # everything is then as it was before the training
         *(generator_vanishing, discriminator_won, mode_collapse),
         *(inverse_error, ema_too_young),
+        rate_far_too_high,  # a dead network ignores its code, too
         *(posterior_collapse, code_ignored, mean_collapse),
-        *(overfitting, jumps, rate_too_high, plateau, validation_below),
+        *(overfitting, plateau, jumps, rate_too_high, validation_below),
     )
-
-
-def _finding(
-    phrase: str, r: Reading, evidence: str, confidence: float, since: float | None = None
-) -> Finding:
-    epoch = None if since is None else int(since)
-    return Finding(phrase, evidence, round(confidence, 2), epoch, command(phrase, r), WORDS[phrase])
 
 
 def unfit(r: Reading) -> Finding | None:
@@ -59,14 +54,14 @@ def unfit(r: Reading) -> Finding | None:
     if activation in fits:
         return None
     goes = f"{loss} goes with {' or '.join(fits)}" if fits else f"{loss} is no loss for classes"
-    return _finding(
+    return found(
         "loss does not fit the activation", r, f"{loss} on {activation} outputs; {goes}", 1
     )
 
 
 def diverged(r: Reading) -> Finding | None:
     if r.failure:
-        return _finding("diverged", r, r.failure, 1)
+        return found("diverged", r, r.failure, 1)
     for name in ("train/loss", "val/loss"):
         values = r.column(name)
         if values is None or not len(values):
@@ -75,14 +70,14 @@ def diverged(r: Reading) -> Finding | None:
         if lost.any() and not lost.all():
             epoch = r.epochs[lost][0]
             told = f"{name} is no number from epoch {int(epoch)}"
-            return _finding("diverged", r, told, 1, epoch)
+            return found("diverged", r, told, 1, epoch)
     c = r.train
     if c is None or len(c) < 2:
         return None
     size = max(abs(c.start), c.fall)
     if c.end - c.start > limits.BLOWN * size:
         ratio = (c.end - c.start) / size
-        return _finding("diverged", r, f"training loss {short(c.start)} → {short(c.end)}",
+        return found("diverged", r, f"training loss {short(c.start)} → {short(c.end)}",
                         beyond(ratio, limits.BLOWN), c.best_epoch)  # fmt: skip
     return None
 
@@ -97,12 +92,19 @@ def rate_too_low(r: Reading) -> Finding | None:
         return None
     early = (c.start - c.level(0.5)) / whole
     limit = 0.85 if known else limits.EARLY
-    if not early < limit or (not known and early < limits.STRAIGHT):
+    if not early < limit:
+        return None
+    if not known and (early < limits.STRAIGHT or c.fall > limits.SLIGHT * abs(c.start)):
         return None
     told = f"the loss falls on a straight line: {early:.0%} of its fall in half of the epochs"
     if known:
         told += f", at {rate:.3g} times the usual rate of {limits.USUAL:g}"
-    return _finding("learning rate too low", r, told, 0.95 if known else below(early - 0.4, 0.4))
+    return found("learning rate too low", r, told, 0.95 if known else below(early - 0.4, 0.4))
+
+
+def rate_far_too_high(r: Reading) -> Finding | None:
+    """`rate_too_high` where the rate says so, too."""
+    return rate_too_high(r) if (signs.rate(r) or 0.0) >= limits.FAR_ABOVE else None
 
 
 def rate_too_high(r: Reading) -> Finding | None:
@@ -110,20 +112,22 @@ def rate_too_high(r: Reading) -> Finding | None:
     if c is None or len(c) < 4:
         return None
     known = rate is not None and rate >= limits.FAR_ABOVE
-    if (blast := signs.blast(r)) > limits.BLAST and (rate is None or rate > 3):
+    blast, limit = signs.blast(r), limits.BLAST if r.family else limits.BLAST_UNKNOWN
+    stays = r.val is not None and r.val.start - r.val.best < limits.STAYS * abs(r.val.start)
+    if blast > limit and (known or (stays and (rate is None or rate > 3))):
         told = (f"training began with {short(c.start)} on average of its first epoch, after which "
                 f"validation had {short(r.val.start)}")  # fmt: skip
-        return _finding("learning rate too high", r, told, beyond(blast, limits.BLAST))
+        return found("learning rate too high", r, told, beyond(blast, limit))
     if known and c.level(0.2) - c.end < limits.STUCK * c.fall:
         told = (f"at {rate:.3g} times the usual rate of {limits.USUAL:g} nothing is gained after "
                 "the first fifth of the epochs")  # fmt: skip
-        return _finding("learning rate too high", r, told, 0.9)
+        return found("learning rate too high", r, told, 0.9)
     limit, unrest = limits.RESTLESS / 3 if known else limits.RESTLESS, signs.unrest(r)
     if unrest > limit:
         told = f"one epoch in five rises by {unrest:.1%} of the whole fall and more"
         if known:
             told += f", at {rate:.3g} times the usual rate of {limits.USUAL:g}"
-        return _finding("learning rate too high", r, told, beyond(unrest, limit))
+        return found("learning rate too high", r, told, beyond(unrest, limit))
     return None
 
 
@@ -137,7 +141,7 @@ def jumps(r: Reading) -> Finding | None:
         return None
     highest = max(c.values[i] - c.values[i - 1] for i in rows) / c.fall
     told = f"{len(rows)} leaps of up to {highest:.0%} of the fall, each recovered"
-    return _finding("jumps", r, told, beyond(len(rows), 1), c.epochs[rows[0]])
+    return found("jumps", r, told, beyond(len(rows), 1), c.epochs[rows[0]])
 
 
 def plateau(r: Reading) -> Finding | None:
@@ -150,7 +154,7 @@ def plateau(r: Reading) -> Finding | None:
         return None
     told = (f"no fall from epoch {int(c.epochs[first])} to {int(c.epochs[last])}, then "
             f"{behind:.0%} of the whole")  # fmt: skip
-    return _finding("plateau then fall", r, told, beyond(share, limits.PLATEAU), c.epochs[last])
+    return found("plateau then fall", r, told, beyond(share, limits.PLATEAU), c.epochs[last])
 
 
 def overfitting(r: Reading) -> Finding | None:
@@ -165,7 +169,7 @@ def overfitting(r: Reading) -> Finding | None:
     if rose < limits.ROSE or not learned or v.end < t.end or v.end - v.best < noise:
         return None
     told = f"validation {short(v.best)} → {short(v.end)} while training fell to {short(t.end)}"
-    return _finding("overfitting", r, told, beyond(rose, limits.ROSE), v.best_epoch)
+    return found("overfitting", r, told, beyond(rose, limits.ROSE), v.best_epoch)
 
 
 def validation_below(r: Reading) -> Finding | None:
@@ -179,7 +183,7 @@ def validation_below(r: Reading) -> Finding | None:
     if (r.family and not signs.regularised(r)) or gap < limit or (later > 0).mean() < 0.8:
         return None
     told = f"validation {short(v.end)}, training {short(t.end)}: {gap:.0%} of the fall between"
-    return _finding("validation below training", r, told, beyond(gap, limit))
+    return found("validation below training", r, told, beyond(gap, limit))
 
 
 def posterior_collapse(r: Reading) -> Finding | None:
@@ -190,7 +194,7 @@ def posterior_collapse(r: Reading) -> Finding | None:
     if beta < limits.FAR_BETA and signs.on_its_way(r):
         return None
     told = f"{short(nats)} nats in the code, no active unit" + f", beta {beta:g}" * (beta != 1)
-    return _finding("posterior collapse", r, told, below(nats, limits.NATS))
+    return found("posterior collapse", r, told, below(nats, limits.NATS))
 
 
 def code_ignored(r: Reading) -> Finding | None:
@@ -204,7 +208,7 @@ def code_ignored(r: Reading) -> Finding | None:
     if "test/kl" in r.numbers:  # posterior collapse says it
         return None
     told = f"with another example's code the error is {short(swapped)}, with its own {short(own)}"
-    return _finding(
+    return found(
         "decoder ignores the code", r, told, below(abs(swapped / own - 1), limits.SWAPPED - 1)
     )
 
@@ -216,7 +220,7 @@ def mean_collapse(r: Reading) -> Finding | None:
     if not limits.MEAN * mean < own < limits.ABOVE_MEAN * mean:
         return None
     told = f"error {own / mean:.0%} of that of the mean example"
-    return _finding("mean collapse", r, told, beyond(own / mean, limits.MEAN))
+    return found("mean collapse", r, told, beyond(own / mean, limits.MEAN))
 
 
 def generator_vanishing(r: Reading) -> Finding | None:
@@ -229,7 +233,7 @@ def generator_vanishing(r: Reading) -> Finding | None:
     ):
         return None
     told = f"D(G(z)) {short(p[1])}: so small is the gradient that minimax gives the generator"
-    return _finding("generator vanishing", r, told, below(p[1], limits.FAINT))
+    return found("generator vanishing", r, told, below(p[1], limits.FAINT))
 
 
 def discriminator_won(r: Reading) -> Finding | None:
@@ -237,7 +241,7 @@ def discriminator_won(r: Reading) -> Finding | None:
     if p is None or p[1] > limits.SURE or p[0] < 1 - limits.SURE or not signs.poor_samples(r):
         return None
     told = f"D(x) {short(p[0])}, D(G(z)) {short(p[1])}"
-    return _finding("discriminator won", r, told, below(max(p[1], 1 - p[0]), limits.SURE))
+    return found("discriminator won", r, told, below(max(p[1], 1 - p[0]), limits.SURE))
 
 
 def mode_collapse(r: Reading) -> Finding | None:
@@ -249,7 +253,7 @@ def mode_collapse(r: Reading) -> Finding | None:
     ):
         return None
     told = f"samples reach {covered:.0%} of the test examples, with {spread:.0%} of their variance"
-    return _finding(
+    return found(
         "mode collapse", r, told, below(min(covered / limits.UNCOVERED, spread / limits.NARROW), 1)
     )
 
@@ -259,7 +263,7 @@ def inverse_error(r: Reading) -> Finding | None:
     if error is None or error < limits.INVERSE:
         return None
     told = f"there and back changes an example by {short(error)} deviations of the data"
-    return _finding("inverse error", r, told, beyond(error, limits.INVERSE))
+    return found("inverse error", r, told, beyond(error, limits.INVERSE))
 
 
 def ema_too_young(r: Reading) -> Finding | None:
@@ -272,41 +276,4 @@ def ema_too_young(r: Reading) -> Finding | None:
         return None
     told = (f"{r.steps:.0f} steps for an average over {1 / (1 - decay):.0f}: validation "
             f"{short(float(r.val.values[-1]))}, without averaging {short(raw)}")  # fmt: skip
-    return _finding("EMA too young", r, told, beyond(behind, limits.LAG))
-
-
-def healthy(r: Reading) -> Finding:
-    c = r.val or r.train
-    if c is None:
-        return _adversarial(r)
-    if len(c) < 3:
-        return _finding("still learning", r, f"{len(c)} epochs are too few to see more", 0.5)
-    own, mean = signs.errors(r)
-    if own is not None and mean and own > limits.MEAN * mean:
-        told = f"the error is still {own / mean:.0%} of that of the mean example"
-        return _finding("still learning", r, told, 0.6)
-    told = (
-        f"{c.late:.1%} of the fall came in the second half of the epochs; "
-        f"as many again may add {c.ahead:.1%}"
-    )
-    weight = max(c.ahead / limits.AHEAD, c.late / limits.MOVING)
-    if weight > 1:
-        return _finding("still learning", r, told, beyond(weight, 1))
-    return _finding("converged", r, f"{told}; loss {short(c.end)}", below(weight, 1))
-
-
-def _adversarial(r: Reading) -> Finding:
-    """Two players: their losses say whether they still move, not how good the samples are."""
-    losses = [c for n in r.columns if n.endswith("/loss") and (c := r.curve(n)) is not None]
-    if not losses:
-        return _finding("still learning", r, "no loss yet", 0.5)
-    moved = max(
-        abs(c.level(1) - c.level(0.5)) / max(np.abs(c.values).mean(), 1e-30) for c in losses
-    )
-    covered = r.number("sample_coverage")
-    told = f"the players' losses moved by {moved:.0%} in the second half"
-    if covered is not None:
-        told += f"; samples reach {covered:.0%} of the test examples"
-    if moved > 0.1:
-        return _finding("still learning", r, told, beyond(moved, 0.1))
-    return _finding("converged", r, told, below(moved, 0.1))
+    return found("EMA too young", r, told, beyond(behind, limits.LAG))

@@ -115,3 +115,13 @@ def test_the_next_command_is_one_that_genai_takes(phrase: str, known: bool) -> N
     genai, verb, *rest = shlex.split(command(phrase, r))
     assert (genai, verb) == ("genai", "train")
     prepare(compose.cells("train", compose.parse(rest))[0].config, lambda text: None)
+
+
+def test_a_warm_up_of_the_objective_is_no_overfitting() -> None:
+    """The loss rises because the KL term does; what counts begins behind it."""
+    t = np.arange(1, 41)
+    loss = np.where(t <= 20, 1.0 + t / 10, 2.0 * np.exp(-(t - 20) / 3.0) + 1)
+    columns = {"epoch": t, "step": 10.0 * t, "train/loss": loss - 0.02, "val/loss": loss}
+    settings = {"model.name": "vae", "model.kl_warmup": 200}
+    (found,) = examine(Reading("k3f9", columns, settings))
+    assert found.phrase == "converged"

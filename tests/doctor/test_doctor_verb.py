@@ -97,6 +97,7 @@ def test_every_horror_has_its_question_command_and_what_to_look_at() -> None:
         assert head[4].startswith("# Then: "), path
 
 
+@pytest.mark.slow  # 14 trainings of seconds
 def test_every_horror_shows_what_it_is_named_for(genai: Callable, horror: Path) -> None:
     name = horror.stem
     assert genai("train", f"experiment=lecture/horrors/{name}").code == (name == "diverged")

@@ -1,0 +1,48 @@
+"""What is said of a run in which no rule finds anything: that there is more to come, or not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genai_cli.doctor import limits, signs
+from genai_cli.doctor.advice import found
+from genai_cli.doctor.finding import Finding, below, beyond
+from genai_cli.doctor.reading import Reading
+from genai_cli.textual import short
+
+
+def healthy(r: Reading) -> Finding:
+    c = r.val or r.train
+    if c is None:
+        return _adversarial(r)
+    if len(c) < 3:
+        return found("still learning", r, f"{len(c)} epochs are too few to see more", 0.5)
+    own, mean = signs.errors(r)
+    if own is not None and mean and own > limits.MEAN * mean:
+        told = f"the error is still {own / mean:.0%} of that of the mean example"
+        return found("still learning", r, told, 0.6)
+    told = (
+        f"{c.late:.1%} of the fall came in the second half of the epochs; "
+        f"as many again may add {c.ahead:.1%}"
+    )
+    weight = max(c.ahead / limits.AHEAD, c.late / limits.MOVING)
+    if weight > 1:
+        return found("still learning", r, told, beyond(weight, 1))
+    return found("converged", r, f"{told}; loss {short(c.end)}", below(weight, 1))
+
+
+def _adversarial(r: Reading) -> Finding:
+    """Two players: their losses say whether they still move, not how good the samples are."""
+    losses = [c for n in r.columns if n.endswith("/loss") and (c := r.curve(n)) is not None]
+    if not losses:
+        return found("still learning", r, "no loss yet", 0.5)
+    moved = max(
+        abs(c.level(1) - c.level(0.5)) / max(np.abs(c.values).mean(), 1e-30) for c in losses
+    )
+    covered = r.number("sample_coverage")
+    told = f"the players' losses moved by {moved:.0%} in the second half"
+    if covered is not None:
+        told += f"; samples reach {covered:.0%} of the test examples"
+    if moved > 0.1:
+        return found("still learning", r, told, beyond(moved, 0.1))
+    return found("converged", r, told, below(moved, 0.1))
