@@ -3,7 +3,7 @@
 They are kept apart: no limit of the doctor was set on them. The files are what the tools' own
 CSVLoggers write; the name says the tool, the phrase by construction, and the case.
 
-    python benchmarks/doctor_other_tools.py tests/doctor/other_tools     (with keras, lightning)
+    python benchmarks/doctor_other_tools.py keras tests/doctor/other_tools      (or lightning)
 """
 
 from __future__ import annotations
@@ -145,15 +145,15 @@ def lightning_run(path: Path, case: tuple) -> None:
         shutil.copyfile(Path(logger.log_dir) / "metrics.csv", path)
 
 
-def main(folder: Path) -> None:
-    for tool, run in (("keras", keras_run), ("lightning", lightning_run)):
-        for case in CASES:
-            if tool == "lightning" and "l2" in case[-1]:
-                continue
-            path = folder / f"{tool}-{case[0]}-{case[1].replace('-', '_')}.csv"
-            run(path, case)
-            print(path.name, flush=True)
+def main(tool: str, folder: Path) -> None:
+    run = {"keras": keras_run, "lightning": lightning_run}[tool]  # they do not load together
+    for case in CASES:
+        if tool == "lightning" and "l2" in case[-1]:
+            continue
+        path = folder / f"{tool}-{case[0]}-{case[1].replace('-', '_')}.csv"
+        run(path, case)
+        print(path.name, flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -95,7 +95,7 @@ class Curve:
         if len(self) < 8:
             return self.late
         quarter = self.smooth[round(0.75 * (len(self) - 1)) :]
-        last = float(quarter[0] - quarter.min()) / self.fall
+        last = min(self.late, float(quarter[0] - quarter.min()) / self.fall)
         ratio = min(1.0, last / max(self.late - last, 1e-12))
         return last * sum(ratio**k for k in range(1, 5))
 

@@ -1,7 +1,8 @@
 """All limits of the doctor's rules.
 
-They were set on the runs of seeds 0 and 1 in tests/doctor/curves/ (benchmarks/doctor_curves.py),
-between what healthy runs show and what horrors show, and are checked on other seeds. Shares are of
+They were set on runs of seeds 0 and 1 (benchmarks/doctor_curves.py; seed 0 is kept in
+tests/doctor/curves/design.jsonl), between what healthy runs and what horrors show, and are checked
+on other seeds. Shares are of
 the fall: from the first epoch's loss to the best.
 """
 

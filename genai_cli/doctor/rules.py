@@ -67,7 +67,7 @@ def diverged(r: Reading) -> Finding | None:
         if values is None or not len(values):
             continue
         lost = np.isinf(values) | (np.isnan(values) & np.isnan(values[-1]))  # or cells left empty
-        if lost.any() and not lost.all():
+        if lost.any() and (name == "train/loss" or not lost.all()):
             epoch = r.epochs[lost][0]
             told = f"{name} is no number from epoch {int(epoch)}"
             return found("diverged", r, told, 1, epoch)

@@ -71,6 +71,7 @@ def test_units_and_offset_change_nothing(scale: float, shift: float) -> None:
 def test_a_loss_that_is_no_number_has_diverged() -> None:
     for bad in (np.nan, np.inf):
         assert bare(np.array([1.0, 0.5, bad, bad]))[0].phrase == "diverged"
+    assert bare(np.full(5, np.nan))[0].phrase == "diverged"
     assert bare(np.array([1.0, 0.5, 7.0, 900.0]))[0].phrase == "diverged"
 
 
@@ -125,3 +126,11 @@ def test_a_warm_up_of_the_objective_is_no_overfitting() -> None:
     settings = {"model.name": "vae", "model.kl_warmup": 200}
     (found,) = examine(Reading("k3f9", columns, settings))
     assert found.phrase == "converged"
+
+
+def test_a_flow_that_does_not_come_back_is_told_so() -> None:
+    t = np.arange(1.0, 21)
+    columns = {"epoch": t, "train/loss": np.exp(-t), "val/loss": np.exp(-t) + 0.01}
+    for error, phrase in ((0.5, "inverse error"), (1e-5, "converged")):
+        r = Reading("k3f9", columns, {"model.name": "flow"}, {"inverse_error": error})
+        assert [f.phrase for f in examine(r)] == [phrase]
