@@ -31,6 +31,7 @@ REGULARISERS = (
 AHEAD = 0.02  # of the fall, expected of as many epochs again: worth them
 MOVING = 0.08  # of the fall in the second half: more to come, where noise hides how much
 BLOWN = 1.0  # end above start, in sizes of the start
+BEGUN = 50  # optimizer steps, before which samples, codes and reconstructions are not judged
 MEAN = 0.94  # share of the mean image's error; 0.9 is passed by anything that has learned
 ABOVE_MEAN = 1.05  # times the mean image's error: not even there yet
 LEAVING = 0.04  # of the fall in the second half: not stuck at the mean

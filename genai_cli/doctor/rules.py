@@ -28,18 +28,21 @@ def examine(r: Reading) -> list[Finding]:
     """
     if over := diverged(r):
         return [over]
-    first = next(filter(None, (rule(r) for rule in order())), None)
+    first = next(filter(None, (rule(r) for rule in order(r))), None)
     return [f for f in (unfit(r), first) if f] or [healthy(r)]
 
 
-def order() -> tuple[Rule, ...]:
-    """Causes before what they cause."""
-    return (
-        rate_too_low,  # everything is then as it was before the training
-        *(generator_vanishing, discriminator_won, mode_collapse),
-        *(inverse_error, ema_too_young),
+def order(r: Reading) -> tuple[Rule, ...]:
+    """Causes before what they cause. What a network has not learned says nothing of one that has
+    hardly begun."""
+    inside = (
+        *(generator_vanishing, discriminator_won, mode_collapse, inverse_error),
         rate_far_too_high,  # a dead network ignores its code, too
         *(posterior_collapse, code_ignored, mean_collapse),
+    )
+    return (
+        *(rate_too_low, ema_too_young),  # everything is then as it was before the training
+        *(inside if r.steps >= limits.BEGUN else ()),
         *(overfitting, plateau, jumps, rate_too_high, validation_below),
     )
 

@@ -130,7 +130,17 @@ def test_a_warm_up_of_the_objective_is_no_overfitting() -> None:
 
 def test_a_flow_that_does_not_come_back_is_told_so() -> None:
     t = np.arange(1.0, 21)
-    columns = {"epoch": t, "train/loss": np.exp(-t), "val/loss": np.exp(-t) + 0.01}
+    columns = {"epoch": t, "step": 10 * t, "train/loss": np.exp(-t), "val/loss": np.exp(-t) + 0.01}
     for error, phrase in ((0.5, "inverse error"), (1e-5, "converged")):
         r = Reading("k3f9", columns, {"model.name": "flow"}, {"inverse_error": error})
         assert [f.phrase for f in examine(r)] == [phrase]
+
+
+def test_a_run_of_a_few_steps_is_not_told_to_have_collapsed() -> None:
+    t = np.arange(1.0, 5)
+    losses = {"epoch": t, "train/loss": 2 - t / 1000, "val/loss": 2 - t / 1000}
+    numbers = {"own_mse": 1.0, "mean_mse": 1.0, "swapped_mse": 1.0, "code_deviation": 1.0}
+    numbers |= {"sample_coverage": 0.0, "sample_spread": 0.0}
+    for per_epoch, collapsed in ((3, False), (300, True)):
+        r = Reading("k3f9", losses | {"step": per_epoch * t}, {"model.name": "gan"}, numbers)
+        assert (examine(r)[0].phrase == "mode collapse") is collapsed
