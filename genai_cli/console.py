@@ -6,16 +6,21 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
+from genai_cli.durable import write_all
 from genai_cli.errors import UserError
-from genai_cli.runs import lock
+from genai_cli.locks import NoLocks, lock
 from genai_cli.textual import plain_table, short
 
 if TYPE_CHECKING:
     from genai_cli.training.loop import Training
+
+
+PATIENCE = 1.0  # seconds in which a lock that is only being asked for is free again
 
 
 def on_terminal() -> bool:
@@ -39,14 +44,18 @@ class Reporter:
     """
 
     def __init__(self, log: Path | None, quiet: bool = False) -> None:
-        where = log or os.devnull
-        self.file: TextIO = open(where, "a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
-        if log is not None and not lock(self.file):
-            self.file.close()
-            raise UserError(f"{log.parent} is being trained by another process")
+        # without a buffer: what a full disk did not take is not tried again when it is closed
+        self.file: FileIO = open(log or os.devnull, "ab", buffering=0)  # noqa: SIM115 - by close
         self.epochs, self.quiet = 0, quiet or log is None
         self.progress: Any = None
         self.started, self.images_before, self.images = time.monotonic(), 0, 0
+        if log is not None:
+            try:
+                self._own(log.parent)
+                self._end_torn_line(log)
+            except BaseException:
+                self.file.close()
+                raise
 
     def __enter__(self) -> Reporter:
         return self
@@ -58,6 +67,29 @@ class Reporter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _own(self, folder: Path) -> None:
+        """Take the lock; who only asks whether we live holds it for a moment (`runs.held`)."""
+        until = time.monotonic() + PATIENCE
+        try:
+            while not lock(self.file.fileno()):
+                if time.monotonic() >= until:
+                    raise UserError(f"{folder} is being trained by another process")
+                time.sleep(PATIENCE / 50)
+        except NoLocks as error:
+            self.line(
+                f"note: no locks on the disk of {folder} ({error.strerror}): a second process "
+                "would not be kept out of it; start none"
+            )
+
+    def _end_torn_line(self, log: Path) -> None:
+        """What a killed process had not finished is no part of our first line."""
+        with open(log, "rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                write_all(self.file.fileno(), b"\n")
 
     def close(self) -> None:
         """No more lines: the log is free for another process."""
@@ -74,8 +106,7 @@ class Reporter:
 
     def log(self, text: str) -> None:
         """To train.log alone."""
-        self.file.write(text + "\n")
-        self.file.flush()
+        write_all(self.file.fileno(), f"{text}\n".encode(errors="replace"))
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A small table, the first column left-aligned, the others right-aligned."""

@@ -20,8 +20,10 @@ from typing import Any
 import yaml
 
 from genai_cli import plain_yaml
+from genai_cli.durable import write_json as write_json  # runs.write_json, for all who write one
+from genai_cli.durable import write_text
 from genai_cli.errors import UserError, nearest
-from genai_cli.locks import lock
+from genai_cli.locks import busy
 
 SCHEMA = 1
 CONFIG, RUN, METRICS, SUMMARY, LOG = (
@@ -77,28 +79,6 @@ def claim(root: Path, label: str, now: datetime | None = None) -> Path:
         return path
 
 
-def write_text(path: Path, text: str, durable: bool = True) -> None:
-    """Replace a small file in one step: readers see the old or the new one, never half.
-
-    Args:
-        path: the file.
-        text: all of it.
-        durable: wait until the disk has it; a power cut may otherwise leave an empty file.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
-def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> None:
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(path, text + "\n", durable)
-
-
 def write_config(folder: Path, config: Mapping[str, Any], durable: bool = True) -> None:
     write_text(folder / CONFIG, plain_yaml.dump(config), durable)
 
@@ -128,7 +108,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a run folder, or {} where there is none or it is damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # a hundred thousand brackets
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -140,7 +120,10 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     except FileNotFoundError:
         return []
     whole = text.rpartition("\n")[0]  # a row that is being written has no end yet
-    rows = [_numbers(row) for row in csv.DictReader(whole.splitlines())]
+    try:
+        rows = [_numbers(row) for row in csv.DictReader(whole.splitlines())]
+    except csv.Error:  # a cell of more than 131072 letters; NUL on Python 3.10
+        return []
     return [row for row in rows if "step" in row]
 
 
@@ -156,7 +139,7 @@ def held(folder: Path) -> bool:
     """Whether a living process trains in this folder."""
     try:
         with open(folder / LOG, encoding="utf-8") as file:
-            return not lock(file)
+            return busy(file)
     except OSError:
         return False
 

@@ -17,6 +17,7 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
 from genai_cli.launchers.settings import LAUNCHERS, Launcher
+from genai_cli.locks import NoLocks, lock
 from genai_cli.outcome import set_status
 from genai_cli.search import settings as search_settings
 from genai_cli.sweeps import asked
@@ -26,6 +27,8 @@ from genai_cli.sweeps.settings import Sweep
 from genai_cli.training import setup
 from genai_cli.training.preempt import Signals
 from genai_cli.verbs.train import Prepared, start
+
+LOCK = ".lock"  # in a sweep's folder: its other files are replaced, and a lock is an inode's
 
 
 def launch(line: compose.Line, command: str) -> int:
@@ -94,18 +97,29 @@ def train(
     Raises:
         UserError: another process launches cells of this sweep; the launcher cannot start any.
     """
+    with alone(folder):
+        return train_held(folder, jobs, how, signals, data)
+
+
+def train_held(
+    folder: Path,
+    jobs: Sequence[Sequence[Path]],
+    how: Launcher,
+    signals: Signals,
+    data: Mapping[Path, Dataset] | None = None,
+) -> int:
+    """`train`, where the caller is `alone` with the sweep already."""
     cells = [cell for job in jobs for cell in job]
     waiting: list[Path] = []
     elsewhere = False
-    with alone(folder):
+    folders.write_table(folder)
+    try:
+        with folders.kept_current(folder):
+            elsewhere = launchers.start(folder, jobs, how, signals, data or {})
+    finally:  # a second Ctrl-C comes through here, too
+        if not elsewhere:
+            waiting = _settled(cells, how.name != "slurm")
         folders.write_table(folder)
-        try:
-            with folders.kept_current(folder):
-                elsewhere = launchers.start(folder, jobs, how, signals, data or {})
-        finally:  # a second Ctrl-C comes through here, too
-            if not elsewhere:
-                waiting = _settled(cells, how.name != "slurm")
-            folders.write_table(folder)
     if signals.code:
         told = f"{len(waiting)} runs not begun; go on with: genai sweep resume {folder}"
         print(f"sweep interrupted, {told}")
@@ -146,17 +160,16 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another one does.
     """
-    try:
-        place = os.open(folder, os.O_RDONLY)  # of the folder itself: its files are replaced
-    except OSError:  # a system that cannot open folders has no such locks
-        yield
-        return
-    try:
-        if not runs.lock(place):
+    with open(folder / LOCK, "ab") as file:  # for writing: an exclusive lock on NFS needs that
+        try:
+            ours = lock(file)
+        except NoLocks as error:
+            told = f"note: no locks on the disk of {folder} ({error.strerror}): let nobody else"
+            print(f"{told} launch it meanwhile", file=sys.stderr)
+            ours = True
+        if not ours:
             raise UserError(f"{folder} is being trained by another process")
         yield
-    finally:
-        os.close(place)
 
 
 def units(prepared: Sequence[Prepared]) -> list[list[int]]:

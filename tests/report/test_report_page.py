@@ -13,6 +13,7 @@ import pytest
 from report_folders import make_sweep, png
 
 from genai_cli import runs
+from genai_cli.locks import lock
 from genai_cli.report import curves
 from genai_cli.report.markup import Html, clean, el
 from genai_cli.report.private import without_paths
@@ -79,7 +80,7 @@ def test_every_state(write: Callable[..., Path], status: str, log: str, words: s
 def test_a_run_that_is_going_on(write: Callable[..., Path]) -> None:
     folder = write(said={"status": "running"}, metrics="epoch,step\n", pictures=())
     with open(folder / runs.LOG, "a") as held:
-        assert runs.lock(held)
+        assert lock(held)
         text = text_of(run_page(folder))
     assert "This run is still going on." in text
     assert "No epoch is complete yet." in text

@@ -11,6 +11,7 @@ import yaml
 from sweep_folders import QUICK, cells, table
 
 from genai_cli import runs
+from genai_cli.locks import lock
 from genai_cli.sweeps import asked, folder
 
 
@@ -53,7 +54,7 @@ def test_a_cell_that_has_not_begun_is_no_running_one(sweep: Path) -> None:
     statuses = [runs.status(c, runs.read_json(c / "run.json")) for c in sorted(sweep.glob("0*"))]
     assert statuses == ["waiting", "died", "finished", "failed"]
     with open(sweep / "001-b" / "train.log") as log:
-        assert runs.lock(log)
+        assert lock(log)
         cell = sweep / "001-b"
         assert runs.status(cell, runs.read_json(cell / "run.json")) == "running"
 

@@ -13,6 +13,7 @@ from sweep_folders import QUICK, cells, contents, table, weights
 
 from genai_cli import runs
 from genai_cli.errors import UserError
+from genai_cli.locks import lock
 
 AE = ("train", "-m", "model=autoencoder", *QUICK)
 
@@ -104,7 +105,7 @@ def test_nothing_left_says_so_and_changes_nothing(genai: Callable) -> None:
 def test_a_cell_of_another_process_is_left_to_it(cut: Callable, genai: Callable) -> None:
     sweep = cut()
     with open(cells(sweep)[1] / "train.log", "a") as log:
-        assert runs.lock(log)
+        assert lock(log)
         done = genai("sweep", "resume", "latest")
     assert done.code == 0
     assert "001-bottleneck-3 is being trained by another process: left to it" in done.out

@@ -13,6 +13,7 @@ import yaml
 from safetensors.torch import load_file
 
 from genai_cli import runs
+from genai_cli.locks import lock
 from genai_cli.paths import config_dir
 
 # a family with all that a checkpoint must hold: optimizer state, schedule, EMA, dropout, clipping
@@ -237,7 +238,7 @@ def test_other_data_is_refused(genai: Callable, tmp_path: Path) -> None:
 def test_a_second_process_in_the_folder_is_refused(genai: Callable) -> None:
     folder = genai("train", "epochs=1", "dataset.limit=64").folders[0]
     with open(folder / "train.log", "a") as held:
-        assert runs.lock(held)
+        assert lock(held)
         done = genai("resume", "latest", "epochs=2")
     assert done.code == 2
     assert "is being trained by another process" in done.err

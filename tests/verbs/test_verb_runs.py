@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from genai_cli import runs
+from genai_cli.locks import lock
 
 QUICK = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1")
 
@@ -73,7 +74,7 @@ def test_a_dead_run_is_seen_and_a_running_one_is_not_removed(
     runs.write_json(victim / "run.json", described | {"status": "running"})
     assert "died" in genai("runs").out
     with open(victim / "train.log", "a") as held:
-        assert runs.lock(held)
+        assert lock(held)
         assert "running" in genai("runs").out
         done = genai("runs", "prune", "seed=1", "--yes")
     assert done.code == 2
