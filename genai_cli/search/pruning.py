@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from genai_cli import runs
+from genai_cli import plain_yaml, runs
 from genai_cli.search.trials import ENDED, FINISHED, PRUNED, Goal, Trial, trial_of
 from genai_cli.textual import short
 
@@ -38,7 +38,7 @@ def rule_of(sweep: Path) -> Rule | None:
     """From the head of sweep.yaml, which in a large sweep is a small part of it."""
     try:
         head = (sweep / runs.SWEEP).read_text(encoding="utf-8").partition("\ncells:")[0]
-        asked = yaml.load(head, Loader=runs.LOADER)["sweep"]
+        asked = plain_yaml.load(head)["sweep"]
         rule = Rule(asked["prune"], asked["prune_after"], asked["startup"], asked["keep"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return None

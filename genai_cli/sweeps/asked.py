@@ -70,7 +70,7 @@ def read(folder: Path) -> dict[str, Any]:
     """
     path = folder / runs.SWEEP
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=runs.LOADER)
+        content = plain_yaml.load(path.read_text(encoding="utf-8"))
         names = [cell["folder"] for cell in content["cells"]]
         words = [word for cell in content["cells"] for word in cell["overrides"]]
         # a stranger's sweep.yaml is data: its cells are folders of the sweep and no others
