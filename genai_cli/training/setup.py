@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from genai_cli import __version__, build, ranks, runs
+from genai_cli import build, ranks, runs
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import load as load_dataset
 from genai_cli.errors import UserError, listing, nearest
@@ -27,6 +27,7 @@ from genai_cli.training.machine import (
     numerics,
     pick_device,
     threads_for,
+    versions,
 )
 from genai_cli.training.randomness import derive, generator
 from genai_cli.training.schedule import Schedule
@@ -36,10 +37,13 @@ def load_data(cfg: TrainConfig) -> Dataset:
     return load_dataset(cfg.dataset, cfg.split_seed)
 
 
-def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
+def check_built(
+    cfg: TrainConfig, data: Dataset, resume: bool = False, gpus: int | None = None
+) -> None:
     """Build model, optimizer and schedule on the meta device: every mistake shows, nothing is made.
 
-    A resumed run has weights of its own and does not ask for ``init_from`` again.
+    A resumed run has weights of its own and does not ask for ``init_from`` again. ``gpus`` as of
+    `machine.pick_device`.
 
     Raises:
         UserError: a key, type, value or combination that cannot be built.
@@ -48,9 +52,10 @@ def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
         model = build.build_model(cfg, data.spec)
     optimizers.check(cfg.optimizer)
     Schedule(cfg.schedule)
-    choose.check(cfg, pick_device(cfg.device))
-    ranks.check(cfg, pick_device(cfg.device))
-    if cfg.precision == "fp64" and pick_device(cfg.device).type == "mps":
+    device = pick_device(cfg.device, gpus)
+    choose.check(cfg, device, here=gpus is None)
+    ranks.check(cfg, device, gpus)
+    if cfg.precision == "fp64" and device.type == "mps":
         raise UserError("precision=fp64: an Apple GPU has no double precision; use precision=fp32")
     if model.couples_examples and cfg.trainer.accumulate > 1:
         raise UserError(
@@ -218,6 +223,17 @@ def same_data(run: Path, data: Dataset) -> None:
             )
 
 
+def found_here(
+    described: Mapping[str, Any], cfg: TrainConfig, data: Dataset, device: torch.device
+) -> dict[str, Any]:
+    """A run.json with what this session finds of its machine; threads that were recorded stay."""
+    known = dict(described.get("versions") or {})
+    found = {"device": device_name(device), "versions": known | versions(device)}
+    if described.get("device") is None and described.get("threads") is None:
+        found["threads"] = description(cfg, data)["threads"]  # written where nobody knew it
+    return {**described, **found}
+
+
 def one_example(model: Model, data: Dataset) -> list[Layer]:
     """The layers that a loss of one example runs through, and whether it is a loss at all."""
     batch = data.train.batch(torch.arange(1))
@@ -233,13 +249,19 @@ def one_example(model: Model, data: Dataset) -> list[Layer]:
     return layers(model, batch, noise)
 
 
-def description(cfg: TrainConfig, data: Dataset) -> dict[str, Any]:
+def description(cfg: TrainConfig, data: Dataset, gpus: int | None = None) -> dict[str, Any]:
     """What run.json says of a run, before its command and start are known.
+
+    Args:
+        cfg: settled.
+        data: its data set.
+        gpus: as of `machine.pick_device`. Of a run that will be on another machine the device and
+            the threads stay null until it is there.
 
     Raises:
         UserError: the model does not fit into memory, or its loss fails on one example.
     """
-    device = pick_device(cfg.device)
+    device = pick_device(cfg.device, gpus)
     try:
         with numerics(cfg):
             model = build.build_model(cfg, data.spec)
@@ -253,22 +275,19 @@ def description(cfg: TrainConfig, data: Dataset) -> dict[str, Any]:
         ) from error
     work = 3 * cfg.batch_size * sum(layer.work for layer in made_of)  # backward is twice forward
     share = ranks.here(cfg) if ranks.world() == 1 else 1  # started already, a rank has its own
+    here = gpus is None
+    threads = threads_for(work // cfg.trainer.devices, device, share) if here else None
     return {
         "schema": runs.SCHEMA,
         "status": "running",
         "command": None,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "device": device_name(device),
+        "device": device_name(device) if gpus is None else None,
         "devices": cfg.trainer.devices,
         "precision": cfg.precision,
-        "threads": cfg.trainer.threads or threads_for(work // cfg.trainer.devices, device, share),
+        "threads": cfg.trainer.threads or threads,
         "step_kind": None,  # and threads, where they are None: measured at the start (choose.py)
-        "versions": {
-            "genai_cli": __version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "cuda": torch.version.cuda if device.type == "cuda" else None,
-        },
+        "versions": versions(device),
         "git": git_commit(),
         "dataset": {
             "name": data.name,

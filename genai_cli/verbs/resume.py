@@ -1,17 +1,22 @@
 """`genai resume RUN [key=value …]`: go on in the same folder, with its own config.
 
 A change is safe (it does not touch what was computed so far), allowed with a note (the rest of
-the run differs from what was planned) or refused (the run would be another one).
+the run differs from what was planned) or refused (the run would be another one). Every key of a
+config is in one of the three classes.
 """
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli import ranks, runs
+from genai_cli import ranks, runs, sessions
 from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.locks import lock
 from genai_cli.values import read_value
 from genai_cli.work import one_run
 
@@ -59,9 +64,9 @@ NOTED = (
     "trainer.threads",
     "trainer.deterministic",
 )
-WHY_NOT = {
+WHY_NOT = {  # by key, or for all keys of a group
     "dataset": "the data is what the run is about",
-    "model": "the weights would not fit",
+    "model": "its weights would not fit, or its objective would be another",
     "bottleneck": "the weights would not fit",
     "optimizer": "its buffers would not fit",
     "schedule": "it is a function of all steps so far",
@@ -75,7 +80,9 @@ WHY_NOT = {
     "name": "the run stays in its folder",
     "trainer.ema": "the average began with the run",
     "trainer.init": "it made the weights",
+    "trainer.pack": "a stack is made when a sweep starts",
 }
+OTHERWISE = "the rest of the run is not as first planned"
 
 
 def main(args: list[str]) -> int:
@@ -90,19 +97,31 @@ def main(args: list[str]) -> int:
     outputs = next((c.partition("=")[2] for c in changes if c.startswith("outputs=")), None)
     changes = [c for c in changes if not c.startswith("outputs=")]
 
-    from genai_cli import rules
-
     folder = runs.find(name, outputs)
     old = runs.read_config(folder)
     new = changed(old, changes)
     described = runs.read_json(folder / runs.RUN)
-    if runs.held(folder):
-        raise UserError(f"{folder} is being trained by another process")
     if not described:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
+    given = [change.partition("=")[0] for change in changes]
+    with _alone(folder) as let_go:
+        return _resume(folder, old, new, described, given, let_go)
+
+
+def _resume(
+    folder: Path,
+    old: dict[str, Any],
+    new: dict[str, Any],
+    described: dict[str, Any],
+    given: list[str],
+    let_go: Callable[[], None],
+) -> int:
+    """Check, tell the differences, write them and go on."""
+    from genai_cli import rules
+
     with resting():
-        from genai_cli.training import checkpoint, machine, setup
+        from genai_cli.training import checkpoint, setup
 
     cfg = setup.typed(new, folder / runs.CONFIG)
     rules.check(cfg)
@@ -110,9 +129,8 @@ def main(args: list[str]) -> int:
     setup.same_data(folder, data)
     setup.check_built(cfg, data, resume=True)
     differences = difference(old, new)
-    for key, before, after in differences:
-        kind = "" if matches(key, SAFE) else "   note: the rest of the run is not as first planned"
-        print(f"{key}: {before} → {after}{kind}")
+    for line in told(differences, given):
+        print(line)
     done = nothing_left(folder, described, cfg, data, differences)
     if done:
         idle = [key for key, _, _ in differences if key != "tags"]
@@ -126,31 +144,17 @@ def main(args: list[str]) -> int:
 
             distributed.join().told((None, False))
         return 0
-    planned = cfg.schedule.get("horizon")
-    if planned and cfg.epochs > planned and any(d[0] == "epochs" for d in differences):
-        print(
-            f"note: schedule={cfg.schedule['name']} was planned for {planned:g} epochs and keeps "
-            f"its last rate after them; schedule.horizon={cfg.epochs} stretches it"
-        )
-    from genai_cli.verbs.train import run
-
+    changes = {key: (before, after) for key, before, after in differences}
+    now = sessions.again(described, setup.description(cfg, data), changes)
+    notes = _notes(described, now, cfg, "epochs" in changes)
+    for note in notes:
+        print(f"note: {note}")
     if differences:
         runs.write_config(folder, new)
-    now = setup.description(cfg, data)
-    for key in ("command", "started", "seed", "threads", "step_kind"):
-        now[key] = described.get(key)
-    if any(key == "trainer.threads" for key, _, _ in differences):
-        now["threads"] = cfg.trainer.threads or machine.default_threads()
-    if any(key == "trainer.step" for key, _, _ in differences):
-        now["step_kind"] = None
-    if any(key == "trainer.devices" for key, _, _ in differences):
-        now["threads"] = setup.description(cfg, data)["threads"]
-    if described.get("reason"):  # asked to stop, or pruned by its sweep: whoever resumes it knows
-        print(f"note: it was {described['reason']}")
-        now["prune"] = False
-    if now["device"] != described.get("device"):
-        print(f"note: on {now['device']}, before on {described.get('device')}: not bit-equal")
     runs.write_json(folder / runs.RUN, now)
+    from genai_cli.verbs.train import run
+
+    let_go()
     has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
     code = run(folder, data, resume=has_checkpoint)
     if runs.is_sweep(folder.parent):
@@ -160,16 +164,77 @@ def main(args: list[str]) -> int:
     return code
 
 
+def told(differences: list[tuple[str, Any, Any]], given: list[str]) -> list[str]:
+    """A line for each key of the command: its class, what it was, what it will be."""
+    lines = []
+    for key, before, after in differences:
+        safe = matches(key, SAFE)
+        why = "" if safe else f"   note: {OTHERWISE}"
+        lines.append(f"{'safe' if safe else 'note'}   {key}: {before} → {after}{why}")
+    same = [key for key in given if key not in {k for k, _, _ in differences}]
+    return lines + [f"same   {key}: as it was" for key in same]
+
+
+def _notes(
+    described: Mapping[str, Any], now: Mapping[str, Any], cfg: TrainConfig, longer: bool
+) -> list[str]:
+    """What is otherwise than when the run was last at work, beside the keys of the command."""
+    notes = []
+    planned = cfg.schedule.get("horizon")
+    if planned and cfg.epochs > planned and longer:
+        notes.append(
+            f"schedule={cfg.schedule['name']} was planned for {planned:g} epochs and keeps "
+            f"its last rate after them; schedule.horizon={cfg.epochs} stretches it"
+        )
+    if described.get("reason"):
+        notes.append(f"it was {described['reason']}")
+    if now["device"] != described.get("device"):
+        notes.append(f"on {now['device']}, before on {described.get('device')}: not bit-equal")
+    other = sessions.differing(described, now)
+    surroundings = [name for name in other if name not in sessions.FACTS or name == "git"]
+    if surroundings:
+        listed = ", ".join(f"{name} {other[name][0]} → {other[name][1]}" for name in surroundings)
+        notes.append(f"not what it was before: {listed}; the rest may differ in the last digits")
+    from genai_cli.training.machine import default_threads
+
+    if (threads := now.get("threads") or 0) > (here := default_threads()):
+        notes.append(f"{threads} threads as before, on {here} cores here: slower, but bit-equal")
+    return notes
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a run that has begun while its change is checked and written.
+
+    Yields:
+        What lets go of it: the run takes it itself.
+
+    Raises:
+        UserError: another process trains or resumes it.
+    """
+    with ExitStack() as held:
+        try:  # "r+b": for writing, as a lock on NFS needs it, and never made here
+            ours = lock(held.enter_context(open(folder / runs.LOG, "r+b")))
+        except OSError:  # not begun, or without locks: the run itself will say so
+            ours = True
+        if not ours:
+            raise UserError(f"{folder} is being trained by another process")
+        yield held.close
+
+
 def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     """A copy of a config with ``key=value`` words put in.
 
     Raises:
-        UserError: an unknown key, one that must not change, or a value that is not YAML.
+        UserError: an unknown key, a value that is not YAML, or keys that must not change: all of
+            them, with their reasons.
     """
     import copy
 
     new = copy.deepcopy(old)
     given: set[str] = set()
+    refused: dict[str, list[str]] = {}  # reason → keys
+    words: list[str] = []
     for change in changes:
         key, _, text = change.partition("=")
         *path, last = key.split(".")
@@ -185,14 +250,21 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         value = read_value(change, text)
         if isinstance(place[last], dict):
             raise UserError(f"{key} names a group; set one of its keys: {listing(place[last])}")
-        same = value == place[last]
-        if not same and not matches(key, SAFE + NOTED):
-            reason = WHY_NOT.get(key) or WHY_NOT.get(key.split(".")[0]) or "it is fixed"
-            raise UserError(
-                f"{key} cannot change on resume ({reason}); start a new run: genai train {change} …"
-            )
+        if value != place[last] and not matches(key, SAFE + NOTED):
+            refused.setdefault(why_not(key), []).append(key)
+            words.append(change)
         place[last] = value
+    if refused:
+        each = [
+            f"{', '.join(keys)} cannot change on resume ({why})" for why, keys in refused.items()
+        ]
+        raise UserError(f"{'; '.join(each)}; start a new run: genai train {shlex.join(words)} …")
     return new
+
+
+def why_not(key: str) -> str:
+    """Why a key that is neither safe nor noted must stay as it is."""
+    return WHY_NOT.get(key) or WHY_NOT.get(key.split(".")[0]) or "it is fixed"
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -57,7 +57,8 @@ def main(args: list[str]) -> int:
         how = of_one_run(line)
     from genai_cli.training.preempt import Signals
 
-    prepared = prepare(cells[0].config, lambda text: print(text, file=sys.stderr))
+    note, gpus = lambda text: print(text, file=sys.stderr), how and how.gpus
+    prepared = prepare(cells[0].config, note, gpus=gpus)
     if prepared.cfg.trainer.pack != "none":
         told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
         print(told, file=sys.stderr)
@@ -86,6 +87,7 @@ def prepare(
     note: Callable[[str], None],
     data: Dataset | None = None,
     built: dict[str, dict[str, Any]] | None = None,
+    gpus: int | None = None,
 ) -> Prepared:
     """Every check that can fail because of the user: ranges, data, pairs, a build on meta.
 
@@ -95,6 +97,8 @@ def prepare(
         data: the config's data set, where the caller has loaded it already.
         built: what was said of the cells of a sweep so far, to be added to: cells that differ in
             their seed alone are checked once, those of one shape built once.
+        gpus: where a launcher takes the run to another machine, what it asks for there
+            (`launchers.settings.gpus_of`).
 
     Raises:
         genai_cli.errors.UserError: the first mistake.
@@ -105,10 +109,10 @@ def prepare(
     cfg = ranks.sized(cfg)
     from genai_cli.training import machine, setup
 
-    device = machine.pick_device(cfg.device)
+    device = machine.pick_device(cfg.device, gpus)
     if ranks.rank():  # rank 0 says it
         note = _silent
-    if crowded := ranks.crowded(cfg, device):
+    if gpus is None and (crowded := ranks.crowded(cfg, device)):
         note(crowded)
     if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
         source = runs.find(cfg.init_from, cfg.outputs)
@@ -122,9 +126,9 @@ def prepare(
     built, plain = {} if built is None else built, setup.plain(cfg)
     key, told = (repr({k: v for k, v in plain.items() if k not in n}) for n in (UNBUILT, UNTOLD))
     if key not in built:
-        setup.check_built(cfg, data)
+        setup.check_built(cfg, data, gpus=gpus)
         if told not in built:
-            built[told] = setup.description(cfg, data)
+            built[told] = setup.description(cfg, data, gpus)
         built[key] = built[told]
     return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
 
@@ -158,6 +162,7 @@ def run(
     data: Dataset | None = None,
     resume: bool = False,
     signals: Signals | None = None,
+    until: int | None = None,
 ) -> int:
     """Train in ``folder`` from its config until the last epoch or the first signal.
 
@@ -166,6 +171,7 @@ def run(
         data: its data set, where the caller has loaded it already.
         resume: go on from the newest whole checkpoint; of several ranks, rank 0's word.
         signals: what the caller listens with, where it must know of a signal, too (a sweep).
+        until: a step after which it is saved and left, as by TERM; of a run in one process.
 
     Returns:
         The exit code: 0 done, 1 failed (one line on stderr, the traceback in train.log), 130 or
@@ -189,7 +195,7 @@ def run(
         described = runs.read_json(folder / runs.RUN)
         log = folder / runs.LOG if group.first else None
         with machine.numerics(cfg, described.get("threads")), Reporter(log) as report:
-            return _run(folder, cfg, data, resume, described, group, report)
+            return _run(folder, cfg, data, resume, described, group, report, until)
 
 
 def _run(
@@ -200,16 +206,20 @@ def _run(
     described: dict[str, Any],
     group: Ranks,
     report: Reporter,
+    until: int | None = None,
 ) -> int:
     """`run` in its own surroundings: threads and number type are set, the log is ours."""
-    from genai_cli import outcome, runs
+    from genai_cli import outcome, runs, sessions
     from genai_cli.training import choose, machine, setup
     from genai_cli.training.loop import calibrate, evaluate, train
 
     session, code = None, 0
     try:
-        device = group.device(machine.pick_device(cfg.device))
-        data = (data or setup.load_data(cfg)).to(device)
+        picked = machine.pick_device(cfg.device)
+        device = group.device(picked)
+        data = data or setup.load_data(cfg)
+        described = group.told(group.first and setup.found_here(described, cfg, data, picked))
+        data = data.to(device)
         with resting():
             session = begin(folder, cfg, data, device, report, resume, group)
         state = session.state
@@ -218,8 +228,11 @@ def _run(
             report.line(line)
         if group.first:
             recorded = {"devices": group.world, "threads": chosen.threads}
-            recorded["step_kind"] = chosen.kind
-            runs.write_json(folder / runs.RUN, runs.read_json(folder / runs.RUN) | recorded)
+            recorded |= {"step_kind": chosen.kind}
+            recorded |= {key: described[key] for key in ("device", "versions")}
+            now = runs.read_json(folder / runs.RUN)
+            recorded |= sessions.began(now, state.step)
+            runs.write_json(folder / runs.RUN, now | recorded)
         report.start_live(cfg.epochs, state)
         steps = train(state, data, cfg, device, chosen.step)
         for now in steps if session.status == "finished" else ():
@@ -231,7 +244,7 @@ def _run(
                 session.end_epoch(val)
                 if session.status == "stopped":
                     break
-            code = group.stop()
+            code = group.stop() or (143 if now.step == until else 0)
             if code:
                 break
         return session.end(code)
