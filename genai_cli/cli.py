@@ -53,7 +53,13 @@ def main(argv: list[str] | None = None) -> int:
         from genai_cli.errors import UserError
 
         if not isinstance(error, UserError):
-            raise
+            from genai_cli.storage import one_line
+
+            told = one_line(error)
+            if told is None:
+                raise
+            print(f"genai: {told}", file=sys.stderr)
+            return 1
         if os.environ.get("GENAI_TRACEBACK") == "1":
             import traceback
 

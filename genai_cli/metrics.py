@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from genai_cli.durable import append
 from genai_cli.runs import METRICS, read_metrics, write_text
 
 TAIL = 1 << 14  # characters from the end in which the last row is looked for
@@ -32,8 +33,7 @@ class Metrics:
     def add(self, row: Mapping[str, float]) -> None:
         self.rows.append(dict(row))
         if self.columns and row.keys() <= set(self.columns):
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(self._line(row) + "\n")
+            append(self.path, self._line(row) + "\n")
         else:
             self._write()
 

@@ -6,12 +6,13 @@ import math
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from genai_cli import ranks, runs
+from genai_cli import ranks, runs, storage
 from genai_cli.console import Reporter
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import summary
@@ -164,17 +165,21 @@ def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALON
     if group.rank and isinstance(error, Diverged):  # rank 0 has the same numbers
         return 1
     trace = "".join(traceback.format_exception(error)).rstrip()
-    if group.first:
-        report.log(trace)
-    elif not lost:  # rank 0 says as much
-        log(folder, f"[rank {group.rank}] {trace}")
-    set_status(folder, "failed")
+    with suppress(OSError):  # the disk may be what failed; that is told
+        if group.first:
+            report.log(trace)
+        elif not lost:  # rank 0 says as much
+            log(folder, f"[rank {group.rank}] {trace}")
+    with suppress(OSError):
+        set_status(folder, "failed")
     if lost and ranks.watched():  # who is gone is told by who watches
         return ranks.LOST
     if not tells():
         return 1
     first = " ".join(str(error).split()) or type(error).__name__
     kind = "" if isinstance(error, Diverged | PeerLost) else f"{type(error).__name__}: "
+    if disk := storage.trouble(error, folder):
+        kind, first = "", f"{disk[0]}; {disk[1]}, then: genai resume {folder}"
     everybody = group.world == 1 or isinstance(error, Diverged)
     where = "" if everybody else f"[rank {group.rank}] "
     print(f"genai: {folder} failed: {where}{kind}{first[:300]}", file=sys.stderr)

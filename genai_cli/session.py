@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # verbs/train.py imports this, and `--cfg job` must not load 
     from genai_cli.training.saving import Saver
 
 
+WRITTEN = (".json", ".csv", ".yaml", ".png", ".gif")  # what a run writes in its own folder
+
+
 @dataclass
 class Session:
     """A run between its first line and its last; the steps in between are somebody else's."""
@@ -107,7 +110,7 @@ def begin(
     ranks: Ranks | None = None,
 ) -> Session:
     """The state of a run before its next step, introduced; of several ranks the same on all."""
-    from genai_cli import outcome, runs
+    from genai_cli import durable, outcome, runs
     from genai_cli.metrics import Metrics
     from genai_cli.search.pruning import Watch
     from genai_cli.training import checkpoint, setup
@@ -115,6 +118,8 @@ def begin(
     from genai_cli.training.saving import Saver
 
     setup.same_data(folder, data)
+    if ranks is None or ranks.first:  # the log is locked: nobody else writes these
+        durable.clear_leftovers(folder, WRITTEN)
     state = setup.new_training(cfg, data, device, resume)
     checkpoints = folder / runs.CHECKPOINTS
     damaged = checkpoint.load(checkpoints, state) if resume else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli import ranks
+from genai_cli import ranks, storage
 from genai_cli.collector import resting
 from genai_cli.errors import UserError
 from genai_cli.session import begin
@@ -144,16 +145,29 @@ def start(
     if ranks.rank():
         return Path()  # rank 0 claims and writes it, and `run` passes it on
     from genai_cli import runs
-    from genai_cli.training import setup
 
     cfg = prepared.cfg
-    if folder is None:
-        label = cfg.name or f"{cfg.model['name']}-{prepared.data.name}"
-        folder = runs.claim(runs.outputs_root(cfg.outputs), label)
+    if folder is not None:
+        return _write(folder, prepared, command, durable)
+    label = cfg.name or f"{cfg.model['name']}-{prepared.data.name}"
+    folder = runs.claim(runs.outputs_root(cfg.outputs), label)
+    try:
+        return _write(folder, prepared, command, durable)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        told = storage.one_line(error) or str(error)
+        raise UserError(f"cannot write {folder}: {told}, or set outputs=DIR") from error
+
+
+def _write(folder: Path, prepared: Prepared, command: str, durable: bool) -> Path:
+    from genai_cli import runs
+    from genai_cli.training import setup
+
     (folder / runs.CHECKPOINTS).mkdir()
-    runs.write_config(folder, setup.plain(cfg), durable)
     when = {"command": command, "started": runs.now()}
     runs.write_json(folder / runs.RUN, prepared.described | when, durable)
+    # last: with it the folder is a run, and it is one whole or not at all
+    runs.write_config(folder, setup.plain(prepared.cfg), durable)
     return folder
 
 
@@ -249,7 +263,8 @@ def _run(
                 break
         return session.end(code)
     except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
-        outcome.set_status(folder, "interrupted")
+        with suppress(OSError):
+            outcome.set_status(folder, "interrupted")
         raise
     except Exception as error:
         if session is not None and group.first:
