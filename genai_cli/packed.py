@@ -94,6 +94,7 @@ def _train(
         size = {"cells": len(cells), "threads": threads}
         how = {"step_kind": "packed", "pack": size}
         how["threads"] = described.get("threads") or threads  # of the run, should it go on alone
+        how["device"] = machine.device_name(machine.pick_device(session.cfg.device))
         runs.write_json(folder / runs.RUN, described | how)
         session.report.log(f"step   packed: {len(cells)} runs in one, {threads} threads")
         session.report.start_live(session.cfg.epochs, session.state)

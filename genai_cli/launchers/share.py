@@ -136,3 +136,13 @@ def grant(cells: Iterable[Path], threads: int) -> None:
             continue
         if runs.read_config(cell)["trainer"].get("threads") is None:
             runs.write_json(cell / runs.RUN, described | {"threads": threads})
+
+
+def elsewhere(cells: Iterable[Path]) -> None:
+    """Forget what was found for cells on this machine: they begin on another one, which tells."""
+    for cell in cells:
+        described = runs.read_json(cell / runs.RUN)
+        if described.get("device") is None or (cell / runs.LOG).exists():
+            continue
+        threads = runs.read_config(cell)["trainer"].get("threads")
+        runs.write_json(cell / runs.RUN, described | {"device": None, "threads": threads})

@@ -90,8 +90,13 @@ def _settled(probe: Probe, recorded: Mapping[str, Any]) -> Chosen:
     return Chosen(kind, threads, step, tuple(lines))
 
 
-def check(cfg: TrainConfig, device: torch.device) -> None:
+def check(cfg: TrainConfig, device: torch.device, here: bool = True) -> None:
     """What can be known of ``trainer.step`` before a run has a folder.
+
+    Args:
+        cfg: the kind, and the optimizer.
+        device: of the run.
+        here: it is one of this machine, whose compilers are those that will be asked.
 
     Raises:
         UserError: this machine or the optimizer does not have the kind that was asked for.
@@ -99,7 +104,7 @@ def check(cfg: TrainConfig, device: torch.device) -> None:
     from genai_cli.training import compiled, graph
 
     refusals = {
-        "compiled": lambda: compiled.unavailable(device),
+        "compiled": lambda: compiled.unavailable(device) if here else None,
         "graph": lambda: graph.unavailable(device, cfg.optimizer["name"]),
     }
     refusal = refusals.get(cfg.trainer.step, lambda: None)()

@@ -50,15 +50,13 @@ def main(args: list[str]) -> int:
         from genai_cli.sweeps.launch import launch
 
         return launch(line, command)
-    cells = compose.cells("train", line)
-    how = None
-    if line.launcher:
-        from genai_cli.launchers.settings import of_one_run
+    from genai_cli.launchers.settings import gpus_of, of_one_run
 
-        how = of_one_run(line)
+    cells = compose.cells("train", line)
+    how = of_one_run(line) if line.launcher else None
     from genai_cli.training.preempt import Signals
 
-    note, gpus = lambda text: print(text, file=sys.stderr), how and how.gpus
+    note, gpus = lambda text: print(text, file=sys.stderr), gpus_of(how)
     prepared = prepare(cells[0].config, note, gpus=gpus)
     if prepared.cfg.trainer.pack != "none":
         told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
