@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow test-slurm bench bench-gpu lint format wheel clean help
+.PHONY: train test test-slow test-slurm torture bench bench-gpu lint format wheel clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -19,7 +19,12 @@ train: $(STAMP)
 	@$(BIN)/genai train $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not slurm" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not slurm and not torture" $(ARGS)
+
+# runs killed anywhere, disks that are full or gone, wrong input: under half an hour on two cores;
+# its last lines say what was tried, how often, and what was lost. SEED=n repeats a failure
+torture: $(STAMP)
+	@GENAI_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) -m torture $(ARGS)
 
 # training runs of minutes: the numbers that README claims, at their real size
 test-slow: $(STAMP)
