@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # verbs/train.py imports this, and `--cfg job` must not load 
     from genai_cli.schema import TrainConfig
     from genai_cli.search.pruning import Watch
     from genai_cli.training.distributed import Ranks
+    from genai_cli.training.finite import Diverged
     from genai_cli.training.loggers import Loggers
     from genai_cli.training.loop import Training
     from genai_cli.training.saving import Saver
@@ -113,7 +114,7 @@ def begin(
     from genai_cli import durable, outcome, runs
     from genai_cli.metrics import Metrics
     from genai_cli.search.pruning import Watch
-    from genai_cli.training import checkpoint, setup
+    from genai_cli.training import checkpoint, rollback, setup
     from genai_cli.training.loggers import Loggers
     from genai_cli.training.saving import Saver
 
@@ -124,6 +125,7 @@ def begin(
     checkpoints = folder / runs.CHECKPOINTS
     damaged = checkpoint.load(checkpoints, state) if resume else None
     state.ranks = ranks = ranks or state.ranks
+    state.cuts = rollback.cuts(folder)
     if ranks.world > 1:
         averaged = [] if state.ema is None else list(state.ema.shadow.values())
         ranks.equal([*state.model.parameters(), *state.model.buffers(), *averaged])
@@ -132,12 +134,39 @@ def begin(
     outcome.introduce(report, folder, cfg, data, state, damaged)
     names = cfg.trainer.loggers if ranks.first else []
     loggers = Loggers(folder, names, setup.plain(cfg), state.step, report.line)
-    watch = Watch(folder, cfg)
+    watch = Watch(folder, cfg, state.epoch)
     status = "stopped" if out_of_patience(state, cfg) or watch.stopped else "finished"
     if ranks.first:
         saver.begin(state)
     status = ranks.told(status)
     return Session(folder, cfg, data, state, report, metrics, saver, loggers, watch, status)
+
+
+def diverged(
+    session: Session, device: torch.device, kind: str, error: Diverged
+) -> Diverged | None:
+    """Find out why, and go back where the config allows it; of several ranks all call it.
+
+    Returns:
+        What to tell; None where the run is ready to go on from an earlier step.
+    """
+    from genai_cli.training import autopsy, rollback
+
+    state, ranks, report = session.state, session.state.ranks, session.report
+    report.stop_live()
+    found = autopsy.investigate(
+        session.folder, session.cfg, session.data, device, kind, state.step, error, state.cuts, ranks
+    )
+    back = None
+    if ranks.first:
+        good = max(0, state.step - 1) if found.step is None else found.step
+        back = rollback.go_back(session.folder, session.cfg, good, state.steps_per_epoch)
+    back = ranks.told(back)
+    if back is None:
+        return found.error
+    report.line(str(found.error))
+    report.line(back)
+    return None
 
 
 def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:

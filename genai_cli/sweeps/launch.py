@@ -16,7 +16,7 @@ from genai_cli import compose, options, runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
-from genai_cli.launchers.settings import LAUNCHERS, Launcher
+from genai_cli.launchers.settings import LAUNCHERS, Launcher, gpus_of
 from genai_cli.locks import NoLocks, lock
 from genai_cli.outcome import set_status
 from genai_cli.search import settings as search_settings
@@ -49,20 +49,21 @@ def launch(line: compose.Line, command: str) -> int:
         return search(line, command, sweep, how)
     left_out = LeaveOut()
     refuse = left_out if sweep.skip_invalid else nothing_launched
-    kept = checked(compose.cells("train", line, sweep.over, refuse), refuse)
+    kept = checked(compose.cells("train", line, sweep.over, refuse), refuse, gpus_of(how))
     launchers.check(how, [prepared.cfg for _, prepared in kept])
     jobs_of = units([prepared for _, prepared in kept])
     config = kept[0][1].cfg
     folder = runs.claim(runs.outputs_root(config.outputs), config.name or "sweep")
     names = [folders.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
-    with Signals() as signals:
-        cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
-        write_cells(folder, cells, command)
-        described = [
-            (name, cell, setup.plain(prepared.cfg))
-            for name, (cell, prepared) in zip(names, kept, strict=True)
-        ]
+    cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
+    described = [
+        (name, cell, setup.plain(prepared.cfg))
+        for name, (cell, prepared) in zip(names, kept, strict=True)
+    ]
+    with Signals() as signals, alone(folder):
+        # before its folders: from then on any of them can be written again
         asked.write(folder, asked.asked(command, sweep, how, described, left_out.cells))
+        write_cells(folder, cells, command)
         print(f"sweep  {folder}: {len(kept)} runs", flush=True)
         jobs = [[folder / names[i] for i in job] for job in jobs_of]
         data = {folder / name: prepared.data for name, prepared in cells.items()}
@@ -88,27 +89,15 @@ def train(
     """Train cells of a sweep that are written, to their ends; the exit code as of `launch`.
 
     Args:
-        folder: the sweep.
+        folder: the sweep; the caller is `alone` with it.
         jobs: its cells to train; those of one job are one stack.
         how: the launcher.
         signals: on one, what runs is saved and the rest is not begun.
         data: data sets that are loaded already.
 
     Raises:
-        UserError: another process launches cells of this sweep; the launcher cannot start any.
+        UserError: the launcher cannot start any.
     """
-    with alone(folder):
-        return train_held(folder, jobs, how, signals, data)
-
-
-def train_held(
-    folder: Path,
-    jobs: Sequence[Sequence[Path]],
-    how: Launcher,
-    signals: Signals,
-    data: Mapping[Path, Dataset] | None = None,
-) -> int:
-    """`train`, where the caller is `alone` with the sweep already."""
     cells = [cell for job in jobs for cell in job]
     waiting: list[Path] = []
     elsewhere = False
@@ -118,7 +107,7 @@ def train_held(
             elsewhere = launchers.start(folder, jobs, how, signals, data or {})
     finally:  # a second Ctrl-C comes through here, too
         if not elsewhere:
-            waiting = _settled(cells, how.name != "slurm")
+            waiting = settled(cells, how.name != "slurm")
         folders.write_table(folder)
     if signals.code:
         told = f"{len(waiting)} runs not begun; go on with: genai sweep resume {folder}"
@@ -134,7 +123,7 @@ def train_held(
     return signals.code or int(failed > 0)
 
 
-def _settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
+def settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
     """The cells that were not begun, after every cell has a status that is true.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -116,6 +117,39 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     assert again.code == 0
     assert "note: it was pruned" in again.out
     assert len(runs.read_metrics(cells[3])) == 4
+
+
+def test_a_run_killed_after_it_was_pruned_ends_where_it_was_pruned(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """run.json has the reason, the newest checkpoint is an older one: a kill between the two."""
+    from genai_cli.session import Session
+    from genai_cli.verbs.train import run as train
+
+    def killed(self: Session, code: int) -> int:
+        raise SystemExit(9)
+
+    words = ("train", "-m", "optimizer.lr=1e-2,1e-6", "epochs=4", *QUICK)
+    words = (*words, "sweep.prune=median", "sweep.prune_after=2", "sweep.startup=1")
+    whole = genai(*words, "name=whole").folders[0]
+    cell = runs.cells(whole)[1]
+    before = [{**row, "seconds": 0} for row in runs.read_metrics(cell)]
+    assert [row["epoch"] for row in before] == [1, 2]
+    shutil.rmtree(cell / runs.CHECKPOINTS)
+    (cell / runs.CHECKPOINTS).mkdir()
+    described = runs.read_json(cell / runs.RUN)
+    cut = {k: v for k, v in described.items() if k not in ("reason", "reason_epoch")}
+    runs.write_json(cell / runs.RUN, cut | {"status": "running"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "end", killed)
+        with pytest.raises(SystemExit):
+            train(cell)
+    described = runs.read_json(cell / runs.RUN)
+    assert described["reason"].startswith("pruned at epoch 2")
+    assert [p.name for p in (cell / runs.CHECKPOINTS).glob("step-*")] == ["step-000000"]
+    assert genai("sweep", "resume", str(whole)).code == 0
+    assert runs.read_json(cell / runs.RUN)["status"] == "stopped"
+    assert [{**row, "seconds": 0} for row in runs.read_metrics(cell)] == before
 
 
 def test_a_sweep_without_pruning_has_no_rule(genai: Callable) -> None:
