@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genai_cli import runs
+from genai_cli.child import python
 from genai_cli.data.dataset import Dataset
 from genai_cli.launchers.live import Board
 from genai_cli.launchers.settings import Joblib
@@ -104,7 +105,7 @@ class Worker:
         self.board, self.selector = board, selector
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by dismiss
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "genai_cli.launchers.process"],
+            python("genai_cli.launchers.process"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

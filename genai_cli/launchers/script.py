@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Slurm
 
 AT_ONCE = "/slurm/%A_%a.log"  # below the folder: the log of a job of an array, and of one alone
@@ -59,7 +60,9 @@ def script(
             lines.append(
                 f"#SBATCH --{key}" + (f"={shlex.quote(str(value))}" if value != "" else "")
             )
-    lines += ["set -e", *how.setup, f"export OMP_NUM_THREADS={max(1, how.cpus // ranks)}"]
+    # the working directory may hold a stranger's json.py (Python 3.10 does not know the word)
+    lines += ["set -e", *how.setup, "export PYTHONSAFEPATH=1"]
+    lines.append(f"export OMP_NUM_THREADS={max(1, how.cpus // ranks)}")
     module = f"-m genai_cli.launchers.job {shlex.quote(str(sheet))}"
     python = shlex.quote(sys.executable)
     if how.nodes == 1:

@@ -37,6 +37,7 @@ def test_an_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 #SBATCH --output={tmp_path}/sweep/slurm/%A_%a.log
 set -e
 module load cuda
+export PYTHONSAFEPATH=1
 export OMP_NUM_THREADS=4
 exec {sys.executable} -m genai_cli.launchers.job {sheet}
 """
