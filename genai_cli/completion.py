@@ -16,17 +16,11 @@ from genai_cli.cli import VERBS
 from genai_cli.errors import UserError
 from genai_cli.offers import (
     ACTIONS,
-    COMPARE,
-    COMPARE_VALUES,
-    ENCODE,
-    ENCODE_VALUES,
-    EVALUATE,
-    EVALUATE_VALUES,
     FLAGS,
+    MEASURERS,
+    READERS,
     REPORT,
     RESUMABLE,
-    SAMPLE,
-    SAMPLE_VALUES,
     STATUSES,
 )
 from genai_cli.paths import GROUPS, Tree, choices, folders_added, read_sheet, user_dirs, words_given
@@ -36,8 +30,6 @@ Candidate = tuple[str, str]  # word, meaning
 
 SHELLS = ("bash", "zsh", "fish")
 RUNS = 200  # of the newest are offered at most
-READERS = {"sample": (SAMPLE, SAMPLE_VALUES), "encode": (ENCODE, ENCODE_VALUES)}  # of one run
-MEASURERS = {"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)}
 
 
 def answer(args: Sequence[str]) -> int:

@@ -91,4 +91,11 @@ EVALUATE_VALUES = {
     "only": dict.fromkeys(GROUPS, ""),
     **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
 }
+REPRODUCE = {"rtol": "1e-3", "device": "the run's", "outputs": "folder of runs"}
 REPORT = {"out": "FILE.html", "outputs": "folder of runs"}  # keys of `genai report`
+READERS = {  # verbs that take one run: their keys and what is known of the values
+    "sample": (SAMPLE, SAMPLE_VALUES),
+    "encode": (ENCODE, ENCODE_VALUES),
+    "reproduce": (REPRODUCE, {"device": SAMPLE_VALUES["device"]}),
+}
+MEASURERS = {"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)}

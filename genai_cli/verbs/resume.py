@@ -169,7 +169,7 @@ def told(differences: list[tuple[str, Any, Any]], given: list[str]) -> list[str]
     lines = []
     for key, before, after in differences:
         safe = matches(key, SAFE)
-        why = "" if safe else f"   note: {OTHERWISE}"
+        why = "" if safe else f"   ({OTHERWISE})"
         lines.append(f"{'safe' if safe else 'note'}   {key}: {before} → {after}{why}")
     same = [key for key in given if key not in {k for k, _, _ in differences}]
     return lines + [f"same   {key}: as it was" for key in same]

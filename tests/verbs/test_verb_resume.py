@@ -265,7 +265,7 @@ def test_numbers_are_read_as_train_reads_them(genai: Callable) -> None:
     done = genai("resume", "latest", "optimizer.lr=1e-4", "epochs=2")
     assert done.code == 0, done.err
     assert metrics(done.folders[0])[-1]["lr"] == "0.0001"
-    assert "note: the rest of the run" in done.out
+    assert "note   optimizer.lr: 0.001 → 0.0001   (the rest of the run" in done.out
 
 
 def test_the_best_is_remembered_when_validation_gets_worse(
