@@ -14,6 +14,7 @@ VERBS = {
     "train": "train a model, or with -m one for every combination of values",
     "plan": "tell what a run or a sweep will cost, before it is launched",
     "resume": "go on with a run that was interrupted, or train it for longer",
+    "reproduce": "train a run again from its folder alone, and compare the two",
     "sweep": "go on with a sweep: its missing, failed and interrupted runs",
     "sample": "make images with a run, or walk through its codes",
     "evaluate": "measure runs: reconstruction, likelihood, samples, copies, speed",
