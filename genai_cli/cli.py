@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return 141
     except Exception as error:
-        from genai_cli.errors import UserError
+        from genai_cli.errors import UserError, in_one_line
 
         if not isinstance(error, UserError):
             from genai_cli.storage import one_line
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         from genai_cli.ranks import rank
 
         where = f"[rank {rank()}] " if rank() else ""
-        print(f"{command}: {where}{' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{command}: {where}{in_one_line(error)}", file=sys.stderr)
         return 2
 
 

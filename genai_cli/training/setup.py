@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +13,14 @@ import torch
 
 from genai_cli import build, ranks, runs
 from genai_cli.data.dataset import Dataset, Spec
+from genai_cli.data.sources import DataNote
 from genai_cli.data.sources import load as load_dataset
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models.base import Model
 from genai_cli.networks.layers import Layer, layers
 from genai_cli.schema import TrainConfig, wrong_type
 from genai_cli.training import checkpoint as checkpoints
-from genai_cli.training import choose, optimizers
+from genai_cli.training import choose, optimizers, room
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
 from genai_cli.training.loop import PREPARED, Training, finish
@@ -33,8 +36,18 @@ from genai_cli.training.randomness import derive, generator
 from genai_cli.training.schedule import Schedule
 
 
-def load_data(cfg: TrainConfig) -> Dataset:
-    return load_dataset(cfg.dataset, cfg.split_seed)
+def load_data(cfg: TrainConfig, note: Callable[[str], None] | None = None) -> Dataset:
+    """The data of a config; what there is to say of it (files left out) is told in plain lines."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataNote)
+        data = load_dataset(cfg.dataset, cfg.split_seed)
+    for line in data.notes:
+        (note or _tell)(f"note: {line}")
+    return data
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def check_built(
@@ -53,6 +66,7 @@ def check_built(
     optimizers.check(cfg.optimizer)
     Schedule(cfg.schedule)
     device = pick_device(cfg.device, gpus)
+    room.check(model, cfg.model["name"], device, here=gpus is None)
     choose.check(cfg, device, here=gpus is None)
     ranks.check(cfg, device, gpus)
     if cfg.precision == "fp64" and device.type == "mps":
@@ -70,7 +84,10 @@ def check_built(
     if cfg.init_from is not None and not resume:
         start_from(cfg, build.build_model(cfg, data.spec))
     if not len(data.val) and (cfg.monitor or "").startswith("val/"):
-        raise UserError(f"monitor={cfg.monitor} needs a validation split; set monitor=null")
+        raise UserError(
+            f"monitor={cfg.monitor} needs a validation split, and there is none; set monitor=null"
+            " or dataset.val_fraction=0.1"
+        )
     if cfg.monitor is not None and (cfg.monitor != "val/loss" or len(model.players()) > 1):
         _check_monitor(cfg, data)
 
@@ -138,8 +155,10 @@ def config_of(run: Path) -> TrainConfig:
     """The config in a run folder, type-checked like a fresh one.
 
     Raises:
-        UserError: it is missing, damaged, or holds a key this version does not know.
+        UserError: it is missing, damaged, or holds a key this version does not know; the folder
+            holds a link, a pipe or a device.
     """
+    refuse_links(run)
     return typed(runs.read_config(run), run / runs.CONFIG)
 
 

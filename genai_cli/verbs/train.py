@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli import ranks, storage
 from genai_cli.collector import resting
 from genai_cli.errors import UserError
-from genai_cli.session import begin
+from genai_cli.session import begin, diverged
 
 if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
     from genai_cli.console import Reporter
@@ -103,6 +103,7 @@ def prepare(
         genai_cli.errors.UserError: the first mistake.
     """
     from genai_cli import rules, runs
+    from genai_cli.data.home import user_place
 
     rules.check(cfg)  # before torch is imported: a typo is answered at once
     cfg = ranks.sized(cfg)
@@ -111,17 +112,24 @@ def prepare(
     device = machine.pick_device(cfg.device, gpus)
     if ranks.rank():  # rank 0 says it
         note = _silent
+    notes: list[str] = []  # told once nothing is wrong: a mistake is one line
     if gpus is None and (crowded := ranks.crowded(cfg, device)):
-        note(crowded)
+        notes.append(crowded)
     if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
-        source = runs.find(cfg.init_from, cfg.outputs)
+        try:
+            source = runs.find(cfg.init_from, cfg.outputs)
+        except UserError as error:
+            raise UserError(f"init_from={cfg.init_from}: {error}") from None
         cfg = dataclasses.replace(cfg, init_from=str(source.resolve()))
-    files = {k: cfg.dataset[k] for k in ("path", "root") if cfg.dataset.get(k)}
-    if files:  # the run may be resumed from another directory
-        absolute = {k: str(Path(v).expanduser().resolve()) for k, v in files.items()}
+    absolute = {
+        k: str(user_place(v, f"dataset.{k}").resolve())
+        for k, v in cfg.dataset.items()
+        if k in ("path", "root") and v and isinstance(v, str)
+    }
+    if absolute:  # the run may be resumed from another directory
         cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
-    data = data or setup.load_data(cfg)
-    cfg = rules.settle(cfg, data.spec, note)
+    data = data or setup.load_data(cfg, notes.append)
+    cfg = rules.settle(cfg, data.spec, notes.append)
     built, plain = {} if built is None else built, setup.plain(cfg)
     key, told = (repr({k: v for k, v in plain.items() if k not in n}) for n in (UNBUILT, UNTOLD))
     if key not in built:
@@ -129,6 +137,8 @@ def prepare(
         if told not in built:
             built[told] = setup.description(cfg, data, gpus)
         built[key] = built[told]
+    for line in notes:
+        note(line)
     return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
 
 
@@ -191,7 +201,7 @@ def run(
     """
     from genai_cli import runs
     from genai_cli.console import Reporter
-    from genai_cli.training import distributed, machine, setup
+    from genai_cli.training import checkpoint, distributed, machine, setup
     from genai_cli.training.preempt import Signals
 
     with nullcontext(signals) if signals else Signals() as signals:
@@ -207,7 +217,12 @@ def run(
         described = runs.read_json(folder / runs.RUN)
         log = folder / runs.LOG if group.first else None
         with machine.numerics(cfg, described.get("threads")), Reporter(log) as report:
-            return _run(folder, cfg, data, resume, described, group, report, until)
+            while (
+                code := _run(folder, cfg, data, resume, described, group, report, until)
+            ) is None:
+                saved = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
+                resume, described = group.told((saved, runs.read_json(folder / runs.RUN)))
+            return code
 
 
 def _run(
@@ -219,18 +234,24 @@ def _run(
     group: Ranks,
     report: Reporter,
     until: int | None = None,
-) -> int:
-    """`run` in its own surroundings: threads and number type are set, the log is ours."""
+) -> int | None:
+    """`run` in its own surroundings: threads and number type are set, the log is ours. None: the
+    run has gone back (trainer.rollback), and goes on as if it were resumed."""
     from genai_cli import outcome, runs, sessions
     from genai_cli.training import choose, machine, setup
+    from genai_cli.training.finite import Diverged
     from genai_cli.training.loop import calibrate, evaluate, train
 
-    session, code = None, 0
+    session, chosen, code = None, None, 0
     try:
         picked = machine.pick_device(cfg.device)
         device = group.device(picked)
         data = data or setup.load_data(cfg)
-        described = group.told(group.first and setup.found_here(described, cfg, data, picked))
+        before = described
+        described = group.told(group.first and setup.found_here(before, cfg, data, picked))
+        other = sessions.differing(before, described) if resume else {}
+        if moved := sessions.moved(other):
+            report.line(moved)
         data = data.to(device)
         with resting():
             session = begin(folder, cfg, data, device, report, resume, group)
@@ -243,6 +264,8 @@ def _run(
             recorded |= {"step_kind": chosen.kind}
             recorded |= {key: described[key] for key in ("device", "versions")}
             now = runs.read_json(folder / runs.RUN)
+            if other:  # nobody has announced it: a sweep's worker, a job of a cluster
+                now |= sessions.elsewhere(now, {key: old for key, (old, _) in other.items()})
             recorded |= sessions.began(now, state.step)
             runs.write_json(folder / runs.RUN, now | recorded)
         report.start_live(cfg.epochs, state)
@@ -266,7 +289,12 @@ def _run(
         raise
     except Exception as error:
         if session is not None and group.first:
-            session.loggers.end("failed")
             with suppress(OSError):  # the disk may be what failed; that is told
                 session.saver.rescue()
+        if chosen is not None and isinstance(error, Diverged):
+            error = diverged(session, device, chosen.kind, error)
+        if session is not None and group.first:
+            session.loggers.end("failed" if error else "interrupted")
+        if error is None:
+            return None
         return outcome.failed(folder, error, report, group)
