@@ -105,7 +105,7 @@ def _resume(folder: Path, how: Launcher, signals: Signals) -> int:
     trials = Trials(folder, Goal(**asked["goal"])).read(asked["cells"], asked["varied"])
     again = [folder / t.name for t in trials if t.state not in (FINISHED, PRUNED)]
     _undisturbed(folder, again)
-    mended = mend(folder, asked, asked["cells"], search.first, search.now)
+    mended = mend(folder, asked, asked["cells"], how, search.first, search.now)
     if again:
         begin(folder, look(again, mended), len(asked["cells"]))
     return _rounds(folder, asked, search, how, signals, again)

@@ -45,7 +45,6 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
     asked_for = content.get("sweep")
     if isinstance(asked_for, dict) and asked_for.get("search", "grid") != "grid":
         asked.own_line(folder, content, folders)
-        asked.own_line(folder, content, folders)
         from genai_cli.search import launch as search  # its cells come as others end
 
         with Signals() as signals:
@@ -67,7 +66,7 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             done = len(content["cells"]) - len(held) - len(busy)
             print(f"{folder}: nothing left to do: {done} runs done")
             return 0
-        mended = mend(folder, content, left)
+        mended = mend(folder, content, left, how)
         configs = {cell: setup.config_of(cell) for cell in (folder / c["folder"] for c in left)}
         launchers.check(how, list(configs.values()))
         _tell_changes(list(configs))
@@ -84,7 +83,6 @@ def launcher(content: Mapping[str, Any], words: Sequence[str], folders: Sequence
     named = any(word.partition("=")[0] == "hydra/launcher" for word in words)
     if named or not isinstance(stored, dict) or stored.get("name") not in list(LAUNCHERS):
         return options.read("hydra/launcher", LAUNCHERS, "serial", words, folders)
-    asked.no_lookup([f"{k}: {v}" for k, v in stored.items()], Path(runs.SWEEP))
     asked.no_lookup([f"{k}: {v}" for k, v in stored.items()], Path(runs.SWEEP))
     given = options.given_keys(words, "hydra/launcher")
     own = options.read("hydra/launcher", LAUNCHERS, stored["name"], [], folders)

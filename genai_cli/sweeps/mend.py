@@ -13,6 +13,7 @@ from typing import Any
 
 from genai_cli import compose, runs
 from genai_cli.errors import UserError
+from genai_cli.launchers.settings import Launcher, gpus_of
 from genai_cli.schema import TrainConfig
 from genai_cli.sweeps import asked
 from genai_cli.sweeps.checked import without_absent_keys
@@ -46,6 +47,7 @@ def mend(
     folder: Path,
     content: Mapping[str, Any],
     cells: Sequence[Mapping[str, Any]],
+    how: Launcher,
     first: Change = as_asked,
     now: Change = as_asked,
 ) -> dict[Path, str]:
@@ -55,6 +57,7 @@ def mend(
         folder: the sweep.
         content: its sweep.yaml.
         cells: those of it that are looked at.
+        how: what will train them.
         first: gives the config whose fingerprint stands in sweep.yaml.
         now: gives the one to be written, where it has changed since then (a rung of halving).
 
@@ -75,7 +78,7 @@ def mend(
             continue
         asked.no_lookup(cell["overrides"], folder / runs.SWEEP)
         try:
-            prepared = _compose(command, cell["overrides"], built)
+            prepared = _compose(command, cell["overrides"], built, gpus_of(how))
         except UserError as error:
             raise UserError(f"{path} is damaged and cannot be written again: {error}") from None
         if asked.fingerprint(setup.plain(first(path, prepared.cfg))) != cell.get("config"):
@@ -90,7 +93,9 @@ def mend(
     return found
 
 
-def _compose(command: str, overrides: Sequence[str], built: dict[str, dict[str, Any]]) -> Prepared:
+def _compose(
+    command: str, overrides: Sequence[str], built: dict[str, dict[str, Any]], gpus: int | None
+) -> Prepared:
     try:
         given = compose.parse(shlex.split(command)[2:])
     except (ValueError, UserError):
@@ -98,7 +103,7 @@ def _compose(command: str, overrides: Sequence[str], built: dict[str, dict[str, 
     line = given._replace(overrides=list(overrides), multirun=False, show=[])
     (cell,) = compose.cells("train", line)
     config, _ = without_absent_keys(cell._replace(swept={"bottleneck": ""}))
-    return prepare(config, lambda _: None, built=built)
+    return prepare(config, lambda _: None, built=built, gpus=gpus)
 
 
 def _write(path: Path, prepared: Prepared, command: str) -> None:
