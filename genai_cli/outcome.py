@@ -21,22 +21,19 @@ from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
 from genai_cli.training import checkpoint
 from genai_cli.training.distributed import ALONE, PeerLost, Ranks, tells
+from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import Training, finish
 from genai_cli.training.randomness import generator
 
-
-class Diverged(Exception):
-    """A loss is no longer a number."""
+LONGEST = 600  # characters of an error on stderr
 
 
 def check_finite(row: Mapping[str, float]) -> None:
     """Raise `Diverged`, naming the first term of an epoch that is not finite."""
     for name, value in row.items():
         if not math.isfinite(value):
-            raise Diverged(
-                f"{name} became {value} in epoch {int(row['epoch'])} (step {int(row['step'])}); "
-                "try a smaller optimizer.lr or trainer.clip=1"
-            )
+            raise Diverged(f"{name} became {value} in epoch {int(row['epoch'])} "
+                           f"(step {int(row['step'])})")  # fmt: skip
 
 
 def introduce(
@@ -150,11 +147,16 @@ def interrupted(folder: Path, state: Training, code: int, report: Reporter) -> i
     """The run was told to stop and has saved itself."""
     report.stop_live()
     set_status(folder, "interrupted")
-    suffix = folder.name.rsplit("-", 1)[-1]
-    known = folder.resolve().parents[1] == runs.outputs_root().resolve()
-    reference = suffix if known and not runs.is_sweep(folder.parent) else str(folder)
-    report.line(f"interrupted and saved at step {state.step}; go on with: genai resume {reference}")
+    told = f"interrupted and saved at step {state.step}"
+    report.line(f"{told}; go on with: genai resume {reference(folder)}")
     return code
+
+
+def reference(folder: Path) -> str:
+    """What to type for a run: the end of its folder's name, where that is enough."""
+    known = folder.resolve().parents[1] == runs.outputs_root().resolve()
+    short_enough = known and not runs.is_sweep(folder.parent)
+    return folder.name.rsplit("-", 1)[-1] if short_enough else str(folder)
 
 
 def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALONE) -> int:
@@ -182,7 +184,7 @@ def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALON
         kind, first = "", f"{disk[0]}; {disk[1]}, then: genai resume {folder}"
     everybody = group.world == 1 or isinstance(error, Diverged)
     where = "" if everybody else f"[rank {group.rank}] "
-    print(f"genai: {folder} failed: {where}{kind}{first[:300]}", file=sys.stderr)
+    print(f"genai: {folder} failed: {where}{kind}{first[:LONGEST]}", file=sys.stderr)
     return 1
 
 

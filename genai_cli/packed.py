@@ -23,9 +23,10 @@ from genai_cli.console import Reporter, show
 from genai_cli.cores import cores
 from genai_cli.data.dataset import Dataset
 from genai_cli.models.base import Model
-from genai_cli.session import Session, begin
+from genai_cli.session import Session, begin, diverged
 from genai_cli.textual import short
 from genai_cli.training import checkpoint, machine, setup
+from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import calibrate
 from genai_cli.training.pack import Cell, Stack
 from genai_cli.training.preempt import Signals
@@ -144,6 +145,9 @@ def _goes_on(folder: Path, session: Session, val: dict[str, float], ends: Ends) 
     except Exception as error:
         with suppress(OSError):
             session.saver.rescue()
+        if isinstance(error, Diverged):  # taken again alone, which is the same to rounding
+            device = next(session.state.model.parameters()).device
+            error = diverged(session, device, "eager", error)
         outcome.failed(folder, error, session.report)
         session.status = "failed"
         ends.changed()

@@ -142,9 +142,7 @@ def begin(
     return Session(folder, cfg, data, state, report, metrics, saver, loggers, watch, status)
 
 
-def diverged(
-    session: Session, device: torch.device, kind: str, error: Diverged
-) -> Diverged | None:
+def diverged(session: Session, device: torch.device, kind: str, error: Diverged) -> Diverged | None:
     """Find out why, and go back where the config allows it; of several ranks all call it.
 
     Returns:
@@ -155,7 +153,15 @@ def diverged(
     state, ranks, report = session.state, session.state.ranks, session.report
     report.stop_live()
     found = autopsy.investigate(
-        session.folder, session.cfg, session.data, device, kind, state.step, error, state.cuts, ranks
+        session.folder,
+        session.cfg,
+        session.data,
+        device,
+        kind,
+        state.step,
+        error,
+        state.cuts,
+        ranks,
     )
     back = None
     if ranks.first:
