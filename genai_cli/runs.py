@@ -266,6 +266,12 @@ def find(reference: str, outputs: str | None = None) -> Path:
         raise UserError(
             f"'{reference}' is a sweep of several runs; name one of its cells, like {reference}/000"
         )
+    for torso in (p for p in root.glob(f"*/*-{slug(reference)}") if p.is_dir() and not is_run(p)):
+        command = read_json(torso / RUN).get("command") or "genai train …"
+        raise UserError(
+            f"{torso} was killed before its folder was whole; start it again: {command} "
+            f"(and remove the rest: rm -r {torso})"
+        )
     suffixes = [run.name.rsplit("-", 1)[-1] for run in runs]
     raise UserError(
         f"no run '{reference}' in {root}{nearest(reference, suffixes)}; see: genai runs"
