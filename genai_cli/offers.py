@@ -41,7 +41,7 @@ RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.p
     *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.devices"),
     *("trainer.figures_every", "trainer.loggers"),
     *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
-    *("trainer.save_every", "trainer.step", "trainer.threads"),
+    *("trainer.rollback", "trainer.save_every", "trainer.step", "trainer.threads"),
 )
 SAMPLE = {  # keys of `genai sample`: those of sampling/request.py, then those of the families
     **{"what": "samples", "n": "how many", "seed": "0", "batch_size": "250"},

@@ -59,6 +59,7 @@ NOTED = (
     "trainer.accumulate",
     "trainer.clip",
     "trainer.patience",
+    "trainer.rollback",
     "trainer.min_delta",
     "trainer.step",
     "trainer.threads",
