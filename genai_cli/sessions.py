@@ -64,6 +64,13 @@ def again(
     return now | {"resumed": [*_list(described), entry]}
 
 
+def moved(other: Changes) -> str:
+    """A line of a run that goes on with another arithmetic than before, by `differing`; or ""."""
+    named = ("device", "processor", "kernels", "cuda", "cudnn")
+    told = [f"{key} {other[key][0]} → {other[key][1]}" for key in named if key in other]
+    return f"note: another machine than before, not bit-equal: {', '.join(told)}" if told else ""
+
+
 def elsewhere(described: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str, Any]:
     """The key ``resumed`` for a session that finds other versions and changes no key."""
     return {"resumed": [*_list(described), _entry({}, was)]}

@@ -136,8 +136,8 @@ class Wait:
         """What a signal is taken to mean; whether the job was cancelled."""
         if self.signals.code == 130 and sys.stdin is not None and sys.stdin.isatty():
             self.board.pause()
-            print(f"\ncancel job {' '.join(self.numbers)}? [y/N] (Ctrl-C: leave, it goes on) ", end="")
-            sys.stdout.flush()
+            asked = f"cancel job {' '.join(self.numbers)}? [y/N] (Ctrl-C: leave, it goes on) "
+            print(f"\n{asked}", end="", flush=True)
             if not sys.stdin.readline().strip().lower().startswith("y"):
                 self.signals.code = 0
                 print("waiting on", flush=True)

@@ -38,14 +38,7 @@ def check(how: Launcher, configs: Sequence[TrainConfig]) -> None:
                 f"hydra/launcher=slurm: there is no {command} here; log in to the cluster, "
                 "or use hydra/launcher=joblib"
             )
-    sizes = {config.trainer.devices for config in configs}
-    if how.nodes > 1 and len(sizes) > 1:  # torchrun is told in the script that all share
-        raise UserError(
-            f"trainer.devices={','.join(map(str, sorted(sizes)))} with hydra.launcher.nodes="
-            f"{how.nodes}: the runs of an array have one number; submit one sweep for each"
-        )
-    for config in configs:
-        _fits(how, config)
+    fits(how, configs)
     from genai_cli.launchers.queue import refusal
     from genai_cli.launchers.script import script
 
@@ -55,8 +48,23 @@ def check(how: Launcher, configs: Sequence[TrainConfig]) -> None:
         raise UserError(f"hydra/launcher=slurm: sbatch refuses the job: {refused}")
 
 
+def fits(how: Slurm, configs: Sequence[TrainConfig]) -> None:
+    """Whether ranks and threads of all runs find room in what is asked of Slurm for one job.
+
+    Raises:
+        UserError: they do not.
+    """
+    sizes = {config.trainer.devices for config in configs}
+    if how.nodes > 1 and len(sizes) > 1:  # torchrun is told in the script that all share
+        raise UserError(
+            f"trainer.devices={','.join(map(str, sorted(sizes)))} with hydra.launcher.nodes="
+            f"{how.nodes}: the runs of an array have one number; submit one sweep for each"
+        )
+    for config in configs:
+        _fits(how, config)
+
+
 def _fits(how: Slurm, config: TrainConfig) -> None:
-    """Whether a run's ranks and threads find room in what is asked of Slurm."""
     devices, threads = config.trainer.devices, config.trainer.threads or 1
     if devices % how.nodes:
         raise UserError(
