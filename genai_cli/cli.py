@@ -17,6 +17,7 @@ VERBS = {
     "reproduce": "train a run again from its folder alone, and compare the two",
     "sweep": "go on with a sweep: its missing, failed and interrupted runs",
     "sample": "make images with a run, or walk through its codes",
+    "replay": "look at the step at which a run stopped being finite",
     "evaluate": "measure runs: reconstruction, likelihood, samples, copies, speed",
     "encode": "write the codes of a split, as an array or a table",
     "compare": "put runs side by side: which one is right for which use",

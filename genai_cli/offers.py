@@ -91,11 +91,13 @@ EVALUATE_VALUES = {
     "only": dict.fromkeys(GROUPS, ""),
     **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
 }
+REPLAY = {"precision": "the run's", "outputs": "folder of runs"}
 REPRODUCE = {"rtol": "1e-3", "device": "the run's", "outputs": "folder of runs"}
 REPORT = {"out": "FILE.html", "outputs": "folder of runs"}  # keys of `genai report`
 READERS = {  # verbs that take one run: their keys and what is known of the values
     "sample": (SAMPLE, SAMPLE_VALUES),
     "encode": (ENCODE, ENCODE_VALUES),
+    "replay": (REPLAY, {"precision": dict.fromkeys(("fp32", "bf16", "fp64"), "")}),
     "reproduce": (REPRODUCE, {"device": SAMPLE_VALUES["device"]}),
 }
 MEASURERS = {"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)}

@@ -18,7 +18,7 @@ AGAIN: dict[str, list[tuple[str, object]]] = {
                 "epochs=N": "train for longer; schedule.horizon=N stretches the schedule with it",
                 "tags=[…]": "words to find it by",
                 "trainer.*": "max_steps, save_every, keep, figures_every; and, with a note,"
-                " devices, accumulate, clip, patience, min_delta, step, threads, deterministic",
+                " devices, accumulate, clip, patience, min_delta, rollback, step, threads, deterministic",
                 "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the"
                 " rest of the run is then not as first planned",
             },
@@ -51,5 +51,24 @@ AGAIN: dict[str, list[tuple[str, object]]] = {
             " Exit code 1 where it differs.",
         ),
         ("examples", ["genai reproduce latest", "genai reproduce k3f9 rtol=1e-5"]),
+    ],
+    "replay": [
+        ("", "genai replay RUN [KEY=VALUE …]"),
+        ("RUN", RUN),
+        (
+            "keys",
+            {
+                "precision=fp64": "or fp32, bf16: a second opinion; the run's own if not given",
+                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+            },
+        ),
+        (
+            "",
+            "A run that fails because a loss, a gradient or an update is not finite keeps the step"
+            " in RUN/blackbox: weights and optimizer before it, batch and noise. It is taken again"
+            " on the CPU, with the range of every layer and the first that is not finite. Exit code"
+            " 1 where it is finite here.",
+        ),
+        ("examples", ["genai replay latest", "genai replay k3f9 precision=fp64"]),
     ],
 }

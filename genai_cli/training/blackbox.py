@@ -1,8 +1,9 @@
 """The black box of a run that diverged: all that one step is a function of, and what it did.
 
 ``blackbox/step-NNNNNN`` is a checkpoint of the state before the step, ``batch.safetensors`` holds
-x, y and the noise, ``report.json`` says what became infinite or nan, where, and the range of every
-layer. No data set is needed to take the step again, and nothing in there is executed.
+x, y and the noise, ``config.yaml`` is the run's, ``report.json`` says what became infinite or nan,
+where, and the range of every layer. No data set is needed to take the step again, and nothing in
+there is executed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from genai_cli import __version__, build, runs
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
 from genai_cli.models.base import Batch
-from genai_cli.training import checkpoint, finite, optimizers
+from genai_cli.training import checkpoint, finite, optimizers, setup
 from genai_cli.training.ema import Ema
 from genai_cli.training.loop import Training
 from genai_cli.training.ranges import Found, Inspector
@@ -114,6 +115,7 @@ def write(
         "spec": spec._asdict(),
         "sha256": {BATCH: _sha256(beside / BATCH)},
     }
+    runs.write_config(beside, setup.plain(cfg))
     runs.write_json(beside / REPORT, report)
     box = opened(beside, cfg)
     found, inspector = take(box)
@@ -136,17 +138,16 @@ def write(
 
 
 def opened(box: Path, cfg: TrainConfig) -> Box:
-    """A black box, on the CPU, in the precision of ``cfg``.
+    """A black box, on the CPU.
+
+    Args:
+        box: its folder.
+        cfg: the config in there, or with another precision, to which torch is set.
 
     Raises:
         UserError: there is none, it is damaged, or the model of this version is another one.
     """
     report = runs.read_json(box / REPORT)
-    if not report:
-        raise UserError(
-            f"{box.parent} has no black box: there is one once a loss or gradient of a run was not "
-            "finite"
-        )
     made_by = (report.get("versions") or {}).get("genai_cli", "another version")
     if report.get("schema") != SCHEMA:
         raise UserError(f"{box} was written by genai {made_by}, this is {__version__}")
