@@ -222,8 +222,11 @@ def _prune(folder: Path, keep: int, step: int) -> None:
     for path in candidates(folder):
         if path not in kept and path.name != best:
             _remove(path)
-    for leftover in folder.glob(".step-*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in folder.glob(".*.tmp"):  # of a killed process: nobody else writes here
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:
