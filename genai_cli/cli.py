@@ -10,6 +10,8 @@ import importlib
 import os
 import sys
 
+from genai_cli.streams import printed_visibly
+
 VERBS = {
     "train": "train a model, or with -m one for every combination of values",
     "plan": "tell what a run or a sweep will cost, before it is launched",
@@ -98,7 +100,8 @@ def _call(words: list[str]) -> int:
 
         print(verb_help(verb, [a for a in args if a not in HELP]))
         return 0
-    return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
+    with printed_visibly():
+        return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
 
 
 def _known(verb: str, args: list[str] | None = None) -> str:

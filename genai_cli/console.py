@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli.durable import write_all
 from genai_cli.errors import UserError
 from genai_cli.locks import NoLocks, lock
+from genai_cli.streams import raw, visible
 from genai_cli.textual import plain_table, short
 
 if TYPE_CHECKING:
@@ -100,13 +101,14 @@ class Reporter:
         """One or more lines, to both."""
         self.log(text)
         if self.progress is not None:
-            self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            shown = visible(text)
+            self.progress.console.print(shown, highlight=False, markup=False, soft_wrap=True)
         elif not self.quiet:
             show(text)
 
     def log(self, text: str) -> None:
         """To train.log alone."""
-        write_all(self.file.fileno(), f"{text}\n".encode(errors="replace"))
+        write_all(self.file.fileno(), f"{visible(text)}\n".encode(errors="replace"))
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A small table, the first column left-aligned, the others right-aligned."""
@@ -127,7 +129,7 @@ class Reporter:
             TextColumn("{task.fields[terms]}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            console=Console(file=sys.stdout),
+            console=Console(file=raw(sys.stdout)),
             refresh_per_second=8,
         )
         self.task = self.progress.add_task(

@@ -113,9 +113,8 @@ def read(folder: Path) -> dict[str, Any]:
         names = [cell["folder"] for cell in content["cells"]]
         words = [word for cell in content["cells"] for word in cell["overrides"]]
         # a stranger's sweep.yaml is data: its cells are folders of the sweep and no others
-        if all(name == Path(name).name not in ("", "..") for name in names) and all(
-            isinstance(word, str) for word in [*words, *content["varied"]]
-        ):
+        inside = (n == Path(n).name not in ("", "..") and n.isprintable() for n in names)
+        if all(inside) and all(isinstance(word, str) for word in [*words, *content["varied"]]):
             return content
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         pass

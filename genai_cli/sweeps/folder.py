@@ -16,7 +16,7 @@ from genai_cli.compose import GROUPS, Cell
 from genai_cli.errors import UserError
 from genai_cli.metrics import last_row
 from genai_cli.sweeps import asked
-from genai_cli.textual import plain_table, short
+from genai_cli.textual import csv_cell, plain_table, short
 
 EVERY = 1.5  # seconds between two tables while cells train,
 SHARE = 20  # or this many times what the last one took: a slow disk costs 5 % of a core at most
@@ -139,7 +139,7 @@ def _text(table: Sequence[Mapping[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows({k: csv_cell(v) for k, v in row.items()} for row in table)
     return text.getvalue()
 
 

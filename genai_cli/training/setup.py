@@ -16,6 +16,7 @@ from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import DataNote
 from genai_cli.data.sources import load as load_dataset
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.links import refuse_links
 from genai_cli.models.base import Model
 from genai_cli.networks.layers import Layer, layers
 from genai_cli.schema import TrainConfig, wrong_type

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli import ranks, runs, sessions
 from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.links import refuse_links
 from genai_cli.locks import lock
 from genai_cli.values import read_value
 from genai_cli.work import one_run
@@ -105,6 +106,7 @@ def main(args: list[str]) -> int:
     if not described:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
+    refuse_links(folder)
     given = [change.partition("=")[0] for change in changes]
     with _alone(folder) as let_go:
         return _resume(folder, old, new, described, given, let_go)
