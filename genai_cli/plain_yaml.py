@@ -7,7 +7,6 @@ brackets end the C parser, and the process with it.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -49,13 +48,21 @@ def load(text: str) -> Any:
             together |= value
         else:
             if parts:
-                return copy.deepcopy(together)
+                return _own(together)
     except yaml.YAMLError:
         pass
     value = yaml.load(text, Loader=LOADER)
     if tied:
         _refuse_large(value, max(LARGEST, 2 * len(text)))
     return value
+
+
+def _own(value: Any) -> Any:
+    """A copy of plain data, a quarter of the time of `copy.deepcopy`; what else there is (text,
+    numbers, dates) cannot be changed."""
+    if isinstance(value, dict):
+        return {key: _own(part) for key, part in value.items()}
+    return [*map(_own, value)] if isinstance(value, list) else value
 
 
 @lru_cache(maxsize=4096)
