@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import own_model
 import pytest
 
 from genai_cli import runs
@@ -50,19 +51,13 @@ class Faulty(Model):
                 os.kill(os.getppid(), signal.SIGINT)
         return {"loss": (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)}
 '''
-YAML = "# @package _global_\n# Faulty\nbottleneck: 3\nmodel:\n  name: faulty\n"
 WORDS = ("model=faulty", "batch_size=32", "dataset.limit=100", "trainer.step=eager")
 
 
 @pytest.fixture
 def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Sets what goes wrong: WHAT RANK STEP."""
-    folder = tmp_path / "mine"
-    (folder / "models").mkdir(parents=True)
-    (folder / "configs" / "model").mkdir(parents=True)
-    (folder / "models" / "faulty.py").write_text(FAULTY)
-    (folder / "configs" / "model" / "faulty.yaml").write_text(YAML)
-    monkeypatch.setenv("GENAI_PATH", str(folder))
+    monkeypatch.setenv("GENAI_PATH", own_model.write(tmp_path / "mine", "faulty", FAULTY, 3))
     return lambda what: monkeypatch.setenv("FAULT", what)
 
 
