@@ -6,6 +6,7 @@ is imported when it is called, and ``--help`` and completion never import one.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -17,9 +18,9 @@ VERBS = {
     "plan": "tell what a run or a sweep will cost, before it is launched",
     "resume": "go on with a run that was interrupted, or train it for longer",
     "reproduce": "train a run again from its folder alone, and compare the two",
+    "replay": "look at the step at which a run stopped being finite",
     "sweep": "go on with a sweep: its missing, failed and interrupted runs",
     "sample": "make images with a run, or walk through its codes",
-    "replay": "look at the step at which a run stopped being finite",
     "evaluate": "measure runs: reconstruction, likelihood, samples, copies, speed",
     "encode": "write the codes of a split, as an array or a table",
     "compare": "put runs side by side: which one is right for which use",
@@ -29,6 +30,8 @@ VERBS = {
     "completion": "make the TAB key complete verbs, keys and values",
 }
 HELP = ("-h", "--help")
+GONE = (errno.EPIPE, errno.EIO)  # a pipe's reader, a terminal
+WRITING = ("data", "compare", "report")  # they import while something is half written
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,8 +40,32 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 done; 1 failed after the start; 2 a user's mistake, told in one line; 130 interrupted;
         141 the reader of our output has gone.
+
+    Raises:
+        SystemExit: 143, on TERM, USR1 or HUP.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _run(list(argv))
+    _open_standard()
+    try:
+        return _run(sys.argv[1:])
+    finally:
+        from genai_cli.stopping import nobody
+
+        nobody()
+
+
+def _open_standard() -> None:
+    """A stream that the caller has closed (``>&-``) is the null device: the next file to be opened
+    would take its number, and what libraries print would go into it."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the least number that is free: this one
+
+
+def _run(words: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a locale without "→" prints "?" and goes on
             stream.reconfigure(errors="replace")
@@ -49,11 +76,9 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        if not _reader_left():
-            raise
-        return 141
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in GONE and _reader_left():
+            return 141
         from genai_cli.errors import UserError, in_one_line
 
         if not isinstance(error, UserError):
@@ -100,7 +125,9 @@ def _call(words: list[str]) -> int:
 
         print(verb_help(verb, [a for a in args if a not in HELP]))
         return 0
-    with printed_visibly():
+    from genai_cli.stopping import at_once, in_order, listening
+
+    with listening(in_order if verb in WRITING else at_once), printed_visibly():
         return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
 
 

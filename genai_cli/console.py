@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -139,7 +141,8 @@ class Reporter:
 
     def stop_live(self) -> None:
         if self.progress is not None:
-            self.progress.stop()
+            with suppress(OSError):  # the terminal may have gone
+                self.progress.stop()
             self.progress = None
 
     def step(self, now: Training) -> None:
@@ -196,5 +199,7 @@ def show(text: str) -> None:
     """Print a line; when nobody reads any more (``| head``), the run goes on in its log alone."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe's reader, a terminal
+            raise
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
