@@ -11,8 +11,6 @@ import importlib
 import os
 import sys
 
-from genai_cli.streams import printed_visibly
-
 VERBS = {
     "train": "train a model, or with -m one for every combination of values",
     "plan": "tell what a run or a sweep will cost, before it is launched",
@@ -126,6 +124,7 @@ def _call(words: list[str]) -> int:
         print(verb_help(verb, [a for a in args if a not in HELP]))
         return 0
     from genai_cli.stopping import at_once, in_order, listening
+    from genai_cli.streams import printed_visibly
 
     with listening(in_order if verb in WRITING else at_once), printed_visibly():
         return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
