@@ -18,7 +18,8 @@ AGAIN: dict[str, list[tuple[str, object]]] = {
                 "epochs=N": "train for longer; schedule.horizon=N stretches the schedule with it",
                 "tags=[…]": "words to find it by",
                 "trainer.*": "max_steps, save_every, keep, figures_every; and, with a note,"
-                " devices, accumulate, clip, patience, min_delta, rollback, step, threads, deterministic",
+                " devices, accumulate, clip, patience, min_delta, rollback, step, threads,"
+                " deterministic",
                 "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the"
                 " rest of the run is then not as first planned",
             },

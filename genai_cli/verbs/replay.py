@@ -1,4 +1,4 @@
-"""`genai replay RUN`: take the step at which a run diverged again, on the CPU, from its black box."""
+"""`genai replay RUN`: the step at which a run diverged, taken again on the CPU."""
 
 from __future__ import annotations
 
