@@ -53,7 +53,8 @@ def again(
     """
     now = {**fresh, **described, **{k: fresh[k] for k in ANEW}}
     now |= {"status": "running", "finished": None}
-    if "trainer.threads" in changes or "trainer.devices" in changes:
+    unbegun = described.get("device") is None and described.get("threads") is None
+    if unbegun or "trainer.threads" in changes or "trainer.devices" in changes:
         now["threads"] = fresh["threads"]
     if "trainer.step" in changes:
         now["step_kind"] = None

@@ -107,9 +107,25 @@ def main(args: list[str]) -> int:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
     refuse_links(folder)
+    _not_queued(folder)
     given = [change.partition("=")[0] for change in changes]
     with _alone(folder) as let_go:
         return _resume(folder, old, new, described, given, let_go)
+
+
+def _not_queued(folder: Path) -> None:
+    """Refuse a run that a cluster is still to train: its job would find it taken, and fail."""
+    for place in (folder, folder.parent):  # a run alone, a cell of a sweep
+        if not (place / "slurm").is_dir():
+            continue
+        from genai_cli.launchers.submit import queued
+
+        number = queued(place).get(folder.resolve())
+        if number:
+            raise UserError(
+                f"{folder} is in Slurm's queue, job {number}; wait for it, or type first: "
+                f"scancel {number}"
+            )
 
 
 def _resume(
@@ -191,7 +207,7 @@ def _notes(
         )
     if described.get("reason"):
         notes.append(f"it was {described['reason']}")
-    if now["device"] != described.get("device"):
+    if described.get("device") not in (None, now["device"]):
         notes.append(f"on {now['device']}, before on {described.get('device')}: not bit-equal")
     other = sessions.differing(described, now)
     surroundings = [name for name in other if name not in sessions.FACTS or name == "git"]

@@ -109,6 +109,23 @@ def test_a_queue_that_does_not_answer_is_not_an_empty_one(
     assert [(cell / runs.RUN).read_text() for cell in runs.cells(sweep)] == before
 
 
+def test_a_run_that_is_queued_is_not_resumed_beside_its_job(
+    genai: Callable, slurm: FakeSlurm
+) -> None:
+    (run,) = genai("train", *QUICK, *SLURM).folders
+    before = (run / runs.RUN).read_text()
+    done = genai("resume", str(run))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "is in Slurm's queue, job 11; wait for it, or type first: scancel 11" in done.err
+    assert (run / runs.RUN).read_text() == before
+    slurm.states["11"] = "CANCELLED"
+    done = genai("resume", str(run))
+    assert (done.code, done.err) == (0, "")
+    assert "not bit-equal" not in done.out  # it had not begun anywhere
+    described = runs.read_json(run / runs.RUN)
+    assert (described["status"], described["threads"]) == ("finished", 1)
+
+
 def test_a_refusal_leaves_cells_to_be_resumed(genai: Callable, slurm: FakeSlurm) -> None:
     (sweep,) = genai("train", "-m", "bottleneck=2,3", *QUICK, *SLURM).folders
     slurm.states["11"] = "CANCELLED"
