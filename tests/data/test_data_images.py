@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genai_cli.data import images
 from genai_cli.data.images import Broken, decode
 
 
@@ -134,7 +135,12 @@ def test_truncated_garbage_never_crashes() -> None:
 
 
 def test_an_image_too_large_is_broken_not_fatal(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     file = save(picture(0, 40, 40), tmp_path / "x.png")
-    with pytest.raises(Broken, match="more than 200 pixels"):
+    monkeypatch.setattr(images, "MOST_PIXELS", 1599)
+    with pytest.raises(Broken, match="more than 1599 pixels"):
+        read(file)
+    monkeypatch.setattr(images, "MOST_PIXELS", 1600)
+    assert read(file).shape == (3, 40, 40)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard, where it is lower
+    with pytest.raises(Broken, match="more than 1600 pixels"):
         read(file)
