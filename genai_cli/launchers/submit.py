@@ -113,6 +113,21 @@ def queued(folder: Path) -> dict[Path, str]:
     return found
 
 
+def refuse_queued(run: Path) -> None:
+    """Refuse to go on here with a run that a cluster is to train: its job would find it taken.
+
+    Raises:
+        UserError: it is queued or running there, or nobody knows.
+    """
+    for place in (run, run.parent):  # a run alone, a cell of a sweep
+        number = queued(place).get(run.resolve())
+        if number:
+            raise UserError(
+                f"{run} is in Slurm's queue, job {number}; wait for it, or type first: "
+                f"scancel {number}"
+            )
+
+
 def _adopted(path: Path, sheet: Mapping[str, Any]) -> str:
     """The number of a job that was handed in, as its sheet does not know; "" if it was not."""
     name = sheet.get("name")

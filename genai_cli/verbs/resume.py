@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli import ranks, runs, sessions
 from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.launchers.submit import refuse_queued
 from genai_cli.links import refuse_links
 from genai_cli.locks import lock
 from genai_cli.values import read_value
@@ -107,25 +108,10 @@ def main(args: list[str]) -> int:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
     refuse_links(folder)
-    _not_queued(folder)
+    refuse_queued(folder)
     given = [change.partition("=")[0] for change in changes]
     with _alone(folder) as let_go:
         return _resume(folder, old, new, described, given, let_go)
-
-
-def _not_queued(folder: Path) -> None:
-    """Refuse a run that a cluster is still to train: its job would find it taken, and fail."""
-    for place in (folder, folder.parent):  # a run alone, a cell of a sweep
-        if not (place / "slurm").is_dir():
-            continue
-        from genai_cli.launchers.submit import queued
-
-        number = queued(place).get(folder.resolve())
-        if number:
-            raise UserError(
-                f"{folder} is in Slurm's queue, job {number}; wait for it, or type first: "
-                f"scancel {number}"
-            )
 
 
 def _resume(
