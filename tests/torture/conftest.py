@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from torture_runs import Whole, contents, folder_of
 
 HERE = Path(__file__).parent
 SEED = int(os.environ.get("GENAI_TORTURE_SEED") or 0)
@@ -72,6 +73,24 @@ def server() -> Iterator[Server]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def whole(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Whole]:
+    """The undisturbed run of a command, made once."""
+    made: dict[tuple[str, ...], Whole] = {}
+
+    def of(*command: str) -> Whole:
+        if command not in made:
+            place = tmp_path_factory.mktemp("whole")
+            fault = {"root": "outputs"}  # of which nothing comes: operations are only counted
+            done = server.run(place, *command, fault=fault, seen=str(place / "seen"))
+            assert done.code == 0, done.said
+            folder, seen = folder_of(place), json.loads((place / "seen").read_text())
+            made[command] = Whole(command, folder, contents(folder), seen, done.seconds)
+        return made[command]
+
+    return of
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
     """Of this test alone, told when it fails: ``make torture SEED=n`` draws the same again."""
@@ -94,9 +113,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What was tried, how often, lost: as it can stand in the README."""
     tried: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    for report in [
-        r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])
-    ]:
+    stats = terminalreporter.stats
+    for report in [*stats.get("passed", []), *stats.get("failed", [])]:
         for name, value in report.user_properties if report.when == "call" else ():
             if name == "tried":
                 tried[value[0]] += value[1]
@@ -106,7 +124,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(f"{report.nodeid}: repeat with GENAI_TORTURE_SEED={SEED}")
     if not tried:
         return
-    failures = len(terminalreporter.stats.get("failed", []))
+    failures = len(stats.get("failed", []))
     terminalreporter.section("tried, how often, lost")
     terminalreporter.write_line("| tried | times | lost |\n|---|---:|---:|")
     for what, times in sorted(tried.items()):

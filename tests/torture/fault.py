@@ -1,8 +1,9 @@
 """What can go wrong with a file, made to happen: at one chosen operation, in this process.
 
-Every operation by which a run changes its folder is counted: opening for writing, each write, fsync,
-rename, mkdir, removal, the tensors of a checkpoint. At the ``at``-th the process is killed (before it,
-halfway, after it), or from there on all of them fail with an errno.
+Every operation by which a run changes its folder is counted: opening for writing, each write,
+fsync, rename, mkdir, removal, the tensors of a checkpoint. At the chosen one the process is killed
+(before it, halfway, after it), or its folder is removed under it, or from there on all of them
+fail with an errno.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +28,8 @@ class Fault:
         root: the folder; paths elsewhere are left alone.
         at: number of the operation, from 0, or [label, number] among those of that label, as
             ["rename step", 2]; None: only count.
-        how: before, half or after: a kill; else the operation fails.
+        how: before, half or after: a kill; vanish: all that is in ``root`` is removed first, once;
+            error: the operation fails.
         number: errno of the failure, for this operation and all after it.
         freeing: whether removing and renaming fail, too.
     """
@@ -41,7 +45,7 @@ class Fault:
         self.root = os.path.abspath(root) + os.sep
         self.at, self.how, self.number, self.freeing = at, how, number, freeing
         self.seen: list[str] = []  # "write metrics.csv", in order
-        self.hit = False
+        self.hit, self.vanishing = False, os.path.abspath(root)
 
     def install(self) -> None:
         from genai_cli.training import checkpoint
@@ -66,8 +70,8 @@ class Fault:
         """``real``, counted; argument ``which`` is the path or the descriptor."""
 
         def operation(*args: Any, **kwargs: Any) -> Any:
-            return self.run(label, args[which], lambda: real(*args, **kwargs),
-                            half and (lambda: half(*args, **kwargs)), kwargs.get("dir_fd"))  # fmt: skip
+            whole, part = partial(real, *args, **kwargs), half and partial(half, *args, **kwargs)
+            return self.run(label, args[which], whole, part, kwargs.get("dir_fd"))
 
         return operation
 
@@ -87,7 +91,11 @@ class Fault:
         if not self.hit and not self._now(name):
             return real()
         self.hit = True
-        if self.how not in ("before", "half", "after"):
+        if self.how == "vanish":
+            self.root = os.devnull
+            shutil.rmtree(self.vanishing)
+            return real()
+        if self.how == "error":
             if label in FREEING and not self.freeing:
                 return real()
             raise OSError(self.number, os.strerror(self.number), path)

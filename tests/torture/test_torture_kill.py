@@ -6,7 +6,6 @@ a write, an fsync, a rename, a removal. The run is then resumed, and killed agai
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 from collections.abc import Callable
@@ -15,38 +14,9 @@ from typing import Any
 
 import pytest
 from conftest import Server  # of this folder: the nearest one
-from torture_runs import MODELS, STEPS, assert_equal, contents, words
+from torture_runs import MODELS, Whole, assert_equal, newest, words
 
 KILLED = -signal.SIGKILL
-
-
-class Whole:
-    """The undisturbed run of a family: what it holds, what it did, how long it took."""
-
-    def __init__(self, server: Server, place: Path, command: tuple[str, ...]) -> None:
-        self.command = command
-        done = server.run(place, *command, fault={"root": "outputs"}, seen=str(place / "seen"))
-        assert done.code == 0, done.said
-        self.seen: list[str] = json.loads((place / "seen").read_text())
-        self.contents = contents(folder_of(place))
-        self.seconds = done.seconds
-
-
-@pytest.fixture(scope="session")
-def whole(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Whole]:
-    made: dict[tuple[str, ...], Whole] = {}
-
-    def of(*command: str) -> Whole:
-        if command not in made:
-            made[command] = Whole(server, tmp_path_factory.mktemp("whole"), command)
-        return made[command]
-
-    return of
-
-
-def folder_of(place: Path) -> Path:
-    (folder,) = (p for p in (place / "outputs").glob("*/*") if (p / "config.yaml").is_file())
-    return folder
 
 
 def drawn(seen: list[str], rng: random.Random) -> dict[str, Any]:
@@ -54,20 +24,6 @@ def drawn(seen: list[str], rng: random.Random) -> dict[str, Any]:
     name = rng.choice(sorted(set(seen)))
     turn = rng.randrange(seen.count(name))
     return {"root": "outputs", "at": [name, turn], "how": rng.choice(["before", "half", "after"])}
-
-
-def newest(folder: Path) -> int:
-    """Epochs of the newest whole checkpoint, -1 if there is none."""
-    from genai_cli.errors import UserError
-    from genai_cli.training.checkpoint import newest_whole
-
-    try:
-        path, damaged = newest_whole(folder / "checkpoints")
-    except UserError:
-        assert not list((folder / "checkpoints").glob("step-*")), "a torn checkpoint has a name"
-        return -1
-    assert not damaged, damaged  # a kill leaves none: they are renamed when they are whole
-    return int(path.name[5:]) // STEPS
 
 
 def survive(

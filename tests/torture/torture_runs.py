@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 QUICK = (
     "dataset.limit=60", "batch_size=32", "trainer.ema=0.9", "trainer.save_every=1",
@@ -26,6 +27,22 @@ def words(model: str, epochs: int = 3, figures: int = 2) -> tuple[str, ...]:
     """The command of a run of a family that takes about a second."""
     many = (f"model={model}", f"epochs={epochs}", f"trainer.figures_every={figures}")
     return ("train", *many, *QUICK, *MODELS[model])
+
+
+class Whole(NamedTuple):
+    """The undisturbed run of a command: what it holds, what it did, how long it took."""
+
+    command: tuple[str, ...]
+    folder: Path
+    contents: dict[str, object]
+    seen: list[str]  # operations on its files, in order
+    seconds: float
+
+
+def folder_of(place: Path) -> Path:
+    """The only run below a directory."""
+    (folder,) = (p.parent for p in place.glob("outputs/*/*/config.yaml"))
+    return folder
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -64,6 +81,20 @@ def assert_equal(whole: dict[str, object], folder: Path) -> None:
     assert not other, f"only in one: {sorted(other)}"
     differing = [name for name in whole if found[name] != whole[name]]
     assert not differing, differing
+
+
+def newest(folder: Path) -> int:
+    """Epochs of the newest whole checkpoint, -1 if there is none."""
+    from genai_cli.errors import UserError
+    from genai_cli.training.checkpoint import newest_whole
+
+    try:
+        path, damaged = newest_whole(folder / "checkpoints")
+    except UserError:
+        assert not list((folder / "checkpoints").glob("step-*")), "a torn checkpoint has a name"
+        return -1
+    assert not damaged, damaged  # a kill leaves none: they are renamed when they are whole
+    return int(path.name[5:]) // STEPS
 
 
 def _without_seconds(value: dict) -> dict:
