@@ -97,6 +97,10 @@ def conclude(
     finish(state.model, data)
     player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
     metrics, extra = summary.metrics(state.model, data, cfg, player, state.ranks)
+    check_finite(
+        {f"test/{name.removeprefix('test/')}": entry["value"] for name, entry in metrics.items()}
+        | {"epoch": state.epoch, "step": state.step}
+    )
     if not state.ranks.first:
         return
     from genai_cli.figures import of_run  # matplotlib: not before the first step

@@ -171,6 +171,8 @@ def _examples(rows: Sequence[int]) -> str:
 
 def _elsewhere(state: Training, cfg: TrainConfig, data: Dataset, error: Diverged) -> str:
     """What to say where every training step is finite."""
+    if str(error).startswith("test/"):
+        return f"every training step is finite; {HINT}"
     if str(error).startswith("val/"):
         with state.averaged(), torch.no_grad():
             start = 0
@@ -180,6 +182,6 @@ def _elsewhere(state: Training, cfg: TrainConfig, data: Dataset, error: Diverged
                 if not fine.all():
                     at = [start + i for i in (~fine).nonzero().flatten().tolist()]
                     named = _examples(at).replace("training", "validation")
-                    return f"every training step is finite, but {named} is not; {HINT}"
+                    return f"every training step is finite, but not the loss of {named}; {HINT}"
                 start += len(fine)
     return f"taken again, every step is finite: this device does not repeat itself; {HINT}"

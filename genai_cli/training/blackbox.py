@@ -158,7 +158,7 @@ def opened(box: Path, cfg: TrainConfig) -> Box:
         spec = _spec(report["spec"])
         cuts = tuple(int(cut) for cut in report["cuts"])
         per_epoch = max(1, int(report["steps_per_epoch"]))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         said = " ".join(str(error).split())
         raise UserError(f"{box} is damaged ({type(error).__name__}: {said})") from None
     path, _ = checkpoint.newest_whole(box)
