@@ -120,10 +120,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         return []
     whole = text.rpartition("\n")[0]  # a row that is being written has no end yet
     try:
-        try:
         rows = [_numbers(row) for row in csv.DictReader(whole.splitlines())]
-    except csv.Error:  # a cell of more than 131072 letters; NUL on Python 3.10
-        return []
     except csv.Error:  # a cell of more than 131072 letters; NUL on Python 3.10
         return []
     return [row for row in rows if "step" in row]
