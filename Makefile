@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow test-slurm torture bench bench-gpu lint format wheel clean help
+.PHONY: train test test-slow test-slurm torture audit bench bench-gpu lint format wheel clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -71,6 +71,23 @@ $(VENV)/.peers: $(STAMP)
 	  uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[test,bench]'; \
 	else \
 	  $(BIN)/python -m pip install -q --constraint constraints.txt --editable '.[test,bench]'; \
+	fi
+	@touch $@
+
+# the pins against the published advisories (pypi.org); without a network it says so and fails
+NO_ANSWER = not found on PyPI|ConnectionError|Max retries|timed out|Name or service
+audit: $(VENV)/.audit
+	@$(BIN)/pip-audit -r constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
+	  >$(VENV)/audit.txt 2>&1; code=$$?; \
+	if grep -qE '$(NO_ANSWER)' $(VENV)/audit.txt; then \
+	  echo "audit: pypi.org does not answer for these packages; nothing was checked" >&2; exit 2; \
+	fi; cat $(VENV)/audit.txt; exit $$code
+
+$(VENV)/.audit: $(STAMP)
+	@if command -v uv >/dev/null; then \
+	  uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[audit]'; \
+	else \
+	  $(BIN)/python -m pip install -q --constraint constraints.txt --editable '.[audit]'; \
 	fi
 	@touch $@
 
