@@ -68,6 +68,10 @@ class Session:
 
         now, cfg = self.state, self.cfg
         self.metrics.add(row)
+        # before the checkpoint: a run that is killed in between comes to this epoch once more
+        over = not now.at_epoch_end or now.done(cfg)
+        if out_of_patience(now, cfg) or (not over and self.watch.ends(now, row)):
+            self.status = "stopped"
         self.loggers.row(row)
         self.report.epoch(row, best)
         if now.at_epoch_end:
@@ -78,9 +82,6 @@ class Session:
             with now.averaged():
                 finish(now.model, self.data)
                 of_run.draw(self.folder, now.model.eval(), self.data, cfg, {}, now.best_epoch)
-        over = not now.at_epoch_end or now.done(cfg)
-        if out_of_patience(now, cfg) or (not over and self.watch.ends(now, row)):
-            self.status = "stopped"
 
     def end(self, code: int) -> int:
         """Save; conclude, unless a signal (130, 143) came before the last step. The exit code."""
