@@ -125,7 +125,9 @@ def _call(words: list[str]) -> int:
         return 0
     from genai_cli.stopping import at_once, in_order, listening
     from genai_cli.streams import printed_visibly
+    from genai_cli.surroundings import settle
 
+    settle()
     with listening(in_order if verb in WRITING else at_once), printed_visibly():
         return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
 
