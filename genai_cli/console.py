@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PATIENCE = 1.0  # seconds in which a lock that is only being asked for is free again
 
 
+LINES = 1000  # of epochs in a log: twice as many at most, however long the run
+
+
 def on_terminal() -> bool:
     """A person looks: decided by the stream itself, not by FORCE_COLOR."""
     return (
@@ -153,16 +156,17 @@ class Reporter:
             self.progress.update(self.task, completed=done, rate=self._rate())
 
     def epoch(self, row: dict[str, float], best: bool) -> None:
-        """One epoch: a log line always, a printed one off a terminal."""
-        terms = _terms(row, best)
-        width = len(str(self.epochs))
-        text = f"epoch {int(row['epoch']):{width}d}/{self.epochs}  " + "  ".join(terms)
-        text += f"  {self._rate()}  {row['seconds']:.1f} s"
-        self.log(text)
-        if self.progress is None:
-            if not self.quiet:
+        """One epoch: a line in the log, and off a terminal a printed one; of a run of many epochs
+        some thousand lines, the last one among them. metrics.csv has all."""
+        terms, every = _terms(row, best), max(1, self.epochs // LINES)
+        if row["epoch"] % every == 0 or row["epoch"] == self.epochs:
+            width = len(str(self.epochs))
+            text = f"epoch {int(row['epoch']):{width}d}/{self.epochs}  " + "  ".join(terms)
+            text += f"  {self._rate()}  {row['seconds']:.1f} s"
+            self.log(text)
+            if self.progress is None and not self.quiet:
                 show(text)
-        else:
+        if self.progress is not None:
             self.progress.update(
                 self.task, completed=row["epoch"], terms="  ".join(terms), rate=self._rate()
             )

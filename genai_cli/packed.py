@@ -161,12 +161,12 @@ def _tell(cells: dict[Path, tuple[Cell, Session]]) -> None:
     if not sessions:
         return
     first = sessions[0]
-    column = first.cfg.monitor or next(k for k in first.metrics.rows[-1] if k.endswith("/loss"))
-    values = [s.metrics.rows[-1][column] for s in sessions if column in s.metrics.rows[-1]]
+    column = first.cfg.monitor or next(k for k in first.metrics.last if k.endswith("/loss"))
+    values = [s.metrics.last[column] for s in sessions if column in s.metrics.last]
     seconds = max(session.state.elapsed() for session in sessions)
     images = sum(session.state.images for session in sessions)
     epochs = max(session.cfg.epochs for session in sessions)
-    epoch = int(first.metrics.rows[-1]["epoch"])
+    epoch = int(first.metrics.last["epoch"])
     show(
         f"epoch {epoch:{len(str(epochs))}d}/{epochs}  {column} {short(min(values))} – "
         f"{short(max(values))} of {len(values)} runs  {images / seconds:,.0f} images/s  "
