@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,6 +225,58 @@ def test_a_measure_that_is_not_finite_is_told(genai: Callable) -> None:
     assert done.code == 1
     assert "failed: test/" in done.err
     assert "became nan in epoch 0 (step 1); every training step is finite" in done.err
+
+
+def test_a_cell_of_a_stack_has_a_black_box_of_its_own(genai: Callable) -> None:
+    words = ("-m", "model=autoencoder", *SMALL, "optimizer.lr=1e-3,1e18", "trainer.pack=2")
+    done = genai("train", *words)
+    assert done.code == 1
+    assert "2 runs in stacks of 2" in done.err + done.out
+    well, ill = sorted(p for p in done.folders[0].iterdir() if p.is_dir())
+    assert not (well / "blackbox").exists()
+    assert runs.read_json(well / "run.json")["status"] == "finished"
+    assert report(ill)["step"] == 2
+    assert f"genai replay {ill.relative_to(done.outputs.parent)};" in done.err
+    assert genai("replay", f"{done.folders[0].name[-4:]}/001").code == 0
+    again = genai("train", *words, "trainer.rollback=1")
+    assert "trainer.rollback=1 sends back a run that trains alone" in again.err + again.out
+
+
+def test_half_precision_is_replayed_in_half_precision(genai: Callable) -> None:
+    done = genai("train", "model=vae", *SMALL, "precision=bf16", "optimizer.lr=1e18")
+    assert done.code == 1
+    assert report(done.folders[0])["precision"] == "bf16"
+    again = genai("replay", "latest")
+    assert (again.code, "bf16 on the CPU" in again.out) == (0, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["trainer.step=compiled", "trainer.devices=2"])
+def test_other_kinds_of_steps_and_ranks_stop_alike(how: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "genai_cli", "train", "model=vae", *SMALL, how]
+    done = subprocess.run(
+        [*command, "optimizer.lr=1e18"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1, done.stderr
+    told = [line for line in done.stderr.splitlines() if "failed" in line]
+    assert len(told) == 1, done.stderr
+    assert "train/loss became" in told[0]
+    assert "in epoch 1 (step 2), first in encoder" in told[0]
+    (folder,) = (tmp_path / "outputs").glob("*/*")
+    assert report(folder)["step_kind"] == ("compiled" if "compiled" in how else "eager")
+    assert len(report(folder)["batch_rows"]) == 32  # of all ranks
+
+
+@pytest.mark.slow
+def test_ranks_go_back_together(climber: None, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "genai_cli", "train", *CLIMB, "trainer.rollback=4"]
+    done = subprocess.run(
+        [*command, "trainer.devices=2"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "outputs").glob("*/*")
+    assert float(weights(folder)["climb.weight"]) == 10.25
+    assert len(runs.read_json(folder / "run.json")["rollbacks"]) == 4
 
 
 @pytest.fixture(scope="module")
