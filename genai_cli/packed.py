@@ -22,6 +22,7 @@ from genai_cli import outcome, runs
 from genai_cli.console import Reporter, show
 from genai_cli.cores import cores
 from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
 from genai_cli.models.base import Model
 from genai_cli.session import Session, begin, diverged
 from genai_cli.textual import short
@@ -59,7 +60,11 @@ def train(
         data = data.to(device)
         cells: dict[Path, tuple[Cell, Session]] = {}
         for folder in folders:
-            report = open_logs.enter_context(Reporter(folder / runs.LOG, quiet=True))
+            try:
+                report = open_logs.enter_context(Reporter(folder / runs.LOG, quiet=True))
+            except UserError as error:  # another process trains it: it is left to that
+                show(f"note: {error}: left to it")
+                continue
             try:
                 cfg = setup.config_of(folder)
                 session = begin(folder, cfg, data, device, report)
