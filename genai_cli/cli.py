@@ -96,7 +96,7 @@ def _run(words: list[str]) -> int:
 
         where = f"[rank {rank()}] " if rank() else ""
         print(f"{command}: {where}{in_one_line(error)}", file=sys.stderr)
-        return 2
+        return error.code
 
 
 def _call(words: list[str]) -> int:

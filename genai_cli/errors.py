@@ -13,6 +13,8 @@ class UserError(Exception):
     so that it survives pickling (a sweep's worker raises it in another process).
     """
 
+    code = 2  # what the command exits with
+
 
 def in_one_line(error: object, most: int = 1200) -> str:
     """What an error says, fit for a terminal: one line without control characters.

@@ -26,6 +26,8 @@ LONGEST = 1001  # tasks of an array, where Slurm's configuration does not say: i
 class Refused(UserError):
     """Slurm does not take the job; says why."""
 
+    code = 1  # the folders are written by then
+
     @property
     def too_many(self) -> bool:
         """Fewer jobs at once may be taken."""
@@ -34,6 +36,8 @@ class Refused(UserError):
 
 class Unanswered(UserError):
     """Whether Slurm took the job is not known."""
+
+    code = 1
 
 
 def submit(script: str, name: str) -> str:
