@@ -200,3 +200,29 @@ def test_resume_while_it_trains_is_refused_and_writes_nothing(
     folder = done.folders[0].relative_to(tmp_path)
     refusal = f"genai resume: {tmp_path / folder} is being trained by another process\n"
     assert said == [(2, refusal)]
+
+
+def test_a_run_of_a_stack_that_another_process_trains_is_left_to_it(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genai_cli import packed
+
+    plain, taken = packed.train, []
+
+    def train(folders: list[Path], *rest: object) -> None:
+        file = open(folders[1] / runs.LOG, "ab")  # noqa: SIM115 - until the test ends
+        assert lock(file)
+        taken.append((folders[1], file))
+        plain(folders, *rest)
+
+    monkeypatch.setattr(packed, "train", train)
+    monkeypatch.setattr("genai_cli.console.PATIENCE", 0.05)
+    done = genai("train", "-m", "model=mlp", "epochs=1", "dataset.limit=40", "seed=0,1,2",
+                 "trainer.pack=auto", "trainer.figures_every=0")  # fmt: skip
+    folder, file = taken[0]
+    assert f"note: {folder} is being trained by another process: left to it" in done.out
+    cells = runs.cells(folder.parent)
+    states = {cell: runs.read_json(cell / runs.RUN)["status"] for cell in cells}
+    assert states.pop(folder) == "running"  # what its own process has said of it
+    assert list(states.values()) == ["finished", "finished"]
+    file.close()
