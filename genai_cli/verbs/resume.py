@@ -149,6 +149,9 @@ def _resume(
 
             distributed.join().told((None, False))
         return 0
+    has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
+    if has_checkpoint:
+        checkpoint.newest_whole(folder / runs.CHECKPOINTS)  # or one line, and nothing is written
     changes = {key: (before, after) for key, before, after in differences}
     now = sessions.again(described, setup.description(cfg, data), changes)
     notes = _notes(described, now, cfg, "epochs" in changes)
@@ -160,7 +163,6 @@ def _resume(
     from genai_cli.verbs.train import run
 
     let_go()
-    has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
     code = run(folder, data, resume=has_checkpoint)
     if runs.is_sweep(folder.parent):
         from genai_cli.sweeps.folder import write_table
