@@ -19,6 +19,7 @@ from genai_cli.launchers import start as launchers
 from genai_cli.launchers.settings import Launcher
 from genai_cli.search import suggest
 from genai_cli.search.halving import Halving
+from genai_cli.search.importance import importance
 from genai_cli.search.placed import Placed
 from genai_cli.search.trials import FINISHED, PRUNED, Goal, Trial, Trials, best
 from genai_cli.sweeps import folder as folders
@@ -260,6 +261,8 @@ def _close(
         pruned = sum(t.state == "pruned" for t in trials)
         steps = sum(t.steps for t in trials)
         print(f"       {len(trials)} trials, {pruned} of them pruned, {steps:,} steps in all")
+        for share in importance(trials, asked["varied"]):
+            print(f"       {share.key}: {share.told}")
         draw(folder / "search.png", asked, trials, goal)
     print(f"sweep  {folder}")
     return signals.code or int(failed > 0)
