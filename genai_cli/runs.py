@@ -86,8 +86,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config of a run as plain data.
 
     Raises:
-        UserError: no config, not YAML, or text with ``${``, which a written config never has and
-            which could read the environment if it were resolved.
+        UserError: no config, not YAML, a newer version's, or text with ``${``, which a written
+            config never has and which could read the environment if it were resolved.
     """
     path = folder / CONFIG
     try:
@@ -100,6 +100,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(config, dict) or "${" in str(config):  # written as \x24 or not
         raise UserError(f"{path} is not the plain config of a run")
+    schema = read_json(folder / RUN).get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UserError(
+            f"{folder} was made by a newer version of genai (schema {schema} in its {RUN}, here "
+            f"{SCHEMA}); update genai-cli"
+        )
     return config
 
 
@@ -155,11 +161,19 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_run(path: Path) -> bool:
-    return (path / CONFIG).is_file()
+    return _there(path / CONFIG) and (path / CONFIG).is_file()
 
 
 def is_sweep(path: Path) -> bool:
-    return (path / SWEEP).is_file()
+    return _there(path / SWEEP) and (path / SWEEP).is_file()
+
+
+def _there(path: Path) -> bool:
+    """Whether something is there; a word too long for a name, or with NUL in it, is nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def all_runs(root: Path) -> Iterator[Path]:
@@ -240,7 +254,7 @@ def find(reference: str, outputs: str | None = None) -> Path:
     if reference == "latest":
         started = [(str(read_json(run / RUN).get("started") or ""), run) for run in runs]
         if not started:
-            raise UserError(f"no run in {root} yet; start one with: genai train")
+            raise UserError(f"no run in {root.absolute()} yet; start one with: genai train")
         return max(started)[1]
     sweep, _, cell = reference.partition("/")
     matches = [run for run in runs if run.name == reference or run.name.endswith(f"-{reference}")]
@@ -258,7 +272,7 @@ def find(reference: str, outputs: str | None = None) -> Path:
         raise UserError(
             f"'{reference}' means {len(matches)} runs ({names} …); give more of the path"
         )
-    sweeps = [p for p in root.glob(f"*/*-{reference}") if is_sweep(p)]
+    sweeps = [p for p in root.glob("*/*") if p.name.endswith(f"-{reference}") and is_sweep(p)]
     if sweeps:
         raise UserError(
             f"'{reference}' is a sweep of several runs; name one of its cells, like {reference}/000"
@@ -269,9 +283,11 @@ def find(reference: str, outputs: str | None = None) -> Path:
             f"{torso} was killed before its folder was whole; start it again: {command} "
             f"(and remove the rest: rm -r {torso})"
         )
+    if _there(Path(reference)):
+        raise UserError(f"{reference} is no run: it has no readable {CONFIG}; see: genai runs")
     suffixes = [run.name.rsplit("-", 1)[-1] for run in runs]
     raise UserError(
-        f"no run '{reference}' in {root}{nearest(reference, suffixes)}; see: genai runs"
+        f"no run '{reference}' in {root.absolute()}{nearest(reference, suffixes)}; see: genai runs"
     )
 
 

@@ -42,10 +42,7 @@ def table(
     if not file.is_file():  # a pipe would be waited for, and a device never ends
         what = "a folder" if file.is_dir() else "no regular file"
         raise UserError(f"dataset.path={shown(path)} is {what}; give a .csv or .npz file")
-    if file.suffix.lower() == ".npz":
-        columns = _npz(file, target)
-    else:
-        columns = _csv(file, target, task)
+    columns = _npz(file, target) if file.suffix.lower() == ".npz" else _csv(file, target, task)
     if not len(columns.x):
         raise UserError(f"{shown(file)} has no rows; at least 3 are needed")
     if not columns.x.shape[1]:

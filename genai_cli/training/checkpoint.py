@@ -123,6 +123,19 @@ def _point_at_best(folder: Path, run: Training) -> list[str]:
     return [f"the best weights so far, {name}, are lost; the best counts anew from here"]
 
 
+def check_fits(folder: Path, model: nn.Module) -> None:
+    """Refuse what `load` would refuse, before anything of the run is written.
+
+    Raises:
+        UserError: there are checkpoints and none is whole, or their weights do not fit.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder of checkpoints; start the run again")
+    if any(candidates(folder)):
+        path, _ = newest_whole(folder)
+        _put(load_file(path / WEIGHTS), path, model)
+
+
 def candidates(folder: Path) -> Iterator[Path]:
     """Checkpoint folders, newest first."""
     steps = [p for p in folder.glob("step-*") if re.fullmatch("[0-9]+", p.name[5:])]

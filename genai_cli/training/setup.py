@@ -15,7 +15,7 @@ from genai_cli import build, ranks, runs
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import DataNote
 from genai_cli.data.sources import load as load_dataset
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.errors import UserError, in_one_line, listing, nearest
 from genai_cli.links import refuse_links
 from genai_cli.models.base import Model
 from genai_cli.networks.layers import Layer, layers
@@ -235,6 +235,8 @@ def same_data(run: Path, data: Dataset) -> None:
         UserError: the content or the split differs from what run.json recorded.
     """
     recorded = runs.read_json(run / runs.RUN).get("dataset") or {}
+    if not isinstance(recorded, dict):
+        raise UserError(f"{run / runs.RUN} is damaged: its dataset is {in_one_line(recorded, 40)}")
     for key, now in (("hash", data.hash), ("split_hash", data.split_hash)):
         if recorded.get(key) not in (None, now):
             raise UserError(

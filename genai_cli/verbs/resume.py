@@ -126,6 +126,7 @@ def _resume(
     from genai_cli import rules
 
     with resting():
+        from genai_cli.build import build_model
         from genai_cli.training import checkpoint, setup
 
     cfg = setup.typed(new, folder / runs.CONFIG)
@@ -133,6 +134,7 @@ def _resume(
     data = setup.load_data(cfg)
     setup.same_data(folder, data)
     setup.check_built(cfg, data, resume=True)
+    checkpoint.check_fits(folder / runs.CHECKPOINTS, build_model(cfg, data.spec))
     differences = difference(old, new)
     for line in told(differences, given):
         print(line)

@@ -122,7 +122,7 @@ def prepare(
             raise UserError(f"init_from={cfg.init_from}: {error}") from None
         cfg = dataclasses.replace(cfg, init_from=str(source.resolve()))
     absolute = {
-        k: str(user_place(v, f"dataset.{k}").resolve())
+        k: str(user_place(v, f"dataset.{k}").absolute())
         for k, v in cfg.dataset.items()
         if k in ("path", "root") and v and isinstance(v, str)
     }
