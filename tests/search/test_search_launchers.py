@@ -12,6 +12,8 @@ from genai_cli.launchers.settings import Joblib
 from genai_cli.planning import measure
 from genai_cli.search import placed
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LINE = (
     "train",
     "-m",

@@ -14,6 +14,8 @@ from genai_cli import runs
 from genai_cli.search.pruning import Rule, hopeless, looks, rule_of
 from genai_cli.search.trials import FINISHED, PRUNED, RUNNING, Trial
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MEDIAN = Rule("median", after=2, startup=3, keep=0.33)
 ASHA = Rule("asha", after=3, startup=3, keep=1 / 3)
 QUICK = ("dataset.limit=64", "model.widths=[8]", "bottleneck=2")

@@ -12,6 +12,8 @@ import yaml
 
 from genai_cli import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("dataset.limit=64", "model.widths=[8]", "epochs=2")
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "bottleneck=range(2,9)")
 LINE = ("train", "-m", "sweep=random", "sweep.trials=5", *QUICK, *SPACE)

@@ -193,7 +193,7 @@ def test_one_process_at_a_time_makes_what_mlflow_needs(
 
 @pytest.mark.slow
 def test_four_processes_begin_with_mlflow_at_once(tmp_path: Path) -> None:
-    """Without turns three of four fail: table experiments already exists."""
+    """Without turns three of four failed, their migrations of the tables mixed up."""
     mlflow = pytest.importorskip("mlflow")
     code = (
         "import sys, time, pathlib; from genai_cli.training.loggers import MLflow; "
