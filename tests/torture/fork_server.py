@@ -46,16 +46,20 @@ def _everything(name: str) -> None:
 
 
 def _serve(ask: dict[str, Any]) -> dict[str, Any]:
-    """Run ``ask["words"]`` in ``ask["cwd"]``; killed after ``ask["seconds"]``, if it says so."""
+    """Run ``ask["words"]`` in ``ask["cwd"]``; killed after ``ask["seconds"]``, if it says so, and
+    sent each of ``ask["signals"]``, pairs of seconds and a number."""
     started = time.monotonic()
     child = os.fork()
     if child == 0:
         _child(ask)
+    due = sorted(ask.get("signals") or [])
     deadline = started + ask.get("seconds", LONGEST)
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             break
+        while due and time.monotonic() >= started + due[0][0]:
+            os.kill(child, due.pop(0)[1])
         if time.monotonic() >= deadline:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.001)
@@ -86,6 +90,8 @@ def _child(ask: dict[str, Any]) -> None:
             fault.root = os.devnull  # what follows is not the run's
             with open(ask["seen"], "w") as file:
                 json.dump(fault.seen, file)
+    except SystemExit as left:
+        code = left.code
     except BaseException:
         traceback.print_exc()
     finally:
