@@ -9,6 +9,8 @@ import pytest
 from genai_cli.compose import parse
 from genai_cli.launchers.settings import Joblib, Serial, Slurm, of_one_run, of_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MISTAKES = {
     "-m bottleneck=2,4 hydra/launcher=slrm": ["did you mean 'slurm'", "joblib, serial, slurm"],
     "-m bottleneck=2,4 hydra/launcher=joblib hydra.launcher.workers=0": ["workers=0", "1 or more"],

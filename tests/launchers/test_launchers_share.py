@@ -13,6 +13,8 @@ from genai_cli.launchers.settings import Joblib
 from genai_cli.launchers.share import Needs, asked_by, grant, needs, share
 from genai_cli.training import setup
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CPU, GPU = Needs(0, False), Needs(0, True)
 
 

@@ -14,6 +14,8 @@ from genai_cli.launchers.settings import Slurm
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 States = dict[int, tuple[str, str]]
 
 

@@ -16,6 +16,8 @@ from genai_cli.launchers import job, queue, submit
 from genai_cli.launchers.settings import Slurm
 from genai_cli.outcome import set_status
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("epochs=1", "dataset.limit=64")
 SLURM = ("hydra/launcher=slurm", "hydra.launcher.wait=false")
 

@@ -14,6 +14,8 @@ from genai_cli import runs
 from genai_cli.locks import lock
 from genai_cli.sweeps import asked, folder
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:

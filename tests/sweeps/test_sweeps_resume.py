@@ -14,6 +14,8 @@ from genai_cli import runs
 from genai_cli.errors import UserError
 from genai_cli.locks import lock
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_what_is_left_ends_with_the_numbers_of_an_undisturbed_sweep(
     cut: Callable, genai: Callable

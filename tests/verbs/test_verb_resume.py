@@ -16,6 +16,8 @@ from genai_cli import runs
 from genai_cli.locks import lock
 from genai_cli.paths import config_dir
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # a family with all that a checkpoint must hold: optimizer state, schedule, EMA, dropout, clipping
 FULL = (
     "epochs=4", "dataset.limit=100", "batch_size=32", "trainer.ema=0.9", "trainer.clip=1",

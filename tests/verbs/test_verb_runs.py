@@ -11,6 +11,8 @@ import pytest
 from genai_cli import runs
 from genai_cli.locks import lock
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1")
 
 

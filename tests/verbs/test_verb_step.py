@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from genai_cli import runs
 from genai_cli.console import Reporter
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = ("train", "model=autoencoder", "model.widths=[8]", "dataset.limit=70", "batch_size=32")
 
 
