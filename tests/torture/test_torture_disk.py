@@ -11,6 +11,7 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,25 @@ def test_a_read_only_disk(
     assert server.run(tmp_path, "resume", folder.name[-4:]).code == 0
     assert_equal(it.contents, folder)
     tally("a read-only disk", 2)
+
+
+@SLOW
+@pytest.mark.parametrize("verb", ["report", "sample", "encode", "evaluate"])
+def test_what_only_reads_a_run_has_one_line_on_a_full_disk(
+    verb: str, server: Server, tmp_path: Path, disk: Callable, tally: Callable
+) -> None:
+    disk("size=8m")
+    assert server.run(tmp_path, *words("vae")).code == 0
+    folder = folder_of(tmp_path)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with open(tmp_path / "outputs" / "filler", "wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    done = server.run(tmp_path, verb, str(folder))
+    assert done.code in (1, 2)
+    told(done, "No space left" if "No space left" in done.said else "the disk is full")
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    (tmp_path / "outputs" / "filler").unlink()
+    again = server.run(tmp_path, verb, str(folder))
+    assert again.code == 0, again.said
+    tally("a real full disk under another verb")
