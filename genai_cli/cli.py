@@ -28,6 +28,7 @@ VERBS = {
     "completion": "make the TAB key complete verbs, keys and values",
 }
 HELP = ("-h", "--help")
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no path on this system can be
 GONE = (errno.EPIPE, errno.EIO)  # a pipe's reader, a terminal
 WRITING = ("data", "compare", "report")  # they import while something is half written
 
@@ -79,6 +80,8 @@ def _run(words: list[str]) -> int:
             return 141
         from genai_cli.errors import UserError, in_one_line
 
+        if isinstance(error, OSError) and error.errno in NO_PATH:
+            error = UserError(f"{error.filename}: {error.strerror}; give another path")
         if not isinstance(error, UserError):
             from genai_cli.storage import one_line
 

@@ -9,11 +9,22 @@ from __future__ import annotations
 
 import os
 
+from genai_cli.errors import UserError
+
 MATPLOTLIB, TORCH = "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR"
 
 
 def settle() -> None:
-    """Set what is missing in the environment, for us and our children. Costs nothing elsewhere."""
+    """Set what is missing in the environment, for us and our children. Costs nothing elsewhere.
+
+    Raises:
+        UserError: the working directory has been removed: no path that is not absolute means
+            anything there.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the folder you are in has been removed; cd to another one") from None
     if not _home():
         os.environ["HOME"] = _own()
     given = os.environ.get(MATPLOTLIB)
