@@ -153,6 +153,27 @@ def test_torchrun_makes_one_folder(tmp_path: Path) -> None:
     assert "2 ranks, each on cpu" in log
 
 
+@pytest.mark.slow
+def test_a_rank_of_torchruns_that_is_killed_ends_the_run(
+    fault: Callable[[str], None], tmp_path: Path
+) -> None:
+    fault("kill 1 5")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "genai_cli", "train", *WORDS, "epochs=2", f"outputs={tmp_path / 'out'}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    (folder,) = (tmp_path / "out").glob("*/*")
+    assert status(folder) in ("failed", "died")  # by its own word, or by torchrun's SIGTERM
+    fault("none 0 0")
+    assert main(["resume", str(folder), "trainer.devices=1"]) == 0
+    assert status(folder) == "finished"
+    assert [int(row["epoch"]) for row in numbers(folder)] == [1, 2]
+
+
 def test_signals_are_told_apart() -> None:
     assert signal.SIGINT.name in spawn._how(-signal.SIGINT)
     assert spawn._how(3) == "left with exit code 3"
