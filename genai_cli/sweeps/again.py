@@ -62,6 +62,8 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
         left = [c for c in cells if c["folder"] not in held]
         for name in held:
             print(f"{folder / name} is being trained by another process: left to it")
+        if held:
+            print(f"look again when it has ended: genai sweep resume {folder}")
         if not left:
             done = len(content["cells"]) - len(held) - len(busy)
             print(f"{folder}: nothing left to do: {done} runs done")

@@ -88,6 +88,7 @@ def test_a_cell_of_another_process_is_left_to_it(cut: Callable, genai: Callable)
         done = genai("sweep", "resume", "latest")
     assert done.code == 0
     assert "001-bottleneck-3 is being trained by another process: left to it" in done.out
+    assert "look again when it has ended: genai sweep resume" in done.out
     assert statuses(sweep) == ["finished", "interrupted", "finished"]
 
 
@@ -130,6 +131,22 @@ def test_other_code_is_told(cut: Callable, genai: Callable) -> None:
     assert done.code == 0
     assert done.err.count("the code has changed: genai_cli 0.0.1 → ") == 1
     assert "(2 of 2 runs)" in done.err
+
+
+def test_a_sweep_that_was_killed_before_it_was_written_loses_nothing(
+    genai: Callable, tmp_path: Path
+) -> None:
+    folder = tmp_path / "outputs" / "2026-01-01" / "00-00-00-sweep-abcd"
+    folder.mkdir(parents=True)
+    done = genai("sweep", "resume", str(folder))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "has no sweep.yaml" in done.err
+    assert "start it again with: genai train -m" in done.err
+    run = genai("train", "model=autoencoder", *QUICK, "name=one")
+    (one,) = (f for f in run.folders if "-one-" in f.name)
+    done = genai("sweep", "resume", str(one))
+    assert done.code == 2
+    assert f"is one run; go on with: genai resume {one}" in done.err
 
 
 # ---- the line ----------------------------------------------------------------------------------
