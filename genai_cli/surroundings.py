@@ -86,11 +86,11 @@ def _own() -> str:
             _made.append(tempfile.mkdtemp(prefix="genai-"))
         except OSError:
             return ""
-        owner = os.getpid()
+        owner, made = os.getpid(), _made[0]
 
         def remove() -> None:
             if os.getpid() == owner:  # not in a child that was forked
-                shutil.rmtree(_made[0], ignore_errors=True)
+                shutil.rmtree(made, ignore_errors=True)
 
         atexit.register(remove)
     return _made[0]
