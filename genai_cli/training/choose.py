@@ -91,12 +91,8 @@ def _settled(probe: Probe, recorded: Mapping[str, Any]) -> Chosen:
 
 
 def check(cfg: TrainConfig, device: torch.device, here: bool = True) -> None:
-    """What can be known of ``trainer.step`` before a run has a folder.
-
-    Args:
-        cfg: the kind, and the optimizer.
-        device: of the run.
-        here: it is one of this machine, whose compilers are those that will be asked.
+    """What can be known of ``trainer.step`` before a run has a folder, on a device that is
+    ``here`` or on another machine, whose compilers cannot be asked.
 
     Raises:
         UserError: this machine or the optimizer does not have the kind that was asked for.
