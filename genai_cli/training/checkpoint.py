@@ -9,6 +9,7 @@ the seconds.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -271,11 +272,12 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         with safe_open(path, framework="pt"):  # as long as its head says: a sum would not tell
             pass
     except SafetensorError as error:  # which has the system's number in its words alone
-        number = re.search(r"\bcode: (\d+)", str(error))
-        if number is None:
-            raise
-        code = int(number[1])
-        raise OSError(code, os.strerror(code), str(path)) from error
+        number = re.search(r"\b(?:code: |os error )(\d+)", str(error))
+        code, said = errno.EIO, str(error)
+        if number is not None:
+            code = int(number[1])
+            said = os.strerror(code)
+        raise OSError(code, said, str(path)) from error
 
 
 def _sum_of(numbers: Mapping[str, Any]) -> str:

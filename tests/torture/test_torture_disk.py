@@ -55,8 +55,9 @@ def fail_and_go_on(
     done = server.run(place, *whole.command, fault=fault | {"freeing": name in FREEING})
     assert done.code in (0, 1, 2), done.said
     tally(f"{name} at an operation")
-    if done.code:
-        told(done, ERRORS[name])
+    if done.code:  # 2 is of the folder that could not be made: in the system's words
+        plain = os.strerror(getattr(errno, name))
+        told(done, plain if done.code == 2 and plain in done.said else ERRORS[name])
     found = list((place / "outputs").glob("*/*/config.yaml"))
     if not found:  # it had not begun
         assert done.code == 2
