@@ -48,6 +48,7 @@ def _everything(name: str) -> None:
 def _serve(ask: dict[str, Any]) -> dict[str, Any]:
     """Run ``ask["words"]`` in ``ask["cwd"]``; killed after ``ask["seconds"]``, if it says so, and
     sent each of ``ask["signals"]``, pairs of seconds and a number."""
+    open(ask["out"], "w").close()  # a signal may come before the child has opened it
     started = time.monotonic()
     child = os.fork()
     if child == 0:
