@@ -84,7 +84,7 @@ def held() -> float:
 @pytest.mark.parametrize(
     ("epochs", "saves", "figures"),
     [
-        pytest.param(40, 4, 10),
+        pytest.param(40, 4, 8),
         pytest.param(2500, 12, 50, marks=pytest.mark.torture),  # 10,000 steps, 208 checkpoints
     ],
 )
