@@ -12,6 +12,7 @@ from sweep_folders import QUICK, cells, table
 
 from genai_cli import runs
 from genai_cli.locks import lock
+from genai_cli.schema import TrainConfig
 from genai_cli.sweeps import asked, folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -171,7 +172,12 @@ def test_cells_that_differ_in_their_seed_are_built_once(
 
     built: list[int] = []
     plain = setup.description
-    monkeypatch.setattr(setup, "description", lambda c, d: built.append(c.seed) or plain(c, d))
+
+    def counted(cfg: TrainConfig, *more: object) -> dict:
+        built.append(cfg.seed)
+        return plain(cfg, *more)
+
+    monkeypatch.setattr(setup, "description", counted)
     words = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1", "model.widths=[8]")
     done = genai("train", "-m", "bottleneck=2,3", "seed=5,6,7", *words)
     assert done.code == 0, done.err
