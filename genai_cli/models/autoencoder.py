@@ -107,7 +107,7 @@ class Autoencoder(Model):
         x = batch.x + self.denoise * noise["eps"] if self.denoise else batch.x
         target = batch.y if self.to_image else batch.x
         keep_down, keep_up = split_mask(noise.get("keep"), self.encoder, self.decoder)
-        raw = self.decoder(self.encoder(x, keep_down), keep_up)
+        raw = self.decoder(self.encoder(x, keep_down), keep_up).to(x.dtype)  # not in bf16
         terms = {"loss": self.per_example(raw, target)}
         if self.loss_name != "mse":  # the yardstick that all losses share
             terms["mse"] = losses.mse(raw, target, self.output_activation)
