@@ -43,6 +43,7 @@ RANGES: dict[str, Any] = {
     "trainer.rollback": Natural,
     "trainer.step": StepKind,
     "trainer.threads": Count | None,
+    "trainer.loggers": list[str],
 }
 
 

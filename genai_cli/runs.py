@@ -283,7 +283,7 @@ def find(reference: str, outputs: str | None = None) -> Path:
             f"{torso} was killed before its folder was whole; start it again: {command} "
             f"(and remove the rest: rm -r {torso})"
         )
-    if _there(Path(reference)):
+    if reference and _there(Path(reference)):
         raise UserError(f"{reference} is no run: it has no readable {CONFIG}; see: genai runs")
     suffixes = [run.name.rsplit("-", 1)[-1] for run in runs]
     raise UserError(

@@ -164,17 +164,21 @@ def config_of(run: Path) -> TrainConfig:
 
 
 def typed(config: dict[str, Any], where: Path) -> TrainConfig:
-    """Plain data as a `TrainConfig`."""
+    """Plain data as a `TrainConfig` whose groups say what they are."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), config))
+        cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), config))
     except OmegaConfBaseException as error:
         said = str(error).splitlines()[0]
         raise UserError(
             wrong_type(error.full_key, said) if error.full_key else f"{where}: {said}"
         ) from None
+    for group in ("dataset", "model", "loss", "optimizer", "schedule"):
+        if not isinstance(getattr(cfg, group).get("name"), str):
+            raise UserError(f"{where}: {group} has no name; put the file back as it was written")
+    return cfg
 
 
 def plain(cfg: TrainConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from corpus import here, place, run  # noqa: F401 (fixtures of bad input)
 from torture_runs import Whole, contents, folder_of
 
 HERE = Path(__file__).parent

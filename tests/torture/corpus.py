@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from genai_cli import runs
 from genai_cli.cli import main
 
 MOST = 1400  # characters of a line on stderr, whatever was typed
@@ -84,3 +85,36 @@ def refused(
     before = tree(root)
     one_line(tell(words, capture), *says)
     assert tree(root) == before
+
+
+TINY = ("dataset.limit=48", "epochs=1", "trainer.max_steps=2", "trainer.figures_every=0")
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run of a VAE below outputs/, and an empty one."""
+    root = tmp_path_factory.mktemp("corpus")
+    (root / "NONE").mkdir()
+    words = ["model.widths=[8]", "bottleneck=2", *TINY, f"outputs={root / 'outputs'}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genai_cli.figures.of_run.draw", lambda *a, **k: [])
+        assert main(["train", *words]) == 0
+    return root
+
+
+@pytest.fixture
+def run(place: Path) -> Path:
+    return next((place / "outputs").glob("*/*"))
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Typed in that folder; what would begin to train ends as `Accepted`."""
+
+    def claim(*args: object) -> None:
+        raise Accepted
+
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("GENAI_CACHE", str(place / "cache"))  # one classifier for all
+    monkeypatch.setattr(runs, "claim", claim)
+    return place

@@ -92,7 +92,7 @@ edit("config is a picture", filled(CONFIG, b"\x89PNG\r\n\x1a\n" + bytes(64)), CO
 edit("config is UTF-16", filled(CONFIG, "model: 1\n".encode("utf-16")), CONFIG)
 edit("config is two", filled(CONFIG, b"a: 1\n---\nb: 2\n"), CONFIG)
 edit("config calls", filled(CONFIG, b"model: !!python/object/apply:os.system [true]\n"), CONFIG)
-edit("config of another tool", filled(CONFIG, btrainer:\n  max_epochs: 3\n"), CONFIG)
+edit("config of another tool", filled(CONFIG, b"trainer:\n  max_epochs: 3\n"), CONFIG)
 edit("config of hydra", filled(CONFIG, b"hydra:\n  run:\n    dir: x\n"), CONFIG)
 edit("config is a folder", folder_instead(CONFIG), CONFIG)
 edit("config is a link to nothing", linked(CONFIG, "nowhere"), CONFIG)

@@ -8,42 +8,9 @@ import corpus_data
 import corpus_lines
 import corpus_runs
 import pytest
-from corpus import Accepted, one_line, refused, tell, tree
-
-from genai_cli import runs
-from genai_cli.cli import main
+from corpus import one_line, refused, tell, tree
 
 LINES = corpus_lines.read(corpus_lines.TRAIN, "train") + corpus_lines.read(corpus_lines.VERBS)
-TINY = ("dataset.limit=48", "epochs=1", "trainer.max_steps=2", "trainer.figures_every=0")
-
-
-@pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run of a VAE below outputs/, and an empty one."""
-    root = tmp_path_factory.mktemp("corpus")
-    (root / "NONE").mkdir()
-    words = ["model.widths=[8]", "bottleneck=2", *TINY, f"outputs={root / 'outputs'}"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genai_cli.figures.of_run.draw", lambda *a, **k: [])
-        assert main(["train", *words]) == 0
-    return root
-
-
-@pytest.fixture
-def run(place: Path) -> Path:
-    return next((place / "outputs").glob("*/*"))
-
-
-@pytest.fixture
-def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Typed in that folder; what would begin to train ends as `Accepted`."""
-
-    def claim(*args: object) -> None:
-        raise Accepted
-
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(runs, "claim", claim)
-    return place
 
 
 @pytest.mark.parametrize(("words", "says"), LINES, ids=[" ".join(w)[:60] for w, _ in LINES])
@@ -85,7 +52,7 @@ USES = (
 )
 
 
-@pytest.mark.parametrize("name", corpus_runs.EDITS)
+@pytest.mark.parametrize("name", thinned(corpus_runs.EDITS, 2))
 def test_an_edited_run_is_not_resumed(name: str, run: Path, tmp_path: Path, here: Path, capfd):
     change, says = corpus_runs.EDITS[name]
     folder = corpus_runs.copied(run, tmp_path / "o" / "2026-01-01" / "edited", change)
@@ -99,15 +66,16 @@ def use(words: tuple[str, ...], folder: Path, tmp_path: Path, capfd) -> None:
     verb, *more = words
     named = [f"outputs={tmp_path / 'o'}"] if more == ["outputs"] else [str(folder), *more]
     told = tell([verb, *named], capfd)
-    assert told.code in (0, 2), told
+    assert told.code in (0, 2, "accepted"), told
     assert "Traceback" not in told.err, told
     assert told.noise == [], told
     if told.code == 2:
         one_line(told)
         assert tree(tmp_path) == before
     else:
-        kept = {k: v for k, v in tree(tmp_path).items() if k.endswith(KEPT)}
-        assert kept == {k: v for k, v in before.items() if k.endswith(KEPT)}
+        after = tree(tmp_path)
+        kept = [name for name in before if name.startswith("o") and name.endswith(KEPT)]
+        assert {name: after.get(name) for name in kept} == {name: before[name] for name in kept}
 
 
 KEPT = ("config.yaml", "metrics.csv", ".safetensors", "state.json", "best", "last")
@@ -115,7 +83,7 @@ SPOILED = {name: change for name, (change, _) in corpus_runs.EDITS.items()} | co
 ROTATED = [(name, USES[k % len(USES)]) for k, name in enumerate(SPOILED)]
 
 
-@pytest.mark.parametrize(("name", "words"), ROTATED)
+@pytest.mark.parametrize(("name", "words"), ROTATED[::3])
 def test_a_verb_survives_a_spoiled_run(name, words, run: Path, tmp_path: Path, here: Path, capfd):
     folder = corpus_runs.copied(run, tmp_path / "o" / "2026-01-01" / "spoiled", SPOILED[name])
     use(words, folder, tmp_path, capfd)
@@ -127,3 +95,34 @@ def test_a_verb_survives_a_spoiled_run(name, words, run: Path, tmp_path: Path, h
 def test_every_verb_survives_it(name, words, run: Path, tmp_path: Path, here: Path, capfd):
     folder = corpus_runs.copied(run, tmp_path / "o" / "2026-01-01" / "spoiled", SPOILED[name])
     use(words, folder, tmp_path, capfd)
+
+
+SWEEPS = {
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "a list": b"- 1\n- 2\n",
+    "a word": b"hello",
+    "torn": b"command: [genai, tra",
+    "no YAML": b"\t{]",
+    "calls": b"over: !!python/object/apply:os.system [true]\n",
+    "another tool's": b"program: train.py\nmethod: bayes\n",
+    "of words": b"command: 5\ncells: none\n",
+    "deep": b"[" * 5000 + b"]" * 5000,
+}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_spoiled_sweep_is_not_resumed(name: str, tmp_path: Path, here: Path, capfd):
+    folder = tmp_path / "o" / "2026-01-01" / "12-00-00-sweep-aaaa"
+    folder.mkdir(parents=True)
+    (folder / "sweep.yaml").write_bytes(SWEEPS[name])
+    refused(["sweep", "resume", str(folder)], ["sweep"], tmp_path, capfd)
+    refused(["compare", str(folder)], ["sweep"], tmp_path, capfd)
+
+
+@pytest.mark.parametrize(
+    "reference", ["**", "*", "[", "x" * 5000, "a/b/c", "..", "~", "\0", "?", "é"]
+)
+@pytest.mark.parametrize("verb", ["resume", "sample", "evaluate", "encode", "compare", "report"])
+def test_a_word_that_is_no_run(verb: str, reference: str, tmp_path: Path, here: Path, capfd):
+    refused([verb, reference], [], tmp_path, capfd)
