@@ -13,6 +13,7 @@ import yaml
 from genai_cli import runs
 from genai_cli.search.pruning import Rule, hopeless, looks, rule_of
 from genai_cli.search.trials import FINISHED, PRUNED, RUNNING, Trial
+from genai_cli.training.loop import Training
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -121,20 +122,25 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     assert len(runs.read_metrics(cells[3])) == 4
 
 
-def test_a_run_killed_after_it_was_pruned_ends_where_it_was_pruned(
-    genai: Callable, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moment", ["before its checkpoint", "after its checkpoint"])
+def test_a_run_killed_as_it_is_pruned_ends_where_it_was_pruned(
+    moment: str, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """run.json has the reason, the newest checkpoint is an older one: a kill between the two."""
-    from genai_cli.session import Session
+    from genai_cli.training.saving import Saver
     from genai_cli.verbs.train import run as train
 
-    def killed(self: Session, code: int) -> int:
-        raise SystemExit(9)
+    save = Saver.epoch
 
-    words = ("train", "-m", "optimizer.lr=1e-2,1e-6", "epochs=4", *QUICK)
+    def killed(self: Saver, state: Training, best: bool) -> None:
+        if moment == "after its checkpoint" or state.epoch < 2:
+            save(self, state, best)
+        if state.epoch == 2:
+            raise SystemExit(9)
+
+    words = ("optimizer.lr=1e-2,1e-6", "epochs=4", "trainer.save_every=1", *QUICK)
     words = (*words, "sweep.prune=median", "sweep.prune_after=2", "sweep.startup=1")
-    whole = genai(*words, "name=whole").folders[0]
-    cell = runs.cells(whole)[1]
+    (sweep,) = genai("train", "-m", *words).folders
+    cell = runs.cells(sweep)[1]
     before = [{**row, "seconds": 0} for row in runs.read_metrics(cell)]
     assert [row["epoch"] for row in before] == [1, 2]
     shutil.rmtree(cell / runs.CHECKPOINTS)
@@ -143,13 +149,11 @@ def test_a_run_killed_after_it_was_pruned_ends_where_it_was_pruned(
     cut = {k: v for k, v in described.items() if k not in ("reason", "reason_epoch")}
     runs.write_json(cell / runs.RUN, cut | {"status": "running"})
     with monkeypatch.context() as patched:
-        patched.setattr(Session, "end", killed)
+        patched.setattr(Saver, "epoch", killed)
         with pytest.raises(SystemExit):
             train(cell)
-    described = runs.read_json(cell / runs.RUN)
-    assert described["reason"].startswith("pruned at epoch 2")
-    assert [p.name for p in (cell / runs.CHECKPOINTS).glob("step-*")] == ["step-000000"]
-    assert genai("sweep", "resume", str(whole)).code == 0
+    assert runs.read_json(cell / runs.RUN)["reason"].startswith("pruned at epoch 2")
+    assert genai("sweep", "resume", str(sweep)).code == 0
     assert runs.read_json(cell / runs.RUN)["status"] == "stopped"
     assert [{**row, "seconds": 0} for row in runs.read_metrics(cell)] == before
 
