@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 from genai_cli import runs
 from genai_cli.cli import main
 
-SEED = int(os.environ.get("GENAI_TORTURE_SEED", "0") or 0)
 SAME = (
     "train", "-m", "model=autoencoder", "dataset.limit=64", "model.widths=[8]", "batch_size=32",
     "trainer.step=eager", "trainer.threads=1", "trainer.save_every=1",
 )  # fmt: skip
+KILLED = "kill -9 of a sweep, a search or its resume"
 PRUNED = ("sweep.prune=median", "sweep.prune_after=1", "sweep.startup=1")
 SWEEPS = {
     "grid": ("epochs=2", "bottleneck=2,3,4"),
@@ -162,24 +162,35 @@ def survives(one: Whole, outputs: Path, at: int, how: str, again: int | None = N
     ("name", "share", "how"), [("grid", 0.03, "half"), ("random", 0.5, "before")]
 )
 def test_a_sweep_that_is_killed_loses_nothing(
-    name: str, share: float, how: str, whole: Callable[[str], Whole], tmp_path: Path
+    name: str,
+    share: float,
+    how: str,
+    whole: Callable[[str], Whole],
+    tally: Callable[..., None],
+    tmp_path: Path,
 ) -> None:
     one = whole(name)
     assert len(one.operations) > 100
     at = int(share * len(one.operations))
     assert survives(one, tmp_path / "out", at, how) == "begun"
+    tally(KILLED)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("number", range(10))
 @pytest.mark.parametrize("name", SWEEPS)
 def test_a_sweep_is_killed_anywhere(
-    name: str, number: int, whole: Callable[[str], Whole], tmp_path: Path
+    name: str,
+    number: int,
+    whole: Callable[[str], Whole],
+    rng: random.Random,
+    tally: Callable[..., None],
+    tmp_path: Path,
 ) -> None:
     if name == "tpe":
         pytest.importorskip("optuna")
     one = whole(name)
-    draw = random.Random(f"{SEED} {name} {number}")
-    at = draw.randrange(60 if number < 2 else len(one.operations))  # the first few write the folder
-    again = draw.randrange(200) if number % 3 == 0 else None
-    survives(one, tmp_path / "out", at, draw.choice(["before", "half", "after"]), again)
+    at = rng.randrange(60 if number < 2 else len(one.operations))  # the first write the folders
+    again = rng.randrange(200) if number % 3 == 0 else None
+    survives(one, tmp_path / "out", at, rng.choice(["before", "half", "after"]), again)
+    tally(KILLED, 1 if again is None else 2)
