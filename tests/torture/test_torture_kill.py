@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server  # of this folder: the nearest one
 from torture_runs import MODELS, Whole, assert_equal, newest, words
+from torture_server import Server
 
 KILLED = -signal.SIGKILL
 
@@ -103,6 +103,15 @@ def test_one_run_killed_eight_times(
     kills = [{"fault": {"root": "outputs", "at": [name, turn], "how": how}}
              for name, turn, how in FAST]  # fmt: skip
     survive(server, tmp_path, whole(*words("vae")), kills, tally)
+
+
+def test_killed_between_the_best_checkpoint_and_its_pointer(
+    server: Server, whole: Callable, tmp_path: Path, tally: Callable
+) -> None:
+    it = whole(*words("mlp"))
+    assert it.contents["checkpoints/best"] == b"step-000002\n"  # not the last one
+    kill = {"root": "outputs", "at": ["rename step", 1], "how": "after"}
+    survive(server, tmp_path, it, [{"fault": kill}], tally)
 
 
 def test_a_run_killed_before_it_is_one(server: Server, whole: Callable, tmp_path: Path) -> None:

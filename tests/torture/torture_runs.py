@@ -13,7 +13,7 @@ QUICK = (
 )  # fmt: skip
 STEPS = 2  # an epoch
 MODELS = {
-    "mlp": ("model.widths=[8]", "bottleneck=4"),
+    "mlp": ("model.widths=[8]", "bottleneck=4", "optimizer.lr=0.1"),  # its best epoch is the first
     "autoencoder": ("model.widths=[8]", "bottleneck=2"),
     "vae": ("model.widths=[8]", "bottleneck=2"),
     "flow": (),
