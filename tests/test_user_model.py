@@ -10,8 +10,6 @@ import torch
 
 import genai_cli
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 MODEL = '''
 """Rebuilds an image from its mean and a learned template."""
 from typing import Annotated

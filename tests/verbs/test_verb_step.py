@@ -69,4 +69,4 @@ def test_resume_takes_another_kind_with_a_note(genai: Callable) -> None:
     genai(*WORDS, "epochs=1")
     done = genai("resume", "latest", "trainer.step=eager", "epochs=2")
     assert done.code == 0
-    assert "trainer.step: auto → eager   note: the rest of the run" in done.out
+    assert "trainer.step: auto → eager   (the rest of the run" in done.out
