@@ -31,7 +31,7 @@ STATUSES = (
     *("running", "finished", "stopped", "interrupted", "failed"),
     *("waiting", "died", "damaged"),
 )
-RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.py
+RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of changes.py
     *("epochs", "tags", "device", "precision", "monitor"),
     *("dataset.path", "dataset.root", "dataset.workers", "dataset.memory_mb"),
     *("optimizer.lr", "optimizer.weight_decay", "optimizer.betas", "optimizer.eps"),

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli import ranks, runs, sessions
+from genai_cli.changes import NOTED
 from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.reproduction import DIFFERS, RESULT, Compared, compare, same_weights
 from genai_cli.textual import plain_table
 from genai_cli.values import read_value
-from genai_cli.verbs.resume import NOTED
 from genai_cli.work import one_run
 
 if TYPE_CHECKING:

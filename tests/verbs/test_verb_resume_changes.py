@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import compose, runs, sessions
+from genai_cli import changes, compose, runs, sessions
 from genai_cli.errors import UserError
 from genai_cli.offers import RESUMABLE
 from genai_cli.paths import config_dir
@@ -42,10 +42,10 @@ def test_each_key_is_in_one_class(choice: str) -> None:
     for key, value in runs.flat(config).items():
         safe, noted = resume.matches(key, resume.SAFE), resume.matches(key, resume.NOTED)
         group = key.split(".")[0] if not key.startswith("trainer.") else key
-        reason = resume.WHY_NOT.get(key) or resume.WHY_NOT.get(group)
+        reason = changes.WHY_NOT.get(key) or changes.WHY_NOT.get(group)
         if safe or noted:
             assert safe != noted, key
-            assert key not in resume.WHY_NOT, key
+            assert key not in changes.WHY_NOT, key
         else:
             assert reason, f"{key} is in no class"
         other = "[other]" if isinstance(value, list) else "other"
