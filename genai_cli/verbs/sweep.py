@@ -62,4 +62,5 @@ def find(reference: str, outputs: str | None = None) -> Path:
     if named:
         raise UserError(f"'{reference}' means {len(named)} sweeps; give more of the path")
     near = nearest(reference, [p.name.rsplit("-", 1)[-1] for p in found])
-    raise UserError(f"no sweep '{reference}' in {root.absolute()}{near}; start one with: genai train -m")
+    place = root.absolute()
+    raise UserError(f"no sweep '{reference}' in {place}{near}; start one with: genai train -m")

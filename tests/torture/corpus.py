@@ -6,8 +6,9 @@ import hashlib
 import os
 import stat
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -24,6 +25,14 @@ class Told(NamedTuple):
     out: str
     err: str
     noise: list[str]  # warnings
+
+
+def thinned(cases: Iterable[Any], every: int) -> list[Any]:
+    """All of them; those that are not each ``every``-th are for `make torture` alone."""
+    marks = [pytest.mark.torture]
+    return [
+        case if k % every == 0 else pytest.param(case, marks=marks) for k, case in enumerate(cases)
+    ]
 
 
 class Accepted(BaseException):

@@ -8,7 +8,7 @@ import corpus_data
 import corpus_lines
 import corpus_runs
 import pytest
-from corpus import one_line, refused, tell, tree
+from corpus import one_line, refused, tell, thinned, tree
 
 LINES = corpus_lines.read(corpus_lines.TRAIN, "train") + corpus_lines.read(corpus_lines.VERBS)
 
@@ -120,9 +120,10 @@ def test_a_spoiled_sweep_is_not_resumed(name: str, tmp_path: Path, here: Path, c
     refused(["compare", str(folder)], ["sweep"], tmp_path, capfd)
 
 
-@pytest.mark.parametrize(
-    "reference", ["**", "*", "[", "x" * 5000, "a/b/c", "..", "~", "\0", "?", "é"]
-)
+NO_RUNS = ["**", "*", "[", "?", "x" * 5000, "a/b/c", "..", "~", "\0", "é"]
+
+
+@pytest.mark.parametrize("reference", thinned(NO_RUNS, 4))
 @pytest.mark.parametrize("verb", ["resume", "sample", "evaluate", "encode", "compare", "report"])
 def test_a_word_that_is_no_run(verb: str, reference: str, tmp_path: Path, here: Path, capfd):
     refused([verb, reference], [], tmp_path, capfd)
