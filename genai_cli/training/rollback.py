@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genai_cli import runs
+from genai_cli.errors import UserError
 from genai_cli.training import checkpoint
 from genai_cli.training.loop import SLOWER
 
@@ -24,8 +25,17 @@ ROLLBACKS = "rollbacks"  # key of run.json
 
 
 def cuts(folder: Path) -> tuple[int, ...]:
-    """The steps from which on the rate of a run is halved, once for each."""
-    return tuple(int(back["step"]) for back in runs.read_json(folder / runs.RUN).get(ROLLBACKS, []))
+    """The steps from which on the rate of a run is halved, once for each.
+
+    Raises:
+        UserError: run.json has been edited.
+    """
+    try:
+        return tuple(int(back["step"]) for back in runs.read_json(folder / runs.RUN)[ROLLBACKS])
+    except KeyError:
+        return ()
+    except (TypeError, ValueError):
+        raise UserError(f"{folder / runs.RUN}: {ROLLBACKS} is not what a run writes") from None
 
 
 def go_back(folder: Path, cfg: TrainConfig, good: int, steps_per_epoch: int) -> str | None:

@@ -235,8 +235,7 @@ def _run(
     report: Reporter,
     until: int | None = None,
 ) -> int | None:
-    """`run` in its own surroundings: threads and number type are set, the log is ours. None: the
-    run has gone back (trainer.rollback), and goes on as if it were resumed."""
+    """`run` once threads and number type are set; None: it has gone back, and must be resumed."""
     from genai_cli import outcome, runs, sessions
     from genai_cli.training import choose, machine, setup
     from genai_cli.training.finite import Diverged
