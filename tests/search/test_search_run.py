@@ -245,11 +245,12 @@ def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(share, "cores", lambda: 8)
     cfg = TrainConfig(device="cpu")
-    assert at_once(Serial(), cfg) == 1
-    assert at_once(Joblib(), cfg) == 8
-    assert at_once(Joblib(workers=3), cfg) == 3
-    assert at_once(Joblib(), TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))) == 2
-    assert at_once(Slurm(parallel=16), cfg) == 16
+    threaded = TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))
+    assert at_once(Serial(), [cfg]) == 1
+    assert at_once(Joblib(), [cfg]) == 8
+    assert at_once(Joblib(workers=3), [cfg]) == 3
+    assert at_once(Joblib(), [threaded]) == 2
+    assert at_once(Slurm(parallel=16), [cfg]) == 16
 
 
 @pytest.mark.parametrize(
