@@ -94,7 +94,9 @@ def parse(args: Sequence[str]) -> Line:
                 if not words or words[0].startswith("-"):
                     raise UserError(f"{flag} needs a value, like {_example(flag)}")
                 value = words.pop(0)
-            elif flag in ("--info", "-i") and words and "=" not in words[0]:
+            if flag in TAKES_VALUE and not value:
+                raise UserError(f"{flag} needs a value, like {_example(flag)}")
+            if flag in ("--info", "-i") and words and "=" not in words[0]:
                 value = words.pop(0) if not words[0].startswith("-") else ""
             if flag in ("-cd", "--config-dir"):
                 if not Path(value).is_dir():

@@ -248,6 +248,9 @@ sweep.trials=3 → sweep.trials=3
 --multi → '--multi' | did you mean '--multirun'
 --cfg → --cfg
 --cfg foo → foo
+--cfg '' → --cfg needs a value
+--cfg= → --cfg needs a value
+-cd '' → -cd needs a value
 --cfg job --info nope → nope
 -c job -m model=vae,gan → -m
 --package x → --package
