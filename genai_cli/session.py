@@ -170,7 +170,7 @@ def diverged(session: Session, device: torch.device, kind: str, error: Diverged)
         back = rollback.go_back(session.folder, session.cfg, good, state.steps_per_epoch)
     back = ranks.told(back)
     if back is None:
-        return found.error
+        return found.error.with_traceback(error.__traceback__)
     report.line(str(found.error))
     report.line(back)
     return None
