@@ -109,7 +109,7 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     assert described[3]["reason"].startswith("pruned at epoch 2: val/loss ")
     assert "median of 3 finished runs" in described[3]["reason"]
     assert [len(runs.read_metrics(c)) for c in cells] == [4, 4, 4, 2]
-    assert (cells[3] / "samples.png").exists()  # as of any run that stopped early
+    assert (cells[3] / "summary.json").exists()  # as of any run that stopped early
     assert rule_of(sweep) == Rule("median", 2, 3, 0.33)
     with open(sweep / runs.SWEEP_TABLE, newline="") as file:
         notes = [row["note"] for row in csv.DictReader(file)]
