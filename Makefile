@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow test-slurm bench bench-gpu lint format wheel clean help
+.PHONY: train test test-slow test-slurm torture audit bench bench-gpu lint format wheel clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -19,7 +19,12 @@ train: $(STAMP)
 	@$(BIN)/genai train $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not slurm" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not slurm and not torture" $(ARGS)
+
+# runs killed anywhere, disks that are full or gone, wrong input: under half an hour on two cores;
+# its last lines say what was tried, how often, and what was lost. SEED=n repeats a failure
+torture: $(STAMP)
+	@GENAI_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) -m torture $(ARGS)
 
 # training runs of minutes: the numbers that README claims, at their real size
 test-slow: $(STAMP)
@@ -66,6 +71,23 @@ $(VENV)/.peers: $(STAMP)
 	  uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[test,bench]'; \
 	else \
 	  $(BIN)/python -m pip install -q --constraint constraints.txt --editable '.[test,bench]'; \
+	fi
+	@touch $@
+
+# the pins against the published advisories (pypi.org); without a network it says so and fails
+NO_ANSWER = not found on PyPI|ConnectionError|Max retries|timed out|Name or service
+audit: $(VENV)/.audit
+	@$(BIN)/pip-audit -r constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
+	  >$(VENV)/audit.txt 2>&1; code=$$?; \
+	if grep -qE '$(NO_ANSWER)' $(VENV)/audit.txt; then \
+	  echo "audit: pypi.org does not answer for these packages; nothing was checked" >&2; exit 2; \
+	fi; cat $(VENV)/audit.txt; exit $$code
+
+$(VENV)/.audit: $(STAMP)
+	@if command -v uv >/dev/null; then \
+	  uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[audit]'; \
+	else \
+	  $(BIN)/python -m pip install -q --constraint constraints.txt --editable '.[audit]'; \
 	fi
 	@touch $@
 

@@ -6,6 +6,7 @@ is imported when it is called, and ``--help`` and completion never import one.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -14,6 +15,8 @@ VERBS = {
     "train": "train a model, or with -m one for every combination of values",
     "plan": "tell what a run or a sweep will cost, before it is launched",
     "resume": "go on with a run that was interrupted, or train it for longer",
+    "reproduce": "train a run again from its folder alone, and compare the two",
+    "replay": "look at the step at which a run stopped being finite",
     "sweep": "go on with a sweep: its missing, failed and interrupted runs",
     "sample": "make images with a run, or walk through its codes",
     "evaluate": "measure runs: reconstruction, likelihood, samples, copies, speed",
@@ -26,6 +29,9 @@ VERBS = {
     "completion": "make the TAB key complete verbs, keys and values",
 }
 HELP = ("-h", "--help")
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no path on this system can be
+GONE = (errno.EPIPE, errno.EIO)  # a pipe's reader, a terminal
+WRITING = ("data", "compare", "report")  # they import while something is half written
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,8 +40,32 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 done; 1 failed after the start; 2 a user's mistake, told in one line; 130 interrupted;
         141 the reader of our output has gone.
+
+    Raises:
+        SystemExit: 143, on TERM, USR1 or HUP.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _run(list(argv))
+    _open_standard()
+    try:
+        return _run(sys.argv[1:])
+    finally:
+        from genai_cli.stopping import nobody
+
+        nobody()
+
+
+def _open_standard() -> None:
+    """A stream that the caller has closed (``>&-``) is the null device: the next file to be opened
+    would take its number, and what libraries print would go into it."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the least number that is free: this one
+
+
+def _run(words: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a locale without "→" prints "?" and goes on
             stream.reconfigure(errors="replace")
@@ -46,15 +76,21 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        if not _reader_left():
-            raise
-        return 141
     except Exception as error:
-        from genai_cli.errors import UserError
+        if isinstance(error, OSError) and error.errno in GONE and _reader_left():
+            return 141
+        from genai_cli.errors import UserError, in_one_line
 
+        if isinstance(error, OSError) and error.errno in NO_PATH:
+            error = UserError(f"{error.filename}: {error.strerror}; give another path")
         if not isinstance(error, UserError):
-            raise
+            from genai_cli.storage import one_line
+
+            told = one_line(error)
+            if told is None:
+                raise
+            print(f"genai: {told}", file=sys.stderr)
+            return 1
         if os.environ.get("GENAI_TRACEBACK") == "1":
             import traceback
 
@@ -63,8 +99,8 @@ def main(argv: list[str] | None = None) -> int:
         from genai_cli.ranks import rank
 
         where = f"[rank {rank()}] " if rank() else ""
-        print(f"{command}: {where}{' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        print(f"{command}: {where}{in_one_line(error)}", file=sys.stderr)
+        return error.code
 
 
 def _call(words: list[str]) -> int:
@@ -91,7 +127,13 @@ def _call(words: list[str]) -> int:
 
         print(verb_help(verb, [a for a in args if a not in HELP]))
         return 0
-    return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
+    from genai_cli.stopping import at_once, in_order, listening
+    from genai_cli.streams import printed_visibly
+    from genai_cli.surroundings import settle
+
+    settle()
+    with listening(in_order if verb in WRITING else at_once), printed_visibly():
+        return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
 
 
 def _known(verb: str, args: list[str] | None = None) -> str:

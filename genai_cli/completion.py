@@ -16,14 +16,11 @@ from genai_cli.cli import VERBS
 from genai_cli.errors import UserError
 from genai_cli.offers import (
     ACTIONS,
-    ENCODE,
-    ENCODE_VALUES,
     FLAGS,
     MEASURERS,
+    READERS,
     REPORT,
     RESUMABLE,
-    SAMPLE,
-    SAMPLE_VALUES,
     STATUSES,
 )
 from genai_cli.paths import GROUPS, Tree, choices, folders_added, read_sheet, user_dirs, words_given
@@ -33,7 +30,6 @@ Candidate = tuple[str, str]  # word, meaning
 
 SHELLS = ("bash", "zsh", "fish")
 RUNS = 200  # of the newest are offered at most
-READERS = {"sample": (SAMPLE, SAMPLE_VALUES), "encode": (ENCODE, ENCODE_VALUES)}  # of one run
 
 
 def answer(args: Sequence[str]) -> int:

@@ -94,7 +94,9 @@ def parse(args: Sequence[str]) -> Line:
                 if not words or words[0].startswith("-"):
                     raise UserError(f"{flag} needs a value, like {_example(flag)}")
                 value = words.pop(0)
-            elif flag in ("--info", "-i") and words and "=" not in words[0]:
+            if flag in TAKES_VALUE and not value:
+                raise UserError(f"{flag} needs a value, like {_example(flag)}")
+            if flag in ("--info", "-i") and words and "=" not in words[0]:
                 value = words.pop(0) if not words[0].startswith("-") else ""
             if flag in ("-cd", "--config-dir"):
                 if not Path(value).is_dir():
@@ -259,6 +261,16 @@ def _values(override: Any) -> list[str]:
         raise UserError(f"cannot sweep {override.input_line}: {error}") from None
 
 
+def _check_choice(key: str, override: Any) -> None:
+    value = override.value()
+    if key == "experiment" and isinstance(value, list):
+        if all(isinstance(name, str) for name in value):
+            return
+        raise UserError(f"{override.input_line} is not allowed: experiment takes names")
+    if not isinstance(value, str):
+        raise UserError(f"{override.input_line} is not allowed: {key} takes one name")
+
+
 def _checked_overrides(line: Line) -> list[Any]:
     """The overrides as Hydra parses them, after the mistakes that Hydra lets pass."""
     from hydra.core.global_hydra import GlobalHydra
@@ -276,6 +288,8 @@ def _checked_overrides(line: Line) -> list[Any]:
             )
         if override.is_delete():
             raise UserError(f"~{key}: keys are not taken out; give {key} a value instead")
+        if override.package is not None:
+            raise UserError(f"{override.input_line}: a key holds no '@'; write {key}=… alone")
         if key in seen:
             raise UserError(f"{key} is given twice; keep one")
         if key == "hydra" or key.startswith(("hydra.", "hydra/")):
@@ -284,12 +298,8 @@ def _checked_overrides(line: Line) -> list[Any]:
             )
         if override.is_sweep_override() and key in ("outputs", "name", "tags"):
             raise UserError(f"{key} cannot be swept: a sweep is one folder")
-        if (
-            key in GROUPS
-            and not isinstance(override.value(), str)
-            and not (override.is_sweep_override() or key == "experiment")
-        ):
-            raise UserError(f"{override.input_line} is not allowed: {key} takes one name")
+        if key in GROUPS and not override.is_sweep_override():
+            _check_choice(key, override)
         if key.endswith(".name") and key.count(".") == 1:
             group = key.split(".")[0]
             raise UserError(f"{key} is set by its group; write {group}=…")

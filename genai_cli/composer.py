@@ -61,6 +61,7 @@ class Composer:
                 if self._is_choice(override):
                     choices.append(word)
                 else:
+                    _check_switch(override)
                     values.append(override)
             base = self._base(tuple(choices))
             config = pickle.loads(base.config)  # a copy, seven times as fast as copy.deepcopy
@@ -94,6 +95,14 @@ class Composer:
         if key not in self.groups:
             self.groups[key] = any((place / key).is_dir() for place in self.places)
         return self.groups[key] and not isinstance(override.value(), dict)
+
+
+def _check_switch(override: Any) -> None:
+    """OmegaConf would take any number for true or false."""
+    from genai_cli.schema import hint_of
+
+    if hint_of(override.key_or_group) is bool and not isinstance(override.value(), bool | str):
+        raise UserError(f"{override.input_line} is not allowed: it must be true or false")
 
 
 def search_path(folders: Sequence[str]) -> list[str]:

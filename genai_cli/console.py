@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
+from genai_cli.durable import write_all
 from genai_cli.errors import UserError
-from genai_cli.runs import lock
+from genai_cli.locks import NoLocks, lock
+from genai_cli.streams import raw, visible
 from genai_cli.textual import plain_table, short
 
 if TYPE_CHECKING:
     from genai_cli.training.loop import Training
+
+
+PATIENCE = 1.0  # seconds in which a lock that is only being asked for is free again
+
+
+LINES = 1000  # of epochs in a log: twice as many at most, however long the run
 
 
 def on_terminal() -> bool:
@@ -39,14 +50,18 @@ class Reporter:
     """
 
     def __init__(self, log: Path | None, quiet: bool = False) -> None:
-        where = log or os.devnull
-        self.file: TextIO = open(where, "a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
-        if log is not None and not lock(self.file):
-            self.file.close()
-            raise UserError(f"{log.parent} is being trained by another process")
+        # without a buffer: what a full disk did not take is not tried again when it is closed
+        self.file: FileIO = open(log or os.devnull, "ab", buffering=0)  # noqa: SIM115 - by close
         self.epochs, self.quiet = 0, quiet or log is None
         self.progress: Any = None
         self.started, self.images_before, self.images = time.monotonic(), 0, 0
+        if log is not None:
+            try:
+                self._own(log.parent)
+                self._end_torn_line(log)
+            except BaseException:
+                self.file.close()
+                raise
 
     def __enter__(self) -> Reporter:
         return self
@@ -59,6 +74,29 @@ class Reporter:
     ) -> None:
         self.close()
 
+    def _own(self, folder: Path) -> None:
+        """Take the lock; who only asks whether we live holds it for a moment (`runs.held`)."""
+        until = time.monotonic() + PATIENCE
+        try:
+            while not lock(self.file.fileno()):
+                if time.monotonic() >= until:
+                    raise UserError(f"{folder} is being trained by another process")
+                time.sleep(PATIENCE / 50)
+        except NoLocks as error:
+            self.line(
+                f"note: no locks on the disk of {folder} ({error.strerror}): a second process "
+                "would not be kept out of it; start none"
+            )
+
+    def _end_torn_line(self, log: Path) -> None:
+        """What a killed process had not finished is no part of our first line."""
+        with open(log, "rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                write_all(self.file.fileno(), b"\n")
+
     def close(self) -> None:
         """No more lines: the log is free for another process."""
         self.stop_live()
@@ -68,14 +106,14 @@ class Reporter:
         """One or more lines, to both."""
         self.log(text)
         if self.progress is not None:
-            self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            shown = visible(text)
+            self.progress.console.print(shown, highlight=False, markup=False, soft_wrap=True)
         elif not self.quiet:
             show(text)
 
     def log(self, text: str) -> None:
         """To train.log alone."""
-        self.file.write(text + "\n")
-        self.file.flush()
+        write_all(self.file.fileno(), f"{visible(text)}\n".encode(errors="replace"))
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A small table, the first column left-aligned, the others right-aligned."""
@@ -96,7 +134,7 @@ class Reporter:
             TextColumn("{task.fields[terms]}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            console=Console(file=sys.stdout),
+            console=Console(file=raw(sys.stdout)),
             refresh_per_second=8,
         )
         self.task = self.progress.add_task(
@@ -106,7 +144,8 @@ class Reporter:
 
     def stop_live(self) -> None:
         if self.progress is not None:
-            self.progress.stop()
+            with suppress(OSError):  # the terminal may have gone
+                self.progress.stop()
             self.progress = None
 
     def step(self, now: Training) -> None:
@@ -117,16 +156,17 @@ class Reporter:
             self.progress.update(self.task, completed=done, rate=self._rate())
 
     def epoch(self, row: dict[str, float], best: bool) -> None:
-        """One epoch: a log line always, a printed one off a terminal."""
-        terms = _terms(row, best)
-        width = len(str(self.epochs))
-        text = f"epoch {int(row['epoch']):{width}d}/{self.epochs}  " + "  ".join(terms)
-        text += f"  {self._rate()}  {row['seconds']:.1f} s"
-        self.log(text)
-        if self.progress is None:
-            if not self.quiet:
+        """One epoch: a line in the log, and off a terminal a printed one; of a run of many epochs
+        some thousand lines, the last one among them. metrics.csv has all."""
+        terms, every = _terms(row, best), max(1, self.epochs // LINES)
+        if row["epoch"] % every == 0 or row["epoch"] == self.epochs:
+            width = len(str(self.epochs))
+            text = f"epoch {int(row['epoch']):{width}d}/{self.epochs}  " + "  ".join(terms)
+            text += f"  {self._rate()}  {row['seconds']:.1f} s"
+            self.log(text)
+            if self.progress is None and not self.quiet:
                 show(text)
-        else:
+        if self.progress is not None:
             self.progress.update(
                 self.task, completed=row["epoch"], terms="  ".join(terms), rate=self._rate()
             )
@@ -163,5 +203,7 @@ def show(text: str) -> None:
     """Print a line; when nobody reads any more (``| head``), the run goes on in its log alone."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe's reader, a terminal
+            raise
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends

@@ -13,6 +13,19 @@ class UserError(Exception):
     so that it survives pickling (a sweep's worker raises it in another process).
     """
 
+    code = 2  # what the command exits with
+
+
+def in_one_line(error: object, most: int = 1200) -> str:
+    """What an error says, fit for a terminal: one line without control characters.
+
+    A value or a file's name may hold anything, and its length has no limit: of a very long line
+    the middle is left out, for its ends say which key it was and what to type.
+    """
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(str(error).split()))
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
+
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """``"; did you mean 'model'?"`` for the closest of ``choices``, or an empty string."""

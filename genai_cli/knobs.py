@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.errors import UserError, in_one_line, listing, nearest
 
 
 class Between(NamedTuple):
@@ -40,6 +40,8 @@ Count = Annotated[int, Between(1)]
 Natural = Annotated[int, Between(0)]
 Positive = Annotated[float, Between(0, open_low=True)]
 NonNegative = Annotated[float, Between(0)]
+Repeats = Annotated[int, Between(0, 1000)]  # of a layer: a million would not be built in an hour
+Layers = Annotated[int, Between(1, 1000)]
 Fraction = Annotated[float, Between(0, 1)]
 Rate = Annotated[float, Between(0, 1, open_high=True)]
 
@@ -107,6 +109,8 @@ class _Mismatch(Exception):
 
 def _convert(value: Any, hint: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(value, int) and abs(value) >= 2**63:  # no tensor and no float of C holds it
+        raise _Mismatch("it must be below 2**63")
     if origin is Annotated:
         try:
             value = _convert(value, arguments[0])
@@ -181,9 +185,8 @@ def words(hint: Any) -> str:
     return "null" if hint is types.NoneType else names.get(hint, str(hint))
 
 
-def _shown(value: Any) -> str:
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if (value is None or isinstance(value, bool))
-        else str(value)
-    )
+def _shown(value: Any, most: int = 100) -> str:
+    """``value`` as it is typed; the middle of a long one is left out."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return in_one_line(value, most)

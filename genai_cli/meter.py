@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from genai_cli.console import on_terminal
+from genai_cli.streams import raw
 
 
 class Meter:
@@ -31,7 +32,7 @@ class Meter:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(compact=True),
-                console=Console(file=sys.stdout),
+                console=Console(file=raw(sys.stdout)),
                 transient=True,
             )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from genai_cli.durable import append
 from genai_cli.runs import METRICS, read_metrics, write_text
 
 TAIL = 1 << 14  # characters from the end in which the last row is looked for
@@ -14,7 +15,8 @@ TAIL = 1 << 14  # characters from the end in which the last row is looked for
 class Metrics:
     """metrics.csv, one row an epoch: appended, or written whole where a column is new.
 
-    A row counts once its line has ended (`read_metrics`), so that none is ever seen torn.
+    A row counts once its line has ended (`read_metrics`), so that none is ever seen torn. Memory
+    holds the last one alone: a run may have a million.
     """
 
     FIXED = ("epoch", "step", "images", "seconds", "lr", "train/loss", "val/loss")
@@ -22,20 +24,22 @@ class Metrics:
     def __init__(self, folder: Path, up_to_step: int = 0, steps_per_epoch: int = 1) -> None:
         """Keep the rows of whole epochs up to a step: a resumed run writes the later ones again."""
         self.path = folder / METRICS
-        self.rows = [
+        self.kept = [
             row
             for row in read_metrics(folder)
             if row["step"] <= up_to_step and row["step"] % steps_per_epoch == 0
         ]
+        self.last: dict[str, float] = self.kept[-1] if self.kept else {}
         self.columns: list[str] = []  # none: the file is not ours yet
 
     def add(self, row: Mapping[str, float]) -> None:
-        self.rows.append(dict(row))
+        self.last = dict(row)
         if self.columns and row.keys() <= set(self.columns):
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(self._line(row) + "\n")
+            append(self.path, self._line(row) + "\n")
         else:
-            self._write()
+            before = read_metrics(self.path.parent) if self.columns else self.kept
+            self._write([*before, self.last])
+            self.kept = []
 
     def sync(self) -> None:
         """Make the rows so far durable."""
@@ -46,13 +50,13 @@ class Metrics:
     def _line(self, row: Mapping[str, float]) -> str:
         return ",".join(_number(row[n]) if n in row else "" for n in self.columns)
 
-    def _write(self) -> None:
-        names = dict.fromkeys(name for r in self.rows for name in r)
+    def _write(self, rows: Sequence[Mapping[str, float]]) -> None:
+        names = dict.fromkeys(name for r in rows for name in r)
         fixed = [n for n in self.FIXED if n in names]
         terms = [n for n in names if n not in fixed]
         self.columns = fixed + [n for n in terms if n.startswith("train/")]
         self.columns += [n for n in terms if not n.startswith("train/")]
-        lines = [",".join(self.columns), *map(self._line, self.rows)]
+        lines = [",".join(self.columns), *map(self._line, rows)]
         write_text(self.path, "\n".join(lines) + "\n")
 
 

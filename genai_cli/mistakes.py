@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.errors import UserError, in_one_line, listing, nearest
 from genai_cli.paths import Tree, config_dir, user_dirs
 
 
@@ -20,12 +20,12 @@ def one_line() -> Iterator[None]:
 
     try:
         yield
+    except (HydraException, OmegaConfBaseException, ParseCancellationException) as error:
+        raise UserError(message(error)) from None  # some of them are a ValueError, too
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
         if type(error) is ValueError:
             raise UserError(" ".join(str(error).split())) from None
         raise UserError(f"a config is not YAML: {' '.join(str(error).split())}") from None
-    except (HydraException, OmegaConfBaseException, ParseCancellationException) as error:
-        raise UserError(message(error)) from None
 
 
 def message(error: BaseException) -> str:
@@ -42,8 +42,8 @@ def message(error: BaseException) -> str:
         return f"unknown {group} '{name}'{nearest(name, options)} (choose from: {listing(options)})"
     if isinstance(error, OverrideParseException):
         return (
-            f"cannot read '{error.override}': quote a value with commas, brackets or spaces, "
-            f"like \"{error.override.partition('=')[0]}='a b'\""
+            f"cannot read '{in_one_line(error.override, 200)}': quote a value with commas, "
+            f"brackets or spaces, like \"{error.override.partition('=')[0]}='a b'\""
         )
     cause = error
     while not isinstance(cause, OmegaConfBaseException) and (cause.__cause__ or cause.__context__):

@@ -32,7 +32,7 @@ STATUSES = (
     *("running", "finished", "stopped", "interrupted", "failed"),
     *("waiting", "died", "damaged"),
 )
-RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.py
+RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of changes.py
     *("epochs", "tags", "device", "precision", "monitor"),
     *("dataset.path", "dataset.root", "dataset.workers", "dataset.memory_mb"),
     *("optimizer.lr", "optimizer.weight_decay", "optimizer.betas", "optimizer.eps"),
@@ -42,7 +42,7 @@ RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of verbs/resume.p
     *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.devices"),
     *("trainer.figures_every", "trainer.loggers"),
     *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
-    *("trainer.save_every", "trainer.step", "trainer.threads"),
+    *("trainer.rollback", "trainer.save_every", "trainer.step", "trainer.threads"),
 )
 SAMPLE = {  # keys of `genai sample`: those of sampling/request.py, then those of the families
     **{"what": "samples", "n": "how many", "seed": "0", "batch_size": "250"},
@@ -92,8 +92,16 @@ EVALUATE_VALUES = {
     "only": dict.fromkeys(GROUPS, ""),
     **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
 }
+REPLAY = {"precision": "the run's", "outputs": "folder of runs"}
+REPRODUCE = {"rtol": "1e-3", "device": "the run's", "outputs": "folder of runs"}
 REPORT = {"out": "FILE.html", "outputs": "folder of runs"}  # keys of `genai report`
 DOCTOR = {"outputs": "folder of runs"}  # keys of `genai doctor`
+READERS = {  # verbs that take one run: their keys and what is known of the values
+    "sample": (SAMPLE, SAMPLE_VALUES),
+    "encode": (ENCODE, ENCODE_VALUES),
+    "replay": (REPLAY, {"precision": dict.fromkeys(("fp32", "bf16", "fp64"), "")}),
+    "reproduce": (REPRODUCE, {"device": SAMPLE_VALUES["device"]}),
+}
 MEASURERS = {  # verbs that take several runs, or sweeps: their keys and values
     **{"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)},
     "doctor": (DOCTOR, {}),

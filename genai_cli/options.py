@@ -105,4 +105,8 @@ def typed(schema: Any, values: dict[str, Any], prefix: str) -> Any:
         except OmegaConfBaseException as error:
             said = str(error).splitlines()[0]
             raise UserError(f"{prefix}{key}={value} is not allowed: {said}") from None
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    except OmegaConfBaseException as error:  # ${…} that means nothing
+        said = str(error).splitlines()[0]
+        raise UserError(f"{prefix}{error.full_key} is not allowed: {said}") from None

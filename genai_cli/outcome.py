@@ -6,12 +6,13 @@ import math
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from genai_cli import ranks, runs
+from genai_cli import ranks, runs, storage
 from genai_cli.console import Reporter
 from genai_cli.data.dataset import Dataset
 from genai_cli.doctor import at_end as doctor
@@ -21,22 +22,19 @@ from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
 from genai_cli.training import checkpoint
 from genai_cli.training.distributed import ALONE, PeerLost, Ranks, tells
+from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import Training, finish
 from genai_cli.training.randomness import generator
 
-
-class Diverged(Exception):
-    """A loss is no longer a number."""
+LONGEST = 600  # characters of an error on stderr
 
 
 def check_finite(row: Mapping[str, float]) -> None:
     """Raise `Diverged`, naming the first term of an epoch that is not finite."""
     for name, value in row.items():
         if not math.isfinite(value):
-            raise Diverged(
-                f"{name} became {value} in epoch {int(row['epoch'])} (step {int(row['step'])}); "
-                "try a smaller optimizer.lr or trainer.clip=1"
-            )
+            raise Diverged(f"{name} became {value} in epoch {int(row['epoch'])} "
+                           f"(step {int(row['step'])})")  # fmt: skip
 
 
 def introduce(
@@ -101,6 +99,10 @@ def conclude(
     finish(state.model, data)
     player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
     metrics, extra = summary.metrics(state.model, data, cfg, player, state.ranks)
+    check_finite(
+        {f"test/{name.removeprefix('test/')}": entry["value"] for name, entry in metrics.items()}
+        | {"epoch": state.epoch, "step": state.step}
+    )
     if not state.ranks.first:
         return
     seen |= evidence.measure(state.model, data, cfg.seed)
@@ -156,11 +158,16 @@ def interrupted(folder: Path, state: Training, code: int, report: Reporter) -> i
     """The run was told to stop and has saved itself."""
     report.stop_live()
     set_status(folder, "interrupted")
-    suffix = folder.name.rsplit("-", 1)[-1]
-    known = folder.resolve().parents[1] == runs.outputs_root().resolve()
-    reference = suffix if known and not runs.is_sweep(folder.parent) else str(folder)
-    report.line(f"interrupted and saved at step {state.step}; go on with: genai resume {reference}")
+    told = f"interrupted and saved at step {state.step}"
+    report.line(f"{told}; go on with: genai resume {reference(folder)}")
     return code
+
+
+def reference(folder: Path) -> str:
+    """What to type for a run: the end of its folder's name, where that is enough."""
+    known = folder.resolve().parents[1] == runs.outputs_root().resolve()
+    short_enough = known and not runs.is_sweep(folder.parent)
+    return folder.name.rsplit("-", 1)[-1] if short_enough else str(folder)
 
 
 def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALONE) -> int:
@@ -171,20 +178,24 @@ def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALON
     if group.rank and isinstance(error, Diverged):  # rank 0 has the same numbers
         return 1
     trace = "".join(traceback.format_exception(error)).rstrip()
-    if group.first:
-        report.log(trace)
-    elif not lost:  # rank 0 says as much
-        log(folder, f"[rank {group.rank}] {trace}")
-    set_status(folder, "failed")
+    with suppress(OSError):  # the disk may be what failed; that is told
+        if group.first:
+            report.log(trace)
+        elif not lost:  # rank 0 says as much
+            log(folder, f"[rank {group.rank}] {trace}")
+    with suppress(OSError):
+        set_status(folder, "failed")
     if lost and ranks.watched():  # who is gone is told by who watches
         return ranks.LOST
     if not tells():
         return 1
     first = " ".join(str(error).split()) or type(error).__name__
     kind = "" if isinstance(error, Diverged | PeerLost) else f"{type(error).__name__}: "
+    if disk := storage.trouble(error, folder):
+        kind, first = "", f"{disk[0]}; {disk[1]}, then: genai resume {folder}"
     everybody = group.world == 1 or isinstance(error, Diverged)
     where = "" if everybody else f"[rank {group.rank}] "
-    print(f"genai: {folder} failed: {where}{kind}{first[:300]}", file=sys.stderr)
+    print(f"genai: {folder} failed: {where}{kind}{first[:LONGEST]}", file=sys.stderr)
     return 1
 
 

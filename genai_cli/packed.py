@@ -22,10 +22,12 @@ from genai_cli import outcome, runs
 from genai_cli.console import Reporter, show
 from genai_cli.cores import cores
 from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
 from genai_cli.models.base import Model
-from genai_cli.session import Session, begin
+from genai_cli.session import Session, begin, diverged
 from genai_cli.textual import short
 from genai_cli.training import checkpoint, machine, setup
+from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import calibrate
 from genai_cli.training.pack import Cell, Stack
 from genai_cli.training.preempt import Signals
@@ -58,7 +60,11 @@ def train(
         data = data.to(device)
         cells: dict[Path, tuple[Cell, Session]] = {}
         for folder in folders:
-            report = open_logs.enter_context(Reporter(folder / runs.LOG, quiet=True))
+            try:
+                report = open_logs.enter_context(Reporter(folder / runs.LOG, quiet=True))
+            except UserError as error:  # another process trains it: it is left to that
+                show(f"note: {error}: left to it")
+                continue
             try:
                 cfg = setup.config_of(folder)
                 session = begin(folder, cfg, data, device, report)
@@ -94,6 +100,7 @@ def _train(
         size = {"cells": len(cells), "threads": threads}
         how = {"step_kind": "packed", "pack": size}
         how["threads"] = described.get("threads") or threads  # of the run, should it go on alone
+        how["device"] = machine.device_name(machine.pick_device(session.cfg.device))
         runs.write_json(folder / runs.RUN, described | how)
         session.report.log(f"step   packed: {len(cells)} runs in one, {threads} threads")
         session.report.start_live(session.cfg.epochs, session.state)
@@ -143,6 +150,9 @@ def _goes_on(folder: Path, session: Session, val: dict[str, float], ends: Ends) 
     except Exception as error:
         with suppress(OSError):
             session.saver.rescue()
+        if isinstance(error, Diverged):  # taken again alone, which is the same to rounding
+            device = next(session.state.model.parameters()).device
+            error = diverged(session, device, "eager", error)
         outcome.failed(folder, error, session.report)
         session.status = "failed"
         ends.changed()
@@ -156,12 +166,12 @@ def _tell(cells: dict[Path, tuple[Cell, Session]]) -> None:
     if not sessions:
         return
     first = sessions[0]
-    column = first.cfg.monitor or next(k for k in first.metrics.rows[-1] if k.endswith("/loss"))
-    values = [s.metrics.rows[-1][column] for s in sessions if column in s.metrics.rows[-1]]
+    column = first.cfg.monitor or next(k for k in first.metrics.last if k.endswith("/loss"))
+    values = [s.metrics.last[column] for s in sessions if column in s.metrics.last]
     seconds = max(session.state.elapsed() for session in sessions)
     images = sum(session.state.images for session in sessions)
     epochs = max(session.cfg.epochs for session in sessions)
-    epoch = int(first.metrics.rows[-1]["epoch"])
+    epoch = int(first.metrics.last["epoch"])
     show(
         f"epoch {epoch:{len(str(epochs))}d}/{epochs}  {column} {short(min(values))} – "
         f"{short(max(values))} of {len(values)} runs  {images / seconds:,.0f} images/s  "

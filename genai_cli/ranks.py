@@ -74,8 +74,14 @@ def crowded(cfg: TrainConfig, device: torch.device) -> str | None:
     return None
 
 
-def check(cfg: TrainConfig, device: torch.device) -> None:
+def check(cfg: TrainConfig, device: torch.device, gpus: int | None = None) -> None:
     """What several ranks on ``device`` cannot be.
+
+    Args:
+        cfg: ``trainer.devices`` are those of all machines together.
+        device: of one of them.
+        gpus: where they will be on nodes of a cluster, what its launcher is asked for; it knows
+            how many ranks share a node.
 
     Raises:
         UserError: fewer GPUs than ranks, one named GPU, no backend, fewer examples than ranks.
@@ -87,7 +93,7 @@ def check(cfg: TrainConfig, device: torch.device) -> None:
         raise UserError(f"{said}: Apple's GPU is one device; use device=cpu or trainer.devices=1")
     if device.index is not None:
         raise UserError(f"{said} with device={cfg.device}, which is one GPU; use device=cuda")
-    if device.type == "cuda":
+    if device.type == "cuda" and gpus is None:
         import torch
 
         if here(cfg) > torch.cuda.device_count():

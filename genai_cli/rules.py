@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from genai_cli import runs
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.knobs import Count, Natural, NonNegative, Positive, Rate, checked
 
@@ -27,6 +28,7 @@ RANGES: dict[str, Any] = {
     "seed": Natural,
     "split_seed": Natural,
     "precision": Precision,
+    "tags": list[str],
     "trainer.devices": Count,
     "trainer.accumulate": Count,
     "trainer.clip": Positive | None,
@@ -38,8 +40,10 @@ RANGES: dict[str, Any] = {
     "trainer.save_every": Count | None,
     "trainer.keep": Count,
     "trainer.figures_every": Natural,
+    "trainer.rollback": Natural,
     "trainer.step": StepKind,
     "trainer.threads": Count | None,
+    "trainer.loggers": list[str],
 }
 
 
@@ -49,14 +53,14 @@ def check(cfg: TrainConfig) -> None:
     Raises:
         UserError: the first one that does not hold.
     """
+    for key in ("batch_size", "epochs", "bottleneck"):
+        if (getattr(cfg, key) or 0) >= 2**31:
+            raise UserError(f"{key}={getattr(cfg, key)} is not allowed: it must be below 2**31")
     for key, hint in RANGES.items():
         value: Any = cfg
         for part in key.split("."):
             value = getattr(value, part)
         checked(value, hint, key)
-    for key in ("batch_size", "epochs", "bottleneck"):
-        if (getattr(cfg, key) or 0) >= 2**31:
-            raise UserError(f"{key}={getattr(cfg, key)} is not allowed: it must be below 2**31")
     if (cfg.trainer.threads or 0) > 1024:
         raise UserError(f"trainer.threads={cfg.trainer.threads} is not allowed: at most 1024")
     if not re.fullmatch(r"auto|none|[2-9]|[1-9]\d{1,3}", cfg.trainer.pack):
@@ -70,8 +74,15 @@ def check(cfg: TrainConfig) -> None:
         loggers.check(cfg.trainer.loggers)
         if cfg.trainer.pack != "none":
             raise UserError("trainer.loggers is for runs that train alone; leave out trainer.pack")
-    if "${" in str(dataclasses.asdict(cfg)):  # a run's config is plain data, read back as such
-        raise UserError("a value holds '${', which a run's config must not; write it out")
+    for key in ("outputs", "name", "init_from", "monitor"):
+        if getattr(cfg, key) == "":  # as of an unset variable of the shell
+            raise UserError(f"{key}= is empty; give it a value or leave it out")
+    for key, value in runs.flat(dataclasses.asdict(cfg)).items():
+        words = [w for w in (value if isinstance(value, list) else [value]) if isinstance(w, str)]
+        if any("${" in word for word in words):  # a run's config is plain data, read back as such
+            raise UserError(f"{key} holds '${{', which a run's config must not; write it out")
+        if any("\0" in word for word in words):
+            raise UserError(f"{key} holds a NUL character, which no name or path may; leave it out")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", cfg.device):
         raise UserError(
             f"device={cfg.device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps"

@@ -20,8 +20,10 @@ from typing import Any
 import yaml
 
 from genai_cli import plain_yaml
+from genai_cli.durable import write_json as write_json  # runs.write_json, for all who write one
+from genai_cli.durable import write_text
 from genai_cli.errors import UserError, nearest
-from genai_cli.locks import lock
+from genai_cli.locks import busy
 
 SCHEMA = 1
 CONFIG, RUN, METRICS, SUMMARY, LOG = (
@@ -35,7 +37,6 @@ CHECKPOINTS = "checkpoints"
 SWEEP, SWEEP_TABLE = "sweep.yaml", "sweep.csv"
 STATUSES = ("running", "finished", "stopped", "interrupted", "failed")
 
-LOADER = plain_yaml.LOADER  # the same data, seven times as fast
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -77,28 +78,6 @@ def claim(root: Path, label: str, now: datetime | None = None) -> Path:
         return path
 
 
-def write_text(path: Path, text: str, durable: bool = True) -> None:
-    """Replace a small file in one step: readers see the old or the new one, never half.
-
-    Args:
-        path: the file.
-        text: all of it.
-        durable: wait until the disk has it; a power cut may otherwise leave an empty file.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
-def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> None:
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(path, text + "\n", durable)
-
-
 def write_config(folder: Path, config: Mapping[str, Any], durable: bool = True) -> None:
     write_text(folder / CONFIG, plain_yaml.dump(config), durable)
 
@@ -107,8 +86,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config of a run as plain data.
 
     Raises:
-        UserError: no config, not YAML, or text with ``${``, which a written config never has and
-            which could read the environment if it were resolved.
+        UserError: no config, not YAML, a newer version's, or text with ``${``, which a written
+            config never has and which could read the environment if it were resolved.
     """
     path = folder / CONFIG
     try:
@@ -121,6 +100,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(config, dict) or "${" in str(config):  # written as \x24 or not
         raise UserError(f"{path} is not the plain config of a run")
+    schema = read_json(folder / RUN).get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UserError(
+            f"{folder} was made by a newer version of genai (schema {schema} in its {RUN}, here "
+            f"{SCHEMA}); update genai-cli"
+        )
     return config
 
 
@@ -128,7 +113,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a run folder, or {} where there is none or it is damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # a hundred thousand brackets
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -140,7 +125,10 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     except FileNotFoundError:
         return []
     whole = text.rpartition("\n")[0]  # a row that is being written has no end yet
-    rows = [_numbers(row) for row in csv.DictReader(whole.splitlines())]
+    try:
+        rows = [_numbers(row) for row in csv.DictReader(whole.splitlines())]
+    except csv.Error:  # a cell of more than 131072 letters; NUL on Python 3.10
+        return []
     return [row for row in rows if "step" in row]
 
 
@@ -156,7 +144,7 @@ def held(folder: Path) -> bool:
     """Whether a living process trains in this folder."""
     try:
         with open(folder / LOG, encoding="utf-8") as file:
-            return not lock(file)
+            return busy(file)
     except OSError:
         return False
 
@@ -173,11 +161,19 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_run(path: Path) -> bool:
-    return (path / CONFIG).is_file()
+    return _there(path / CONFIG) and (path / CONFIG).is_file()
 
 
 def is_sweep(path: Path) -> bool:
-    return (path / SWEEP).is_file()
+    return _there(path / SWEEP) and (path / SWEEP).is_file()
+
+
+def _there(path: Path) -> bool:
+    """Whether something is there; a word too long for a name, or with NUL in it, is nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def all_runs(root: Path) -> Iterator[Path]:
@@ -258,7 +254,7 @@ def find(reference: str, outputs: str | None = None) -> Path:
     if reference == "latest":
         started = [(str(read_json(run / RUN).get("started") or ""), run) for run in runs]
         if not started:
-            raise UserError(f"no run in {root} yet; start one with: genai train")
+            raise UserError(f"no run in {root.absolute()} yet; start one with: genai train")
         return max(started)[1]
     sweep, _, cell = reference.partition("/")
     matches = [run for run in runs if run.name == reference or run.name.endswith(f"-{reference}")]
@@ -276,14 +272,22 @@ def find(reference: str, outputs: str | None = None) -> Path:
         raise UserError(
             f"'{reference}' means {len(matches)} runs ({names} …); give more of the path"
         )
-    sweeps = [p for p in root.glob(f"*/*-{reference}") if is_sweep(p)]
+    sweeps = [p for p in root.glob("*/*") if p.name.endswith(f"-{reference}") and is_sweep(p)]
     if sweeps:
         raise UserError(
             f"'{reference}' is a sweep of several runs; name one of its cells, like {reference}/000"
         )
+    for torso in (p for p in root.glob(f"*/*-{slug(reference)}") if p.is_dir() and not is_run(p)):
+        command = read_json(torso / RUN).get("command") or "genai train …"
+        raise UserError(
+            f"{torso} was killed before its folder was whole; start it again: {command} "
+            f"(and remove the rest: rm -r {torso})"
+        )
+    if reference and _there(Path(reference)):
+        raise UserError(f"{reference} is no run: it has no readable {CONFIG}; see: genai runs")
     suffixes = [run.name.rsplit("-", 1)[-1] for run in runs]
     raise UserError(
-        f"no run '{reference}' in {root}{nearest(reference, suffixes)}; see: genai runs"
+        f"no run '{reference}' in {root.absolute()}{nearest(reference, suffixes)}; see: genai runs"
     )
 
 

@@ -26,6 +26,7 @@ class TrainerConfig:
     save_every: int | None = None
     keep: int = 2
     figures_every: int = 0
+    rollback: int = 0
     step: str = "auto"
     pack: str = "none"
     loggers: list[str] = field(default_factory=list)
@@ -56,13 +57,19 @@ class TrainConfig:
     force_loss: bool = False
 
 
+def hint_of(key: str) -> Any:
+    """The annotation of a dotted key, or None where the schema has none."""
+    hint: Any = TrainConfig
+    for part in key.split("."):
+        hint = typing.get_type_hints(hint).get(part) if isinstance(hint, type) else None
+    return hint
+
+
 def wrong_type(key: str, said: str) -> str:
     """OmegaConf's refusal of a value, in our words: the key, the value and what is allowed."""
     from genai_cli.knobs import words
 
-    hint: Any = TrainConfig
-    for part in key.split("."):
-        hint = typing.get_type_hints(hint).get(part) if isinstance(hint, type) else None
+    hint = hint_of(key)
     value = re.match(r"(?:Value |Cannot convert )?'(.*?)'", said)
     if "not a ListConfig" in said:
         return f"{key} is not allowed as one word: it must be a list, like {key}=[word]"

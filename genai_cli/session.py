@@ -16,9 +16,13 @@ if TYPE_CHECKING:  # verbs/train.py imports this, and `--cfg job` must not load 
     from genai_cli.schema import TrainConfig
     from genai_cli.search.pruning import Watch
     from genai_cli.training.distributed import Ranks
+    from genai_cli.training.finite import Diverged
     from genai_cli.training.loggers import Loggers
     from genai_cli.training.loop import Training
     from genai_cli.training.saving import Saver
+
+
+WRITTEN = (".json", ".csv", ".yaml", ".png", ".gif")  # what a run writes in its own folder
 
 
 @dataclass
@@ -64,6 +68,10 @@ class Session:
 
         now, cfg = self.state, self.cfg
         self.metrics.add(row)
+        # before the checkpoint: a run that is killed in between comes to this epoch once more
+        over = not now.at_epoch_end or now.done(cfg)
+        if out_of_patience(now, cfg) or (not over and self.watch.ends(now, row)):
+            self.status = "stopped"
         self.loggers.row(row)
         self.report.epoch(row, best)
         if now.at_epoch_end:
@@ -74,9 +82,6 @@ class Session:
             with now.averaged():
                 finish(now.model, self.data)
                 of_run.draw(self.folder, now.model.eval(), self.data, cfg, {}, now.best_epoch)
-        over = not now.at_epoch_end or now.done(cfg)
-        if out_of_patience(now, cfg) or (not over and self.watch.ends(now, row)):
-            self.status = "stopped"
 
     def end(self, code: int) -> int:
         """Save; conclude, unless a signal (130, 143) came before the last step. The exit code."""
@@ -107,18 +112,21 @@ def begin(
     ranks: Ranks | None = None,
 ) -> Session:
     """The state of a run before its next step, introduced; of several ranks the same on all."""
-    from genai_cli import outcome, runs
+    from genai_cli import durable, outcome, runs
     from genai_cli.metrics import Metrics
     from genai_cli.search.pruning import Watch
-    from genai_cli.training import checkpoint, setup
+    from genai_cli.training import checkpoint, rollback, setup
     from genai_cli.training.loggers import Loggers
     from genai_cli.training.saving import Saver
 
     setup.same_data(folder, data)
+    if ranks is None or ranks.first:  # the log is locked: nobody else writes these
+        durable.clear_leftovers(folder, WRITTEN)
     state = setup.new_training(cfg, data, device, resume)
     checkpoints = folder / runs.CHECKPOINTS
     damaged = checkpoint.load(checkpoints, state) if resume else None
     state.ranks = ranks = ranks or state.ranks
+    state.cuts = rollback.cuts(folder)
     if ranks.world > 1:
         averaged = [] if state.ema is None else list(state.ema.shadow.values())
         ranks.equal([*state.model.parameters(), *state.model.buffers(), *averaged])
@@ -127,12 +135,45 @@ def begin(
     outcome.introduce(report, folder, cfg, data, state, damaged)
     names = cfg.trainer.loggers if ranks.first else []
     loggers = Loggers(folder, names, setup.plain(cfg), state.step, report.line)
-    watch = Watch(folder, cfg)
+    watch = Watch(folder, cfg, state.epoch)
     status = "stopped" if out_of_patience(state, cfg) or watch.stopped else "finished"
     if ranks.first:
         saver.begin(state)
     status = ranks.told(status)
     return Session(folder, cfg, data, state, report, metrics, saver, loggers, watch, status)
+
+
+def diverged(session: Session, device: torch.device, kind: str, error: Diverged) -> Diverged | None:
+    """Find out why, and go back where the config allows it; of several ranks all call it.
+
+    Returns:
+        What to tell; None where the run is ready to go on from an earlier step.
+    """
+    from genai_cli.training import autopsy, rollback
+
+    state, ranks, report = session.state, session.state.ranks, session.report
+    report.stop_live()
+    found = autopsy.investigate(
+        session.folder,
+        session.cfg,
+        session.data,
+        device,
+        kind,
+        state.step,
+        error,
+        state.cuts,
+        ranks,
+    )
+    back = None
+    if ranks.first:
+        good = max(0, state.step - 1) if found.step is None else found.step
+        back = rollback.go_back(session.folder, session.cfg, good, state.steps_per_epoch)
+    back = ranks.told(back)
+    if back is None:
+        return found.error.with_traceback(error.__traceback__)
+    report.line(str(found.error))
+    report.line(back)
+    return None
 
 
 def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from genai_cli.streams import visible
+
 
 def short(value: float) -> str:
     """Four significant digits, without an exponent where it reads well."""
@@ -24,6 +26,20 @@ def _after_point(value: float) -> int:
     while size < 0.1:
         size, zeros = size * 10, zeros + 1
     return 4 + zeros
+
+
+def csv_cell(text: str) -> str:
+    """``text`` for a CSV that a spreadsheet may open: a name that begins like a formula gets an
+    apostrophe before it, a number does not. A carriage return would end the row: Python's csv
+    quotes it only where it is its own line end."""
+    text = visible(text)
+    if text[:1] not in ("=", "+", "-", "@", "\t"):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def plain_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genai_cli.usages_again import AGAIN, RUN
 from genai_cli.usages_doctor import DOCTOR
 from genai_cli.usages_sweeps import SWEEPS
 
@@ -12,36 +13,10 @@ TRAIN_FLAGS = {
     "-h, --help": "this text; after GROUP=NAME, the keys of that choice",
 }
 
-RUN = {
-    "PATH": "a run's folder",
-    "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
-    "latest": "the newest run",
-}
-
 USAGES: dict[str, list[tuple[str, object]]] = {
     **SWEEPS,
     **DOCTOR,
-    "resume": [
-        ("", "genai resume RUN [KEY=VALUE …]"),
-        ("RUN", RUN),
-        (
-            "keys that may change",
-            {
-                "epochs=N": "train for longer; schedule.horizon=N stretches the schedule with it",
-                "tags=[…]": "words to find it by",
-                "trainer.*": "max_steps, save_every, keep, figures_every; and, with a note,"
-                " devices, accumulate, clip, patience, min_delta, step, threads, deterministic",
-                "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the"
-                " rest of the run is then not as first planned",
-            },
-        ),
-        (
-            "",
-            "Without changes, an interrupted run goes on from its last checkpoint and ends with"
-            " the numbers of an uninterrupted one. A finished run stays as it is (exit code 0).",
-        ),
-        ("examples", ["genai resume latest", "genai resume k3f9 epochs=60"]),
-    ],
+    **AGAIN,
     "sample": [
         ("", "genai sample RUN [KEY=VALUE …]"),
         ("RUN", RUN),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genai_cli.errors import UserError
+from genai_cli.errors import UserError, in_one_line
 
 
 def read_value(word: str, text: str) -> Any:
@@ -25,6 +25,6 @@ def read_value(word: str, text: str) -> Any:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
     except (YAMLError, OmegaConfBaseException, ValueError):  # a date that is none is a ValueError
         raise UserError(
-            f"cannot read the value of '{word}'; put odd values in quotes: "
+            f"cannot read the value of '{in_one_line(word, 200)}'; put odd values in quotes: "
             f"""{word.partition("=")[0]}='"value"'"""
         ) from None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from genai_cli.errors import UserError, nearest
+from genai_cli.stopping import in_order, listening
 
 
 class Words(NamedTuple):
@@ -70,18 +69,6 @@ def failed(verb: str, folder: Path, error: Exception) -> int:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """TERM and USR1 leave as Ctrl-C does, with 143: what is half written is removed."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    if threading.current_thread() is not threading.main_thread():
+    """A signal leaves with its code, and what is half written is removed."""
+    with listening(in_order):
         yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-    before = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,17 @@ def fashion_root() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return root
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Runs of this module end without their figures, which are two thirds of the time of a small
+    one. tests/figures, test_contract and test_configs look at figures."""
+    from genai_cli.figures import of_run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(of_run, "draw", lambda *about: [])
+        yield
 
 
 class Ran:

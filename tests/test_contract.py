@@ -56,7 +56,7 @@ def test_top_level_knobs() -> None:
     ]  # fmt: skip
     assert list(TrainerConfig.__dataclass_fields__) == [
         "devices", "accumulate", "clip", "ema", "patience", "min_delta", "init", "max_steps",
-        "save_every", "keep", "figures_every", "step", "pack", "loggers", "threads",
+        "save_every", "keep", "figures_every", "rollback", "step", "pack", "loggers", "threads",
         "deterministic",
     ]  # fmt: skip
 

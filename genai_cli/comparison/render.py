@@ -15,6 +15,7 @@ from genai_cli.comparison import verdict, words
 from genai_cli.comparison.choose import Cell
 from genai_cli.comparison.table import Comparison, Row, Section
 from genai_cli.comparison.words import LEGEND, Table, raised
+from genai_cli.textual import csv_cell
 
 SCHEMA = 1
 WIDTH = 110  # of a table, where the columns allow it
@@ -153,12 +154,13 @@ def comma_separated(comparison: Comparison) -> str:
     head += [f"{name}{part}" for name in measures for part in _parts(name)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow(map(csv_cell, head))
     for section in comparison.sections:
         for row in section.rows:
             named = [row.label, section.dataset, " ".join(r.reference for r in row.runs)]
             named += [row.run.model, row.status, str(row.seeds)]
             named += [row.settings.get(key, "") for key in settings] + [row.player]
+            named = list(map(csv_cell, named))
             writer.writerow(named + [x for n in measures for x in _fields(n, row.cells.get(n))])
     return text.getvalue()
 

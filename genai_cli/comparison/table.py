@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from genai_cli.comparison.remarks import otherwise, partly, played
 from genai_cli.comparison.seeds import mean_interval
 from genai_cli.comparison.settings import UNINTERESTING, brief, differing, labels
 from genai_cli.evaluation.measures import MEASURES
+from genai_cli.runs import cells, is_sweep
 
 HEADLINES = (  # shown for samplers even where nobody has measured them
     "reconstruction/mse",
@@ -104,6 +106,16 @@ class Comparison:
     @property
     def rows(self) -> list[Row]:
         return [row for section in self.sections for row in section.rows]
+
+    @cached_property
+    def sweep(self) -> Path | None:
+        """The sweep of which these are all cells, if they are."""
+        found = {run.path.resolve() for run in self.runs}
+        parents = {path.parent for path in found}
+        if len(parents) != 1:
+            return None
+        (sweep,) = parents
+        return sweep if is_sweep(sweep) and found == set(cells(sweep)) else None
 
 
 def compare(

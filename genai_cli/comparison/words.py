@@ -201,10 +201,7 @@ def commands(section: Section, comparison: Comparison) -> list[str]:
     keys = common_keys(comparison)
     if len(lacking) == 1:
         return [" ".join(["genai evaluate", typed(lacking[0].path), *keys])]
-    sweeps = {run.path.resolve().parent for run in comparison.runs}
-    sweep = next(iter(sweeps))
-    whole = {run.path.resolve() for run in comparison.runs}
-    if len(sweeps) == 1 and runs.is_sweep(sweep) and whole == set(runs.cells(sweep)):
+    if comparison.sweep is not None:
         names = [typed(comparison.runs[0].path.parent)]
     else:
         names = [typed(run.path) for run in lacking]

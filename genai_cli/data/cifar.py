@@ -87,12 +87,16 @@ def _open(place: Path) -> tuple[Callable[[str], bytes], str]:
 
         return from_folder, ending
     folder, _, ending = next(layout for layout in _LAYOUTS if layout[1] == place.name)
+    wanted = [stem + ending for stem in _STEMS]
     try:
         with tarfile.open(place) as archive:
             members = {
                 Path(m.name).name: archive.extractfile(m).read()  # type: ignore[union-attr]
                 for m in archive
-                if m.isfile() and Path(m.name).parent.name == folder and m.size < 2**27
+                if m.isfile()
+                and m.size < 2**27
+                and Path(m.name).parent.name == folder
+                and Path(m.name).name in wanted  # a forged archive may hold a thousand more
             }
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise _refused(place, f"it cannot be unpacked: {shown(error)}") from None

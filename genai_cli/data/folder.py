@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from genai_cli.data.home import user_path
-from genai_cli.data.images import SUFFIXES, Broken, ImageFiles, decode, pool
+from genai_cli.data.images import SUFFIXES, Broken, ImageFiles, contents, decode, pool
 from genai_cli.data.raw import Raw, shown
 from genai_cli.errors import UserError
-from genai_cli.knobs import Count, Natural
+from genai_cli.knobs import Between, Count, Natural
 
+Side = Annotated[int, Between(1, 8192)]  # pixels; more of them are a slip of the keyboard
 _PARTS = ("train", "val", "test")
 
 
 def folder(
     *,
     path: str | None = None,
-    size: Count | None = None,
+    size: Side | None = None,
     channels: Count = 3,
     crop: Literal["center", "stretch", "pad"] = "center",
     allow_broken: bool = False,
@@ -54,6 +57,9 @@ def folder(
                 "dataset.allow_broken=true"
             )
         notes.append(f"left out: {told}")
+    for what, files in sorted(scanned.odd.items()):
+        example = shown(os.path.relpath(files[0], root))
+        notes.append(f"{len(files)} of {len(found.files)} images ({example}, …) have {what}")
     keep = np.array([i for i in range(len(found.files)) if i not in scanned.broken])
     part = np.array(found.part)[keep]
     _refuse_empty_part(root, found.part, part)
@@ -135,6 +141,7 @@ class Scan(NamedTuple):
     pixels: np.ndarray | None  # (n, C, H, W) uint8 in file order; None: too large, to be streamed
     digests: list[bytes]  # of each file's bytes
     broken: dict[int, str]  # index of a file → why
+    odd: dict[str, list[str]]  # what the pixels do not hold → of which files
 
 
 def scan(
@@ -142,26 +149,27 @@ def scan(
 ) -> Scan:
     """Read, hash and decode every file once, by threads."""
 
-    def one(file: str) -> tuple[bytes, np.ndarray | str]:
+    def one(file: str) -> tuple[bytes, np.ndarray | str, list[str]]:
+        odd: list[str] = []
         try:
-            with open(file, "rb") as opened:
-                data = opened.read()
-        except OSError as error:
-            return b"", error.strerror or "unreadable"
-        try:
-            return hashlib.sha256(data).digest(), decode(data, size, channels, crop)
+            data = contents(file)
+            return hashlib.sha256(data).digest(), decode(data, size, channels, crop, odd), odd
         except Broken as error:
-            return b"", str(error)
+            return b"", str(error), []
 
     shape: tuple[int, ...] | None = None
     first, pixels, digests, broken = "", None, [], {}
-    with pool() as threads:
+    odd: dict[str, list[str]] = {}
+    with pool() as threads, _quiet(files), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of files that are read or refused all the same
         # Some at a time: the pool would decode the whole set ahead of us.
         step = 256
         for start in range(0, len(files), step):
-            for i, (digest, image) in enumerate(threads.map(one, files[start : start + step])):
-                i += start
+            results = threads.map(one, files[start : start + step])
+            for i, (digest, image, lost) in enumerate(results, start):
                 digests.append(digest)
+                for what in lost:
+                    odd.setdefault(what, []).append(files[i])
                 if isinstance(image, str):
                     broken[i] = image
                     continue
@@ -173,7 +181,24 @@ def scan(
                     raise UserError(_disagree(root, first, shape, files[i], image.shape))
                 if pixels is not None:
                     pixels[i] = image
-    return Scan(shape or (channels, 0, 0), pixels, digests, broken)  # type: ignore[arg-type]
+    event_shape = shape or (channels, 0, 0)
+    return Scan(event_shape, pixels, digests, broken, odd)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _quiet(files: list[str]) -> Iterator[None]:
+    """libtiff writes its complaints past Python, on stderr itself; they are told in our words."""
+    if not any(file.lower().endswith((".tif", ".tiff")) for file in files):
+        yield
+        return
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
 def _disagree(root: Path, a: str, one: tuple[int, ...], b: str, other: tuple[int, ...]) -> str:

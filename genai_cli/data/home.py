@@ -20,14 +20,35 @@ def data_home() -> Path:
     return Path(cache).expanduser() / "genai" / "data"
 
 
+def user_place(path: str, key: str) -> Path:
+    """``path`` with ~ expanded, whether or not something is there.
+
+    Raises:
+        UserError: ~ of a user that this machine does not know, or of one without a home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{key}={shown(path)}: no such home folder; write the path out") from None
+
+
 def user_path(path: str | None, key: str, what: str) -> Path:
     """``path`` with ~ expanded; one line where it is missing or not there."""
     if not path or path == "???":
         raise UserError(f"{key} is missing; add {key}={what}")
-    found = Path(path).expanduser()
-    if not found.exists():
-        raise UserError(f"{key}={shown(path)} is not there (looked at {shown(found.absolute())})")
+    found = user_place(path, key)
+    try:
+        there = found.exists()
+    except (OSError, ValueError) as error:  # a loop of links, a folder nobody may enter, NUL
+        raise UserError(f"{key}={shown(path)} cannot be opened: {_why(error)}") from None
+    if not there:
+        looked = "" if found.is_absolute() else f" (looked at {shown(found.absolute())})"
+        raise UserError(f"{key}={shown(path)} is not there{looked}; give a {what} that is")
     return found
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def sklearn_file(name: str) -> Path | None:

@@ -130,6 +130,8 @@ def read(file: Path, shape: tuple[int, ...]) -> np.ndarray:
             data = opened.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise _bad(file, f"it cannot be unpacked: {shown(error)}") from None
+    except MemoryError:
+        raise _bad(file, f"its head promises {n} examples, more than memory holds") from None
     if len(data) != size:
         told = f"{len(data)} of {size}" if len(data) < size else f"more than {size}"
         raise _bad(file, f"it has {told} bytes of data")

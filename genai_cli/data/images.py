@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+MOST_BYTES = 2**30  # of a file; it is read at once
+MOST_PIXELS = 2**26  # of an image, 8192×8192: a bomb of a few bytes would unpack to gigabytes
 
 
 class Broken(Exception):
@@ -47,12 +53,30 @@ class ImageFiles:
         """uint8 (B, C, H, W) of the files ``index``."""
         out = np.empty((len(index), *self.event_shape), np.uint8)
         for row, i in enumerate(index):
-            with open(self.paths[i], "rb") as file:
-                try:
-                    out[row] = decode(file.read(), self.size, self.channels, self.crop)
-                except (Broken, ValueError) as error:
-                    raise Broken(f"{self.paths[i]} changed since it was scanned: {error}") from None
+            try:
+                data = contents(self.paths[i])
+                out[row] = decode(data, self.size, self.channels, self.crop)
+            except (Broken, ValueError) as error:
+                raise Broken(f"{self.paths[i]} changed since it was scanned: {error}") from None
         return out
+
+
+def contents(file: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        Broken: a pipe, a device or a folder by an image's name, too long, or unreadable.
+    """
+    try:
+        about = os.stat(file)
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, /dev/zero never ends
+            raise Broken("not a regular file")
+        if about.st_size > MOST_BYTES:
+            raise Broken(f"more than {MOST_BYTES} bytes")
+        with open(file, "rb") as opened:
+            return opened.read()
+    except OSError as error:
+        raise Broken(error.strerror or "unreadable") from None
 
 
 def pool() -> ThreadPoolExecutor:
@@ -60,16 +84,20 @@ def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(16, cores()))
 
 
-def decode(data: bytes, size: int | None, channels: int, crop: str) -> np.ndarray:
+def decode(
+    data: bytes, size: int | None, channels: int, crop: str, odd: list[str] | None = None
+) -> np.ndarray:
     """The first frame of an encoded image as uint8 (C, H, W).
 
-    Upright by its EXIF orientation; transparency laid on white; 16-bit grey to 8 bit by 257.
+    Upright by its EXIF orientation; transparency laid on white; 16-bit grey to 8 bit by 257; CMYK
+    as R = (255 − C)(255 − K)/255, whatever its profile.
 
     Args:
         data: the file's bytes.
         size: side of the square result in pixels, or None for the image's own size.
         channels: 1 (ITU-R 601 luma) or 3.
         crop: center (the central square, resized) | stretch | pad (whole image on black).
+        odd: is told what there is in the file that the result does not hold.
 
     Raises:
         Broken: not an image, cut off, or pixels with no 8-bit meaning.
@@ -80,6 +108,10 @@ def decode(data: bytes, size: int | None, channels: int, crop: str) -> np.ndarra
         raise Broken("empty file")
     try:
         with Image.open(BytesIO(data)) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise Broken(f"more than {MOST_PIXELS} pixels")
+            if odd is not None:
+                odd += _lost(opened)
             opened.load()
             image = ImageOps.exif_transpose(opened)
             image = _eight_bit(image)
@@ -91,12 +123,34 @@ def decode(data: bytes, size: int | None, channels: int, crop: str) -> np.ndarra
     except UnidentifiedImageError:
         raise Broken("not an image") from None
     except Image.DecompressionBombError:
-        raise Broken(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+        raise Broken(f"more than {MOST_PIXELS} pixels") from None
     except Exception as error:  # decoders fed with garbage raise nearly anything
         words = " ".join(str(error).split())
         raise Broken(words[:60] or type(error).__name__) from None
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+ANIMATED = "more than one frame: the first is used"
+CLEAR = "transparency: laid on white"
+DEEP = "more than 8 bits a channel: rounded to 8"
+PRINTED = "CMYK: turned into RGB without a colour profile"
+
+
+def _lost(image: Image.Image) -> list[str]:
+    """What an image has that 8-bit RGB has not."""
+    found = [ANIMATED] if getattr(image, "is_animated", False) else []
+    if image.mode.startswith("I") or image.mode == "F":
+        found.append(DEEP)
+    if image.mode == "CMYK":
+        found.append(PRINTED)
+    if _has_alpha(image) and image.convert("RGBA").getextrema()[3][0] < 255:  # type: ignore[index]
+        found.append(CLEAR)
+    return found
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -114,7 +168,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise Broken("floating-point pixels outside [0, 1]")
         return Image.fromarray(np.rint(values * 255).astype(np.uint8))
-    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if _has_alpha(image):
         image = image.convert("RGBA")
         white: Any = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")

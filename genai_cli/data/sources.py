@@ -46,6 +46,10 @@ SOURCES = {
 }
 
 
+class DataNote(UserWarning):
+    """What the user should know of data that was loaded all the same."""
+
+
 def load(node: Mapping[str, Any], split_seed: int = 0) -> Dataset:
     """The data set a YAML group describes, split and scaled, on the CPU.
 
@@ -83,7 +87,7 @@ def load(node: Mapping[str, Any], split_seed: int = 0) -> Dataset:
     common = bind(splits.Shared, {k: v for k, v in keys.items() if k in shared}, "dataset")
     raw = function(**arguments)
     for note in raw.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(DataNote(note), stacklevel=2)
     return splits.assemble(raw, name, splits.Shared(**common), seed)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
-import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,6 +22,7 @@ Task = Literal["auto", "regression", "classification"]
 
 # Longest label set that `task=auto` reads whole numbers as; more are taken for quantities.
 _MOST_CLASSES = 20
+_LARGEST = float(np.finfo(np.float32).max)  # what a model computes with
 
 
 def table(
@@ -37,12 +39,10 @@ def table(
     numbers, and as values else. ``target_scale`` concerns values only.
     """
     file = user_path(path, "dataset.path", "FILE.csv")
-    if file.suffix.lower() == ".npz":
-        columns = _npz(file, target)
-    elif file.is_file():
-        columns = _csv(file, target, task)
-    else:
-        raise UserError(f"dataset.path={shown(path)} is a folder; give a .csv or .npz file")
+    if not file.is_file():  # a pipe would be waited for, and a device never ends
+        what = "a folder" if file.is_dir() else "no regular file"
+        raise UserError(f"dataset.path={shown(path)} is {what}; give a .csv or .npz file")
+    columns = _npz(file, target) if file.suffix.lower() == ".npz" else _csv(file, target, task)
     if not len(columns.x):
         raise UserError(f"{shown(file)} has no rows; at least 3 are needed")
     if not columns.x.shape[1]:
@@ -114,6 +114,8 @@ def _some(names: Sequence[str], most: int = 12) -> str:
 def _csv(file: Path, target: str | list[str] | None, task: Task) -> Columns:
     try:
         text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{shown(file)} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(
             f"{shown(file)} is not text in UTF-8 (byte {error.start}); save it as UTF-8 csv"
@@ -160,7 +162,7 @@ def _check_header(file: Path, header: list[str]) -> None:
         raise UserError(
             f"{shown(file)} has no header: line 1 is all numbers; put the columns' names there"
         )
-    twice = next((name for name in header if header.count(name) > 1), None)
+    twice = next((name for name, count in Counter(header).items() if count > 1), None)
     if twice is not None:
         raise UserError(f"{shown(file)} line 1 names the column {shown(twice)!r} twice")
 
@@ -168,6 +170,8 @@ def _check_header(file: Path, header: list[str]) -> None:
 def _target_columns(file: Path, header: list[str], target: str | list[str] | None) -> list[int]:
     wanted = [] if target is None else [target] if isinstance(target, str) else list(target)
     for name in wanted:
+        if wanted.count(name) > 1:
+            raise UserError(f"dataset.target names the column {shown(name)!r} twice; keep one")
         if name not in header:
             raise UserError(
                 f"dataset.target={shown(name)} is no column of {shown(file)}"
@@ -182,7 +186,7 @@ def _floats(
     """Those columns as (n, D) float64; the first cell that is no number is named."""
     try:
         values = cells[:, columns].astype(np.float64)
-        if np.isfinite(values).all():
+        if (np.abs(values) <= _LARGEST).all():  # False for nan
             return values
     except ValueError:
         pass
@@ -213,14 +217,20 @@ def _labels_or_floats(
 
 def _refuse_cell(file: Path, line: int, name: str, cell: str) -> None:
     what = f"{shown(cell, 40)!r} is not a number" if cell.strip() else "the value is missing"
+    if _is_finite(cell):
+        what = f"{shown(cell, 40)!r} is too large for a 32-bit number ({_LARGEST:.1e})"
     raise UserError(
         f"{shown(file)} line {line}, column {shown(name)}: {what}; mend or remove the row"
     )
 
 
 def _is_number(cell: str) -> bool:
+    return _is_finite(cell) and abs(float(cell)) <= _LARGEST
+
+
+def _is_finite(cell: str) -> bool:
     try:
-        return bool(np.isfinite(float(cell)))
+        return math.isfinite(float(cell))
     except ValueError:
         return False
 
@@ -236,14 +246,19 @@ def _npz(file: Path, target: str | list[str] | None) -> Columns:
         )
     try:
         with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is one array, not an archive of several")
+            names = archive.files
+            arrays = {name: archive[name] for name in ("x", "y") if name in names}
+        if any(not isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("what it holds by that name is no array")
+    except Exception as error:  # of a forged header, numpy and zipfile raise nearly anything
         raise UserError(
             f"{shown(file)} cannot be read as npz ({shown(error)}); write it with "
             "numpy.savez(FILE, x=…, y=…), without objects"
         ) from None
     if "x" not in arrays:
-        raise UserError(f"{shown(file)} holds no array x (it has: {_some(sorted(arrays))})")
+        raise UserError(f"{shown(file)} holds no array x (it has: {_some(sorted(names))})")
     x, y = arrays["x"], arrays.get("y")
     if x.ndim != 2 or x.dtype.kind not in "iufb":
         raise UserError(f"{shown(file)}: x must be numbers (n, D), not {x.dtype} {x.shape}")
@@ -264,10 +279,11 @@ def _npz(file: Path, target: str | list[str] | None) -> Columns:
 
 
 def _check_finite(file: Path, name: str, array: np.ndarray) -> None:
-    bad = np.argwhere(~np.isfinite(array))
+    bad = np.argwhere(~(np.abs(array.astype(np.float64)) <= _LARGEST))
     if len(bad):
         row, column = bad[0]
+        why = "too large for a 32-bit number" if np.isfinite(array[row, column]) else "not a number"
         raise UserError(
-            f"{shown(file)}: {name}[{row}, {column}] is {array[row, column]}, not a number; mend "
-            "or remove the row"
+            f"{shown(file)}: {name}[{row}, {column}] is {array[row, column]}, {why}; mend or "
+            "remove the row"
         )

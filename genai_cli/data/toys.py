@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from genai_cli.data.raw import Raw
-from genai_cli.knobs import Count, NonNegative, Positive
+from genai_cli.knobs import Between, NonNegative, Positive
+
+Points = Annotated[int, Between(1, 10**7)]  # all are drawn at once
 
 _AXES = ("x", "y")
 _RING, _RADIUS = 8, math.sqrt(2)  # components and radius: deviation 1 along each axis
@@ -23,7 +26,7 @@ _NOISE = {"gaussians": 0.1, "checkerboard": 0.0}
 _CELLS = np.array([(i, j) for j in range(-2, 2) for i in range(-2, 2) if (i + j) % 2 == 0], float)
 
 
-def moons(*, n: Count = 10000, noise: NonNegative = 0.05) -> Raw:
+def moons(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
     """Two half circles of radius 1 that reach into each other; y = which."""
     rng = _rng("moons", n)
     y = _balanced(rng, n)
@@ -33,7 +36,7 @@ def moons(*, n: Count = 10000, noise: NonNegative = 0.05) -> Raw:
     return _labelled(rng, np.stack([x, height], 1), y, noise, ("upper", "lower"))
 
 
-def circles(*, n: Count = 10000, noise: NonNegative = 0.05) -> Raw:
+def circles(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
     """Two circles around the origin, radius 1 and 1/2; y = which."""
     rng = _rng("circles", n)
     y = _balanced(rng, n)
@@ -41,7 +44,7 @@ def circles(*, n: Count = 10000, noise: NonNegative = 0.05) -> Raw:
     return _labelled(rng, points, y, noise, ("outer", "inner"))
 
 
-def swiss_roll(*, n: Count = 10000, noise: NonNegative = 0.05) -> Raw:
+def swiss_roll(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
     """A spiral of one and a half turns; y = the position along it, 0 inside and 1 outside."""
     rng = _rng("swiss_roll", n)
     position = rng.uniform(size=n)
@@ -57,7 +60,7 @@ def swiss_roll(*, n: Count = 10000, noise: NonNegative = 0.05) -> Raw:
 
 
 def gaussians(
-    *, n: Count = 10000, noise: Positive = _NOISE["gaussians"], radius: Positive = _RADIUS
+    *, n: Points = 10000, noise: Positive = _NOISE["gaussians"], radius: Positive = _RADIUS
 ) -> Raw:
     """Eight equal normal distributions of deviation ``noise`` on a ring; y = which."""
     rng = _rng("gaussians", n)
@@ -67,7 +70,7 @@ def gaussians(
     )
 
 
-def checkerboard(*, n: Count = 10000, noise: NonNegative = _NOISE["checkerboard"]) -> Raw:
+def checkerboard(*, n: Points = 10000, noise: NonNegative = _NOISE["checkerboard"]) -> Raw:
     """Uniform on the eight filled cells of a 4×4 board over [−2, 2]²; y = which cell."""
     rng = _rng("checkerboard", n)
     y = rng.randint(len(_CELLS), size=n)

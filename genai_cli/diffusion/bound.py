@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from genai_cli.diffusion.schedule import Schedule
+from genai_cli.diffusion.schedule import Schedule, expand
 
 
 def prior_kl(schedule: Schedule, x0: Tensor) -> Tensor:
@@ -84,16 +84,19 @@ def one_step(
     """
     sigma = schedule.sigma(1)
     later = torch.zeros((), device=t.device)
+    # L_0 is of t = 1 alone: the guess at a late step is far out in a tail, where its gradient may
+    # be nan, and that would outlive the `where` below
+    here = torch.where(expand(t == 1, x0), x0_hat, x0)
     if schedule.steps > 1:
         later = step_kl(schedule, x0, x0_hat, t.clamp(min=2), levels is None)
     if levels is not None:
-        first = discrete_nll(x0, x0_hat, sigma, levels)
+        first = discrete_nll(x0, here, sigma, levels)
         always = 0.0
     else:
         d, alpha_bar = x0[0].numel(), schedule.alpha(1).square()
         given = 0.5 * eps.square().flatten(1).sum(1) / alpha_bar
         constant = d * (sigma.log() + 0.5 * math.log(2 * math.pi))
-        first = gaussian_nll(x0, x0_hat, sigma) - constant - given
+        first = gaussian_nll(x0, here, sigma) - constant - given
         always = constant + 0.5 * d / alpha_bar
         if schedule.steps > 1:
             others = torch.arange(2, schedule.steps + 1, device=t.device)

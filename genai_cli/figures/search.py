@@ -25,6 +25,7 @@ from genai_cli.figures.style import (
     short,
     styled,
 )
+from genai_cli.search.importance import importance, numbers_of
 from genai_cli.search.trials import FAILED, FINISHED, PRUNED, Goal, Trial, best
 
 MOST = 6  # keys that get a panel
@@ -49,7 +50,9 @@ def draw(path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], go
     known = [t for t in trials if t.cost is not None]
     top = best(trials)
     assert top is not None
-    keys = [k for k in asked["varied"] if len({t.values.get(k) for t in known}) > 1][:MOST]
+    shares = {one.key: one for one in importance(trials, asked["varied"])}
+    keys = [k for k in asked["varied"] if len({t.values.get(k) for t in known}) > 1]
+    keys = sorted(keys, key=lambda k: [*shares, k].index(k))[:MOST]  # what explains most first
     pruned = sum(t.state == PRUNED for t in trials)
     failed = sum(t.state == FAILED for t in trials)
     detail = f"{len(trials)} trials, {pruned} ended early"
@@ -72,6 +75,8 @@ def draw(path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], go
         ax = fig.add_subplot(grid[1 + row, column : column + width])
         _against(ax, key, known, goal, limits)
         ax.set_ylabel(goal.column if column == 0 else "")
+        if key in shares:
+            ax.set_title(shares[key].told)
     fig.legend(handles=_legend(pruned, failed, limits), loc="outside lower center", ncols=6)
     save(fig, path)
 
@@ -141,7 +146,8 @@ def _history(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> 
     ax.annotate(
         number(value, 4),
         (at, value),
-        xytext=(-9 if right else 9, 9 if not goal.rising else -9),
+        # the staircase comes from the left at another height, and goes on to the right at this one
+        xytext=(-9, 0) if right else (9, -9 if goal.rising else 9),
         textcoords="offset points",
         ha="right" if right else "left",
         va="center",
@@ -183,7 +189,7 @@ def _against(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _L
     limits.set(ax)
     found = best(trials)
     own = [t for t in trials if key in t.values]
-    numbers = _numbers([t.values[key] for t in own])
+    numbers = numbers_of([t.values[key] for t in own])
     if numbers is None:
         words = sorted({t.values[key] for t in own})
         numbers = [float(words.index(t.values[key])) for t in own]
@@ -218,16 +224,8 @@ def _log_ticks(axis: Any, low: float, high: float) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
-def _numbers(texts: Sequence[str]) -> list[float] | None:
-    try:
-        found = [float(text) for text in texts]
-    except ValueError:
-        return None
-    return found if all(map(math.isfinite, found)) else None
-
-
 def _value(text: str) -> str:
-    found = _numbers([text])
+    found = numbers_of([text])
     return number(found[0], 4) if found else text
 
 

@@ -16,16 +16,15 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from genai_cli import runs
+from genai_cli.child import python
 from genai_cli.data.dataset import Dataset
 from genai_cli.launchers.live import Board
 from genai_cli.launchers.settings import Joblib
 from genai_cli.launchers.share import (
-    fitting,
-    free_memory,
+    fitted,
     grant,
     needs,
     share,
@@ -34,6 +33,7 @@ from genai_cli.launchers.share import (
 from genai_cli.launchers.worker import lost
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
+from genai_cli.training.setup import config_of
 
 LOOK = 0.2  # seconds between two looks at signals and folders
 
@@ -48,10 +48,9 @@ def launch(
     """As `genai_cli.launchers.start` says."""
     cells = [cell for job in jobs for cell in job]
     asked = needs(cells)
-    gpus = visible_gpus() if asked.gpu else []
-    if gpus and how.per_gpu is None and how.workers is None:
-        how = replace(how, per_gpu=fitting(cells, free_memory()))
-        print(f"joblib {how.per_gpu} cells fit on a GPU, by measured memory", flush=True)
+    gpus = visible_gpus() if asked.gpu or asked.named else []
+    if gpus:
+        how = fitted(how, lambda: map(config_of, cells))
     parts = share(len(jobs), how, asked, gpus)
     grant(cells, parts.threads)
     if parts.note:
@@ -104,7 +103,7 @@ class Worker:
         self.board, self.selector = board, selector
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by dismiss
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "genai_cli.launchers.process"],
+            python("genai_cli.launchers.process"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

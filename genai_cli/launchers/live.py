@@ -15,6 +15,7 @@ from typing import Any
 
 from genai_cli import runs
 from genai_cli.console import on_terminal, show
+from genai_cli.streams import raw, visible
 from genai_cli.textual import short
 
 DRAWN = 0.5  # seconds between two looks at the running cells
@@ -46,7 +47,8 @@ class Board:
             from rich.console import Console
             from rich.live import Live
 
-            self.live = Live(console=Console(file=sys.stdout), auto_refresh=False, transient=True)
+            console = Console(file=raw(sys.stdout))
+            self.live = Live(console=console, auto_refresh=False, transient=True)
             self.live.start()
 
     def __exit__(
@@ -66,7 +68,7 @@ class Board:
     def line(self, text: str) -> None:
         """Above the table."""
         if self.live is not None:
-            self.live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.live.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
         else:
             show(text)
 
@@ -111,6 +113,7 @@ class Board:
 
     def _table(self) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         failed = sum(status == "failed" for status in self.ended.values())
         waiting = self.number - len(self.ended) - len(self.running)
@@ -121,7 +124,8 @@ class Board:
         for column in ("cell", "epoch", "loss", "seconds"):
             table.add_column(column, justify="left" if column == "cell" else "right")
         for cell, where in list(self.running.items())[:ROWS]:
-            table.add_row(f"{cell.name} {where}".rstrip(), *progress(cell))
+            name = Text(visible(f"{cell.name} {where}".rstrip()))  # no [red] of rich's
+            table.add_row(name, *progress(cell))
         if len(self.running) > ROWS:
             table.add_row(f"and {len(self.running) - ROWS} more", "", "", "")
         return table

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import time
 from collections.abc import Sequence
 
 from genai_cli.errors import UserError
@@ -12,19 +14,76 @@ OVER = (  # states in which a job is never started again by itself
     *("DEADLINE", "PREEMPTED", "REVOKED"),
 )
 SECONDS = 60  # a busy controller may take long to answer
+LATE, PAUSE = 30.0, 2.0  # seconds that a job may take to show in the queue, and between two looks
+# What sbatch says when it does not know whether the controller took the job
+DOUBT = re.compile(
+    r"timed out|Unable to contact|[Cc]onnect|Zero Bytes|Transport endpoint|Unexpected message"
+)
+TOO_MANY = re.compile(r"Submit ?Job|job submit limit|job array specification", re.IGNORECASE)
+LONGEST = 1001  # tasks of an array, where Slurm's configuration does not say: its own default
 
 
-def submit(script: str) -> str:
+class Refused(UserError):
+    """Slurm does not take the job; says why."""
+
+    code = 1  # the folders are written by then
+
+    @property
+    def too_many(self) -> bool:
+        """Fewer jobs at once may be taken."""
+        return bool(TOO_MANY.search(str(self)))
+
+
+class Unanswered(UserError):
+    """Whether Slurm took the job is not known."""
+
+    code = 1
+
+
+def submit(script: str, name: str) -> str:
     """Submit a batch script; the job's number.
 
+    An sbatch without an answer may have handed the job in all the same: it is looked for in the
+    queue, so that it is not submitted twice.
+
+    Args:
+        script: its text.
+        name: of the job, which no other job has.
+
     Raises:
-        UserError: sbatch refuses it, with its own reason.
+        Refused: sbatch refuses it, with its own reason.
+        Unanswered: there was no answer, and the job is not in the queue, or not yet.
     """
     done = _run(["sbatch", "--parsable"], script)
+    if done is not None and not done.returncode:
+        return done.stdout.strip().split(";")[0]  # 17;cluster
+    said = "" if done is None else " ".join(done.stderr.split())[:300]
+    if done is not None and not DOUBT.search(said):
+        raise Refused(f"sbatch refused the job: {said}")
+    deadline = time.monotonic() + LATE
+    while not (number := named(name)) and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    if number:
+        return number
+    raise Unanswered(
+        f"sbatch did not say whether it took job {name} ({said or f'no answer in {SECONDS} s'}) "
+        f"and the queue does not show it yet; look with: squeue --name={name}"
+    )
+
+
+def named(name: str) -> str | None:
+    """The number of the job of this name; "" where there is none, None without an answer."""
+    done = _run(["squeue", "-h", "-t", "all", "-n", name, "-o", "%F"])
     if done is None or done.returncode:
-        said = "no answer" if done is None else " ".join(done.stderr.split())
-        raise UserError(f"sbatch refused the job: {said[:300]}")
-    return done.stdout.strip().split(";")[0]  # 17;cluster
+        return None
+    return next(iter(done.stdout.split()), "")
+
+
+def longest_array() -> int:
+    """How many tasks the cluster takes in one array."""
+    done = _run(["scontrol", "show", "config"])
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout if done else "", re.MULTILINE)
+    return max(1, int(found[1])) if found else LONGEST
 
 
 def refusal(script: str) -> str:
@@ -65,9 +124,9 @@ def accounted(job: str) -> dict[int, tuple[str, str]]:
     return found
 
 
-def cancel(job: str) -> None:
-    """All tasks of a job, running ones with a chance to save."""
-    _run(["scancel", job])
+def cancel(jobs: Sequence[str]) -> None:
+    """All tasks of jobs, running ones with a chance to save."""
+    _run(["scancel", *jobs])
 
 
 def requeue(job: str) -> str:
@@ -79,6 +138,7 @@ def requeue(job: str) -> str:
 
 
 def _run(words: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str] | None:
+    """None without an answer; a command that is not there fails like one that refuses."""
     try:
         return subprocess.run(
             words,
@@ -89,5 +149,7 @@ def _run(words: Sequence[str], text: str = "") -> subprocess.CompletedProcess[st
             check=False,
             start_new_session=True,  # a terminal's Ctrl-C must not break a question in half
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError as error:  # it was never started
+        return subprocess.CompletedProcess(words, 127, "", f"{words[0]}: {error.strerror}")
+    except subprocess.TimeoutExpired:
         return None

@@ -6,13 +6,16 @@ import shlex
 import sys
 from pathlib import Path
 
+from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Slurm
 
 AT_ONCE = "/slurm/%A_%a.log"  # below the folder: the log of a job of an array, and of one alone
 ALONE = "/slurm/%j.log"
 
 
-def script(how: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1) -> str:
+def script(
+    how: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1, after: str | None = None
+) -> str:
     """What sbatch gets.
 
     The shell is replaced by Python (``exec``), so that ``--signal=B:`` reaches it and not a shell
@@ -24,12 +27,17 @@ def script(how: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1) -> str
         sheet: the file that lists the cells of each job, in FOLDER/slurm.
         jobs: how many; one is a job alone, more are an array.
         name: in the queue.
-        ranks: processes of a cell on one node (trainer.devices), which share its CPUs.
+        ranks: processes of a cell on one node (trainer.devices / nodes), which share its CPUs.
+        after: the number of a job that has to be over before.
     """
     folder = str(sheet.parent.parent)
+    for place in (folder, str(Path.cwd())):
+        if not place.isprintable():  # a line of it would be a line of the script: shell
+            raise UserError(f"{place!r} is no folder for Slurm: its name must be one line of text")
     options = {
         "job-name": name,
         "array": None if jobs == 1 else f"0-{jobs - 1}" + (f"%{how.parallel}" * bool(how.parallel)),
+        "dependency": after and f"afterany:{after}",
         "partition": how.partition,
         "account": how.account,
         "qos": how.qos,
@@ -52,7 +60,9 @@ def script(how: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1) -> str
             lines.append(
                 f"#SBATCH --{key}" + (f"={shlex.quote(str(value))}" if value != "" else "")
             )
-    lines += ["set -e", *how.setup, f"export OMP_NUM_THREADS={max(1, how.cpus // ranks)}"]
+    # the working directory may hold a stranger's json.py (Python 3.10 does not know the word)
+    lines += ["set -e", *how.setup, "export PYTHONSAFEPATH=1"]
+    lines.append(f"export OMP_NUM_THREADS={max(1, how.cpus // ranks)}")
     module = f"-m genai_cli.launchers.job {shlex.quote(str(sheet))}"
     python = shlex.quote(sys.executable)
     if how.nodes == 1:
@@ -61,7 +71,7 @@ def script(how: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1) -> str
         lines += [
             'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
             f"exec srun --cpus-per-task={how.cpus} {python} -m torch.distributed.run \\",
-            f"  --nnodes={how.nodes} --nproc-per-node={how.gpus or 1} \\",
+            f"  --nnodes={how.nodes} --nproc-per-node={ranks} \\",
             "  --rdzv-id=$SLURM_JOB_ID --rdzv-backend=c10d \\",
             '  --rdzv-endpoint="$first:$((20000 + SLURM_JOB_ID % 20000))" \\',
             "  --signals-to-handle=SIGTERM,SIGINT,SIGUSR1 \\",

@@ -68,6 +68,13 @@ class Slurm:
 
 
 Launcher = Serial | Joblib | Slurm
+
+
+def gpus_of(how: Launcher | None) -> int | None:
+    """GPUs that a run is given on the node it will be on; None where that is this machine."""
+    return how.gpus if isinstance(how, Slurm) else None
+
+
 LAUNCHERS: dict[str, type[Launcher]] = {"serial": Serial, "joblib": Joblib, "slurm": Slurm}
 
 

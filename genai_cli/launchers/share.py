@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genai_cli import runs
 from genai_cli.cores import cores
 from genai_cli.launchers.settings import Joblib
+
+if TYPE_CHECKING:
+    from genai_cli.schema import TrainConfig
 
 CONTEXT = 600 * 2**20  # bytes of a GPU that a process takes before its first tensor
 SPARE = 0.1  # share of a GPU left free: what torch asks for in whole blocks
@@ -41,21 +45,33 @@ class Needs(NamedTuple):
     threads: int  # that some cell must have: trainer.threads, or what it began with; 0 if none
     gpu: bool  # a cell may run on any GPU
     ranks: int = 1  # the most devices of a cell
+    named: int = 0  # GPUs that cells name (device=cuda:1), cuda:0 where others may run on any
 
 
 def needs(cells: Iterable[Path]) -> Needs:
     """Read from the cells' folders."""
-    threads, gpu, ranks = 0, False, 1
+    configs = []
     for cell in cells:
         config = runs.read_config(cell)
         trainer = config.get("trainer") or {}
-        fixed = trainer.get("threads")
+        if trainer.get("threads") is None and (cell / runs.LOG).exists():
+            begun_with = runs.read_json(cell / runs.RUN).get("threads")
+            config["trainer"] = trainer | {"threads": begun_with}  # and goes on with
+        configs.append(config)
+    return asked_by(configs)
+
+
+def asked_by(configs: Iterable[Mapping[str, Any]]) -> Needs:
+    """Of configs as plain data."""
+    threads, gpu, ranks, named = 0, False, 1, set()
+    for config in configs:
+        trainer, device = config.get("trainer") or {}, str(config.get("device"))
         ranks = max(ranks, trainer.get("devices") or 1)
-        if fixed is None and (cell / runs.LOG).exists():  # goes on with what it began with
-            fixed = runs.read_json(cell / runs.RUN).get("threads")
-        threads = max(threads, fixed or 0)
-        gpu = gpu or config.get("device") in ("auto", "cuda")
-    return Needs(threads, gpu, ranks)
+        threads = max(threads, trainer.get("threads") or 0)
+        gpu = gpu or device in ("auto", "cuda")
+        if device.startswith("cuda:"):
+            named.add(device)
+    return Needs(threads, gpu, ranks, len(named | {"cuda:0"} if gpu and named else named))
 
 
 def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
@@ -69,11 +85,12 @@ def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
     """
     have = cores()
     on: tuple[str, ...] = ()
-    if asked.gpu and gpus:  # those of one worker stand together
-        n = asked.ranks
+    if asked.gpu and gpus and not asked.named:  # a name counts all that are there: hide none
+        n = asked.ranks  # GPUs of one worker stand together
         on = tuple(",".join(gpus[i : i + n]) for i in range(0, len(gpus) - n + 1, n))
     most = max(1, have // (max(1, asked.threads) * asked.ranks))
-    wanted = how.workers or (len(on) * (how.per_gpu or 1) if on else most)
+    places = asked.named if asked.named and gpus else len(on)
+    wanted = how.workers or (places * (how.per_gpu or 1) if places else most)
     workers = max(1, min(wanted, jobs, most))
     note = ""
     if workers < min(how.workers or 0, jobs):
@@ -93,21 +110,32 @@ def visible_gpus() -> list[str]:
     return named or [str(i) for i in range(torch.cuda.device_count())]
 
 
-def fitting(cells: Iterable[Path], free: int) -> int:
+def fitted(how: Joblib, configs: Callable[[], Iterable[TrainConfig]]) -> Joblib:
+    """The settings with the number of processes of a GPU: ``per_gpu=null`` is measured now.
+
+    Args:
+        how: as asked.
+        configs: gives those of the cells, where something is to be measured.
+    """
+    if how.per_gpu is not None or how.workers is not None:
+        return how
+    many = fitting(configs(), free_memory())
+    print(f"joblib {many} cells fit on a GPU, by measured memory", flush=True)
+    return replace(how, per_gpu=many)
+
+
+def fitting(configs: Iterable[TrainConfig], free: int) -> int:
     """How many cells fit on a GPU at the same time: by the largest, each shape measured once.
 
     Args:
-        cells: run folders.
+        configs: of the cells.
         free: bytes of the GPU.
     """
     from genai_cli.planning.forecast import shape
     from genai_cli.planning.measure import Failed, measured
     from genai_cli.training import setup
 
-    shapes = {}
-    for cell in cells:
-        cfg = setup.config_of(cell)
-        shapes.setdefault(shape(cfg), cfg)
+    shapes = {shape(cfg): cfg for cfg in configs}
     most = 0
     for cfg in shapes.values():
         try:
@@ -136,3 +164,13 @@ def grant(cells: Iterable[Path], threads: int) -> None:
             continue
         if runs.read_config(cell)["trainer"].get("threads") is None:
             runs.write_json(cell / runs.RUN, described | {"threads": threads})
+
+
+def elsewhere(cells: Iterable[Path]) -> None:
+    """Forget what was found for cells on this machine: they begin on another one, which tells."""
+    for cell in cells:
+        described = runs.read_json(cell / runs.RUN)
+        if described.get("device") is None or (cell / runs.LOG).exists():
+            continue
+        threads = runs.read_config(cell)["trainer"].get("threads")
+        runs.write_json(cell / runs.RUN, described | {"device": None, "threads": threads})

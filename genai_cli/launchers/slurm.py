@@ -8,7 +8,6 @@ left the queue without having said anything is failed, with Slurm's reason.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,18 +18,19 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import queue
 from genai_cli.launchers.live import Board
-from genai_cli.launchers.script import script
 from genai_cli.launchers.settings import Slurm
-from genai_cli.launchers.share import grant, needs
+from genai_cli.launchers.share import elsewhere
+from genai_cli.launchers.submit import Array, submit
 from genai_cli.launchers.worker import lost
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
-from genai_cli.training.setup import config_of
 
 AGAIN = 8.0  # seconds between a job's end and its return to the queue, where it was requeued
 LATE = 15.0  # seconds that a shared disk may take to show what a job wrote before its end
 FIRST, SLOWEST = 1.0, 10.0  # seconds between two questions to the controller: more with time
 ENDS = ("finished", "stopped", "failed")
+
+Task = tuple[str, int]  # the number of an array, and of a task in it
 
 
 def launch(
@@ -46,22 +46,41 @@ def launch(
         UserError: Slurm refuses the job.
     """
     cells = [cell for job in jobs for cell in job]
-    ranks = max(cfg.trainer.devices for cfg in map(config_of, cells)) if cells else 1
-    grant(cells, max(1, how.cpus // ranks))
+    elsewhere(cells)
     for cell in cells:
         set_status(cell, "running")
-    number = submit(folder, jobs, how)
-    many = f"{len(jobs)} tasks" if len(jobs) > 1 else "one task"
-    print(f"slurm  job {number}, {many}; their logs are in {folder / 'slurm'}", flush=True)
+    try:
+        arrays, left, why = submit(folder, jobs, how)
+    except UserError:
+        for cell in cells:
+            set_status(cell, "interrupted")
+        raise
+    for cell in (cell for job in left for cell in job):
+        set_status(cell, "interrupted")
+    cells = [cell for array in arrays for job in array.jobs for cell in job]
+    numbers = [array.number for array in arrays]
+    named, listed = " ".join(numbers), ",".join(numbers)
+    many = len(jobs) - len(left)
+    tasks = f"{many:,} tasks" if many > 1 else "one task"
+    plural = "s" * (len(arrays) > 1)
+    print(f"slurm  job{plural} {named}, {tasks}; their logs are in {folder / 'slurm'}", flush=True)
+    if left:
+        print(
+            f"genai train: {len(left):,} of {len(jobs):,} jobs were not taken: {why}; when these "
+            f"are over: genai sweep resume {folder}",
+            file=sys.stderr,
+        )
     if not how.wait:
-        print(f"look   squeue -j {number};  genai runs;  stop with: scancel {number}", flush=True)
+        print(f"look   squeue -j {listed};  genai runs;  stop with: scancel {named}", flush=True)
         return True
     with Board(cells) as board:
         try:
-            Wait(number, jobs, signals, board).until_over()
+            Wait(arrays, signals, board).until_over()
         except KeyboardInterrupt:  # the second Ctrl-C
             board.pause()
-            print(f"job {number} goes on without us; stop it with: scancel {number}", flush=True)
+            goes = "go" if plural else "goes"
+            told = f"job{plural} {named} {goes} on without us; stop with: scancel {named}"
+            print(told, flush=True)
             signals.code = 130
             return True
     cancelled = [c for c in cells if runs.read_json(c / runs.RUN).get("status") == "interrupted"]
@@ -70,68 +89,22 @@ def launch(
     return False
 
 
-def submit(folder: Path, jobs: Sequence[Sequence[Path]], how: Slurm) -> str:
-    """Write the sheet and the script, and hand it in; the job's number.
-
-    Raises:
-        UserError: Slurm refuses the job.
-    """
-    place = folder.resolve() / "slurm"
-    place.mkdir(exist_ok=True)
-    n = len(list(place.glob("*.json")))
-    sheet = place / f"{n:03d}.json"
-    names = [[os.path.relpath(cell, folder) for cell in job] for job in jobs]
-    runs.write_json(sheet, {"schema": runs.SCHEMA, "job": None, "jobs": names})
-    ranks = needs(cell for job in jobs for cell in job).ranks if how.nodes == 1 else 1
-    text = script(how, sheet, len(jobs), f"genai-{folder.name.rpartition('-')[2]}", ranks)
-    runs.write_text(sheet.with_suffix(".sh"), text)
-    number = queue.submit(text)
-    runs.write_json(sheet, {"schema": runs.SCHEMA, "job": number, "jobs": names})
-    return number
-
-
-def without_queued(folder: Path, jobs: Sequence[Sequence[Path]]) -> list[Sequence[Path]]:
-    """The jobs none of whose cells is in the queue already; the others are told."""
-    queued: dict[Path, str] = {}
-    for sheet in sorted((folder / "slurm").glob("*.json")):
-        told = runs.read_json(sheet)
-        states = queue.states(str(told["job"])) if told.get("job") else {}
-        if states is None:
-            raise UserError(
-                f"squeue does not answer for job {told['job']} of this sweep, which may still be "
-                "queued; try again when it does"
-            )
-        for task, (state, _) in states.items():
-            if state not in queue.OVER:
-                for name in told["jobs"][task]:
-                    queued[(folder / name).resolve()] = str(told["job"])
-    kept = [job for job in jobs if not any(cell.resolve() in queued for cell in job)]
-    left = sorted({queued[c.resolve()] for job in jobs for c in job if c.resolve() in queued})
-    if left:
-        count = len(jobs) - len(kept)
-        print(f"{count} of {len(jobs)} jobs are in Slurm's queue already: {', '.join(left)}")
-    return kept
-
-
 class Wait:
-    """Follows the tasks of a job until all are over.
+    """Follows the tasks of one or more arrays until all are over.
 
     Args:
-        number: of the job.
-        jobs: the cells of each task.
-        signals: a signal cancels the job; a Ctrl-C on a terminal asks before.
+        arrays: as submitted.
+        signals: a signal cancels them; a Ctrl-C on a terminal asks before.
         board: is told what runs and what has ended.
     """
 
-    def __init__(
-        self, number: str, jobs: Sequence[Sequence[Path]], signals: Signals, board: Board
-    ) -> None:
-        self.number, self.signals, self.board = number, signals, board
-        self.open = dict(enumerate(jobs))
-        alone = len(jobs) == 1
-        self.names = [number if alone else f"{number}_{i}" for i in range(len(jobs))]
-        self.gone: dict[int, float] = {}  # task → when it was first seen to be over
-        self.seen: dict[int, tuple[str, str]] = {}  # the last state Slurm gave
+    def __init__(self, arrays: Sequence[Array], signals: Signals, board: Board) -> None:
+        self.numbers = [array.number for array in arrays]
+        self.signals, self.board = signals, board
+        self.open = {(a.number, i): job for a in arrays for i, job in enumerate(a.jobs)}
+        self.names = {(a.number, i): a.name(i) for a in arrays for i in range(len(a.jobs))}
+        self.gone: dict[Task, float] = {}  # when it was first seen to be over
+        self.seen: dict[Task, tuple[str, str]] = {}  # the last state Slurm gave
         self.began, self.cancelled = time.monotonic(), False
 
     def until_over(self) -> None:
@@ -141,11 +114,12 @@ class Wait:
             KeyboardInterrupt: a second Ctrl-C; the job goes on.
         """
         while self.open:
-            states = queue.states(self.number)
-            if states is not None:
-                self.seen |= states
-                for task in list(self.open):
-                    self._task(task, states.get(task))
+            for number in dict.fromkeys(number for number, _ in self.open):
+                states = queue.states(number)
+                if states is not None:  # no answer says nothing of the tasks
+                    self.seen |= {(number, i): state for i, state in states.items()}
+                    for task in [task for task in self.open if task[0] == number]:
+                        self._task(task, states.get(task[1]))
             self._sleep()
 
     def _sleep(self) -> None:
@@ -162,18 +136,18 @@ class Wait:
         """What a signal is taken to mean; whether the job was cancelled."""
         if self.signals.code == 130 and sys.stdin is not None and sys.stdin.isatty():
             self.board.pause()
-            print(f"\ncancel job {self.number}? [y/N] (Ctrl-C: leave, it goes on) ", end="")
-            sys.stdout.flush()
+            asked = f"cancel job {' '.join(self.numbers)}? [y/N] (Ctrl-C: leave, it goes on) "
+            print(f"\n{asked}", end="", flush=True)
             if not sys.stdin.readline().strip().lower().startswith("y"):
                 self.signals.code = 0
                 print("waiting on", flush=True)
                 self.board.go_on()
                 return False
         self.cancelled = True
-        queue.cancel(self.number)
+        queue.cancel(self.numbers)
         return True
 
-    def _task(self, task: int, state: tuple[str, str] | None) -> None:
+    def _task(self, task: Task, state: tuple[str, str] | None) -> None:
         cells = self.open[task]
         if state is not None and state[0] not in queue.OVER:
             self.gone.pop(task, None)
@@ -202,15 +176,15 @@ class Wait:
         """The folder says so, and nobody works in it; a cell saved to be requeued goes on."""
         return _status(cell) in (*ENDS, "interrupted")
 
-    def _state(self, task: int) -> tuple[str, str]:
+    def _state(self, task: Task) -> tuple[str, str]:
         known = self.seen.get(task, ("", ""))
         return known if known[0] in queue.OVER else ("", "")
 
-    def _lost(self, cell: Path, task: int) -> None:
+    def _lost(self, cell: Path, task: Task) -> None:
         """Record the end of a cell whose job said nothing."""
         state, reason = self._state(task)
         if not state:
-            state, reason = queue.accounted(self.number).get(task, ("", ""))
+            state, reason = queue.accounted(task[0]).get(task[1], ("", ""))
         if state == "CANCELLED":
             set_status(cell, "interrupted")
             return

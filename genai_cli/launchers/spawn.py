@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genai_cli import outcome, ranks, runs
+from genai_cli.child import python
 from genai_cli.cores import cores
 from genai_cli.errors import UserError
 from genai_cli.training import machine, setup
@@ -75,7 +76,7 @@ def environment(rank: int, n: int, port: int) -> dict[str, str]:
 def _start(folder: Path, rank: int, n: int, port: int) -> subprocess.Popen[bytes]:
     own = environment(rank, n, port) | {ranks.WATCHED: "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "genai_cli.launchers.rank", str(folder)],
+        [*python("genai_cli.launchers.rank"), str(folder)],
         env=os.environ | own,
         stdin=subprocess.PIPE,  # never written to: closed when we die
         start_new_session=True,  # Ctrl-C comes to us alone, and from us to all

@@ -38,26 +38,50 @@ def check(how: Launcher, configs: Sequence[TrainConfig]) -> None:
                 f"hydra/launcher=slurm: there is no {command} here; log in to the cluster, "
                 "or use hydra/launcher=joblib"
             )
-    for config in configs:
-        devices = getattr(config.trainer, "devices", 1)
-        here = devices if how.nodes == 1 else 1
-        cpus = here * (config.trainer.threads or 1)
-        if cpus > how.cpus:
-            raise UserError(
-                f"hydra.launcher.cpus={how.cpus} is less than a run asks for: {here} × "
-                f"{config.trainer.threads or 1} threads; set hydra.launcher.cpus={cpus}"
-            )
-        if 0 < how.gpus < here:
-            raise UserError(
-                f"trainer.devices={devices} is more than hydra.launcher.gpus={how.gpus}; "
-                f"set hydra.launcher.gpus={devices}"
-            )
+    fits(how, configs)
     from genai_cli.launchers.queue import refusal
     from genai_cli.launchers.script import script
 
-    refused = refusal(script(how, Path.cwd() / "slurm" / "000.json", len(configs), "genai"))
+    # one of them: how many Slurm takes at once is found out in handing them in
+    refused = refusal(script(how, Path.cwd() / "slurm" / "000.json", 1, "genai"))
     if refused:
         raise UserError(f"hydra/launcher=slurm: sbatch refuses the job: {refused}")
+
+
+def fits(how: Slurm, configs: Sequence[TrainConfig]) -> None:
+    """Whether ranks and threads of all runs find room in what is asked of Slurm for one job.
+
+    Raises:
+        UserError: they do not.
+    """
+    sizes = {config.trainer.devices for config in configs}
+    if how.nodes > 1 and len(sizes) > 1:  # torchrun is told in the script that all share
+        raise UserError(
+            f"trainer.devices={','.join(map(str, sorted(sizes)))} with hydra.launcher.nodes="
+            f"{how.nodes}: the runs of an array have one number; submit one sweep for each"
+        )
+    for config in configs:
+        _fits(how, config)
+
+
+def _fits(how: Slurm, config: TrainConfig) -> None:
+    devices, threads = config.trainer.devices, config.trainer.threads or 1
+    if devices % how.nodes:
+        raise UserError(
+            f"trainer.devices={devices} cannot be shared by hydra.launcher.nodes={how.nodes}: it "
+            f"counts the devices of all nodes; set trainer.devices={how.nodes * max(1, how.gpus)}"
+        )
+    here = devices // how.nodes
+    if here * threads > how.cpus:
+        raise UserError(
+            f"hydra.launcher.cpus={how.cpus} is less than a run asks for: {here} × {threads} "
+            f"threads; set hydra.launcher.cpus={here * threads}"
+        )
+    if 0 < how.gpus < here:
+        raise UserError(
+            f"trainer.devices={devices} is more than hydra.launcher.gpus={how.gpus} of "
+            f"{how.nodes} node{'s' * (how.nodes > 1)}; set hydra.launcher.gpus={here}"
+        )
 
 
 def start(
@@ -76,14 +100,21 @@ def start(
     Raises:
         UserError: this machine does not have what the launcher needs; nothing was started.
     """
-    if (folder / "slurm").is_dir():  # some cells may still be in the queue of a cluster
-        from genai_cli.launchers.slurm import without_queued
-
-        jobs = without_queued(folder, jobs)
-        if not jobs:
-            return True
     launcher = importlib.import_module(f"genai_cli.launchers.{how.name}")
     return bool(launcher.launch(folder, jobs, how, signals, data))
+
+
+def queued(folder: Path) -> dict[Path, str]:
+    """The cells of a sweep that a cluster may still train, resolved, and the job of each.
+
+    Raises:
+        UserError: the cluster does not answer.
+    """
+    if not (folder / "slurm").is_dir():
+        return {}
+    from genai_cli.launchers.submit import queued
+
+    return queued(folder)
 
 
 def alone(folder: Path, how: Launcher, signals: Signals) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from genai_cli import ranks, runs
@@ -99,7 +100,8 @@ def _alone(job: Sequence[Path], train: Callable[[], int]) -> int:
             print(f"genai: {cell} failed: {told}", file=sys.stderr)
             if runs.held(cell):  # another process trains there: what it says of itself holds
                 continue
-            lost(cell, "".join(traceback.format_exception(error)).rstrip())
+            with suppress(OSError):  # the disk may be what failed; that is told
+                lost(cell, "".join(traceback.format_exception(error)).rstrip())
         return 1
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from genai_cli import losses
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Count, Natural, NonNegative, Rate
+from genai_cli.knobs import Count, Natural, NonNegative, Rate, Repeats
 from genai_cli.mixture import Mixture
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import Activation
@@ -56,7 +56,7 @@ class Autoencoder(Model):
         network: Network = "fc",
         widths: list[Count] = (128,),
         channels: list[Count] = (32, 64, 128),
-        depth: Natural = 0,
+        depth: Repeats = 0,
         hidden: Natural = 0,
         activation: Activation = "relu",
         code_activation: Activation = "linear",
@@ -107,7 +107,7 @@ class Autoencoder(Model):
         x = batch.x + self.denoise * noise["eps"] if self.denoise else batch.x
         target = batch.y if self.to_image else batch.x
         keep_down, keep_up = split_mask(noise.get("keep"), self.encoder, self.decoder)
-        raw = self.decoder(self.encoder(x, keep_down), keep_up)
+        raw = self.decoder(self.encoder(x, keep_down), keep_up).to(x.dtype)  # not in bf16
         terms = {"loss": self.per_example(raw, target)}
         if self.loss_name != "mse":  # the yardstick that all losses share
             terms["mse"] = losses.mse(raw, target, self.output_activation)

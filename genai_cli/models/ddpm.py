@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from genai_cli.diffusion.samplers import Sampler
 from genai_cli.diffusion.schedule import NoiseSchedule, Schedule, expand
 from genai_cli.diffusion.strata import strata
 from genai_cli.errors import UserError
-from genai_cli.knobs import Count, Fraction, NonNegative, Positive, Rate
+from genai_cli.knobs import Between, Count, Fraction, Layers, NonNegative, Positive, Rate
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.scaling import Scaling
 from genai_cli.networks.time import TimeMLP
@@ -81,10 +81,10 @@ class DDPM(Model):
         bottleneck: Count,
         network: Literal["auto", "unet", "mlp"] = "auto",
         channels: list[Count] = (32, 64),
-        depth: Count = 1,
+        depth: Layers = 1,
         attention: bool = True,
         widths: list[Count] = (128, 128),
-        timesteps: Count = 1000,
+        timesteps: Annotated[int, Between(1, 10**6)] = 1000,
         noise_schedule: NoiseSchedule = "cosine",
         prediction: Prediction = "v",
         p_mean: float = -1.2,

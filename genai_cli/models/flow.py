@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Between, Count, Natural, Positive, Rate
+from genai_cli.knobs import Between, Count, Layers, Positive, Rate, Repeats
 from genai_cli.models.base import Batch, FromPrior, Model
 from genai_cli.networks.flow.chain import vector_flow
 from genai_cli.networks.flow.dequantise import Dequantiser, log_normal
@@ -75,16 +75,16 @@ class Flow(FromPrior, Model):
         self,
         data: Spec,
         layout: Literal["auto", "flat", "multiscale"] = "auto",
-        steps: Count = 8,
-        scales: Natural | None = None,
-        checkerboards: Natural = 2,
+        steps: Layers = 8,
+        scales: Repeats | None = None,
+        checkerboards: Repeats = 2,
         coupling: Coupled = "spline",
         bins: Bins = 8,
         bound: Positive = 4.0,
         mixing: Mixing = "lu",
         widths: list[Count] = (128, 128),
         channels: Count = 32,
-        depth: Natural = 1,
+        depth: Repeats = 1,
         activation: Activation = "relu",
         dropout: Rate | None = None,
         input: Literal["marginals", "logit", "affine"] = "marginals",

@@ -11,7 +11,7 @@ from torch import Tensor
 from genai_cli import adversarial
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Count, Natural, NonNegative, Positive
+from genai_cli.knobs import Count, Natural, NonNegative, Positive, Repeats
 from genai_cli.models.base import Batch, FromPrior, Model, Player
 from genai_cli.networks.adversarial import spectrally_normalised
 from genai_cli.networks.diffaug import Augmentation, augment, draws
@@ -70,7 +70,7 @@ class GAN(FromPrior, Model):
         network: Network = "fc",
         widths: list[Count] = (256, 256),
         channels: list[Count] = (32, 64),
-        depth: Natural = 0,
+        depth: Repeats = 0,
         hidden: Natural = 0,
         activation: Activation = "leaky_relu",
         r1: NonNegative | None = None,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Spec
-from genai_cli.knobs import Count, Natural, NonNegative, Rate
+from genai_cli.knobs import Count, Layers, Natural, NonNegative, Rate, Repeats
 from genai_cli.models.base import Batch
 from genai_cli.models.vae import VAE, log_posterior
 from genai_cli.networks.flow.chain import vector_flow
@@ -49,13 +49,13 @@ class LatentFlow(VAE):
         network: Network = "fc",
         widths: list[Count] = (256, 128),
         channels: list[Count] = (32, 64, 128),
-        depth: Natural = 0,
+        depth: Repeats = 0,
         hidden: Natural = 0,
         activation: Activation = "relu",
         dropout: Rate = 0.0,
         beta: NonNegative = 1.0,
         kl_warmup: Natural = 0,
-        flow_steps: Count = 4,
+        flow_steps: Layers = 4,
         flow_widths: list[Count] = (64, 64),
         coupling: Coupled = "affine",
         bins: Bins = 8,

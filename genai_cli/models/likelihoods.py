@@ -19,6 +19,14 @@ from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError, listing
 from genai_cli.knobs import Positive, bind
 
+SHARP = 8.0  # of a floor: a unit above it a number is itself to 4e-5, three above it to 5e-12
+
+
+def floored(log: Tensor, floor: float) -> Tensor:
+    """About max(log, floor), smooth: below the floor the slope fades but is never 0, so that a
+    parameter that fell below it can come back."""
+    return torch.logaddexp(SHARP * log, torch.full_like(log, SHARP * floor)) / SHARP
+
 
 class Bernoulli(nn.Module):
     """−log p(x | z) = −Σ x log p + (1 − x) log(1 − p), p = sigmoid(raw), for x in [0, 1].
@@ -79,7 +87,7 @@ class Gaussian(nn.Module):
         if self.sigma == "optimal":
             return self.log_var
         if self.sigma == "learned":
-            return 2 * self.log_sigma.clamp_min(math.log(0.5 / 255))
+            return 2 * floored(self.log_sigma, math.log(0.5 / 255))
         return raw.new_tensor(2 * math.log(self.sigma))
 
     def mass_nll(self, raw: Tensor, x: Tensor) -> Tensor:
@@ -152,12 +160,16 @@ class Logistic(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-2.0))
 
     def nll(self, raw: Tensor, x: Tensor) -> Tensor:
-        scale = self.log_scale.clamp_min(-8.0).exp()
-        centred = (x - self.mean(raw)) / scale
-        half = self.width / 2 / scale
+        log_scale = floored(self.log_scale, -8.0)
+        inverse = (-log_scale).exp()  # e^8 at most, and 0 where the scale itself overflows
+        centred, half = (x - self.mean(raw)) * inverse, self.width / 2 * inverse
         above, below = centred + half, centred - half
-        # σ(b) − σ(a) = σ(b) σ(−a) (1 − exp(a − b)) has no cancellation for b > a
-        inside = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half))
+        # σ(b) − σ(a) = σ(b) σ(−a) (1 − exp(a − b)) has no cancellation for b > a; of a bin that is
+        # far narrower than the scale the last factor is its width, whose logarithm never overflows
+        narrow = half < 1e-20
+        wide = torch.log(-torch.expm1(-2 * torch.where(narrow, 1.0, half)))
+        share = torch.where(narrow, math.log(self.width) - log_scale - half, wide)
+        inside = F.logsigmoid(above) + F.logsigmoid(-below) + share
         log_p = torch.where(
             x < self.width / 2,
             F.logsigmoid(above),

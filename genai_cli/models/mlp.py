@@ -113,7 +113,7 @@ class MLP(Model):
         x = self._scaled(batch.x)  # (B, D)
         if "eps" in noise:
             x = x + self.input_noise * noise["eps"]
-        raw = self.network(x, noise.get("keep"))
+        raw = self.network(x, noise.get("keep")).to(x.dtype)  # half precision ends here
         target = self._target(batch.y, raw)
         terms = {"loss": self.per_example(raw, target)}
         if self.classes:

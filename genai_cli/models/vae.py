@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Count, Natural, NonNegative, Rate
+from genai_cli.knobs import Count, Natural, NonNegative, Rate, Repeats
 from genai_cli.models import likelihoods
 from genai_cli.models.base import Batch, FromPrior, Model
 from genai_cli.networks.mlp import Activation
@@ -66,7 +66,7 @@ class VAE(FromPrior, Model):
         network: Network = "fc",
         widths: list[Count] = (256, 128),
         channels: list[Count] = (32, 64, 128),
-        depth: Natural = 0,
+        depth: Repeats = 0,
         hidden: Natural = 0,
         activation: Activation = "relu",
         dropout: Rate = 0.0,

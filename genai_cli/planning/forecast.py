@@ -77,6 +77,11 @@ def warnings(how: Launcher, costs: Sequence[Cost], seconds: Sequence[float]) -> 
     """What the launcher's limits do not allow."""
     found = []
     if isinstance(how, Slurm):
+        if how.gpus and all(cost.gpu is None for cost in costs):
+            found.append(
+                f"hydra.launcher.gpus={how.gpus}: a job has what this machine lacks; memory and "
+                "times are those of a CPU"
+            )
         most = max(cost.memory for cost in costs) / 2**30
         if how.memory_gb is not None and most > how.memory_gb:
             found.append(

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genai_cli.child import python
+
 if TYPE_CHECKING:
     import torch
 
@@ -62,7 +64,7 @@ def measured(config: Mapping[str, Any], environment: Mapping[str, str]) -> Cost:
     """
     told = json.dumps({"config": config, "began": time.time()})
     done = subprocess.run(
-        [sys.executable, "-m", "genai_cli.planning.measure"],
+        python("genai_cli.planning.measure"),
         input=told,
         capture_output=True,
         text=True,

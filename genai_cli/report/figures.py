@@ -85,6 +85,11 @@ TOLD = {
         "reconstruction error over the bottleneck, PCA as the floor",
         "Behind the knee a larger code buys little.",
     ),
+    "search": (
+        "The search",
+        "what each trial gave, how far it was trained, and its value over each key",
+        "Did the last trials still find better ones, and does the best lie inside the ranges?",
+    ),
     "losses": (
         "Losses overlaid",
         "validation losses of all runs",

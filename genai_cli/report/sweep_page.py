@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from genai_cli import runs
+from genai_cli import plain_yaml, runs
 from genai_cli.report import comparison, curves, figures, numbers, parts, settings
 from genai_cli.report.facts import Facts, mapping, number, read
 from genai_cli.report.markup import Html, details, el, join, table
@@ -16,7 +16,9 @@ from genai_cli.textual import short
 FOLDER = "compare"  # in the sweep: what `genai compare` and `genai report` draw
 OVERLAID = "losses"  # its figure that this page draws itself
 BUDGET = 10_000_000  # bytes of the cells' own figures; a page much larger is no mail
+DONE = ("finished", "stopped")
 OF_A_CELL = ("samples", "reconstructions", "predictions")
+MOST_CELLS = 100  # shown one by one, each for 10 kB; the table has all
 MOST_LINES = 6  # curves in one panel
 LABELS = 150  # pixels for their names
 
@@ -29,23 +31,25 @@ def sweep_page(folder: Path) -> str:
     varied = [str(key) for key in listed] if isinstance(listed, list) else []
     title = f"{_names(c.model for c in cells)} on {_names(c.dataset for c in cells)}"
     told = comparison.told(folder)
+    shown = _shown(cells)
     drawn = [f for f in (folder / FOLDER).glob("*.png") if not f.stem.startswith(OVERLAID)]
     drawn.sort(key=figures.place)
     sections = [
         Section("verdict", "Verdict", told.verdict),
-        Section("cells", "Cells", _cells(cells, varied)),
+        Section("search", "Search", figures.figure(folder / "search.png", "the sweep")),
+        Section("cells", "Cells", _cells(cells, varied, shown)),
         Section("comparison", "Comparison", told.tables),
         Section("figures", "Figures", *(figures.figure(f, "the sweep") for f in drawn)),
-        Section("curves", "Losses", _losses(cells, varied)),
-        Section("runs", "Each run", _folded(cells)),
+        Section("curves", "Losses", _losses(shown, varied)),
+        Section("runs", "Each run", _folded(shown, len(cells) - len(shown))),
         Section("next", "How to go on", _next(folder)),
     ]
-    return page(f"{title}: {len(cells)} runs", _lead(folder, cells, asked), sections)
+    return page(f"{title}: {len(cells)} runs", _lead(folder, cells, asked, shown), sections)
 
 
 def _asked(folder: Path) -> dict[str, object]:
     try:
-        return mapping(yaml.safe_load((folder / runs.SWEEP).read_text(encoding="utf-8")))
+        return mapping(plain_yaml.load((folder / runs.SWEEP).read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
 
@@ -55,7 +59,16 @@ def _names(words: object) -> str:
     return ", ".join(found[:6]) + (" …" if len(found) > 6 else "") or "a sweep"
 
 
-def _lead(folder: Path, cells: list[Facts], asked: dict[str, object]) -> list[object]:
+def _shown(cells: list[Facts]) -> list[Facts]:
+    """The cells that the page shows one by one: those that are not done, then the first."""
+    undone = [c.name for c in cells if c.status not in DONE]
+    wanted = {*undone, *[c.name for c in cells][: max(0, MOST_CELLS - len(undone))]}
+    return [c for c in cells if c.name in wanted][:MOST_CELLS]
+
+
+def _lead(
+    folder: Path, cells: list[Facts], asked: dict[str, object], shown: list[Facts]
+) -> list[object]:
     counts: dict[str, int] = {}
     for cell in cells:
         counts[cell.status] = counts.get(cell.status, 0) + 1
@@ -69,9 +82,9 @@ def _lead(folder: Path, cells: list[Facts], asked: dict[str, object]) -> list[ob
     command = parts.without_outputs(str(asked.get("command") or ""))
     if command:
         lines.append(join(el("p", "To make it again:"), el("pre", command)))
-    bad = [c for c in cells if c.status not in ("finished", "stopped")]
+    bad = [c for c in cells if c.status not in DONE]
     if bad:
-        links = [el("a", c.name, href=f"#{_anchor(c)}") for c in bad]
+        links = [_link(c, c.name, shown) for c in bad]
         names = join(*(join(a, f" ({parts.WORDS.get(c.status, c.status)})")
                        for a, c in zip(links, bad, strict=True)), between=", ")  # fmt: skip
         lines.append(el("div", el("p", el("strong", "Not finished: "), names), class_="note warn"))
@@ -82,7 +95,12 @@ def _anchor(cell: Facts) -> str:
     return f"run-{cell.name.split('-', 1)[0]}"
 
 
-def _cells(cells: list[Facts], varied: list[str]) -> Html:
+def _link(cell: Facts, word: str, shown: list[Facts]) -> object:
+    """The word, leading to the cell's own part where the page has one."""
+    return el("a", word, href=f"#{_anchor(cell)}") if any(c is cell for c in shown) else word
+
+
+def _cells(cells: list[Facts], varied: list[str], shown: list[Facts]) -> Html:
     """One row a cell: what was varied, how it ended, its numbers on the test split."""
     flat = [runs.flat(c.config) for c in cells]
     columns = list(dict.fromkeys(n for c in cells for n in mapping(c.summary.get("metrics"))))
@@ -92,7 +110,7 @@ def _cells(cells: list[Facts], varied: list[str]) -> Html:
         entries = mapping(cell.summary.get("metrics"))
         values = [mapping(entries.get(n)) for n in columns]
         rows.append([
-            el("a", cell.name.split("-", 1)[0], href=f"#{_anchor(cell)}"),
+            _link(cell, cell.name.split("-", 1)[0], shown),
             *(cell.public(numbers.plain(v)) if v is not None else "–" for v in chosen),
             parts.state(cell),
             duration(cell.seconds),
@@ -140,8 +158,13 @@ def _short_name(cell: Facts) -> str:
     return f"{index} {rest}"
 
 
-def _folded(cells: list[Facts]) -> Html:
-    """Each cell behind its name; figures until the budget is spent."""
+def _folded(cells: list[Facts], more: int) -> Html:
+    """Each cell behind its name; figures until the budget is spent.
+
+    Args:
+        cells: those that are shown.
+        more: how many are not.
+    """
     spent, left_out, shown = 0, 0, []
     for i, cell in enumerate(cells):
         pictures = parts.pictures(cell, OF_A_CELL)
@@ -161,6 +184,9 @@ def _folded(cells: list[Facts]) -> Html:
         )
         title = join(el("h3", _short_name(cell)), " ", parts.state(cell))
         shown.append(details(title, inner, id=_anchor(cell), class_="box"))
+    if more:
+        said = f"{more:,} more runs stand in the table alone; genai report makes their pages."
+        shown.insert(0, el("p", said))
     if left_out:
         said = f"To keep this file small, the figures of {left_out} runs stand in their folders."
         shown.insert(0, el("p", said))

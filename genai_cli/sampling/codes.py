@@ -17,6 +17,7 @@ from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.errors import UserError
 from genai_cli.models.base import Model
 from genai_cli.sampling.store import Arrays
+from genai_cli.textual import csv_cell
 
 SPLITS = ("train", "val", "test")
 
@@ -109,11 +110,11 @@ def write_csv(path: Path, codes: Codes) -> int:
                     k = target.shape[1]
                     middle = list(spec.targets) or [f"y{i}" for i in range(k)]
                 head = ["split"] * several + ["index", *middle]
-                table.writerow(head + [f"z{i}" for i in range(width)])
+                table.writerow([*map(csv_cell, head), *(f"z{i}" for i in range(width))])
             for i, row in enumerate(z.tolist()):
                 known = []
                 if spec.target == "labels" and target is not None:
-                    known = [spec.classes[target[i]]]
+                    known = [csv_cell(spec.classes[target[i]])]
                 elif target is not None:
                     known = [f"{v:.9g}" for v in target[i].tolist()]
                 table.writerow([name] * several + [start + i, *known] + [f"{v:.9g}" for v in row])

@@ -15,8 +15,9 @@ from typing import Any
 from genai_cli import compose, runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
-from genai_cli.launchers.settings import Launcher
+from genai_cli.launchers.settings import Launcher, gpus_of
 from genai_cli.outcome import set_status
+from genai_cli.schema import TrainConfig
 from genai_cli.search.placed import _alone
 from genai_cli.search.trials import FAILED, FINISHED, Trial
 from genai_cli.sweeps import folder as folders
@@ -62,6 +63,7 @@ class Halving:
 
     def __init__(self, line: compose.Line, sweep: Sweep, how: Launcher) -> None:
         self.line, self.sweep, self.told = line, sweep, ""
+        self.gpus = gpus_of(how)
         self.varied: list[str] = []
         self.cells: list[compose.Cell] = []
         self.tried: set[tuple[str, int]] = set()  # cells and rungs of this session
@@ -75,7 +77,7 @@ class Halving:
         line = self.line._replace(overrides=[*self.line.overrides, last])
         refuse = LeaveOut() if self.sweep.skip_invalid else nothing_launched
         found = compose.cells("train", line, self.sweep.over, refuse)
-        kept = checked(found, refuse)
+        kept = checked(found, refuse, self.gpus)
         self.cells = [cell for cell, _ in kept]
         self.varied = list(dict.fromkeys(key for cell in self.cells for key in cell.swept))
         for _, prepared in kept:
@@ -84,15 +86,29 @@ class Halving:
         return [prepared for _, prepared in kept]
 
     def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
-        """Write all cells, to be trained to the first rung."""
-        for i, (cell, ready) in enumerate(zip(self.cells, prepared, strict=True)):
-            name = folders.cell_name(i, cell)
-            (folder / name).mkdir()
-            cfg = dataclasses.replace(ready.cfg, epochs=self.sweep.rungs[0])
-            start(dataclasses.replace(ready, cfg=cfg), asked["command"], folder / name)
-            asked["cells"].append(entry(name, cell, setup.plain(cfg)))
-            self.data[folder / name] = ready.data
+        """Write all cells, to be trained to the first rung; first what was asked, from which any
+        of them can be written again."""
+        ready: dict[Path, Prepared] = {}
+        for i, (cell, one) in enumerate(zip(self.cells, prepared, strict=True)):
+            path = folder / folders.cell_name(i, cell)
+            cfg = self.first(path, one.cfg)
+            ready[path] = dataclasses.replace(one, cfg=cfg)
+            asked["cells"].append(entry(path.name, cell, setup.plain(cfg)))
+            self.data[path] = one.data
         write(folder, asked)
+        for path, one in ready.items():
+            path.mkdir()
+            start(one, asked["command"], path)
+
+    def first(self, cell: Path, cfg: TrainConfig) -> TrainConfig:
+        """A cell's config as it is written first: its words ask for the last rung."""
+        return dataclasses.replace(cfg, epochs=self.sweep.rungs[0])
+
+    def now(self, cell: Path, cfg: TrainConfig) -> TrainConfig:
+        """The same for the rung that the cell has come to, of which its rows tell."""
+        done = max((row["epoch"] for row in runs.read_metrics(cell)), default=0)
+        rung = next((r for r in self.sweep.rungs if r >= done), self.sweep.rungs[-1])
+        return dataclasses.replace(cfg, epochs=rung)
 
     def resume(self, folder: Path, asked: dict[str, Any]) -> None:
         """Nothing to see to: every cell is written."""

@@ -19,10 +19,14 @@ from genai_cli.launchers import start as launchers
 from genai_cli.launchers.settings import Launcher
 from genai_cli.search import suggest
 from genai_cli.search.halving import Halving
+from genai_cli.search.importance import importance
 from genai_cli.search.placed import Placed
-from genai_cli.search.trials import Goal, Trial, Trials, best
+from genai_cli.search.trials import FINISHED, PRUNED, Goal, Trial, Trials, best
 from genai_cli.sweeps import folder as folders
 from genai_cli.sweeps.asked import read, write
+from genai_cli.sweeps.launch import alone, settled
+from genai_cli.sweeps.left import begin, look
+from genai_cli.sweeps.mend import mend
 from genai_cli.sweeps.settings import Sweep
 from genai_cli.textual import short
 from genai_cli.training.preempt import Signals
@@ -53,7 +57,7 @@ def launch(line: compose.Line, command: str, sweep: Sweep, how: Launcher) -> int
         "left_out": [],
         "cells": [],
     }
-    with Signals() as signals:
+    with Signals() as signals, alone(folder):
         search.begin(folder, asked, prepared)
         print(f"sweep  {folder}: {search.told}", flush=True)
         return _rounds(folder, asked, search, how, signals)
@@ -85,8 +89,11 @@ def resume(folder: Path, how: Launcher, signals: Signals) -> int:
     Raises:
         UserError: sweep.yaml is damaged, or the YAML files have changed since the search began.
     """
-    from genai_cli.sweeps.again import _written_again
+    with alone(folder):
+        return _resume(folder, how, signals)
 
+
+def _resume(folder: Path, how: Launcher, signals: Signals) -> int:
     asked = read(folder)
     try:
         sweep = Sweep(**asked["sweep"])
@@ -96,9 +103,13 @@ def resume(folder: Path, how: Launcher, signals: Signals) -> int:
         raise UserError(f"{folder / runs.SWEEP} is damaged") from None
     search = _search(line, sweep, how)
     search.resume(folder, asked)
-    for cell in _written_again(folder, asked, asked["cells"]):
-        print(f"{cell}: written again from {runs.SWEEP}")
-    return _rounds(folder, asked, search, how, signals, retry=True)
+    trials = Trials(folder, Goal(**asked["goal"])).read(asked["cells"], asked["varied"])
+    again = [folder / t.name for t in trials if t.state not in (FINISHED, PRUNED)]
+    _undisturbed(folder, again)
+    mended = mend(folder, asked, asked["cells"], how, search.first, search.now)
+    if again:
+        begin(folder, look(again, mended), len(asked["cells"]))
+    return _rounds(folder, asked, search, how, signals, again)
 
 
 def _search(line: compose.Line, sweep: Sweep, how: Launcher) -> Halving | Placed:
@@ -148,17 +159,16 @@ def _rounds(
     search: Halving | Placed,
     how: Launcher,
     signals: Signals,
-    retry: bool = False,
+    again: Sequence[Path] = (),
 ) -> int:
-    """Rounds until there is nothing left, or a signal; then the table, the figure, the best."""
+    """Rounds until there is nothing left, or a signal; then the table, the figure, the best.
+
+    The first is that of the cells in ``again``, which did not end before.
+    """
     goal = Goal(**asked["goal"])
     trials = Trials(folder, goal)
     now: Callable[[], list[Trial]] = lambda: trials.read(asked["cells"], asked["varied"])  # noqa: E731
-    if retry:
-        again = [t for t in now() if t.state not in ("finished", "pruned")]
-        for trial in again:
-            trials.ended.pop(trial.name, None)
-        _train(folder, [folder / t.name for t in again], how, signals, {})
+    _train(folder, again, how, signals, {})
     while not signals.code:
         jobs, data = search.next(folder, asked, now())
         if not jobs:
@@ -178,25 +188,40 @@ def _train(
     data: dict[Path, Dataset],
 ) -> None:
     """As `sweeps.launch.train`, without its last words."""
-    from genai_cli.sweeps.launch import _settled, alone
-
     if not cells:
         return
-    with alone(folder):
+    folders.write_table(folder)
+    elsewhere = False
+    try:
+        with folders.kept_current(folder):
+            elsewhere = launchers.start(folder, [[c] for c in cells], how, signals, data)
+    finally:  # a second Ctrl-C comes through here, too
+        if not elsewhere:
+            settled(cells, how.name != "slurm")
         folders.write_table(folder)
-        elsewhere = False
-        try:
-            with folders.kept_current(folder):
-                elsewhere = launchers.start(folder, [[c] for c in cells], how, signals, data)
-        finally:  # a second Ctrl-C comes through here, too
-            if not elsewhere:
-                _settled(cells)
-            folders.write_table(folder)
     if elsewhere and not signals.code:  # nothing can be decided without them
-        raise UserError(
-            f"trials of {folder} are still in Slurm's queue; when they are over go on with: "
-            f"genai sweep resume {folder}"
-        )
+        raise _undecided(folder)
+
+
+def _undisturbed(folder: Path, cells: Sequence[Path]) -> None:
+    """Raises UserError where somebody else trains one of these cells: what comes next hangs on how
+    it ends."""
+    queued = launchers.queued(folder)
+    if any(cell.resolve() in queued for cell in cells):
+        raise _undecided(folder)
+    for cell in cells:
+        if runs.held(cell):
+            raise UserError(
+                f"{cell} is being trained by another process; when it has ended go on with: "
+                f"genai sweep resume {folder}"
+            )
+
+
+def _undecided(folder: Path) -> UserError:
+    return UserError(
+        f"trials of {folder} are still in Slurm's queue; when they are over go on with: "
+        f"genai sweep resume {folder}"
+    )
 
 
 def _note_best(folder: Path, asked: dict[str, Any], trials: list[Trial], goal: Goal) -> None:
@@ -236,6 +261,8 @@ def _close(
         pruned = sum(t.state == "pruned" for t in trials)
         steps = sum(t.steps for t in trials)
         print(f"       {len(trials)} trials, {pruned} of them pruned, {steps:,} steps in all")
+        for share in importance(trials, asked["varied"]):
+            print(f"       {share.key}: {share.told}")
         draw(folder / "search.png", asked, trials, goal)
     print(f"sweep  {folder}")
     return signals.code or int(failed > 0)

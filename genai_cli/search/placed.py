@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 from genai_cli import compose, runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
-from genai_cli.launchers.settings import Joblib, Launcher, Slurm
-from genai_cli.launchers.share import Needs, share, visible_gpus
+from genai_cli.launchers.settings import Joblib, Launcher, Slurm, gpus_of
+from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
 from genai_cli.schema import TrainConfig
 from genai_cli.search.space import space_of
 from genai_cli.search.suggest import suggest
@@ -67,11 +66,12 @@ class Placed:
             _alone(prepared)
             self.cells.append(cell)
             out.append(prepared)
-        self.parallel = self.sweep.parallel or at_once(self.how, out[0].cfg)
+        self.parallel = self.sweep.parallel or at_once(self.how, [p.cfg for p in out])
         return out
 
     def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
         """Say what was chosen for the user; the cells are written by `next`."""
+        write(folder, asked)
         for note in self.notes:
             print(note, file=sys.stderr)
         if self.trials < self.sweep.trials:
@@ -85,7 +85,7 @@ class Placed:
             UserError: they do not.
         """
         first = self._prepared(self.space.corners()[0])[1].cfg
-        self.parallel = self.sweep.parallel or at_once(self.how, first)
+        self.parallel = self.sweep.parallel or at_once(self.how, [first])
         for cell in asked["cells"]:
             given = dict(word.split("=", 1) for word in cell["overrides"])
             values = {key: given[key] for key in self.varied}
@@ -109,9 +109,8 @@ class Placed:
         """The folders of the next trials, written; none when all are done."""
         left_out = [Trial("", o["values"], FAILED) for o in asked["left_out"]]
         known = [*trials, *left_out]
-        jobs: list[Path] = []
-        data: dict[Path, Dataset] = {}
-        while len(jobs) < self.parallel and len(known) < self.trials:
+        ready: dict[Path, Prepared] = {}
+        while len(ready) < self.parallel and len(known) < self.trials:
             values = suggest(self.space, self.sweep, known)
             if values is None:
                 break
@@ -125,31 +124,39 @@ class Placed:
                 known.append(Trial("", values, FAILED))
                 continue
             name = folders.cell_name(len(asked["cells"]), cell)
-            (folder / name).mkdir(exist_ok=True)
-            _write(prepared, asked["command"], folder / name)
             asked["cells"].append(entry(name, cell, setup.plain(prepared.cfg)))
             known.append(Trial(name, values, RUNNING))
-            jobs.append(folder / name)
-            data[folder / name] = prepared.data
-        write(folder, asked)
-        return jobs, data
+            ready[folder / name] = prepared
+        write(folder, asked)  # before the folders: from then on they can be written again
+        for path, prepared in ready.items():
+            path.mkdir()
+            start(prepared, asked["command"], path)
+        return list(ready), {path: prepared.data for path, prepared in ready.items()}
+
+    def first(self, cell: Path, cfg: TrainConfig) -> TrainConfig:
+        """A trial's config is that of its words."""
+        return cfg
+
+    now = first
 
     def _prepared(self, values: Mapping[str, str]) -> tuple[compose.Cell, Prepared]:
         words = self.space.words(values)
         line = self.line._replace(overrides=words, multirun=False)
         config = compose.cells("train", line)[0].config
         key = repr([config.dataset, config.split_seed])
-        prepared = prepare(config, self.notes.setdefault, self.data.get(key))
+        known, gpus = self.data.get(key), gpus_of(self.how)
+        prepared = prepare(config, self.notes.setdefault, known, gpus=gpus)
         self.data[key] = prepared.data
         return compose.Cell(prepared.cfg, dict(values), words), prepared
 
 
-def at_once(how: Launcher, cfg: TrainConfig) -> int:
-    """How many cells like one of ``cfg`` the launcher runs at the same time."""
+def at_once(how: Launcher, configs: Sequence[TrainConfig]) -> int:
+    """How many cells like these the launcher runs at the same time."""
     if isinstance(how, Joblib):
-        on_gpu = cfg.device in ("auto", "cuda")
-        needs = Needs(cfg.trainer.threads or 0, on_gpu, cfg.trainer.devices)
-        return share(sys.maxsize, how, needs, visible_gpus() if on_gpu else ()).workers
+        asked = asked_by(map(setup.plain, configs))
+        gpus = visible_gpus() if asked.gpu or asked.named else []
+        how = fitted(how, lambda: configs) if gpus else how
+        return share(sys.maxsize, how, asked, gpus).workers
     if isinstance(how, Slurm):
         return how.parallel or SLURM
     return 1
@@ -159,12 +166,3 @@ def _alone(prepared: Prepared) -> None:
     pack = prepared.cfg.trainer.pack
     if pack != "none":
         raise UserError(f"trainer.pack={pack} is for search=grid: a search trains cells alone")
-
-
-def _write(prepared: Prepared, command: str, folder: Path) -> None:
-    """A run folder, in the place of one that a killed search may have left half written."""
-    import shutil
-
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    start(dataclasses.replace(prepared), command, folder)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from genai_cli import runs
+from genai_cli import plain_yaml, runs
 from genai_cli.search.trials import ENDED, FINISHED, PRUNED, Goal, Trial, trial_of
 from genai_cli.textual import short
 
@@ -38,7 +38,7 @@ def rule_of(sweep: Path) -> Rule | None:
     """From the head of sweep.yaml, which in a large sweep is a small part of it."""
     try:
         head = (sweep / runs.SWEEP).read_text(encoding="utf-8").partition("\ncells:")[0]
-        asked = yaml.load(head, Loader=runs.LOADER)["sweep"]
+        asked = plain_yaml.load(head)["sweep"]
         rule = Rule(asked["prune"], asked["prune_after"], asked["startup"], asked["keep"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return None
@@ -102,25 +102,34 @@ class Watch:
     Args:
         folder: of the run.
         cfg: its config.
+        epoch: that it goes on after.
     """
 
-    def __init__(self, folder: Path, cfg: TrainConfig) -> None:
+    def __init__(self, folder: Path, cfg: TrainConfig, epoch: int = 0) -> None:
         described = runs.read_json(folder / runs.RUN)
         self.folder, self.monitor = folder, cfg.monitor
-        self.stopped = bool(described.get("reason"))  # before it could be concluded
+        # killed after that was decided and before it was concluded: what is decided stands, and
+        # from an older checkpoint it comes there once more
+        self.last = int(described.get("reason_epoch") or 0) if described.get("reason") else None
+        self.stopped = self.last is not None and epoch >= self.last
         wanted = cfg.monitor is not None and described.get("prune", True)
         self.rule = rule_of(folder.parent) if wanted else None
         self.ended: dict[Path, Trial] = {}
 
     def ends(self, now: Training, row: Mapping[str, float]) -> bool:
         """Whether the run is to end after this epoch; run.json then has the reason."""
-        reason = self._asked() or self._pruned(now, row)
+        reason = ""
+        if self.last is None:
+            reason = self._asked() or self._pruned(now, row)
         if reason:
             described = runs.read_json(self.folder / runs.RUN)
-            runs.write_json(self.folder / runs.RUN, described | {"reason": reason})
+            decided = {"reason": reason, "reason_epoch": now.epoch}
+            runs.write_json(self.folder / runs.RUN, described | decided)
+            self.last = now.epoch
+        self.stopped = self.last is not None and now.epoch >= self.last
+        if self.stopped:
             (self.folder / STOP).unlink(missing_ok=True)
-            self.stopped = True
-        return bool(reason)
+        return self.stopped
 
     def _asked(self) -> str:
         try:

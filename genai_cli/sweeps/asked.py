@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,43 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
     runs.write_text(folder / runs.SWEEP, plain_yaml.dump(content))
 
 
+def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -> None:
+    """Refuse what the trials to come must not take from a sweep.yaml, which may be a stranger's.
+
+    Args:
+        folder: the sweep, a search.
+        content: its sweep.yaml.
+        folders: of ``-cd``, as typed today.
+
+    Raises:
+        UserError: words that look something up; a folder of configs that the line does not name.
+    """
+    line = content.get("line")
+    given = line if isinstance(line, dict) else {}
+    words, places = given.get("overrides") or [], given.get("config_dirs") or []
+    if not all(isinstance(x, list) and all(isinstance(w, str) for w in x) for x in (words, places)):
+        raise UserError(f"{folder / runs.SWEEP} is damaged")
+    no_lookup(words, folder / runs.SWEEP)
+    for place in places:
+        if str(Path(place).resolve()) not in folders:
+            raise UserError(
+                f"this search was started with configs of {place}; to take them from there again, "
+                f"type: genai sweep resume {folder} -cd {shlex.quote(place)}"
+            )
+
+
+def no_lookup(words: Sequence[str], path: Path) -> None:
+    """Refuse words that would read the environment, or another key, when they are composed again.
+
+    Raises:
+        UserError: ``${oc.env:TOKEN}``, however its bracket is escaped: a sweep.yaml may be a
+            stranger's, and what it looks up would stand in a run folder.
+    """
+    for word in words:
+        if re.search(r"\$\\*\{", word):
+            raise UserError(f"{path}: '{word}' looks something up; a sweep.yaml holds plain values")
+
+
 def read(folder: Path) -> dict[str, Any]:
     """sweep.yaml, of which ``cells`` and ``varied`` can be counted on.
 
@@ -70,13 +109,12 @@ def read(folder: Path) -> dict[str, Any]:
     """
     path = folder / runs.SWEEP
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=runs.LOADER)
+        content = plain_yaml.load(path.read_text(encoding="utf-8"))
         names = [cell["folder"] for cell in content["cells"]]
         words = [word for cell in content["cells"] for word in cell["overrides"]]
         # a stranger's sweep.yaml is data: its cells are folders of the sweep and no others
-        if all(name == Path(name).name not in ("", "..") for name in names) and all(
-            isinstance(word, str) for word in [*words, *content["varied"]]
-        ):
+        inside = (n == Path(n).name not in ("", "..") and n.isprintable() for n in names)
+        if all(inside) and all(isinstance(word, str) for word in [*words, *content["varied"]]):
             return content
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         pass

@@ -31,13 +31,14 @@ class LeaveOut:
 
 
 def checked(
-    cells: Sequence[Cell], refuse: Refuse = nothing_launched
+    cells: Sequence[Cell], refuse: Refuse = nothing_launched, gpus: int | None = None
 ) -> list[tuple[Cell, Prepared]]:
     """Prepare every cell; those that come out as the same run collapse to one, and it is told.
 
     Args:
         cells: as composed.
         refuse: is called for a cell that cannot be trained, which is then left out.
+        gpus: as of `verbs.train.prepare`.
 
     Raises:
         UserError: what ``refuse`` raises; no cell is left.
@@ -55,7 +56,7 @@ def checked(
         key = repr([cell.config.dataset, cell.config.split_seed])
         try:
             config, dropped = without_absent_keys(cell)
-            prepared = prepare(config, notes.setdefault, datasets.get(key), built)
+            prepared = prepare(config, notes.setdefault, datasets.get(key), built, gpus)
         except UserError as error:
             refuse(cell.swept, error)
             continue

@@ -16,7 +16,7 @@ from genai_cli.compose import GROUPS, Cell
 from genai_cli.errors import UserError
 from genai_cli.metrics import last_row
 from genai_cli.sweeps import asked
-from genai_cli.textual import plain_table, short
+from genai_cli.textual import csv_cell, plain_table, short
 
 EVERY = 1.5  # seconds between two tables while cells train,
 SHARE = 20  # or this many times what the last one took: a slow disk costs 5 % of a core at most
@@ -67,10 +67,17 @@ def _standing(cell: Path) -> dict[str, str]:
     if isinstance(metrics, dict):
         row |= {k: repr(e["value"]) for k, e in metrics.items() if isinstance(e, dict)}
     why = str(described.get("reason") or "")  # pruned by its sweep, or asked to stop
-    notes = [_retried(described), why, _error(cell) if status == "failed" else ""]
+    error = last_words(cell) if status == "failed" else ""
+    notes = [_again(described), _retried(described), why, error]
     if any(notes):
         row["note"] = "; ".join(filter(None, notes))
     return row
+
+
+def _again(described: Mapping[str, Any]) -> str:
+    """That `genai sweep resume` began with it once more, and what had become of it."""
+    again = described.get("again")
+    return f"resumed: {again.get('was')}, {again.get('why')}" if isinstance(again, dict) else ""
 
 
 def _retried(described: Mapping[str, Any]) -> str:
@@ -83,7 +90,7 @@ def _retried(described: Mapping[str, Any]) -> str:
     return f"out of memory: {helped}"
 
 
-def _error(cell: Path) -> str:
+def last_words(cell: Path) -> str:
     """What a failed cell's log says last: the last line of a traceback."""
     try:
         with open(cell / runs.LOG, "rb") as file:
@@ -113,27 +120,34 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def write_table(folder: Path) -> None:
-    """sweep.csv, where it is not what it was."""
+    """sweep.csv, until it is what the cells' own files say.
+
+    Jobs on several nodes write it, and a lock is not to be had on every shared disk. So a writer
+    looks again after it has written: whoever writes last has then seen every cell that ended
+    before, and no table of an earlier look stays.
+    """
     with _lock:
-        table = rows(folder)
-        columns = list(dict.fromkeys(column for row in table for column in row))
-        if "note" in columns:  # words stand behind the numbers
-            columns.remove("note")
-            columns.append("note")
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-        _write_if_new(folder / runs.SWEEP_TABLE, text.getvalue())
+        while not _same(folder / runs.SWEEP_TABLE, text := _text(rows(folder))):
+            runs.write_text(folder / runs.SWEEP_TABLE, text, durable=False)
 
 
-def _write_if_new(path: Path, text: str) -> None:
+def _text(table: Sequence[Mapping[str, str]]) -> str:
+    columns = list(dict.fromkeys(column for row in table for column in row))
+    if "note" in columns:  # words stand behind the numbers
+        columns.remove("note")
+        columns.append("note")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: csv_cell(v) for k, v in row.items()} for row in table)
+    return text.getvalue()
+
+
+def _same(path: Path, text: str) -> bool:
     try:
-        if path.read_text(encoding="utf-8") == text:
-            return
-    except (OSError, UnicodeDecodeError):
-        pass
-    runs.write_text(path, text, durable=False)  # the cells' own files are the truth
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from genai_cli import compose, options, runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
-from genai_cli.launchers.settings import LAUNCHERS, Launcher
+from genai_cli.launchers.settings import LAUNCHERS, Launcher, gpus_of
+from genai_cli.locks import NoLocks, lock
 from genai_cli.outcome import set_status
 from genai_cli.search import settings as search_settings
 from genai_cli.sweeps import asked
@@ -26,6 +27,8 @@ from genai_cli.sweeps.settings import Sweep
 from genai_cli.training import setup
 from genai_cli.training.preempt import Signals
 from genai_cli.verbs.train import Prepared, start
+
+LOCK = ".lock"  # in a sweep's folder: its other files are replaced, and a lock is an inode's
 
 
 def launch(line: compose.Line, command: str) -> int:
@@ -46,20 +49,21 @@ def launch(line: compose.Line, command: str) -> int:
         return search(line, command, sweep, how)
     left_out = LeaveOut()
     refuse = left_out if sweep.skip_invalid else nothing_launched
-    kept = checked(compose.cells("train", line, sweep.over, refuse), refuse)
+    kept = checked(compose.cells("train", line, sweep.over, refuse), refuse, gpus_of(how))
     launchers.check(how, [prepared.cfg for _, prepared in kept])
     jobs_of = units([prepared for _, prepared in kept])
     config = kept[0][1].cfg
     folder = runs.claim(runs.outputs_root(config.outputs), config.name or "sweep")
     names = [folders.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
-    with Signals() as signals:
-        cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
-        write_cells(folder, cells, command)
-        described = [
-            (name, cell, setup.plain(prepared.cfg))
-            for name, (cell, prepared) in zip(names, kept, strict=True)
-        ]
+    cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
+    described = [
+        (name, cell, setup.plain(prepared.cfg))
+        for name, (cell, prepared) in zip(names, kept, strict=True)
+    ]
+    with Signals() as signals, alone(folder):
+        # before its folders: from then on any of them can be written again
         asked.write(folder, asked.asked(command, sweep, how, described, left_out.cells))
+        write_cells(folder, cells, command)
         print(f"sweep  {folder}: {len(kept)} runs", flush=True)
         jobs = [[folder / names[i] for i in job] for job in jobs_of]
         data = {folder / name: prepared.data for name, prepared in cells.items()}
@@ -85,27 +89,26 @@ def train(
     """Train cells of a sweep that are written, to their ends; the exit code as of `launch`.
 
     Args:
-        folder: the sweep.
+        folder: the sweep; the caller is `alone` with it.
         jobs: its cells to train; those of one job are one stack.
         how: the launcher.
         signals: on one, what runs is saved and the rest is not begun.
         data: data sets that are loaded already.
 
     Raises:
-        UserError: another process launches cells of this sweep; the launcher cannot start any.
+        UserError: the launcher cannot start any.
     """
     cells = [cell for job in jobs for cell in job]
     waiting: list[Path] = []
     elsewhere = False
-    with alone(folder):
+    folders.write_table(folder)
+    try:
+        with folders.kept_current(folder):
+            elsewhere = launchers.start(folder, jobs, how, signals, data or {})
+    finally:  # a second Ctrl-C comes through here, too
+        if not elsewhere:
+            waiting = settled(cells, how.name != "slurm")
         folders.write_table(folder)
-        try:
-            with folders.kept_current(folder):
-                elsewhere = launchers.start(folder, jobs, how, signals, data or {})
-        finally:  # a second Ctrl-C comes through here, too
-            if not elsewhere:
-                waiting = _settled(cells, how.name != "slurm")
-            folders.write_table(folder)
     if signals.code:
         told = f"{len(waiting)} runs not begun; go on with: genai sweep resume {folder}"
         print(f"sweep interrupted, {told}")
@@ -120,7 +123,7 @@ def train(
     return signals.code or int(failed > 0)
 
 
-def _settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
+def settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
     """The cells that were not begun, after every cell has a status that is true.
 
     Args:
@@ -146,17 +149,16 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another one does.
     """
-    try:
-        place = os.open(folder, os.O_RDONLY)  # of the folder itself: its files are replaced
-    except OSError:  # a system that cannot open folders has no such locks
-        yield
-        return
-    try:
-        if not runs.lock(place):
+    with open(folder / LOCK, "ab") as file:  # for writing: an exclusive lock on NFS needs that
+        try:
+            ours = lock(file)
+        except NoLocks as error:
+            told = f"note: no locks on the disk of {folder} ({error.strerror}): let nobody else"
+            print(f"{told} launch it meanwhile", file=sys.stderr)
+            ours = True
+        if not ours:
             raise UserError(f"{folder} is being trained by another process")
         yield
-    finally:
-        os.close(place)
 
 
 def units(prepared: Sequence[Prepared]) -> list[list[int]]:

@@ -1,49 +1,35 @@
 """Checkpoints: one folder a step, written beside and renamed, without pickle.
 
 ``weights.safetensors`` holds the model as a user wants it (plain names), ``state.safetensors`` the
-optimizers, averaged weights and running sums, ``state.json`` the numbers and the SHA-256 of both.
-``last`` and ``best`` are one-line text files. Equal training states give equal bytes, but for
+optimizers, averaged weights and running sums, ``state.json`` the numbers and the SHA-256 of all
+three: it is written last, and what does not agree with it is damaged. ``last`` and ``best`` are
+one-line text files. Equal training states give equal bytes, but for
 the seconds.
 """
 
 from __future__ import annotations
 
-import copy
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from genai_cli.durable import sync_folder, write_text
 from genai_cli.errors import UserError
-from genai_cli.runs import write_text
 from genai_cli.training.loop import Training
+from genai_cli.training.snapshot import Snapshot, restore, snapshot
 
-SCHEMA = 1
 WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "state.json"
-
-
-class Snapshot(NamedTuple):
-    """A training state as it was: copies in memory of the CPU, which training no longer moves."""
-
-    step: int
-    weights: dict[str, Tensor]
-    state: dict[str, Tensor]  # of optimizers, averaged weights and running sums
-    numbers: dict[str, Any]
-
-
-def snapshot(run: Training) -> Snapshot:
-    """What `write` puts on disk, copied."""
-    tensors, numbers = _state(run)
-    weights = _copied(run.model.state_dict())
-    return Snapshot(run.step, weights, _copied(tensors), copy.deepcopy(numbers))
 
 
 def save(folder: Path, run: Training, *, keep: int, mark_best: bool) -> Path:
@@ -64,88 +50,171 @@ def write(folder: Path, state: Snapshot, *, keep: int, mark_best: bool) -> Path:
     """
     name = f"step-{state.step:06d}"
     final, beside = folder / name, folder / f".{name}.tmp"
-    if not is_whole(final):  # a whole one of the same step holds the same state
-        shutil.rmtree(final, ignore_errors=True)
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        _write_tensors(beside / WEIGHTS, state.weights)
-        _write_tensors(beside / STATE, state.state)
-        sums = {f: _sha256(beside / f) for f in (WEIGHTS, STATE)}
-        numbers = state.numbers | {"sha256": sums}
-        write_text(beside / META, json.dumps(numbers, indent=1, allow_nan=False) + "\n")
-        _sync_folder(beside)
-        os.rename(beside, final)
-        _sync_folder(folder)
+    folder.mkdir(exist_ok=True)  # in a run's folder, which is not made again if it has vanished
+    if damage(final) is not None:  # a whole one of the same step holds the same state
+        for torn in (final, beside):
+            _remove(torn)
+        beside.mkdir()
+        try:
+            _write_whole(beside, state)
+            os.rename(beside, final)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)  # a full disk has room for it
+            raise
+        sync_folder(folder)
     if state.step:
         write_text(folder / "last", name + "\n")
     if mark_best:
         write_text(folder / "best", name + "\n")
-    _prune(folder, keep)
+    sync_folder(folder)  # nothing older goes before this one and its names are safe
+    _prune(folder, keep, state.step)
     return final
 
 
 def load(folder: Path, run: Training) -> str | None:
-    """Put the newest whole checkpoint's state into ``run``; a note if a torn one was passed over.
+    """Put the newest whole checkpoint's state into ``run``; a note if there was damage to tell.
+
+    ``best`` then names what that state says: a run killed between two files may have left it
+    behind, or ahead.
 
     Raises:
         UserError: no checkpoint is whole, or the weights do not fit the model.
     """
-    note = None
+    path, damaged = newest_whole(folder)
+    notes = [f"{name} is damaged ({what})" for name, what in damaged.items()]
+    if notes:
+        notes.append(f"going on from {path.name}, the checkpoint before it")
+    meta = json.loads((path / META).read_text())
+    _put(load_file(path / WEIGHTS), path, run.model)
+    restore(run, load_file(path / STATE), meta)
+    if run.monitor != meta["monitor"]:
+        (folder / "best").unlink(missing_ok=True)
+    elif run.best_step:
+        notes += _point_at_best(folder, run)
+    return "; ".join(notes) or None
+
+
+def newest_whole(folder: Path) -> tuple[Path, dict[str, str]]:
+    """The checkpoint to go on from, and of newer ones (names) what is wrong with them.
+
+    Raises:
+        UserError: none is whole.
+    """
+    damaged: dict[str, str] = {}
     for path in candidates(folder):
-        if not is_whole(path):
-            note = f"{path.name} is damaged; going on from the checkpoint before it"
-            continue
-        meta = json.loads((path / META).read_text())
-        load_weights(path, run.model)
-        _restore(run, load_file(path / STATE), meta)
-        if run.monitor != meta["monitor"]:
-            (folder / "best").unlink(missing_ok=True)
-        return note
-    raise UserError(f"{folder} holds no whole checkpoint; start the run again")
+        wrong = damage(path)
+        if wrong is None:
+            return path, damaged
+        damaged[path.name] = wrong
+    told = "; ".join(f"{name}: {what}" for name, what in damaged.items())
+    raise UserError(
+        f"{folder} holds no whole checkpoint{told and f' ({told})'}; start the run again"
+    )
+
+
+def _point_at_best(folder: Path, run: Training) -> list[str]:
+    """Let ``best`` name the best state so far; where it is lost, the best counts anew."""
+    name = f"step-{run.best_step:06d}"
+    if damage(folder / name) is None:
+        if _pointed(folder, "best") != name:
+            write_text(folder / "best", name + "\n")
+        return []
+    run.best, run.best_epoch, run.best_step = math.inf, run.epoch, 0
+    (folder / "best").unlink(missing_ok=True)
+    return [f"the best weights so far, {name}, are lost; the best counts anew from here"]
+
+
+def check_fits(folder: Path, model: nn.Module) -> None:
+    """Refuse what `load` would refuse, before anything of the run is written.
+
+    Raises:
+        UserError: there are checkpoints and none is whole, or their weights do not fit.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder of checkpoints; start the run again")
+    if any(candidates(folder)):
+        path, _ = newest_whole(folder)
+        _put(load_file(path / WEIGHTS), path, model)
 
 
 def candidates(folder: Path) -> Iterator[Path]:
     """Checkpoint folders, newest first."""
-    steps = [p for p in folder.glob("step-*") if p.name[5:].isdigit()]
-    yield from sorted(steps, key=lambda p: int(p.name[5:]), reverse=True)
+    steps = [p for p in folder.glob("step-*") if re.fullmatch("[0-9]+", p.name[5:])]
+    yield from sorted(steps, key=_step, reverse=True)
 
 
-def is_whole(path: Path) -> bool:
-    """Both tensor files are there and have the checksums written beside them."""
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint: a file is missing or is not what was written; None if it
+    is whole."""
+    return _damage(path, (WEIGHTS, STATE))
+
+
+def _damage(path: Path, files: Sequence[str]) -> str | None:
+    if not path.is_dir():
+        return "it is not there"
+    at = META
     try:
-        sums = json.loads((path / META).read_text())["sha256"]
-        return all(_sha256(path / f) == sums[f] for f in (WEIGHTS, STATE))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        meta = json.loads((path / META).read_text())
+        sums = meta["sha256"]
+        if META in sums and sums[META] != _sum_of(meta):
+            return f"{META} is not what was written"
+        for at in files:
+            if _sha256(path / at) != sums[at]:
+                return f"{at} is not what was written, or not all of it"
+            with safe_open(path / at, framework="pt"):  # a forged file has a sum that fits
+                pass
+    except SafetensorError:
+        return f"{at} holds no tensors"
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        return f"{at} is missing" if missing else f"{at}: {error.strerror}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return f"{META} is not what was written, or not all of it"
+    return None
 
 
 def named(folder: Path, which: str) -> Path:
     """The checkpoint folder that ``last``, ``best`` or a name like step-000600 means.
 
     Where nothing was monitored there is no best one, and ``best`` means the newest.
+
+    Raises:
+        UserError: there is no such checkpoint.
     """
     if which == "best" and not (folder / "best").is_file():
         which = "last"
-    pointer = folder / which
-    name = pointer.read_text().strip() if pointer.is_file() else which
-    path = folder / name
-    if not path.is_dir() or path.parent != folder:
+    name = _pointed(folder, which) or which
+    if folder / name not in candidates(folder):
+        gone = f" ({which} names {' '.join(name.split())[:40]})" if name != which else ""
         have = ", ".join(p.name for p in candidates(folder)) or "none"
-        raise UserError(f"no checkpoint '{which}' in {folder} (there: {have})")
-    return path
+        raise UserError(f"no checkpoint '{which}'{gone} in {folder} (there: {have})")
+    return folder / name
 
 
 def load_weights(path: Path, model: nn.Module, ema: bool = False) -> None:
-    """Load a checkpoint's weights, or its averaged ones, into a model of the same shape."""
+    """Load a checkpoint's weights, or its averaged ones, into a model of the same shape.
+
+    Raises:
+        UserError: it is damaged, or does not fit.
+    """
+    wrong = _damage(path, (WEIGHTS, STATE) if ema else (WEIGHTS,))
     try:
-        tensors = load_file(path / WEIGHTS)
-        if ema:
-            with safe_open(path / STATE, framework="pt") as file:
-                averaged = [k for k in file.keys() if k.startswith("ema/")]  # noqa: SIM118
-                tensors |= {k.removeprefix("ema/"): file.get_tensor(k) for k in averaged}
+        if wrong is None:
+            tensors = load_file(path / WEIGHTS)
+            if ema:
+                with safe_open(path / STATE, framework="pt") as file:
+                    averaged = [k for k in file.keys() if k.startswith("ema/")]  # noqa: SIM118
+                    tensors |= {k.removeprefix("ema/"): file.get_tensor(k) for k in averaged}
     except (SafetensorError, OSError) as error:
-        said = str(error).splitlines()[0]
-        raise UserError(f"{path} is damaged ({said}); name another checkpoint") from None
+        wrong = str(error).splitlines()[0]
+    if wrong is not None:
+        whole = [p.name for p in candidates(path.parent) if p != path and damage(p) is None]
+        other = f"name another one: checkpoint={' or '.join(whole)}" if whole else "none is whole"
+        raise UserError(f"{path} is damaged ({wrong}); {other}")
+    _put(tensors, path, model)
+
+
+def _put(tensors: dict[str, Tensor], path: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -153,85 +222,72 @@ def load_weights(path: Path, model: nn.Module, ema: bool = False) -> None:
         raise UserError(f"{path} does not fit this model: {first}") from None
 
 
-def _state(run: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Everything but the weights, as named tensors and plain numbers."""
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, Any] = {}
-    for name, optimizer in run.optimizers.items():
-        for index, values in optimizer.state_dict()["state"].items():
-            for key, value in values.items():
-                where = f"optimizer/{name}/{index}/{key}"
-                if isinstance(value, Tensor):
-                    tensors[where] = value
-                elif value is not None:
-                    numbers[where] = value
-    if run.ema is not None:
-        tensors |= {f"ema/{k}": v for k, v in run.ema.shadow.items()}
-    tensors |= {f"sum/{k}": v for k, v in run.means.sums.items()}
-    scalars = {
-        "schema": SCHEMA,
-        "step": run.step,
-        "epoch": run.epoch,
-        "images": run.images,
-        "seconds": round(run.elapsed(), 3),
-        "counts": run.means.counts,
-        "optimizer": numbers,
-        "schedule": run.schedule.state(),
-        "ema_steps": run.ema.steps if run.ema is not None else 0,
-        "monitor": run.monitor,
-        "best": None if math.isinf(run.best) else run.best,
-        "best_epoch": run.best_epoch,
-        "best_step": run.best_step,
-    }
-    return tensors, scalars
+def _pointed(folder: Path, pointer: str) -> str | None:
+    """What ``last`` or ``best`` says; None if it is no file."""
+    path = folder / pointer
+    return path.read_text(errors="replace").strip() if path.is_file() else None
 
 
-def _restore(run: Training, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    device = next(run.model.parameters()).device
-    for name, optimizer in run.optimizers.items():
-        state: dict[int, dict[str, Any]] = {}
-        for where, value in (meta["optimizer"] | tensors).items():
-            kind, _, rest = where.partition("/")
-            if kind == "optimizer" and rest.startswith(f"{name}/"):
-                index, _, key = rest[len(name) + 1 :].partition("/")
-                state.setdefault(int(index), {})[key] = value
-        # the groups (rates, betas) come from the config, the buffers from the checkpoint
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    if run.ema is not None:
-        for key, value in run.ema.shadow.items():
-            value.copy_(tensors.get(f"ema/{key}", value))
-        run.ema.steps = meta["ema_steps"]
-    run.means.sums = {
-        k.removeprefix("sum/"): v.to(device) for k, v in tensors.items() if k.startswith("sum/")
-    }
-    # the order of the terms is that of the counts: safetensors sorts its names
-    run.means.counts = dict(meta["counts"])
-    run.means.sums = {k: run.means.sums[k] for k in run.means.counts}
-    run.step, run.images, run.seconds = meta["step"], meta["images"], meta["seconds"]
-    if run.monitor == meta["monitor"]:  # values of another column cannot be compared: start anew
-        run.schedule.load(meta["schedule"])
-        run.best = math.inf if meta["best"] is None else meta["best"]
-        run.best_epoch, run.best_step = meta["best_epoch"], meta["best_step"]
+def _step(path: Path) -> int:
+    return int(path.name[5:])
 
 
-def _prune(folder: Path, keep: int) -> None:
-    best = (folder / "best").read_text().strip() if (folder / "best").is_file() else None
-    for path in list(candidates(folder))[max(keep, 1) :]:
-        if path.name != best:
-            shutil.rmtree(path, ignore_errors=True)
-    for leftover in folder.glob(".step-*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _prune(folder: Path, keep: int, step: int) -> None:
+    """Keep the newest checkpoints and the best; newer ones than ``step`` were passed over by
+    `load` as damaged, and this run comes to them again."""
+    best = _pointed(folder, "best")
+    kept = [p for p in candidates(folder) if _step(p) <= step][: max(keep, 1)]
+    for path in candidates(folder):
+        if path not in kept and path.name != best:
+            _remove(path)
+    for leftover in folder.glob(".*.tmp"):  # of a killed process: nobody else writes here
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
-def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # safetensors refuses tensors that share memory and keeps no strides
-    return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
+def _remove(path: Path) -> None:
+    """Take a folder's name away before its files: killed in between, it is no torn checkpoint."""
+    if path.name.startswith("."):
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        aside = path.with_name(f".{path.name}.old.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(path, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_whole(folder: Path, state: Snapshot) -> None:
+    _write_tensors(folder / WEIGHTS, state.weights)
+    _write_tensors(folder / STATE, state.state)
+    sums = {f: _sha256(folder / f) for f in (WEIGHTS, STATE)}
+    sums[META] = _sum_of(state.numbers)
+    numbers = state.numbers | {"sha256": sums}
+    write_text(folder / META, json.dumps(numbers, indent=1, allow_nan=False) + "\n")
+    sync_folder(folder)
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    save_file(tensors, path)
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    try:
+        save_file(tensors, path)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        with safe_open(path, framework="pt"):  # as long as its head says: a sum would not tell
+            pass
+    except SafetensorError as error:  # which has the system's number in its words alone
+        number = re.search(r"\b(?:code: |os error )(\d+)", str(error))
+        code, said = errno.EIO, str(error)
+        if number is not None:
+            code = int(number[1])
+            said = os.strerror(code)
+        raise OSError(code, said, str(path)) from error
+
+
+def _sum_of(numbers: Mapping[str, Any]) -> str:
+    """SHA-256 of the numbers of a state.json, however they are laid out."""
+    plain = json.loads(json.dumps({k: v for k, v in numbers.items() if k != "sha256"}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -240,15 +296,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename or a new name durable; a file system that cannot is left alone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        pass

@@ -90,8 +90,9 @@ def _settled(probe: Probe, recorded: Mapping[str, Any]) -> Chosen:
     return Chosen(kind, threads, step, tuple(lines))
 
 
-def check(cfg: TrainConfig, device: torch.device) -> None:
-    """What can be known of ``trainer.step`` before a run has a folder.
+def check(cfg: TrainConfig, device: torch.device, here: bool = True) -> None:
+    """What can be known of ``trainer.step`` before a run has a folder, on a device that is
+    ``here`` or on another machine, whose compilers cannot be asked.
 
     Raises:
         UserError: this machine or the optimizer does not have the kind that was asked for.
@@ -99,7 +100,7 @@ def check(cfg: TrainConfig, device: torch.device) -> None:
     from genai_cli.training import compiled, graph
 
     refusals = {
-        "compiled": lambda: compiled.unavailable(device),
+        "compiled": lambda: compiled.unavailable(device) if here else None,
         "graph": lambda: graph.unavailable(device, cfg.optimizer["name"]),
     }
     refusal = refusals.get(cfg.trainer.step, lambda: None)()

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from genai_cli import runs
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.locks import lock
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+TURN = 120.0  # seconds; MLflow makes its tables in about ten
 IDS = "loggers.json"  # in the run folder: what each service calls the run
 
 
@@ -166,22 +170,38 @@ class MLflow:
 
         where = os.environ.get("MLFLOW_TRACKING_URI")
         root = folder.parent.parent if runs.is_sweep(folder.parent) else folder.parent
-        self.client = MlflowClient(where or f"sqlite:///{root.parent.resolve() / 'mlflow.db'}")
+        place = root.parent.resolve()
         known = _id(folder, "mlflow")
+        # the client makes the tables, and the first run the experiment: cells of a sweep that begin
+        # together would make both twice, and all but one fail
+        with _in_turn(place / ".mlflow.lock"):
+            self.client = MlflowClient(where or f"sqlite:///{place / 'mlflow.db'}")
+            if known is None:
+                run = self.client.create_run(self._experiment(), run_name=folder.name)
         if known is None:
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "genai"
-            found = self.client.get_experiment_by_name(name)
-            number = found.experiment_id if found else self.client.create_experiment(name)
-            known = self.client.create_run(number, run_name=folder.name).info.run_id
-            _keep(folder, "mlflow", known)
+            known = _keep(folder, "mlflow", run.info.run_id)
             for key, value in runs.flat(config).items():
                 self.client.log_param(known, key, value)
         else:
             self.client.update_run(known, status="RUNNING")
         self.id = known
 
+    def _experiment(self) -> str:
+        """The experiment's number; it is made where it is not there."""
+        from mlflow.exceptions import MlflowException
+
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "genai"
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return self.client.create_experiment(name)
+            except MlflowException:  # of a server: somebody on another machine was first
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return found.experiment_id
+
     def row(self, row: Mapping[str, float]) -> None:
-        import time
 
         from mlflow.entities import Metric
 
@@ -194,6 +214,17 @@ class MLflow:
             self.client.log_artifact(self.id, str(path))
         ended = {"failed": "FAILED", "interrupted": "KILLED"}.get(status, "FINISHED")
         self.client.set_terminated(self.id, ended)
+
+
+@contextmanager
+def _in_turn(path: Path) -> Iterator[None]:
+    """One process after the other in the block; who waits for more than `TURN` goes on."""
+    with open(path, "ab") as file:
+        until = time.monotonic() + TURN
+        with suppress(OSError):  # a disk without locks
+            while not lock(file.fileno()) and time.monotonic() < until:
+                time.sleep(0.05)
+        yield
 
 
 SERVICES: dict[str, Callable[[Path, Mapping[str, Any], int], Logger]] = {

@@ -16,16 +16,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from genai_cli.data.dataset import Dataset, Split
-from genai_cli.models.base import Model, Player
+from genai_cli.models.base import Batch, Model, Player
 from genai_cli.schema import TrainConfig
 from genai_cli.training.distributed import ALONE, Ranks
 from genai_cli.training.ema import Ema
+from genai_cli.training.finite import Lookout
 from genai_cli.training.randomness import generator, permutation
 from genai_cli.training.schedule import Schedule
 from genai_cli.training.step import Step, autocast, make_step
 
 PREPARED = 1024  # training examples a model sees in `prepare` and `calibrate`
 FINISHED = 10_000  # and in `finish`
+SLOWER = 0.5  # what each `Training.cuts` leaves of the rate
 EVALUATION_BATCH = 500  # fixed, so that a validation loss does not depend on the batch size
 
 
@@ -81,6 +83,7 @@ class Training:
     best_step: int = 0
     started: float = field(default_factory=time.monotonic)
     ranks: Ranks = field(default_factory=Ranks)  # the processes that train it together
+    cuts: tuple[int, ...] = ()  # steps from which on the rate is halved, see training/rollback.py
 
     @property
     def epoch(self) -> int:
@@ -111,6 +114,15 @@ class Training:
         """The first player's rate at its last step."""
         return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
 
+    def set_rates(self, cfg: TrainConfig) -> None:
+        """Give every optimizer its rate for the next step."""
+        factor = self.schedule(self.step, self.steps_per_epoch)
+        factor *= SLOWER ** sum(self.step >= cut for cut in self.cuts)
+        for p in self.players:
+            if p.optimizer is None:
+                for group in self.optimizers[p.name].param_groups:
+                    group["lr"] = (p.lr or cfg.optimizer["lr"]) * factor
+
 
 def train(
     run: Training,
@@ -126,12 +138,15 @@ def train(
     uninterrupted one would have taken. Each of several ranks takes its rows of every batch.
     ``step`` is what `choose.settle` found; without it the
     kind is the config's, and eager where that is ``auto``.
+
+    Raises:
+        Diverged: a term became infinite or nan; on a GPU it may show later in the epoch.
     """
     if step is None:
         kind = cfg.trainer.step if cfg.trainer.step != "auto" else "eager"
         step = make_step(kind, run, cfg, device)
-    base = {p.name: p.lr or cfg.optimizer["lr"] for p in run.players}
     last, ranks = run.last_step(cfg), run.ranks
+    lookout = Lookout(device)
     if ranks.world > 1 and run.model.couples_examples:
         run.model.couple(ranks.shared)
     while run.step < last:
@@ -142,18 +157,13 @@ def train(
         chunks = order.split(cfg.batch_size)[first : first + last - run.step]
         parts = chunks if ranks.world == 1 else [c[ranks.rows(len(c))] for c in chunks]
         for batch, chunk in zip(data.train.batches(parts), chunks, strict=True):
-            for name, optimizer in run.optimizers.items():
-                for group in optimizer.param_groups:
-                    group["lr"] = base[name] * run.schedule(run.step, run.steps_per_epoch)
+            run.set_rates(cfg)
             if not run.model.training:  # evaluation came in between
                 run.model.train()
             run.model.step.fill_(run.step)
             b = len(chunk)
             rows = ranks.take(b)
-            if data.augment is not None:
-                draws = generator(cfg.seed, "augment", run.step, device)
-                batch = batch._replace(x=data.augment(batch.x, draws, b, rows))
-            noise = run.model.noise(b, generator(cfg.seed, "noise", run.step, device))
+            batch, noise = drawn(run, data, cfg, batch, b, rows)
             if ranks.world == 1:
                 run.means.add(step(batch, noise, run.step))
             else:
@@ -163,7 +173,19 @@ def train(
                 run.ema.update(run.model)
             run.step += 1
             run.images += b
+            lookout.look(run)
             yield run
+
+
+def drawn(
+    run: Training, data: Dataset, cfg: TrainConfig, batch: Batch, b: int, rows: slice
+) -> tuple[Batch, dict[str, Tensor]]:
+    """(``rows`` of the next step's batch of ``b`` examples, augmented; the noise of all of it)."""
+    device = batch.x.device
+    if data.augment is not None:
+        draws = generator(cfg.seed, "augment", run.step, device)
+        batch = batch._replace(x=data.augment(batch.x, draws, b, rows))
+    return batch, run.model.noise(b, generator(cfg.seed, "noise", run.step, device))
 
 
 def calibrate(run: Training, data: Dataset, seed: int) -> None:

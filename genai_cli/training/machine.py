@@ -8,10 +8,12 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import torch
 
+from genai_cli import __version__
 from genai_cli.cores import cores
 from genai_cli.errors import UserError
 from genai_cli.schema import TrainConfig
@@ -20,12 +22,18 @@ SMALL_STEP = 30_000_000  # multiply-adds of a step below which one CPU thread is
 LARGE_STEP = 3_000_000_000  # and above which all are; between the two they are measured
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, gpus: int | None = None) -> torch.device:
     """The device a config names; ``auto`` is CUDA, then Apple's MPS, then the CPU.
+
+    Args:
+        name: ``device``.
+        gpus: that a node of a cluster is asked for, where the run is to be on one; None: here.
 
     Raises:
         UserError: the device is not there.
     """
+    if gpus is not None:
+        return _granted(name, gpus)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu" and torch.backends.mps.is_available():
@@ -38,6 +46,22 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"device={name}: there is cuda:0 to cuda:{most} here")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device=mps: torch finds no Apple GPU here; use device=cpu")
+    return device
+
+
+def _granted(name: str, gpus: int) -> torch.device:
+    """`pick_device` of a node: what it has is not known here, but what it is asked for."""
+    device = torch.device(("cuda" if gpus else "cpu") if name == "auto" else name)
+    if device.type == "mps":
+        raise UserError("device=mps: a node of a cluster has no Apple GPU; use device=auto")
+    if device.type == "cuda" and not gpus:
+        raise UserError(
+            f"device={name}, and hydra.launcher.gpus=0 asks for none; set hydra.launcher.gpus=1"
+        )
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise UserError(
+            f"device={name}: hydra.launcher.gpus={gpus} gives a run cuda:0 to cuda:{gpus - 1}"
+        )
     return device
 
 
@@ -88,6 +112,32 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} {torch.cuda.get_device_name(device)}"
     return f"{device} {platform.processor() or platform.machine()}".strip()
+
+
+def versions(device: torch.device) -> dict[str, str | None]:
+    """What a number can depend on beside config and data: libraries, system, processor."""
+    cuda = device.type == "cuda"
+    return {
+        "genai_cli": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": metadata.version("numpy"),
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": str(torch.backends.cudnn.version()) if cuda else None,
+        "system": platform.platform(),
+        "processor": processor(),
+        "kernels": torch.backends.cpu.get_cpu_capability(),  # which of torch's are taken: AVX2 …
+    }
+
+
+def processor() -> str:
+    """The processor by name, as far as the system tells it."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 @functools.cache  # the code that runs is what was imported, whatever becomes of the files

@@ -108,6 +108,8 @@ def why_not(cfg: TrainConfig, data: Dataset) -> str:
     """Why cells like this are not stacked, as far as it is known beforehand; "" if they are."""
     if cfg.trainer.devices > 1:
         return f"trainer.devices={cfg.trainer.devices} is for runs that train alone"
+    if cfg.trainer.rollback:
+        return f"trainer.rollback={cfg.trainer.rollback} sends back a run that trains alone"
     if cfg.trainer.step not in ("auto", "eager"):
         return f"trainer.step={cfg.trainer.step} is the step of a run alone"
     if type(data.train) is not Split:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from genai_cli.training import checkpoint
+from genai_cli.training import checkpoint, finite
 from genai_cli.training.loop import Training
 
 GAP = 10.0  # seconds between checkpoints at least,
@@ -40,19 +40,19 @@ class Saver:
     def begin(self, run: Training) -> None:
         """Before step 1: the weights as drawn, and a proof that the disk takes them."""
         if run.step == 0:
-            self._write(checkpoint.snapshot(run))
+            self._write(_whole(run))
 
     def epoch(self, run: Training, best: bool) -> None:
         """At the end of an epoch: keep the best so far, write what is due."""
         if best:
-            self.best = checkpoint.snapshot(run)
+            self.best = _whole(run)
         if time.monotonic() >= self.next if self.every is None else run.epoch % self.every == 0:
             self.now(run)
 
     def now(self, run: Training) -> None:
         """Write the best weights, if they are not on disk yet, and the state as it stands."""
         self.rescue()
-        self._write(checkpoint.snapshot(run))
+        self._write(_whole(run))
 
     def rescue(self) -> None:
         """Write the best weights alone: the state after them is lost."""
@@ -66,3 +66,13 @@ class Saver:
         checkpoint.write(self.folder, state, keep=self.keep, mark_best=mark_best)
         now = time.monotonic()
         self.next = now + max(GAP, SHARE * (now - started))
+
+
+def _whole(run: Training) -> checkpoint.Snapshot:
+    """The state, which is never kept where it holds a number that is not finite.
+
+    Raises:
+        Diverged: it does.
+    """
+    finite.check(run)
+    return checkpoint.snapshot(run)

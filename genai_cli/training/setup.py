@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
+import sys
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from genai_cli import __version__, build, ranks, runs
+from genai_cli import build, ranks, runs
 from genai_cli.data.dataset import Dataset, Spec
+from genai_cli.data.sources import DataNote
 from genai_cli.data.sources import load as load_dataset
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.errors import UserError, in_one_line, listing, nearest
+from genai_cli.links import refuse_links
 from genai_cli.models.base import Model
 from genai_cli.networks.layers import Layer, layers
 from genai_cli.schema import TrainConfig, wrong_type
 from genai_cli.training import checkpoint as checkpoints
-from genai_cli.training import choose, optimizers
+from genai_cli.training import choose, optimizers, room
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
 from genai_cli.training.loop import PREPARED, Training, finish
@@ -27,19 +31,33 @@ from genai_cli.training.machine import (
     numerics,
     pick_device,
     threads_for,
+    versions,
 )
 from genai_cli.training.randomness import derive, generator
 from genai_cli.training.schedule import Schedule
 
 
-def load_data(cfg: TrainConfig) -> Dataset:
-    return load_dataset(cfg.dataset, cfg.split_seed)
+def load_data(cfg: TrainConfig, note: Callable[[str], None] | None = None) -> Dataset:
+    """The data of a config; what there is to say of it (files left out) is told in plain lines."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataNote)
+        data = load_dataset(cfg.dataset, cfg.split_seed)
+    for line in data.notes:
+        (note or _tell)(f"note: {line}")
+    return data
 
 
-def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def check_built(
+    cfg: TrainConfig, data: Dataset, resume: bool = False, gpus: int | None = None
+) -> None:
     """Build model, optimizer and schedule on the meta device: every mistake shows, nothing is made.
 
-    A resumed run has weights of its own and does not ask for ``init_from`` again.
+    A resumed run has weights of its own and does not ask for ``init_from`` again. ``gpus`` as of
+    `machine.pick_device`.
 
     Raises:
         UserError: a key, type, value or combination that cannot be built.
@@ -48,9 +66,11 @@ def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
         model = build.build_model(cfg, data.spec)
     optimizers.check(cfg.optimizer)
     Schedule(cfg.schedule)
-    choose.check(cfg, pick_device(cfg.device))
-    ranks.check(cfg, pick_device(cfg.device))
-    if cfg.precision == "fp64" and pick_device(cfg.device).type == "mps":
+    device = pick_device(cfg.device, gpus)
+    room.check(model, cfg.model["name"], device, here=gpus is None)
+    choose.check(cfg, device, here=gpus is None)
+    ranks.check(cfg, device, gpus)
+    if cfg.precision == "fp64" and device.type == "mps":
         raise UserError("precision=fp64: an Apple GPU has no double precision; use precision=fp32")
     if model.couples_examples and cfg.trainer.accumulate > 1:
         raise UserError(
@@ -65,7 +85,10 @@ def check_built(cfg: TrainConfig, data: Dataset, resume: bool = False) -> None:
     if cfg.init_from is not None and not resume:
         start_from(cfg, build.build_model(cfg, data.spec))
     if not len(data.val) and (cfg.monitor or "").startswith("val/"):
-        raise UserError(f"monitor={cfg.monitor} needs a validation split; set monitor=null")
+        raise UserError(
+            f"monitor={cfg.monitor} needs a validation split, and there is none; set monitor=null"
+            " or dataset.val_fraction=0.1"
+        )
     if cfg.monitor is not None and (cfg.monitor != "val/loss" or len(model.players()) > 1):
         _check_monitor(cfg, data)
 
@@ -133,23 +156,29 @@ def config_of(run: Path) -> TrainConfig:
     """The config in a run folder, type-checked like a fresh one.
 
     Raises:
-        UserError: it is missing, damaged, or holds a key this version does not know.
+        UserError: it is missing, damaged, or holds a key this version does not know; the folder
+            holds a link, a pipe or a device.
     """
+    refuse_links(run)
     return typed(runs.read_config(run), run / runs.CONFIG)
 
 
 def typed(config: dict[str, Any], where: Path) -> TrainConfig:
-    """Plain data as a `TrainConfig`."""
+    """Plain data as a `TrainConfig` whose groups say what they are."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), config))
+        cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), config))
     except OmegaConfBaseException as error:
         said = str(error).splitlines()[0]
         raise UserError(
             wrong_type(error.full_key, said) if error.full_key else f"{where}: {said}"
         ) from None
+    for group in ("dataset", "model", "loss", "optimizer", "schedule"):
+        if not isinstance(getattr(cfg, group).get("name"), str):
+            raise UserError(f"{where}: {group} has no name; put the file back as it was written")
+    return cfg
 
 
 def plain(cfg: TrainConfig) -> dict[str, Any]:
@@ -210,12 +239,25 @@ def same_data(run: Path, data: Dataset) -> None:
         UserError: the content or the split differs from what run.json recorded.
     """
     recorded = runs.read_json(run / runs.RUN).get("dataset") or {}
+    if not isinstance(recorded, dict):
+        raise UserError(f"{run / runs.RUN} is damaged: its dataset is {in_one_line(recorded, 40)}")
     for key, now in (("hash", data.hash), ("split_hash", data.split_hash)):
         if recorded.get(key) not in (None, now):
             raise UserError(
                 f"dataset {data.name} is not the one {run.name} was trained on "
                 f"({key} {recorded[key]}, now {now}); put the old data back"
             )
+
+
+def found_here(
+    described: Mapping[str, Any], cfg: TrainConfig, data: Dataset, device: torch.device
+) -> dict[str, Any]:
+    """A run.json with what this session finds of its machine; threads that were recorded stay."""
+    known = dict(described.get("versions") or {})
+    found = {"device": device_name(device), "versions": known | versions(device)}
+    if described.get("device") is None and described.get("threads") is None:
+        found["threads"] = description(cfg, data)["threads"]  # written where nobody knew it
+    return {**described, **found}
 
 
 def one_example(model: Model, data: Dataset) -> list[Layer]:
@@ -233,13 +275,19 @@ def one_example(model: Model, data: Dataset) -> list[Layer]:
     return layers(model, batch, noise)
 
 
-def description(cfg: TrainConfig, data: Dataset) -> dict[str, Any]:
+def description(cfg: TrainConfig, data: Dataset, gpus: int | None = None) -> dict[str, Any]:
     """What run.json says of a run, before its command and start are known.
+
+    Args:
+        cfg: settled.
+        data: its data set.
+        gpus: as of `machine.pick_device`. Of a run that will be on another machine the device and
+            the threads stay null until it is there.
 
     Raises:
         UserError: the model does not fit into memory, or its loss fails on one example.
     """
-    device = pick_device(cfg.device)
+    device = pick_device(cfg.device, gpus)
     try:
         with numerics(cfg):
             model = build.build_model(cfg, data.spec)
@@ -253,22 +301,19 @@ def description(cfg: TrainConfig, data: Dataset) -> dict[str, Any]:
         ) from error
     work = 3 * cfg.batch_size * sum(layer.work for layer in made_of)  # backward is twice forward
     share = ranks.here(cfg) if ranks.world() == 1 else 1  # started already, a rank has its own
+    here = gpus is None
+    threads = threads_for(work // cfg.trainer.devices, device, share) if here else None
     return {
         "schema": runs.SCHEMA,
         "status": "running",
         "command": None,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "device": device_name(device),
+        "device": device_name(device) if gpus is None else None,
         "devices": cfg.trainer.devices,
         "precision": cfg.precision,
-        "threads": cfg.trainer.threads or threads_for(work // cfg.trainer.devices, device, share),
+        "threads": cfg.trainer.threads or threads,
         "step_kind": None,  # and threads, where they are None: measured at the start (choose.py)
-        "versions": {
-            "genai_cli": __version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "cuda": torch.version.cuda if device.type == "cuda" else None,
-        },
+        "versions": versions(device),
         "git": git_commit(),
         "dataset": {
             "name": data.name,

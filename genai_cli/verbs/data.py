@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.streams import raw
 from genai_cli.values import read_value
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def show(args: list[str]) -> int:
         what = read_sheet(file).summary
         table.add_row(name, source.kind, source.shape, n, source.origin, here, what)
     # A pipe has no width of its own: in 80 columns the last one would break its lines.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    width = None if sys.stdout.isatty() else 160
+    Console(file=raw(sys.stdout), width=width).print(table)
     print(f"downloads go to {data_home()} (set GENAI_DATA to change it)")
     return 0
 

@@ -25,7 +25,7 @@ SCRIPT = "--script"
 def main(args: list[str]) -> int:
     """Print the costs, or with --script the batch script alone; 1 where a shape fails."""
     from genai_cli import compose
-    from genai_cli.launchers.settings import Slurm, of_one_run, of_sweep
+    from genai_cli.launchers.settings import Slurm, gpus_of, of_one_run, of_sweep
 
     line = compose.parse([word for word in args if word != SCRIPT])
     if line.show:
@@ -37,13 +37,14 @@ def main(args: list[str]) -> int:
         from genai_cli import options
         from genai_cli.launchers.settings import Serial
         from genai_cli.search import settings as search_settings
-        from genai_cli.sweeps.checked import checked
+        from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
         from genai_cli.sweeps.settings import Sweep
 
         sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
         search_settings.check(sweep, line.sweep)
         if sweep.search == "grid":
-            kept = checked(compose.cells("train", line, sweep.over))
+            refuse = LeaveOut() if sweep.skip_invalid else nothing_launched
+            kept = checked(compose.cells("train", line, sweep.over, refuse), refuse, gpus_of(how))
         else:
             from genai_cli.search.launch import planned
 
@@ -53,7 +54,12 @@ def main(args: list[str]) -> int:
         from genai_cli.verbs.train import prepare
 
         (cell,) = compose.cells("train", line)
-        kept = [(cell, prepare(cell.config, lambda text: print(text, file=sys.stderr)))]
+        note = lambda text: print(text, file=sys.stderr)  # noqa: E731
+        kept = [(cell, prepare(cell.config, note, gpus=gpus_of(how)))]
+    if isinstance(how, Slurm):
+        from genai_cli.launchers.start import fits
+
+        fits(how, [prepared.cfg for _, prepared in kept])
     if SCRIPT in args:
         print(_script(how, kept), end="")
         return 0
@@ -63,13 +69,22 @@ def main(args: list[str]) -> int:
 def _script(how: Launcher, kept: Sequence[tuple[Cell, Prepared]]) -> str:
     """What would be submitted, but for the folder, which is not claimed yet."""
     from genai_cli import runs
+    from genai_cli.launchers import queue
     from genai_cli.launchers.script import script
+    from genai_cli.launchers.share import asked_by
     from genai_cli.sweeps.launch import units
+    from genai_cli.training import setup
 
     prepared = [one for _, one in kept]
     root = Path(runs.outputs_root(prepared[0].cfg.outputs)).resolve()
     jobs = len(units(prepared)) if len(prepared) > 1 else 1
-    return script(how, root / "DATE" / "FOLDER" / "slurm" / "000.json", jobs, "genai-xxxx")
+    most = queue.longest_array() if jobs > 1 else 1
+    if jobs > most:
+        told = f"{jobs:,} jobs are submitted as {-(-jobs // most)} arrays; this is the first"
+        print(f"{told} (MaxArraySize={most})", file=sys.stderr)
+    ranks = asked_by(setup.plain(one.cfg) for one in prepared).ranks // how.nodes
+    sheet = root / "DATE" / "FOLDER" / "slurm" / "000.json"
+    return script(how, sheet, min(jobs, most), "genai-xxxx-xxxxxxxx", ranks)
 
 
 def _costs(kept: Sequence[tuple[Cell, Prepared]], how: Launcher | None) -> int:
@@ -143,16 +158,20 @@ def _surroundings(how: Launcher, prepared: Sequence[Prepared]) -> tuple[int, dic
     """(workers, environment of one) as the launcher would start a cell, as far as this machine
     can tell."""
     from genai_cli.launchers.settings import Joblib, Slurm
-    from genai_cli.launchers.share import Needs, share, visible_gpus
+    from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
+    from genai_cli.training import setup
 
     environment = dict(os.environ)
+    asked = asked_by(setup.plain(p.cfg) for p in prepared)
     if isinstance(how, Slurm):
-        environment |= {"OMP_NUM_THREADS": str(how.cpus), "GENAI_CORES": str(how.cpus)}
+        threads = max(1, how.cpus // (asked.ranks // how.nodes))
+        environment |= {"OMP_NUM_THREADS": str(threads), "GENAI_CORES": str(how.cpus)}
     if not isinstance(how, Joblib):
         return 1, environment
-    gpu = any(p.cfg.device in ("auto", "cuda") for p in prepared)
-    fixed = max(p.cfg.trainer.threads or 0 for p in prepared)
-    parts = share(len(prepared), how, Needs(fixed, gpu), visible_gpus() if gpu else ())
+    gpus = visible_gpus() if asked.gpu or asked.named else []
+    if gpus:
+        how = fitted(how, lambda: [p.cfg for p in prepared])
+    parts = share(len(prepared), how, asked, gpus)
     return parts.workers, parts.environment(0)
 
 

@@ -1,81 +1,31 @@
 """`genai resume RUN [key=value …]`: go on in the same folder, with its own config.
 
 A change is safe (it does not touch what was computed so far), allowed with a note (the rest of
-the run differs from what was planned) or refused (the run would be another one).
+the run differs from what was planned) or refused (the run would be another one). Every key of a
+config is in one of the three classes.
 """
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli import ranks, runs
+from genai_cli import ranks, runs, sessions
+from genai_cli.changes import NOTED, OTHERWISE, SAFE, matches, why_not
 from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.launchers.submit import refuse_queued
+from genai_cli.links import refuse_links
+from genai_cli.locks import lock
 from genai_cli.values import read_value
 from genai_cli.work import one_run
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset
     from genai_cli.schema import TrainConfig
-
-SAFE = (
-    "epochs",
-    "tags",
-    "trainer.max_steps",
-    "trainer.save_every",
-    "trainer.keep",
-    "trainer.figures_every",
-    "trainer.loggers",
-    "dataset.path",  # the content's hash says whether it is still the same data
-    "dataset.root",
-    "dataset.workers",
-    "dataset.memory_mb",
-)
-NOTED = (
-    "optimizer.lr",
-    "optimizer.weight_decay",
-    "optimizer.betas",
-    "optimizer.eps",
-    "optimizer.rho",
-    "optimizer.alpha",
-    "schedule.horizon",
-    "schedule.final",
-    "schedule.every",
-    "schedule.gamma",
-    "schedule.factor",
-    "schedule.patience",
-    "schedule.min_delta",
-    "schedule.floor",
-    "device",
-    "precision",
-    "monitor",
-    "trainer.devices",
-    "trainer.accumulate",
-    "trainer.clip",
-    "trainer.patience",
-    "trainer.min_delta",
-    "trainer.step",
-    "trainer.threads",
-    "trainer.deterministic",
-)
-WHY_NOT = {
-    "dataset": "the data is what the run is about",
-    "model": "the weights would not fit",
-    "bottleneck": "the weights would not fit",
-    "optimizer": "its buffers would not fit",
-    "schedule": "it is a function of all steps so far",
-    "loss": "the losses so far would not be comparable",
-    "force_loss": "the losses so far would not be comparable",
-    "batch_size": "it numbers the steps",
-    "seed": "it made the weights",
-    "split_seed": "test examples would become training examples",
-    "init_from": "it made the weights",
-    "outputs": "the run stays in its folder",
-    "name": "the run stays in its folder",
-    "trainer.ema": "the average began with the run",
-    "trainer.init": "it made the weights",
-}
 
 
 def main(args: list[str]) -> int:
@@ -90,29 +40,44 @@ def main(args: list[str]) -> int:
     outputs = next((c.partition("=")[2] for c in changes if c.startswith("outputs=")), None)
     changes = [c for c in changes if not c.startswith("outputs=")]
 
-    from genai_cli import rules
-
     folder = runs.find(name, outputs)
     old = runs.read_config(folder)
     new = changed(old, changes)
     described = runs.read_json(folder / runs.RUN)
-    if runs.held(folder):
-        raise UserError(f"{folder} is being trained by another process")
     if not described:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
+    refuse_links(folder)
+    refuse_queued(folder)
+    given = [change.partition("=")[0] for change in changes]
+    with _alone(folder) as let_go:
+        return _resume(folder, old, new, described, given, let_go)
+
+
+def _resume(
+    folder: Path,
+    old: dict[str, Any],
+    new: dict[str, Any],
+    described: dict[str, Any],
+    given: list[str],
+    let_go: Callable[[], None],
+) -> int:
+    """Check, tell the differences, write them and go on."""
+    from genai_cli import rules
+
     with resting():
-        from genai_cli.training import checkpoint, machine, setup
+        from genai_cli.build import build_model
+        from genai_cli.training import checkpoint, setup
 
     cfg = setup.typed(new, folder / runs.CONFIG)
     rules.check(cfg)
     data = setup.load_data(cfg)
     setup.same_data(folder, data)
     setup.check_built(cfg, data, resume=True)
+    checkpoint.check_fits(folder / runs.CHECKPOINTS, build_model(cfg, data.spec))
     differences = difference(old, new)
-    for key, before, after in differences:
-        kind = "" if matches(key, SAFE) else "   note: the rest of the run is not as first planned"
-        print(f"{key}: {before} → {after}{kind}")
+    for line in told(differences, given):
+        print(line)
     done = nothing_left(folder, described, cfg, data, differences)
     if done:
         idle = [key for key, _, _ in differences if key != "tags"]
@@ -126,32 +91,20 @@ def main(args: list[str]) -> int:
 
             distributed.join().told((None, False))
         return 0
-    planned = cfg.schedule.get("horizon")
-    if planned and cfg.epochs > planned and any(d[0] == "epochs" for d in differences):
-        print(
-            f"note: schedule={cfg.schedule['name']} was planned for {planned:g} epochs and keeps "
-            f"its last rate after them; schedule.horizon={cfg.epochs} stretches it"
-        )
-    from genai_cli.verbs.train import run
-
+    has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
+    if has_checkpoint:
+        checkpoint.newest_whole(folder / runs.CHECKPOINTS)  # or one line, and nothing is written
+    changes = {key: (before, after) for key, before, after in differences}
+    now = sessions.again(described, setup.description(cfg, data), changes)
+    notes = _notes(described, now, cfg, "epochs" in changes)
+    for note in notes:
+        print(f"note: {note}")
     if differences:
         runs.write_config(folder, new)
-    now = setup.description(cfg, data)
-    for key in ("command", "started", "seed", "threads", "step_kind"):
-        now[key] = described.get(key)
-    if any(key == "trainer.threads" for key, _, _ in differences):
-        now["threads"] = cfg.trainer.threads or machine.default_threads()
-    if any(key == "trainer.step" for key, _, _ in differences):
-        now["step_kind"] = None
-    if any(key == "trainer.devices" for key, _, _ in differences):
-        now["threads"] = setup.description(cfg, data)["threads"]
-    if described.get("reason"):  # asked to stop, or pruned by its sweep: whoever resumes it knows
-        print(f"note: it was {described['reason']}")
-        now["prune"] = False
-    if now["device"] != described.get("device"):
-        print(f"note: on {now['device']}, before on {described.get('device')}: not bit-equal")
     runs.write_json(folder / runs.RUN, now)
-    has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
+    from genai_cli.verbs.train import run
+
+    let_go()
     code = run(folder, data, resume=has_checkpoint)
     if runs.is_sweep(folder.parent):
         from genai_cli.sweeps.folder import write_table
@@ -160,16 +113,77 @@ def main(args: list[str]) -> int:
     return code
 
 
+def told(differences: list[tuple[str, Any, Any]], given: list[str]) -> list[str]:
+    """A line for each key of the command: its class, what it was, what it will be."""
+    lines = []
+    for key, before, after in differences:
+        safe = matches(key, SAFE)
+        why = "" if safe else f"   ({OTHERWISE})"
+        lines.append(f"{'safe' if safe else 'note'}   {key}: {before} → {after}{why}")
+    same = [key for key in given if key not in {k for k, _, _ in differences}]
+    return lines + [f"same   {key}: as it was" for key in same]
+
+
+def _notes(
+    described: Mapping[str, Any], now: Mapping[str, Any], cfg: TrainConfig, longer: bool
+) -> list[str]:
+    """What is otherwise than when the run was last at work, beside the keys of the command."""
+    notes = []
+    planned = cfg.schedule.get("horizon")
+    if planned and cfg.epochs > planned and longer:
+        notes.append(
+            f"schedule={cfg.schedule['name']} was planned for {planned:g} epochs and keeps "
+            f"its last rate after them; schedule.horizon={cfg.epochs} stretches it"
+        )
+    if described.get("reason"):
+        notes.append(f"it was {described['reason']}")
+    if described.get("device") not in (None, now["device"]):
+        notes.append(f"on {now['device']}, before on {described.get('device')}: not bit-equal")
+    other = sessions.differing(described, now)
+    surroundings = [name for name in other if name not in sessions.FACTS or name == "git"]
+    if surroundings:
+        listed = ", ".join(f"{name} {other[name][0]} → {other[name][1]}" for name in surroundings)
+        notes.append(f"not what it was before: {listed}; the rest may differ in the last digits")
+    from genai_cli.training.machine import default_threads
+
+    if (threads := now.get("threads") or 0) > (here := default_threads()):
+        notes.append(f"{threads} threads as before, on {here} cores here: slower, but bit-equal")
+    return notes
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a run that has begun while its change is checked and written.
+
+    Yields:
+        What lets go of it: the run takes it itself.
+
+    Raises:
+        UserError: another process trains or resumes it.
+    """
+    with ExitStack() as held:
+        try:  # "r+b": for writing, as a lock on NFS needs it, and never made here
+            ours = lock(held.enter_context(open(folder / runs.LOG, "r+b")))
+        except OSError:  # not begun, or without locks: the run itself will say so
+            ours = True
+        if not ours:
+            raise UserError(f"{folder} is being trained by another process")
+        yield held.close
+
+
 def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     """A copy of a config with ``key=value`` words put in.
 
     Raises:
-        UserError: an unknown key, one that must not change, or a value that is not YAML.
+        UserError: an unknown key, a value that is not YAML, or keys that must not change: all of
+            them, with their reasons.
     """
     import copy
 
     new = copy.deepcopy(old)
     given: set[str] = set()
+    refused: dict[str, list[str]] = {}  # reason → keys
+    words: list[str] = []
     for change in changes:
         key, _, text = change.partition("=")
         *path, last = key.split(".")
@@ -185,13 +199,15 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         value = read_value(change, text)
         if isinstance(place[last], dict):
             raise UserError(f"{key} names a group; set one of its keys: {listing(place[last])}")
-        same = value == place[last]
-        if not same and not matches(key, SAFE + NOTED):
-            reason = WHY_NOT.get(key) or WHY_NOT.get(key.split(".")[0]) or "it is fixed"
-            raise UserError(
-                f"{key} cannot change on resume ({reason}); start a new run: genai train {change} …"
-            )
+        if value != place[last] and not matches(key, SAFE + NOTED):
+            refused.setdefault(why_not(key), []).append(key)
+            words.append(change)
         place[last] = value
+    if refused:
+        each = [
+            f"{', '.join(keys)} cannot change on resume ({why})" for why, keys in refused.items()
+        ]
+        raise UserError(f"{'; '.join(each)}; start a new run: genai train {shlex.join(words)} …")
     return new
 
 
@@ -199,11 +215,6 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any,
     """(key, before, after) of every value that differs."""
     before, after = runs.flat(old), runs.flat(new)
     return [(k, before[k], after[k]) for k in before if before[k] != after[k]]
-
-
-def matches(key: str, names: tuple[str, ...]) -> bool:
-    """Whether a key is among names, where ``optimizer.`` stands for all below it."""
-    return key in names or any(n.endswith(".") and key.startswith(n) for n in names)
 
 
 def nothing_left(

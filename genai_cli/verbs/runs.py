@@ -10,9 +10,11 @@ from typing import Any
 from genai_cli import runs
 from genai_cli.comparison.settings import brief, differing, reference
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.offers import STATUSES
 from genai_cli.textual import plain_table, short
 
 NEWEST = 20  # rows shown without --all
+
 SHOWN_METRICS = ("test/accuracy", "test/mse", "test/loss")  # the first two a run has
 
 
@@ -38,8 +40,7 @@ def main(args: list[str]) -> int:
         print(json.dumps([_public(r) for r in chosen], indent=2))
         return 0
     if not chosen:
-        what = "no run" if not records else "no such run"
-        print(f"{what} in {root}; start one with: genai train")
+        print(_none(root, filters, records))
         return 0
     shown = chosen if "--all" in flags else chosen[-NEWEST:]
     print(_table(root, shown))
@@ -53,6 +54,20 @@ def _pair(word: str) -> tuple[str, str]:
     if not equals:
         raise UserError(f"'{word}' is not key=value; a filter looks like model=vae")
     return key, value
+
+
+def _none(root: Path, filters: dict[str, str], records: list[dict[str, Any]]) -> str:
+    """Why the table is empty: where was looked, and the nearest value that there is."""
+    place = root.absolute()
+    if not records:
+        return f"no run in {place}; start one with: genai train"
+    for key, wanted in filters.items():
+        there = {str(_value(r, key)) for r in records if _value(r, key) is not None}
+        near = [nearest(word, there) for word in wanted.split(",") if word not in there]
+        if len(near) == len(wanted.split(",")):
+            known = f" (there are: {listing(there)})" if 0 < len(there) < 20 else ""
+            return f"no run with {key}={wanted} in {place}{next(filter(None, near), '')}{known}"
+    return f"no run with {' '.join(f'{k}={v}' for k, v in filters.items())} in {place}"
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -112,6 +127,12 @@ def _check_keys(filters: dict[str, str], records: list[dict[str, Any]]) -> None:
     for key in filters:
         if records and key not in known:
             raise UserError(f"no run has a key '{key}'{nearest(key, known)}")
+    for word in filters.get("status", "").split(","):
+        if word and word not in STATUSES:
+            raise UserError(
+                f"no run has status={word}{nearest(word, STATUSES)} "
+                f"(choose from: {listing(STATUSES)})"
+            )
 
 
 def _public(record: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +144,7 @@ def _table(root: Path, records: list[dict[str, Any]]) -> str:
     rows = []
     for r in records:
         what = " ".join(
-            [str(_value(r, "model")), str(_value(r, "dataset"))]
+            [str(_value(r, "model") or "?"), str(_value(r, "dataset") or "?")]
             + [f"{k}={brief(r['config'][k])}" for k in varied if k in r["config"]]
         )
         numbers = [f"{n.removeprefix('test/')} {short(r['metrics'][n])}"

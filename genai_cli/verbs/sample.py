@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli import runs
 from genai_cli.console import on_terminal, show
 from genai_cli.errors import UserError
+from genai_cli.streams import raw
 from genai_cli.textual import short
 from genai_cli.work import failed, one_run, stoppable
 
@@ -133,7 +134,7 @@ def progress(ask: Request) -> Iterator[Callable[[int], None]]:
     with Progress(
         *columns,
         TimeRemainingColumn(compact=True),
-        console=Console(file=sys.stdout),
+        console=Console(file=raw(sys.stdout)),
         transient=True,
     ) as bar:
         task = bar.add_task(ask.what, total=ask.n * passes)

@@ -45,6 +45,13 @@ def find(reference: str, outputs: str | None = None) -> Path:
     """
     if runs.is_sweep(Path(reference)):
         return Path(reference)
+    if runs.is_run(Path(reference)):
+        raise UserError(f"{reference} is one run; go on with: genai resume {reference}")
+    if Path(reference).is_dir():
+        raise UserError(
+            f"{reference} has no {runs.SWEEP}: it is no sweep, or was ended before anything of it "
+            "was written; nothing is lost, start it again with: genai train -m …"
+        )
     root = runs.outputs_root(outputs)
     found = sorted(p for p in root.glob("*/*") if runs.is_sweep(p))
     if reference == "latest" and found:
@@ -55,4 +62,5 @@ def find(reference: str, outputs: str | None = None) -> Path:
     if named:
         raise UserError(f"'{reference}' means {len(named)} sweeps; give more of the path")
     near = nearest(reference, [p.name.rsplit("-", 1)[-1] for p in found])
-    raise UserError(f"no sweep '{reference}' in {root}{near}; start one with: genai train -m")
+    place = root.absolute()
+    raise UserError(f"no sweep '{reference}' in {place}{near}; start one with: genai train -m")

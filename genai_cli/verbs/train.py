@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -15,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli import ranks
+from genai_cli import ranks, storage
 from genai_cli.collector import resting
 from genai_cli.errors import UserError
-from genai_cli.session import begin
+from genai_cli.session import begin, diverged
 
 if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
     from genai_cli.console import Reporter
@@ -49,15 +50,14 @@ def main(args: list[str]) -> int:
         from genai_cli.sweeps.launch import launch
 
         return launch(line, command)
-    cells = compose.cells("train", line)
-    how = None
-    if line.launcher:
-        from genai_cli.launchers.settings import of_one_run
+    from genai_cli.launchers.settings import gpus_of, of_one_run
 
-        how = of_one_run(line)
+    cells = compose.cells("train", line)
+    how = of_one_run(line) if line.launcher else None
     from genai_cli.training.preempt import Signals
 
-    prepared = prepare(cells[0].config, lambda text: print(text, file=sys.stderr))
+    note, gpus = lambda text: print(text, file=sys.stderr), gpus_of(how)
+    prepared = prepare(cells[0].config, note, gpus=gpus)
     if prepared.cfg.trainer.pack != "none":
         told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
         print(told, file=sys.stderr)
@@ -86,6 +86,7 @@ def prepare(
     note: Callable[[str], None],
     data: Dataset | None = None,
     built: dict[str, dict[str, Any]] | None = None,
+    gpus: int | None = None,
 ) -> Prepared:
     """Every check that can fail because of the user: ranges, data, pairs, a build on meta.
 
@@ -95,37 +96,49 @@ def prepare(
         data: the config's data set, where the caller has loaded it already.
         built: what was said of the cells of a sweep so far, to be added to: cells that differ in
             their seed alone are checked once, those of one shape built once.
+        gpus: where a launcher takes the run to another machine, what it asks for there
+            (`launchers.settings.gpus_of`).
 
     Raises:
         genai_cli.errors.UserError: the first mistake.
     """
     from genai_cli import rules, runs
+    from genai_cli.data.home import user_place
 
     rules.check(cfg)  # before torch is imported: a typo is answered at once
     cfg = ranks.sized(cfg)
     from genai_cli.training import machine, setup
 
-    device = machine.pick_device(cfg.device)
+    device = machine.pick_device(cfg.device, gpus)
     if ranks.rank():  # rank 0 says it
         note = _silent
-    if crowded := ranks.crowded(cfg, device):
-        note(crowded)
+    notes: list[str] = []  # told once nothing is wrong: a mistake is one line
+    if gpus is None and (crowded := ranks.crowded(cfg, device)):
+        notes.append(crowded)
     if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
-        source = runs.find(cfg.init_from, cfg.outputs)
+        try:
+            source = runs.find(cfg.init_from, cfg.outputs)
+        except UserError as error:
+            raise UserError(f"init_from={cfg.init_from}: {error}") from None
         cfg = dataclasses.replace(cfg, init_from=str(source.resolve()))
-    files = {k: cfg.dataset[k] for k in ("path", "root") if cfg.dataset.get(k)}
-    if files:  # the run may be resumed from another directory
-        absolute = {k: str(Path(v).expanduser().resolve()) for k, v in files.items()}
+    absolute = {
+        k: str(user_place(v, f"dataset.{k}").absolute())
+        for k, v in cfg.dataset.items()
+        if k in ("path", "root") and v and isinstance(v, str)
+    }
+    if absolute:  # the run may be resumed from another directory
         cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
-    data = data or setup.load_data(cfg)
-    cfg = rules.settle(cfg, data.spec, note)
+    data = data or setup.load_data(cfg, notes.append)
+    cfg = rules.settle(cfg, data.spec, notes.append)
     built, plain = {} if built is None else built, setup.plain(cfg)
     key, told = (repr({k: v for k, v in plain.items() if k not in n}) for n in (UNBUILT, UNTOLD))
     if key not in built:
-        setup.check_built(cfg, data)
+        setup.check_built(cfg, data, gpus=gpus)
         if told not in built:
-            built[told] = setup.description(cfg, data)
+            built[told] = setup.description(cfg, data, gpus)
         built[key] = built[told]
+    for line in notes:
+        note(line)
     return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
 
 
@@ -140,16 +153,29 @@ def start(
     if ranks.rank():
         return Path()  # rank 0 claims and writes it, and `run` passes it on
     from genai_cli import runs
-    from genai_cli.training import setup
 
     cfg = prepared.cfg
-    if folder is None:
-        label = cfg.name or f"{cfg.model['name']}-{prepared.data.name}"
-        folder = runs.claim(runs.outputs_root(cfg.outputs), label)
+    if folder is not None:
+        return _write(folder, prepared, command, durable)
+    label = cfg.name or f"{cfg.model['name']}-{prepared.data.name}"
+    folder = runs.claim(runs.outputs_root(cfg.outputs), label)
+    try:
+        return _write(folder, prepared, command, durable)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        told = storage.one_line(error) or str(error)
+        raise UserError(f"cannot write {folder}: {told}, or set outputs=DIR") from error
+
+
+def _write(folder: Path, prepared: Prepared, command: str, durable: bool) -> Path:
+    from genai_cli import runs
+    from genai_cli.training import setup
+
     (folder / runs.CHECKPOINTS).mkdir()
-    runs.write_config(folder, setup.plain(cfg), durable)
     when = {"command": command, "started": runs.now()}
     runs.write_json(folder / runs.RUN, prepared.described | when, durable)
+    # last: with it the folder is a run, and it is one whole or not at all
+    runs.write_config(folder, setup.plain(prepared.cfg), durable)
     return folder
 
 
@@ -158,6 +184,7 @@ def run(
     data: Dataset | None = None,
     resume: bool = False,
     signals: Signals | None = None,
+    until: int | None = None,
 ) -> int:
     """Train in ``folder`` from its config until the last epoch or the first signal.
 
@@ -166,6 +193,7 @@ def run(
         data: its data set, where the caller has loaded it already.
         resume: go on from the newest whole checkpoint; of several ranks, rank 0's word.
         signals: what the caller listens with, where it must know of a signal, too (a sweep).
+        until: a step after which it is saved and left, as by TERM; of a run in one process.
 
     Returns:
         The exit code: 0 done, 1 failed (one line on stderr, the traceback in train.log), 130 or
@@ -173,7 +201,7 @@ def run(
     """
     from genai_cli import runs
     from genai_cli.console import Reporter
-    from genai_cli.training import distributed, machine, setup
+    from genai_cli.training import checkpoint, distributed, machine, setup
     from genai_cli.training.preempt import Signals
 
     with nullcontext(signals) if signals else Signals() as signals:
@@ -189,7 +217,12 @@ def run(
         described = runs.read_json(folder / runs.RUN)
         log = folder / runs.LOG if group.first else None
         with machine.numerics(cfg, described.get("threads")), Reporter(log) as report:
-            return _run(folder, cfg, data, resume, described, group, report)
+            while (
+                code := _run(folder, cfg, data, resume, described, group, report, until)
+            ) is None:
+                saved = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
+                resume, described = group.told((saved, runs.read_json(folder / runs.RUN)))
+            return code
 
 
 def _run(
@@ -200,16 +233,25 @@ def _run(
     described: dict[str, Any],
     group: Ranks,
     report: Reporter,
-) -> int:
-    """`run` in its own surroundings: threads and number type are set, the log is ours."""
-    from genai_cli import outcome, runs
+    until: int | None = None,
+) -> int | None:
+    """`run` once threads and number type are set; None: it has gone back, and must be resumed."""
+    from genai_cli import outcome, runs, sessions
     from genai_cli.training import choose, machine, setup
+    from genai_cli.training.finite import Diverged
     from genai_cli.training.loop import calibrate, evaluate, train
 
-    session, code = None, 0
+    session, chosen, code = None, None, 0
     try:
-        device = group.device(machine.pick_device(cfg.device))
-        data = (data or setup.load_data(cfg)).to(device)
+        picked = machine.pick_device(cfg.device)
+        device = group.device(picked)
+        data = data or setup.load_data(cfg)
+        before = described
+        described = group.told(group.first and setup.found_here(before, cfg, data, picked))
+        other = sessions.differing(before, described) if resume else {}
+        if moved := sessions.moved(other):
+            report.line(moved)
+        data = data.to(device)
         with resting():
             session = begin(folder, cfg, data, device, report, resume, group)
         state = session.state
@@ -218,8 +260,13 @@ def _run(
             report.line(line)
         if group.first:
             recorded = {"devices": group.world, "threads": chosen.threads}
-            recorded["step_kind"] = chosen.kind
-            runs.write_json(folder / runs.RUN, runs.read_json(folder / runs.RUN) | recorded)
+            recorded |= {"step_kind": chosen.kind}
+            recorded |= {key: described[key] for key in ("device", "versions")}
+            now = runs.read_json(folder / runs.RUN)
+            if other:  # nobody has announced it: a sweep's worker, a job of a cluster
+                now |= sessions.elsewhere(now, {key: old for key, (old, _) in other.items()})
+            recorded |= sessions.began(now, state.step)
+            runs.write_json(folder / runs.RUN, now | recorded)
         report.start_live(cfg.epochs, state)
         steps = train(state, data, cfg, device, chosen.step)
         for now in steps if session.status == "finished" else ():
@@ -231,16 +278,22 @@ def _run(
                 session.end_epoch(val)
                 if session.status == "stopped":
                     break
-            code = group.stop()
+            code = group.stop() or (143 if now.step == until else 0)
             if code:
                 break
         return session.end(code)
     except KeyboardInterrupt:  # the second Ctrl-C: leave at once with what was saved
-        outcome.set_status(folder, "interrupted")
+        with suppress(OSError):
+            outcome.set_status(folder, "interrupted")
         raise
     except Exception as error:
         if session is not None and group.first:
-            session.loggers.end("failed")
             with suppress(OSError):  # the disk may be what failed; that is told
                 session.saver.rescue()
+        if chosen is not None and isinstance(error, Diverged):
+            error = diverged(session, device, chosen.kind, error)
+        if session is not None and group.first:
+            session.loggers.end("failed" if error else "interrupted")
+        if error is None:
+            return None
         return outcome.failed(folder, error, report, group)

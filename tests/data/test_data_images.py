@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genai_cli.data import images
+from genai_cli.data.folder import folder
 from genai_cli.data.images import Broken, decode
 
 
@@ -134,7 +136,44 @@ def test_truncated_garbage_never_crashes() -> None:
 
 
 def test_an_image_too_large_is_broken_not_fatal(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     file = save(picture(0, 40, 40), tmp_path / "x.png")
-    with pytest.raises(Broken, match="more than 200 pixels"):
+    monkeypatch.setattr(images, "MOST_PIXELS", 1599)
+    with pytest.raises(Broken, match="more than 1599 pixels"):
         read(file)
+    monkeypatch.setattr(images, "MOST_PIXELS", 1600)
+    assert read(file).shape == (3, 40, 40)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard, where it is lower
+    with pytest.raises(Broken, match="more than 1600 pixels"):
+        read(file)
+
+
+def test_cmyk_is_turned_into_rgb_by_the_formula(tmp_path: Path) -> None:
+    inks = np.random.RandomState(0).randint(256, size=(6, 7, 4)).astype(np.uint8)
+    file = save(Image.fromarray(inks, "CMYK"), tmp_path / "x.tif")
+    light = 255 - inks.astype(float)  # (H, W, 4)
+    rgb = light[..., :3] * light[..., 3:] / 255
+    assert np.abs(read(file) - rgb.transpose(2, 0, 1)).max() <= 1
+
+
+def test_what_the_pixels_do_not_hold_is_told(tmp_path: Path) -> None:
+    alpha = picture(0).convert("RGBA")
+    alpha.putpixel((0, 0), (9, 9, 9, 0))
+    more = {"save_all": True, "append_images": [picture(2)]}
+    odd = {
+        "a.png": (alpha, {}, [images.CLEAR]),
+        "b.gif": (picture(1), more, [images.ANIMATED]),
+        "c.png": (Image.fromarray(np.full((8, 8), 40000, np.uint16)), {}, [images.DEEP]),
+        "d.tif": (picture(3).convert("CMYK"), {}, [images.PRINTED]),
+        "e.png": (picture(4).convert("RGBA"), {}, []),  # nothing of it is transparent
+        "f.png": (picture(5), {}, []),
+    }
+    for name, (image, options, lost) in odd.items():
+        found: list[str] = []
+        file = save(image, tmp_path / name, **options)
+        first = decode(file.read_bytes(), None, 3, "center", found)
+        assert found == lost, name
+        assert np.array_equal(first, read(file)), name
+    assert read(tmp_path / "a.png")[:, 0, 0].tolist() == [255, 255, 255]
+    notes = " ".join(folder(path=str(tmp_path)).notes)
+    assert notes.count("1 of 6 images") == 4
+    assert f"(b.gif, …) have {images.ANIMATED}" in notes

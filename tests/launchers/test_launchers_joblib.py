@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import own_model
 import pytest
 
 from genai_cli import runs
@@ -41,17 +42,11 @@ class Fragile(Model):
                 time.sleep(0.05)
         return {"loss": (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)}
 '''
-YAML = "# @package _global_\n# Fragile\nbottleneck: 2\nmodel:\n  name: fragile\n"
 
 
 @pytest.fixture
 def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "mine"
-    (folder / "models").mkdir(parents=True)
-    (folder / "configs" / "model").mkdir(parents=True)
-    (folder / "models" / "fragile.py").write_text(KILLS)
-    (folder / "configs" / "model" / "fragile.yaml").write_text(YAML)
-    monkeypatch.setenv("GENAI_PATH", str(folder))
+    monkeypatch.setenv("GENAI_PATH", own_model.write(tmp_path / "mine", "fragile", KILLS))
 
 
 def _statuses(sweep: Path) -> list[str]:

@@ -37,6 +37,7 @@ def test_an_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 #SBATCH --output={tmp_path}/sweep/slurm/%A_%a.log
 set -e
 module load cuda
+export PYTHONSAFEPATH=1
 export OMP_NUM_THREADS=4
 exec {sys.executable} -m genai_cli.launchers.job {sheet}
 """
@@ -60,8 +61,10 @@ def test_a_folder_with_odd_letters(tmp_path: Path) -> None:
 
 
 def test_several_nodes_go_through_torchrun() -> None:
-    text = script(Slurm(nodes=2, gpus=4), Path("/runs/x/slurm/000.json"), 2, "genai-x")
+    how = Slurm(nodes=2, gpus=4, cpus=8)
+    text = script(how, Path("/runs/x/slurm/000.json"), 2, "genai-x", ranks=4)
     assert "#SBATCH --signal=USR1@120" in text  # to the steps: the shell's child is srun
     assert "--nnodes=2 --nproc-per-node=4" in text
+    assert "export OMP_NUM_THREADS=2\n" in text
     assert "--signals-to-handle=SIGTERM,SIGINT,SIGUSR1" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0

@@ -9,6 +9,8 @@ import pytest
 from genai_cli.compose import parse
 from genai_cli.launchers.settings import Joblib, Serial, Slurm, of_one_run, of_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MISTAKES = {
     "-m bottleneck=2,4 hydra/launcher=slrm": ["did you mean 'slurm'", "joblib, serial, slurm"],
     "-m bottleneck=2,4 hydra/launcher=joblib hydra.launcher.workers=0": ["workers=0", "1 or more"],
@@ -17,6 +19,12 @@ MISTAKES = {
     "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.minutes=1": ["notice=120", "60 s"],
     "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.gpus=-1": ["gpus=-1", "0 or more"],
     "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.memory_gb=0": ["memory_gb=0", "above 0"],
+    "-m seed=1,2 hydra/launcher=joblib hydra/launcher=serial": ["hydra/launcher is given twice"],
+    "-m model=mlp,vae model=autoencoder": ["model is given twice"],
+    "-m sweep=seeds sweep=none": ["sweep is given twice"],
+    "-m seed=1,2 hydra/launcher=joblib hydra.launcher.per_gpu=2 hydra.launcher.per_gpu=3": [
+        "twice"
+    ],
     "hydra/launcher=joblib": ["is for a sweep; add -m"],
     "hydra/launcher=serial hydra.launcher.workers=2": ["unknown key 'hydra.launcher.workers'"],
 }

@@ -10,7 +10,10 @@ import pytest
 from genai_cli import runs
 from genai_cli.launchers import share as shares
 from genai_cli.launchers.settings import Joblib
-from genai_cli.launchers.share import Needs, grant, needs, share
+from genai_cli.launchers.share import Needs, asked_by, grant, needs, share
+from genai_cli.training import setup
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 CPU, GPU = Needs(0, False), Needs(0, True)
 
@@ -32,6 +35,9 @@ CPU, GPU = Needs(0, False), Needs(0, True)
         (8, 100, Joblib(), Needs(0, False, 2), (), 4, 1),
         (8, 100, Joblib(workers=2), Needs(0, False, 2), (), 2, 2),
         (16, 100, Joblib(), Needs(0, True, 2), ("0", "1", "2", "3", "4"), 2, 4),
+        (16, 100, Joblib(per_gpu=3), Needs(0, False, 1, 1), ("0", "1"), 3, 5),
+        (16, 100, Joblib(), Needs(0, True, 1, 2), ("0", "1"), 2, 8),
+        (16, 100, Joblib(), Needs(0, False, 1, 1), (), 16, 1),
     ],
 )
 def test_shares(
@@ -51,6 +57,15 @@ def test_the_environment_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     got = [parts.environment(i) for i in range(parts.workers)]
     assert [e["CUDA_VISIBLE_DEVICES"] for e in got] == ["3", "GPU-ab", "3", "GPU-ab"]
     assert {(e["OMP_NUM_THREADS"], e["GENAI_CORES"]) for e in got} == {("1", "1")}
+
+
+def test_a_named_gpu_counts_and_none_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "cores", lambda: 16)
+    configs = [{"device": device} for device in ("cuda:1", "auto", "cuda:1")]
+    assert asked_by(configs[:1]) == Needs(0, False, 1, 1)
+    assert asked_by(configs) == Needs(0, True, 1, 2)
+    parts = share(9, Joblib(per_gpu=2), asked_by(configs), ("0", "1"))
+    assert (parts.workers, parts.gpus) == (4, ())  # cuda:1 is the second of those that are seen
 
 
 def test_a_worker_of_several_ranks_has_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +115,7 @@ def test_cells_that_fit_on_a_gpu_by_measured_memory(
         return Cost()
 
     monkeypatch.setattr(measure, "measured", fake)
-    cells = runs.cells(done.folders[0])
+    cells = [setup.config_of(cell) for cell in runs.cells(done.folders[0])]
     assert shares.fitting(cells, 10 * 2**30) == 9  # 0.9 of 10 GiB, 400 and 600 MiB each
     assert measured == [2, 3]
     assert shares.fitting(cells, 2**20) == 1

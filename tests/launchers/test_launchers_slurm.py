@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from genai_cli import runs
-from genai_cli.launchers import job, queue, serial, slurm, start
+from genai_cli.launchers import job, queue, serial, slurm
 from genai_cli.launchers.settings import Slurm
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 States = dict[int, tuple[str, str]]
 
@@ -25,7 +27,8 @@ def sweep(genai: Callable, monkeypatch: pytest.MonkeyPatch) -> Path:
         done = genai("train", "-m", "bottleneck=2,3,4", "epochs=1", "dataset.limit=64")
     monkeypatch.setattr(slurm, "FIRST", 0.0)
     monkeypatch.setattr(slurm, "LATE", 0.0)
-    monkeypatch.setattr(queue, "submit", lambda text: "7")
+    monkeypatch.setattr(queue, "submit", lambda text, name: "7")
+    monkeypatch.setattr(queue, "longest_array", lambda: 1001)
     monkeypatch.setattr(queue, "accounted", lambda number: {})
     return done.folders[0]
 
@@ -109,7 +112,7 @@ def test_cancelled_jobs_are_interrupted(sweep: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_signal_off_a_terminal_cancels(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
-    monkeypatch.setattr(queue, "cancel", cancelled.append)
+    monkeypatch.setattr(queue, "cancel", cancelled.extend)
 
     def answer() -> States:
         if not cancelled:
@@ -137,7 +140,7 @@ def test_ctrl_c_on_a_terminal_asks(
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr(slurm, "FIRST", 0.5)
     cancelled: list[str] = []
-    monkeypatch.setattr(queue, "cancel", cancelled.append)
+    monkeypatch.setattr(queue, "cancel", cancelled.extend)
     asked = 0
 
     def answer() -> States:
@@ -177,21 +180,19 @@ def test_without_wait_it_says_how_to_look(sweep: Path, capsys: pytest.CaptureFix
     assert _statuses(sweep) == ["running"] * 3
 
 
-def test_what_is_in_the_queue_is_not_submitted_again(
-    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_is_in_the_queue_is_not_touched_by_a_resume(
+    sweep: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _launch(sweep, Slurm(wait=False))
     states = {0: ("PENDING", "Resources"), 1: ("COMPLETED", ""), 2: ("RUNNING", "")}
     _answers(monkeypatch, lambda: states)
     cells = runs.cells(sweep)
-    trained: list[Path] = []
-    monkeypatch.setattr(serial, "work", lambda job, *a, **k: trained.extend(job))
-    from genai_cli.launchers.settings import Serial
-
-    with Signals() as signals:
-        start.start(sweep, [[c] for c in cells], Serial(), signals, {})
-    assert trained == [cells[1]]
-    assert "2 of 3 jobs are in Slurm's queue already: 7" in capsys.readouterr().out
+    before = [(cell / runs.RUN).read_text() for cell in cells]
+    done = genai("sweep", "resume", str(sweep), "hydra/launcher=serial")
+    assert (done.code, done.err) == (0, "")
+    assert "2 of 3 runs are in Slurm's queue: job 7" in done.out
+    assert _statuses(sweep) == ["running", "finished", "running"]
+    assert [(cells[i] / runs.RUN).read_text() for i in (0, 2)] == [before[0], before[2]]
 
 
 # ---- the job -----------------------------------------------------------------------------------
@@ -259,7 +260,7 @@ def test_answers_of_the_queue_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     assert queue.accounted("12") == {0: ("CANCELLED", "0:15")}
     command("sbatch", "cat > script; echo '12;cluster'")
     monkeypatch.chdir(tmp_path)
-    assert queue.submit("#!/bin/sh\n") == "12"
+    assert queue.submit("#!/bin/sh\n", "genai-x") == "12"
     assert (tmp_path / "script").read_text() == "#!/bin/sh\n"
     command("sbatch", "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1")
     assert "invalid partition" in queue.refusal("")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import own_model
 import pytest
 
 from genai_cli import runs
@@ -38,6 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         pytest.skip(message)
     folder = Path("/tmp") / f"genai-slurm-{os.getpid()}"  # short: sockets have short names
     surroundings = os.environ | {"LOCAL_SLURM_DIR": str(folder)}
+    surroundings["LOCAL_SLURM_CONF"] = "MaxArraySize=13"  # twelve cells are one array
     begun = subprocess.run(
         [TOOL, "start", "2", "--no-accounting"], env=surroundings, capture_output=True, text=True
     )
@@ -109,13 +111,7 @@ def _wait(seconds: float, what: object) -> None:
 
 
 def test_an_array_of_twelve_with_one_that_fails(real: Genai) -> None:
-    (real.place / "mine" / "models").mkdir(parents=True)
-    (real.place / "mine" / "configs" / "model").mkdir(parents=True)
-    (real.place / "mine" / "models" / "odd.py").write_text(ODD)
-    (real.place / "mine" / "configs" / "model" / "odd.yaml").write_text(
-        "# @package _global_\n# Odd\nbottleneck: 2\nmodel:\n  name: odd\n"
-    )
-    real.environment["GENAI_PATH"] = str(real.place / "mine")
+    real.environment["GENAI_PATH"] = own_model.write(real.place / "mine", "odd", ODD)
     done = real("train", "-m", "model=odd", "bottleneck=range(1,13)", "epochs=2", *QUICK[1:],
                 *LAUNCHER)  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
@@ -220,7 +216,7 @@ def test_near_its_time_limit_a_job_is_started_again(real: Genai) -> None:
 
 def test_a_run_over_two_nodes_has_the_losses_of_one_process(real: Genai, named_nodes: None) -> None:
     words = ("train", "epochs=3", "dataset.limit=250", "device=cpu")
-    done = real(*words, *LAUNCHER, "hydra.launcher.nodes=2")
+    done = real(*words, *LAUNCHER, "hydra.launcher.nodes=2", "trainer.devices=2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert runs.read_json(real.folders[0] / runs.RUN)["devices"] == 2
     assert real(*words).returncode == 0
@@ -228,3 +224,37 @@ def test_a_run_over_two_nodes_has_the_losses_of_one_process(real: Genai, named_n
     for column in ("train/loss", "val/loss"):
         values = [[row[column] for row in rows] for rows in both]
         assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+def test_more_cells_than_the_cluster_takes_in_an_array(real: Genai) -> None:
+    words = ("-m", "bottleneck=range(2,17)", "trainer.max_steps=1", *QUICK)
+    done = real("train", *words, *LAUNCHER, "hydra.launcher.parallel=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (sweep,) = real.folders
+    assert _statuses(sweep) == ["finished"] * 15
+    sheets = [runs.read_json(path) for path in sorted((sweep / "slurm").glob("*.json"))]
+    assert [len(sheet["jobs"]) for sheet in sheets] == [13, 2]
+    first, second = (sheet["job"] for sheet in sheets)
+    assert f"slurm  jobs {first} {second}, 15 tasks" in done.stdout
+    assert f"#SBATCH --dependency=afterany:{first}\n" in (sweep / "slurm" / "001.sh").read_text()
+    described = [runs.read_json(cell / runs.RUN) for cell in runs.cells(sweep)]
+    assert {(d["threads"], d["device"][:3]) for d in described} == {(1, "cpu")}
+
+
+def test_an_sbatch_that_is_cut_off_is_found_in_the_queue(real: Genai) -> None:
+    real_one = shutil.which("sbatch")
+    (real.place / "bin").mkdir()
+    slow = real.place / "bin" / "sbatch"  # hands the job in, and says what a busy controller does
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *test-only*) exec {real_one} "$@";; esac\n'
+        f'{real_one} "$@" >/dev/null\n'
+        "echo 'sbatch: error: Batch job submission failed: Socket timed out' >&2; exit 1\n"
+    )
+    slow.chmod(0o755)
+    real.environment["PATH"] = f"{real.place / 'bin'}:{os.environ['PATH']}"
+    done = real("train", "epochs=1", *QUICK, *LAUNCHER)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = real.folders
+    number = runs.read_json(folder / "slurm" / "000.json")["job"]
+    assert f"slurm  job {number}, one task" in done.stdout
+    assert runs.read_json(folder / runs.RUN)["status"] == "finished"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import own_model
 import pytest
 
 from genai_cli import runs
@@ -50,19 +51,13 @@ class Faulty(Model):
                 os.kill(os.getppid(), signal.SIGINT)
         return {"loss": (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)}
 '''
-YAML = "# @package _global_\n# Faulty\nbottleneck: 3\nmodel:\n  name: faulty\n"
 WORDS = ("model=faulty", "batch_size=32", "dataset.limit=100", "trainer.step=eager")
 
 
 @pytest.fixture
 def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Sets what goes wrong: WHAT RANK STEP."""
-    folder = tmp_path / "mine"
-    (folder / "models").mkdir(parents=True)
-    (folder / "configs" / "model").mkdir(parents=True)
-    (folder / "models" / "faulty.py").write_text(FAULTY)
-    (folder / "configs" / "model" / "faulty.yaml").write_text(YAML)
-    monkeypatch.setenv("GENAI_PATH", str(folder))
+    monkeypatch.setenv("GENAI_PATH", own_model.write(tmp_path / "mine", "faulty", FAULTY, 3))
     return lambda what: monkeypatch.setenv("FAULT", what)
 
 
@@ -156,6 +151,27 @@ def test_torchrun_makes_one_folder(tmp_path: Path) -> None:
     log = (folder / "train.log").read_text()
     assert log.count("finished after") == done.stdout.count("finished after") == 1
     assert "2 ranks, each on cpu" in log
+
+
+@pytest.mark.slow
+def test_a_rank_of_torchruns_that_is_killed_ends_the_run(
+    fault: Callable[[str], None], tmp_path: Path
+) -> None:
+    fault("kill 1 5")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "genai_cli", "train", *WORDS, "epochs=2", f"outputs={tmp_path / 'out'}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    (folder,) = (tmp_path / "out").glob("*/*")
+    assert status(folder) in ("failed", "died")  # by its own word, or by torchrun's SIGTERM
+    fault("none 0 0")
+    assert main(["resume", str(folder), "trainer.devices=1"]) == 0
+    assert status(folder) == "finished"
+    assert [int(row["epoch"]) for row in numbers(folder)] == [1, 2]
 
 
 def test_signals_are_told_apart() -> None:

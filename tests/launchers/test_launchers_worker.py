@@ -12,6 +12,8 @@ from genai_cli.launchers import versions
 from genai_cli.launchers.worker import lost, work
 from genai_cli.training.preempt import Signals
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("epochs=2", "dataset.limit=64", "model=autoencoder")
 
 

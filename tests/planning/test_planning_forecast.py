@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from genai_cli.compose import cells, parse
 from genai_cli.launchers.settings import Joblib, Serial, Slurm
 from genai_cli.planning.forecast import (
@@ -63,6 +65,10 @@ def test_limits_that_are_too_low_are_told() -> None:
     assert "memory_gb=2 is less than the measured 3.0 GB" in told[0]
     assert "17 min and is requeued 1 time" in told[1].replace("16.7", "17")
     assert warnings(Slurm(memory_gb=4), [COST], [1000.0]) == []
+    (told,) = warnings(Slurm(gpus=1), [COST], [1000.0])
+    assert "hydra.launcher.gpus=1" in told
+    assert "those of a CPU" in told
+    assert warnings(Slurm(gpus=1), [dataclasses.replace(COST, gpu=5)], [1000.0]) == []
     assert warnings(Serial(), [COST], [1e9]) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from report_folders import make_sweep, png
 
 from genai_cli import runs
+from genai_cli.locks import lock
 from genai_cli.report import curves
 from genai_cli.report.markup import Html, clean, el
 from genai_cli.report.private import without_paths
@@ -79,7 +81,7 @@ def test_every_state(write: Callable[..., Path], status: str, log: str, words: s
 def test_a_run_that_is_going_on(write: Callable[..., Path]) -> None:
     folder = write(said={"status": "running"}, metrics="epoch,step\n", pictures=())
     with open(folder / runs.LOG, "a") as held:
-        assert runs.lock(held)
+        assert lock(held)
         text = text_of(run_page(folder))
     assert "This run is still going on." in text
     assert "No epoch is complete yet." in text
@@ -171,6 +173,31 @@ def test_a_large_sweep_leaves_figures_out_and_says_so(
     page = sweep_page(sweep)
     assert page.count("data:image/png") < 3
     assert "the figures of" in text_of(page)
+
+
+def test_a_large_sweep_shows_some_cells_and_says_so(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are not done come first; a cell without a part of its own has no link."""
+    from genai_cli.report import sweep_page as module
+
+    sweep = make_sweep(write)
+    monkeypatch.setattr(module, "MOST_CELLS", 2)
+    page = sweep_page(sweep)
+    assert "1 more runs stand in the table alone" in text_of(page)
+    for index, shown in (("000", True), ("001", False), ("002", True)):
+        assert (f'id="run-{index}"' in page) is shown
+        assert (f'href="#run-{index}"' in page) is shown
+    assert text_of(page).count("001") >= 1
+
+
+def test_a_search_is_shown_in_the_page_of_its_sweep(write: Callable[..., Path]) -> None:
+    sweep = make_sweep(write)
+    assert "The search" not in text_of(sweep_page(sweep))
+    shutil.copy(next(sweep.glob("*/samples.png")), sweep / "search.png")
+    page = sweep_page(sweep)
+    assert page.count("data:image/png") == 4
+    assert "what each trial gave" in text_of(page)
 
 
 def test_a_long_run_stays_small_and_keeps_its_spike(write: Callable[..., Path]) -> None:

@@ -13,6 +13,8 @@ from genai_cli import runs
 from genai_cli.search.halving import due
 from genai_cli.search.trials import FAILED, FINISHED, INTERRUPTED, WAITING, Trial
 
+pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.xdist_group("halving")]
+
 QUICK = ("dataset.limit=64", "model.widths=[8]", "bottleneck=2", "batch_size=32")
 LINE = ("train", "-m", "sweep=halving", "sweep.rungs=[1,2,4]", "sweep.keep=0.5", *QUICK)
 
@@ -105,6 +107,27 @@ def test_resume_goes_on_from_what_the_folders_say(halved: Path, genai: Callable)
     runs.write_config(longest, config | {"epochs": 2})
     done = genai("sweep", "resume", str(copy))
     assert done.code == 0, done.err
+    for cell in runs.cells(copy):
+        now = runs.read_metrics(cell)
+        assert [r["val/loss"] for r in now] == [r["val/loss"] for r in before[cell.name]]
+
+
+@pytest.mark.parametrize("harm", ["the whole folder", "the config alone"])
+def test_a_lost_cell_is_written_again(harm: str, halved: Path, genai: Callable) -> None:
+    """Its words ask for the last rung, its config for the rung it had come to."""
+    copy = Path("lost") / "day" / halved.name
+    shutil.copytree(halved, copy)
+    before = {c.name: runs.read_metrics(c) for c in runs.cells(copy)}
+    (second,) = (c for c in runs.cells(copy) if len(before[c.name]) == 2)
+    config = runs.read_config(second)
+    if harm == "the whole folder":
+        shutil.rmtree(second)
+    else:
+        (second / runs.CONFIG).unlink()
+    done = genai("sweep", "resume", str(copy))
+    assert done.code == 0, done.err
+    assert ("its folder is gone: written again" in done.out) == (harm == "the whole folder")
+    assert runs.read_config(second) == config
     for cell in runs.cells(copy):
         now = runs.read_metrics(cell)
         assert [r["val/loss"] for r in now] == [r["val/loss"] for r in before[cell.name]]

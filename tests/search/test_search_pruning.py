@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,9 @@ import yaml
 from genai_cli import runs
 from genai_cli.search.pruning import Rule, hopeless, looks, rule_of
 from genai_cli.search.trials import FINISHED, PRUNED, RUNNING, Trial
+from genai_cli.training.loop import Training
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 MEDIAN = Rule("median", after=2, startup=3, keep=0.33)
 ASHA = Rule("asha", after=3, startup=3, keep=1 / 3)
@@ -105,7 +109,7 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     assert described[3]["reason"].startswith("pruned at epoch 2: val/loss ")
     assert "median of 3 finished runs" in described[3]["reason"]
     assert [len(runs.read_metrics(c)) for c in cells] == [4, 4, 4, 2]
-    assert (cells[3] / "samples.png").exists()  # as of any run that stopped early
+    assert (cells[3] / "summary.json").exists()  # as of any run that stopped early
     assert rule_of(sweep) == Rule("median", 2, 3, 0.33)
     with open(sweep / runs.SWEEP_TABLE, newline="") as file:
         notes = [row["note"] for row in csv.DictReader(file)]
@@ -116,6 +120,42 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     assert again.code == 0
     assert "note: it was pruned" in again.out
     assert len(runs.read_metrics(cells[3])) == 4
+
+
+@pytest.mark.parametrize("moment", ["before its checkpoint", "after its checkpoint"])
+def test_a_run_killed_as_it_is_pruned_ends_where_it_was_pruned(
+    moment: str, genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genai_cli.training.saving import Saver
+    from genai_cli.verbs.train import run as train
+
+    save = Saver.epoch
+
+    def killed(self: Saver, state: Training, best: bool) -> None:
+        if moment == "after its checkpoint" or state.epoch < 2:
+            save(self, state, best)
+        if state.epoch == 2:
+            raise SystemExit(9)
+
+    words = ("optimizer.lr=1e-2,1e-6", "epochs=4", "trainer.save_every=1", *QUICK)
+    words = (*words, "sweep.prune=median", "sweep.prune_after=2", "sweep.startup=1")
+    (sweep,) = genai("train", "-m", *words).folders
+    cell = runs.cells(sweep)[1]
+    before = [{**row, "seconds": 0} for row in runs.read_metrics(cell)]
+    assert [row["epoch"] for row in before] == [1, 2]
+    shutil.rmtree(cell / runs.CHECKPOINTS)
+    (cell / runs.CHECKPOINTS).mkdir()
+    described = runs.read_json(cell / runs.RUN)
+    cut = {k: v for k, v in described.items() if k not in ("reason", "reason_epoch")}
+    runs.write_json(cell / runs.RUN, cut | {"status": "running"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Saver, "epoch", killed)
+        with pytest.raises(SystemExit):
+            train(cell)
+    assert runs.read_json(cell / runs.RUN)["reason"].startswith("pruned at epoch 2")
+    assert genai("sweep", "resume", str(sweep)).code == 0
+    assert runs.read_json(cell / runs.RUN)["status"] == "stopped"
+    assert [{**row, "seconds": 0} for row in runs.read_metrics(cell)] == before
 
 
 def test_a_sweep_without_pruning_has_no_rule(genai: Callable) -> None:

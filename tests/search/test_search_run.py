@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from genai_cli import runs
+from genai_cli.locks import lock
+
+pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.xdist_group("search")]
 
 QUICK = ("dataset.limit=64", "model.widths=[8]", "epochs=2")
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "bottleneck=range(2,9)")
@@ -91,6 +94,23 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(random: Path, genai:
     again = genai("sweep", "resume", str(copy))
     assert again.code == 0
     assert len(runs.cells(copy)) == 5
+
+
+def test_a_trial_of_another_process_is_waited_for_by_the_user(
+    random: Path, genai: Callable
+) -> None:
+    """What comes next hangs on how it ends: nothing is placed, nothing is written."""
+    copy = killed(random, 2)
+    cell = runs.cells(copy)[2]
+    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    with open(cell / runs.LOG, "a") as log:
+        assert lock(log.fileno())
+        done = genai("sweep", "resume", str(copy))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{cell} is being trained by another process; when it has ended" in done.err
+    assert f"genai sweep resume {copy}" in done.err
+    assert {p: p.read_bytes() for p in before} == before
+    assert len(runs.cells(copy)) == 3
 
 
 def test_a_changed_yaml_is_not_mixed_into_a_search(
@@ -225,11 +245,12 @@ def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(share, "cores", lambda: 8)
     cfg = TrainConfig(device="cpu")
-    assert at_once(Serial(), cfg) == 1
-    assert at_once(Joblib(), cfg) == 8
-    assert at_once(Joblib(workers=3), cfg) == 3
-    assert at_once(Joblib(), TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))) == 2
-    assert at_once(Slurm(parallel=16), cfg) == 16
+    threaded = TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))
+    assert at_once(Serial(), [cfg]) == 1
+    assert at_once(Joblib(), [cfg]) == 8
+    assert at_once(Joblib(workers=3), [cfg]) == 3
+    assert at_once(Joblib(), [threaded]) == 2
+    assert at_once(Slurm(parallel=16), [cfg]) == 16
 
 
 @pytest.mark.parametrize(

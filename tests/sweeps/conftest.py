@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sweep_folders import AE, statuses
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +32,19 @@ def stop_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, int], None]:
         monkeypatch.setattr(Reporter, "step", stopping if cell else plain)
 
     return arrange
+
+
+@pytest.fixture
+def cut(genai: Callable, stop_in: Callable) -> Callable[..., Path]:
+    """A sweep of three cells of which the second was interrupted and the third not begun."""
+
+    def make(*words: str) -> Path:
+        stop_in("001", 3)
+        done = genai(*AE, "bottleneck=2,3,4", "name=cut", *words)
+        assert done.code == 143
+        stop_in("", 0)
+        sweep = next(f for f in done.folders if "-cut-" in f.name)
+        assert statuses(sweep) == ["finished", "interrupted", "interrupted"]
+        return sweep
+
+    return make

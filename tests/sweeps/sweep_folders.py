@@ -8,11 +8,16 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 QUICK = ("epochs=2", "dataset.limit=64", "model.widths=[8]", "batch_size=32")
+AE = ("train", "-m", "model=autoencoder", *QUICK)
 
 
 def table(sweep: Path) -> list[dict[str, str]]:
     with open(sweep / "sweep.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def statuses(sweep: Path) -> list[str]:
+    return [row["status"] for row in table(sweep)]
 
 
 def cells(sweep: Path) -> list[Path]:

@@ -15,6 +15,8 @@ from genai_cli.errors import UserError
 from genai_cli.mistakes import one_line
 from genai_cli.sweeps.settings import Sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LINES = {
     "groups": ["model=vae,gan,mlp", "seed=1,2"],
     "every family": ["model=glob(*,exclude=ddpm)", "bottleneck=range(2,4)"],

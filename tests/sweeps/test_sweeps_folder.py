@@ -11,7 +11,11 @@ import yaml
 from sweep_folders import QUICK, cells, table
 
 from genai_cli import runs
+from genai_cli.locks import lock
+from genai_cli.schema import TrainConfig
 from genai_cli.sweeps import asked, folder
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def test_a_cell_that_has_not_begun_is_no_running_one(sweep: Path) -> None:
     statuses = [runs.status(c, runs.read_json(c / "run.json")) for c in sorted(sweep.glob("0*"))]
     assert statuses == ["waiting", "died", "finished", "failed"]
     with open(sweep / "001-b" / "train.log") as log:
-        assert runs.lock(log)
+        assert lock(log)
         cell = sweep / "001-b"
         assert runs.status(cell, runs.read_json(cell / "run.json")) == "running"
 
@@ -168,7 +172,12 @@ def test_cells_that_differ_in_their_seed_are_built_once(
 
     built: list[int] = []
     plain = setup.description
-    monkeypatch.setattr(setup, "description", lambda c, d: built.append(c.seed) or plain(c, d))
+
+    def counted(cfg: TrainConfig, *more: object) -> dict:
+        built.append(cfg.seed)
+        return plain(cfg, *more)
+
+    monkeypatch.setattr(setup, "description", counted)
     words = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1", "model.widths=[8]")
     done = genai("train", "-m", "bottleneck=2,3", "seed=5,6,7", *words)
     assert done.code == 0, done.err

@@ -11,6 +11,8 @@ from sweep_folders import QUICK, cells, table, weights
 from genai_cli import runs
 from genai_cli.launchers import memory
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SWEEP = ("train", "-m", "model=autoencoder", "loss=mse,mae", *QUICK)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -149,3 +151,69 @@ def test_a_missing_package_names_the_extra(
     assert done.code == 2
     assert "pip install 'genai-cli[loggers]'" in done.err
     assert not done.outputs.exists()
+
+
+def test_one_process_at_a_time_makes_what_mlflow_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is held while the tables and the experiment are made, and not after that."""
+    tracking = pytest.importorskip("mlflow.tracking")
+    from genai_cli.locks import busy
+    from genai_cli.training.loggers import MLflow
+
+    def held() -> bool:
+        with open(tmp_path / ".mlflow.lock", "rb") as file:
+            return busy(file.fileno())
+
+    class Client:
+        seen: ClassVar[list[bool]] = []
+
+        def __init__(self, where: str) -> None:
+            self.seen.append(held())
+
+        def get_experiment_by_name(self, name: str) -> None:
+            self.seen.append(held())
+
+        def create_experiment(self, name: str) -> str:
+            self.seen.append(held())
+            return "1"
+
+        def create_run(self, number: str, run_name: str) -> SimpleNamespace:
+            self.seen.append(held())
+            return SimpleNamespace(info=SimpleNamespace(run_id="r"))
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking, "MlflowClient", Client)
+    folder = tmp_path / "2026-01-01" / "run"
+    folder.mkdir(parents=True)
+    assert MLflow(folder, {}, 0).id == "r"
+    assert Client.seen == [True] * 4
+    assert not held()
+
+
+@pytest.mark.slow
+def test_four_processes_begin_with_mlflow_at_once(tmp_path: Path) -> None:
+    """Without turns three of four failed, their migrations of the tables mixed up."""
+    mlflow = pytest.importorskip("mlflow")
+    code = (
+        "import sys, time, pathlib; from genai_cli.training.loggers import MLflow; "
+        "import mlflow.tracking; print('ready', flush=True); sys.stdin.readline(); "
+        "made = MLflow(pathlib.Path(sys.argv[1]), {'a': 1}, 0); made.row({'step': 1, 'x': 2.0}); "
+        "made.end([], 'finished')"
+    )
+    folders = [tmp_path / "2026-01-01" / f"run-{i}" for i in range(4)]
+    begun = []
+    for folder in folders:
+        folder.mkdir(parents=True)
+        words = [sys.executable, "-c", code, str(folder)]
+        begun.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    for one in begun:
+        assert one.stdout.readline() == b"ready\n"
+    for one in begun:
+        one.stdin.write(b"go\n")
+        one.stdin.flush()
+    assert [one.wait() for one in begun] == [0] * 4
+    client = mlflow.tracking.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (experiment,) = (e for e in client.search_experiments() if e.name == "genai")
+    found = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in found) == [f.name for f in folders]

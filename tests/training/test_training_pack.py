@@ -18,6 +18,8 @@ from genai_cli.training.pack import Cell, Stack
 from genai_cli.training.pack_alike import differing, same
 from genai_cli.verbs.train import prepare
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CPU = torch.device("cpu")
 QUICK = (
     "precision=fp64", "epochs=2", "dataset.limit=150", "batch_size=40", "trainer.pack=auto",

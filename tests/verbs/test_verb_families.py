@@ -12,6 +12,8 @@ import torch
 from genai_cli import runs
 from genai_cli.training import machine
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("epochs=1", "dataset.limit=64")
 SMALL_DDPM = ("model=ddpm", "model.channels=[8]", "bottleneck=8", "model.timesteps=10")
 

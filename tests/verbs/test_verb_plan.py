@@ -70,6 +70,47 @@ def test_script_prints_the_batch_script_alone(genai: Callable) -> None:
     assert "--array" not in alone
 
 
+def test_cells_that_cannot_be_built_are_left_out_as_of_the_sweep(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genai_cli.planning import measure
+
+    cost = measure.Cost(1, 1, 2, 0.1, 9, 0.1, 1.0, 0.1, 0.1, 1, None, 1, 1)
+    monkeypatch.setattr(measure, "measured", lambda config, environment: cost)
+    words = ("plan", "-m", "bottleneck=4,0,8", *QUICK)
+    assert genai(*words).code == 2
+    done = genai(*words, "sweep.skip_invalid=true")
+    assert done.code == 0
+    assert "left out: cell bottleneck=0" in done.err
+    assert "cells  2" in done.out
+
+
+def test_ranks_share_the_cpus_that_are_planned_with(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genai_cli.launchers import queue, share
+    from genai_cli.planning import measure
+
+    seen: list[tuple[str, str]] = []
+
+    def measured(config: dict, environment: dict) -> measure.Cost:
+        seen.append((environment["OMP_NUM_THREADS"], environment["GENAI_CORES"]))
+        raise measure.Failed("looked")
+
+    monkeypatch.setattr(measure, "measured", measured)
+    monkeypatch.setattr(share, "cores", lambda: 8)
+    monkeypatch.setattr(queue, "longest_array", lambda: 2)
+    words = ("-m", "bottleneck=2,4,8", "trainer.devices=2", "device=cpu", *QUICK)
+    slurm = ("hydra/launcher=slurm", "hydra.launcher.cpus=6")
+    genai("plan", *words, *slurm)
+    genai("plan", *words, "hydra/launcher=joblib")
+    assert seen == [("3", "6")] * 3 + [("1", "2")] * 3  # 3 workers of 2 ranks on 8 cores
+    done = genai("plan", *words, *slurm, "--script")
+    assert "export OMP_NUM_THREADS=3\n" in done.out
+    assert "#SBATCH --array=0-1\n" in done.out
+    assert "3 jobs are submitted as 2 arrays; this is the first (MaxArraySize=2)" in done.err
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

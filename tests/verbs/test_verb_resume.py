@@ -13,7 +13,10 @@ import yaml
 from safetensors.torch import load_file
 
 from genai_cli import runs
+from genai_cli.locks import lock
 from genai_cli.paths import config_dir
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 # a family with all that a checkpoint must hold: optimizer state, schedule, EMA, dropout, clipping
 FULL = (
@@ -208,7 +211,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(genai: Callabl
     victim.write_bytes(victim.read_bytes()[:-10])
     done = genai("resume", folder.name[-4:], "epochs=4")
     assert done.code == 0
-    assert "step-000006 is damaged; going on from the checkpoint before it" in done.out
+    assert "step-000006 is damaged (weights.safetensors is not what was written" in done.out
+    assert "going on from step-000000, the checkpoint before it" in done.out
     assert_equal_runs(whole, folder)
 
 
@@ -237,7 +241,7 @@ def test_other_data_is_refused(genai: Callable, tmp_path: Path) -> None:
 def test_a_second_process_in_the_folder_is_refused(genai: Callable) -> None:
     folder = genai("train", "epochs=1", "dataset.limit=64").folders[0]
     with open(folder / "train.log", "a") as held:
-        assert runs.lock(held)
+        assert lock(held)
         done = genai("resume", "latest", "epochs=2")
     assert done.code == 2
     assert "is being trained by another process" in done.err
@@ -263,7 +267,7 @@ def test_numbers_are_read_as_train_reads_them(genai: Callable) -> None:
     done = genai("resume", "latest", "optimizer.lr=1e-4", "epochs=2")
     assert done.code == 0, done.err
     assert metrics(done.folders[0])[-1]["lr"] == "0.0001"
-    assert "note: the rest of the run" in done.out
+    assert "note   optimizer.lr: 0.001 → 0.0001   (the rest of the run" in done.out
 
 
 def test_the_best_is_remembered_when_validation_gets_worse(

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from genai_cli import outcome, runs
 from genai_cli.console import Reporter
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = (
     "train", "epochs=4", "dataset.limit=100", "batch_size=32", "trainer.ema=0.9",
     "schedule=cosine",

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from genai_cli import runs
 from genai_cli.console import Reporter
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = ("train", "model=autoencoder", "model.widths=[8]", "dataset.limit=70", "batch_size=32")
 
 
@@ -67,4 +69,4 @@ def test_resume_takes_another_kind_with_a_note(genai: Callable) -> None:
     genai(*WORDS, "epochs=1")
     done = genai("resume", "latest", "trainer.step=eager", "epochs=2")
     assert done.code == 0
-    assert "trainer.step: auto → eager   note: the rest of the run" in done.out
+    assert "trainer.step: auto → eager   (the rest of the run" in done.out

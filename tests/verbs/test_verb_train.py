@@ -16,6 +16,8 @@ import yaml
 
 from genai_cli import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1")
 
 MISTAKES = {

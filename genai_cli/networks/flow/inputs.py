@@ -49,9 +49,10 @@ class Logit(nn.Module):
         """Nothing comes from the data."""
 
     def forward(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        s = self.alpha + (1 - 2 * self.alpha) * v
-        slope = math.log(1 - 2 * self.alpha) - s.log() - torch.log1p(-s)
-        return s.logit(), slope.flatten(1).sum(1)
+        s, rest = (self.alpha + (1 - 2 * self.alpha) * side for side in (v, 1 - v))
+        log_s, log_rest = s.log(), rest.log()  # rest = 1 − s, which may round to 0 for a small α
+        slope = math.log(1 - 2 * self.alpha) - log_s - log_rest
+        return log_s - log_rest, slope.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
         return ((z.sigmoid() - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1)

@@ -44,13 +44,16 @@ def forward(x: Tensor, at: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tenso
 
 
 def inverse(y: Tensor, at: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """x at y (…), Durkan et al. 2019, eq. 6–8, the root in the form that does not cancel."""
+    """x at y (…), Durkan et al. 2019, eq. 6–8, the root in the form that does not cancel,
+    which is another for each sign of b: in fp32 off by 1e-5, where one form for both is by 1."""
     inside, y_in, (x0, w, y0, h, s, d0, d1) = _bin(y, at, at[1])
     v = y_in - y0
     bend = v * (d0 + d1 - 2 * s)
     a, b, c = h * (s - d0) + bend, h * d0 - bend, -s * v
-    t = 2 * c / (-b - (b.square() - 4 * a * c).clamp_min(0).sqrt())
-    return torch.where(inside, x0 + w * t, y)
+    root, rising = (b.square() - 4 * a * c).clamp_min(0).sqrt(), b >= 0
+    above = torch.where(rising, 2 * c, root - b)
+    t = above / torch.where(rising, -b - root, 2 * a)
+    return torch.where(inside, x0 + w * t.clamp(0, 1), y)
 
 
 def _bin(x: Tensor, at: tuple[Tensor, Tensor, Tensor], edges: Tensor) -> tuple:

@@ -1,0 +1,148 @@
+"""What is handed in to Slurm: sheets of cells and their batch scripts, in FOLDER/slurm.
+
+A sheet is written, with a name that no other job has, before sbatch is asked. So a job whose
+number never came back (a controller that is busy, a process that was killed) is found again, and
+no cell is submitted twice.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genai_cli import runs
+from genai_cli.errors import UserError
+from genai_cli.launchers import queue
+from genai_cli.launchers.script import script
+from genai_cli.launchers.settings import Slurm
+from genai_cli.launchers.share import needs
+
+Job = Sequence[Path]  # the cells of one task
+
+
+class Array(NamedTuple):
+    """Tasks under one number of Slurm's."""
+
+    number: str
+    jobs: list[Job]
+
+    def name(self, task: int) -> str:
+        return self.number if len(self.jobs) == 1 else f"{self.number}_{task}"
+
+
+class Submitted(NamedTuple):
+    """What became of the jobs that were handed in."""
+
+    arrays: list[Array]
+    left: list[Job]  # that Slurm did not take
+    why: str  # it did not, or ""
+
+
+def submit(folder: Path, jobs: Sequence[Job], how: Slurm) -> Submitted:
+    """Hand jobs in as one array, or as several where the cluster takes none that long.
+
+    Several arrays of a sweep with ``parallel`` wait for each other, so that together they keep to
+    it. Where Slurm takes only so many jobs of a user, as many as it takes are handed in.
+
+    Raises:
+        UserError: it takes none (`queue.Refused`), or does not say (`queue.Unanswered`).
+    """
+    most = queue.longest_array() if len(jobs) > 1 else 1
+    waiting = deque(list(jobs[i : i + most]) for i in range(0, len(jobs), most))
+    arrays: list[Array] = []
+    while waiting:
+        part = waiting.popleft()
+        after = arrays[-1].number if arrays and how.parallel else None
+        try:
+            arrays.append(Array(_hand_in(folder, part, how, after), part))
+        except (queue.Refused, queue.Unanswered) as error:
+            half = len(part) // 2
+            if half and isinstance(error, queue.Refused) and error.too_many:
+                waiting.extendleft([part[half:], part[:half]])
+                continue
+            if not arrays:
+                raise
+            return Submitted(arrays, [job for rest in (part, *waiting) for job in rest], str(error))
+    return Submitted(arrays, [], "")
+
+
+def _hand_in(folder: Path, jobs: Sequence[Job], how: Slurm, after: str | None) -> str:
+    """Write sheet and script, and submit them; the job's number."""
+    place = folder.resolve() / "slurm"
+    place.mkdir(exist_ok=True)
+    sheet = place / f"{len(list(place.glob('*.json'))):03d}.json"
+    name = f"genai-{folder.resolve().name.rpartition('-')[2]}-{secrets.token_hex(4)}"
+    names = [[os.path.relpath(cell, folder) for cell in job] for job in jobs]
+    asked = {"schema": runs.SCHEMA, "name": name, "job": None, "jobs": names}
+    runs.write_json(sheet, asked)
+    ranks = needs(cell for job in jobs for cell in job).ranks // how.nodes
+    text = script(how, sheet, len(jobs), name, ranks, after)
+    runs.write_text(sheet.with_suffix(".sh"), text)
+    try:
+        number = queue.submit(text, name)
+    except queue.Refused:
+        sheet.unlink()
+        sheet.with_suffix(".sh").unlink()
+        raise
+    runs.write_json(sheet, asked | {"job": number})
+    return number
+
+
+def queued(folder: Path) -> dict[Path, str]:
+    """The cells of a sweep that are in the queue or running there, and the job of each.
+
+    Raises:
+        UserError: Slurm does not answer, so that nobody knows.
+    """
+    found: dict[Path, str] = {}
+    for path in sorted((folder / "slurm").glob("*.json")):
+        sheet = runs.read_json(path)
+        number = sheet.get("job") or _adopted(path, sheet)
+        if not number:
+            continue
+        states = queue.states(str(number))
+        if states is None:
+            raise _silent(f"job {number}")
+        for task, (state, _) in states.items():
+            if state not in queue.OVER:
+                found |= {(folder / name).resolve(): str(number) for name in sheet["jobs"][task]}
+    return found
+
+
+def refuse_queued(run: Path) -> None:
+    """Refuse to go on here with a run that a cluster is to train: its job would find it taken.
+
+    Raises:
+        UserError: it is queued or running there, or nobody knows.
+    """
+    for place in (run, run.parent):  # a run alone, a cell of a sweep
+        number = queued(place).get(run.resolve())
+        if number:
+            raise UserError(
+                f"{run} is in Slurm's queue, job {number}; wait for it, or type first: "
+                f"scancel {number}"
+            )
+
+
+def _adopted(path: Path, sheet: Mapping[str, Any]) -> str:
+    """The number of a job that was handed in, as its sheet does not know; "" if it was not."""
+    name = sheet.get("name")
+    if not name:
+        return ""
+    number = queue.named(str(name))
+    if number is None:
+        raise _silent(f"job {name}")
+    if number:
+        runs.write_json(path, {**sheet, "job": number})
+    return number
+
+
+def _silent(job: str) -> UserError:
+    return UserError(
+        f"squeue does not answer for {job} of this sweep, which may still be queued; try again "
+        "when it does"
+    )

@@ -1,0 +1,95 @@
+"""Being told to stop outside a run: what is half written is removed, and nobody sees a traceback.
+
+INT (Ctrl-C) leaves with 130; TERM, USR1 (a scheduler's notice) and HUP (the terminal is gone) with
+143. `nohup` has HUP ignored, and it stays so. While a run trains, `training.preempt` listens.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+NUMBERS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
+)
+AGAIN = 0.02  # seconds after which a signal that came in an import is looked at again
+Handler = Callable[[int, "FrameType | None"], None]
+
+
+def code_of(number: int) -> int:
+    """The exit code of a signal."""
+    return 130 if number == signal.SIGINT else 143
+
+
+def heard() -> tuple[int, ...]:
+    """The signals to listen to: all, but for a HUP that `nohup` has switched off."""
+    gone = getattr(signal, "SIGHUP", None)
+    ignored = gone is not None and signal.getsignal(gone) == signal.SIG_IGN
+    return tuple(number for number in NUMBERS if not (ignored and number == gone))
+
+
+@contextmanager
+def listening(handler: Handler) -> Iterator[None]:
+    """Within the block ``handler`` hears every signal; elsewhere than in the main thread nobody."""
+    before = {}
+    try:
+        for number in heard():
+            before[number] = signal.signal(number, handler)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def at_once(number: int, frame: FrameType | None) -> None:
+    """Leave before anything is written. An import is left without an exception: half of a module
+    that is made in C would swallow it, or tell it to the user as its own."""
+    if _importing(frame):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(code_of(number))
+    _leave(number)
+
+
+def in_order(number: int, frame: FrameType | None) -> None:
+    """Leave by an exception, so that what is half written is removed; after an import, if one is
+    going on."""
+    if _importing(frame) and hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda _, later: in_order(number, later))
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        return
+    _leave(number)
+
+
+def nobody() -> None:
+    """The exit code is known: what comes while the interpreter ends is no news. INT and TERM still
+    end a process that hangs, without a word."""
+    for number in heard():
+        quick = number in (signal.SIGINT, signal.SIGTERM)
+        with suppress(ValueError):
+            signal.signal(number, signal.SIG_DFL if quick else signal.SIG_IGN)
+
+
+def _leave(number: int) -> None:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(code_of(number))
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

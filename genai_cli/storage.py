@@ -1,0 +1,73 @@
+"""What a disk says when it takes or gives no more, in words a user can act on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+FREE_SOME = "free some space"
+SAID = {  # errno: what has happened, what to do before going on
+    errno.ENOSPC: ("the disk is full", FREE_SOME),
+    errno.EDQUOT: ("your quota of the disk is used up", FREE_SOME),
+    errno.EFBIG: ("a file may not be so large here", "raise the limit (ulimit -f)"),
+    errno.EROFS: ("the disk is read-only", "make it writable"),
+    errno.EACCES: ("permission denied", "put the permission back"),
+    errno.EPERM: ("permission denied", "put the permission back"),
+    errno.EIO: ("the disk failed to read or write", "look after the disk"),
+    errno.ESTALE: ("the network share is gone", "mount it again"),
+    errno.ENOTCONN: ("the network share is gone", "mount it again"),
+    errno.EHOSTDOWN: ("the network share is gone", "mount it again"),
+    errno.EHOSTUNREACH: ("the network share is gone", "mount it again"),
+    errno.ETIMEDOUT: ("the network share does not answer", "mount it again"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
+    errno.ENFILE: ("too many files are open", "close some programs"),
+}
+
+
+def trouble(error: BaseException, folder: Path) -> tuple[str, str] | None:
+    """(what happened and where, what to do first), or None if the error is no disk's.
+
+    Args:
+        error: that ended the work.
+        folder: that was being written: how much is free is asked there.
+    """
+    if not isinstance(error, OSError):
+        return None
+    if isinstance(error, FileNotFoundError) and not folder.exists():
+        return "its folder is gone (removed, or on a share that is)", "bring it back"
+    said = SAID.get(error.errno or 0)
+    if said is None:
+        return None
+    what, todo = said
+    where = f" ({_file(error, folder)})" if error.filename is not None else ""
+    if todo == FREE_SOME:
+        what += _free(folder)
+    return what + where, todo
+
+
+def one_line(error: BaseException) -> str | None:
+    """The same in one line, for work that has no folder of its own."""
+    name = getattr(error, "filename", None)
+    if isinstance(error, FileNotFoundError):
+        return None
+    found = trouble(error, Path(os.fsdecode(name)).parent if name is not None else Path())
+    return found and "; ".join(found)
+
+
+def _file(error: OSError, folder: Path) -> str:
+    """The file as seen from the folder, by the name it was to get."""
+    path = Path(os.fsdecode(error.filename))
+    if path.is_relative_to(folder):
+        path = path.relative_to(folder)
+    return str(path)
+
+
+def _free(folder: Path) -> str:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return f", {shutil.disk_usage(folder).free / 1e6:,.1f} MB free"
+    except OSError:
+        return ""

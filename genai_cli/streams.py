@@ -1,0 +1,62 @@
+"""What is printed is text: names, tags and log lines of others never drive the terminal.
+
+A run folder that a stranger sent may hold a tag with escape sequences in it. Printed as they are
+they clear the screen, rename the window, write to the clipboard, or make ``exe.jpg`` of a name.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# C0 without tab and newline, DEL, C1; what turns the direction of writing or is not seen
+_HIDDEN = [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), 0x061C, 0x200B, 0xFEFF]
+_HIDDEN += [*range(0x200E, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x206A)]
+_SHOWN = {code: f"\\u{code:04x}" for code in _HIDDEN}  # as JSON writes it: that stays JSON
+
+
+def visible(text: str) -> str:
+    """``text`` with each character that would act on a terminal written out: ``\\u001b``."""
+    return text if text.isprintable() else text.translate(_SHOWN)
+
+
+class Visible:
+    """A stream to which text is printed as `visible` shows it; all else is the stream's own."""
+
+    def __init__(self, raw: Any, kept: str) -> None:
+        self.raw, self.kept = raw, kept
+
+    def write(self, text: str) -> int:
+        for mark in self.kept:
+            if mark in text:
+                return self.raw.write(mark.join(map(visible, text.split(mark))))
+        return self.raw.write(visible(text))
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+def raw(stream: Any) -> Any:
+    """The stream itself, for those who draw on a terminal (rich): they write text as text."""
+    return stream.raw if isinstance(stream, Visible) else stream
+
+
+@contextmanager
+def printed_visibly() -> Iterator[None]:
+    """Within the block ``print`` shows control characters; progress bars on stderr keep CR."""
+    before = sys.stdout, sys.stderr
+    ours = [s and Visible(s, kept) for s, kept in zip(before, ("", "\r"), strict=True)]
+    sys.stdout, sys.stderr = ours  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if sys.stdout is ours[0]:  # else somebody put another one there, which stays
+            sys.stdout = before[0]
+        if sys.stderr is ours[1]:
+            sys.stderr = before[1]

@@ -1,0 +1,86 @@
+"""What is left of a sweep, and why: the table that `genai sweep resume` begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from genai_cli import runs
+from genai_cli.outcome import set_status
+from genai_cli.sweeps.folder import SHOWN, last_words
+from genai_cli.textual import plain_table
+from genai_cli.training import checkpoint
+
+NEW = "waiting"  # nothing was lost, and nothing is done again
+
+
+class Left(NamedTuple):
+    """A cell that is to be trained."""
+
+    cell: Path
+    was: str  # waiting, interrupted, died, failed, lost
+    why: str
+    step: int  # of the checkpoint that it goes on from; 0: from the start
+
+
+def look(cells: Sequence[Path], mended: Mapping[Path, str]) -> list[Left]:
+    """How cells stand, before anything is done with them.
+
+    Args:
+        cells: to be trained.
+        mended: those that were just written again, and what had been wrong.
+    """
+    return [Left(cell, *_stands(cell, mended.get(cell, "")), _step(cell)) for cell in cells]
+
+
+def _stands(cell: Path, wrong: str) -> tuple[str, str]:
+    if wrong:
+        return "lost", f"{wrong}: written again"
+    described = runs.read_json(cell / runs.RUN)
+    status = runs.status(cell, described)
+    if not (cell / runs.LOG).exists():
+        return NEW, "it had not begun"
+    why = {
+        "died": "its process ended without a word",
+        "interrupted": "it was told to stop",
+        "failed": last_words(cell),
+    }
+    return status, why.get(status, "")
+
+
+def _step(cell: Path) -> int:
+    newest = next(iter(checkpoint.candidates(cell / runs.CHECKPOINTS)), None)
+    return int(newest.name[5:]) if newest else 0
+
+
+def begin(folder: Path, found: Sequence[Left], number: int) -> None:
+    """Print the table, and put into each run.json what sweep.csv then says of it.
+
+    Args:
+        folder: the sweep.
+        found: what is left of it.
+        number: of all its cells.
+    """
+    shown = sorted(found, key=lambda one: one.was == NEW)[:SHOWN]
+    rows = [
+        (x.cell.name, x.was, x.why[:80], f"on from step {x.step}" if x.step else "from the start")
+        for x in found
+        if x in shown
+    ]
+    title = f"sweep  {folder}: {len(found)} of {number} runs left"
+    print(plain_table(title, ("cell", "was", "why", "goes"), rows, left=(0, 1, 2, 3)))
+    if len(found) > len(shown):
+        print(f"  and {len(found) - len(shown)} more")
+    print(end="", flush=True)
+    for one in found:
+        if one.was != NEW:
+            _note(one)
+        set_status(one.cell, "running")
+
+
+def _note(one: Left) -> None:
+    """The last that befell a cell; what came before it is in its log."""
+    described = runs.read_json(one.cell / runs.RUN)
+    again = {"was": one.was, "why": one.why, "step": one.step}
+    runs.write_json(one.cell / runs.RUN, described | {"again": again}, durable=False)

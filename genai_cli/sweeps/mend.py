@@ -1,0 +1,116 @@
+"""Cells whose folders are lost or damaged are written again, from sweep.yaml alone.
+
+A sweep writes down what was asked before it makes the first folder, so that a process that is
+killed at any moment after that leaves nothing that could not be made again.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genai_cli import compose, runs
+from genai_cli.errors import UserError
+from genai_cli.launchers.settings import Launcher, gpus_of
+from genai_cli.schema import TrainConfig
+from genai_cli.sweeps import asked
+from genai_cli.sweeps.checked import without_absent_keys
+from genai_cli.training import setup
+from genai_cli.verbs.train import Prepared, prepare
+
+Change = Callable[[Path, TrainConfig], TrainConfig]  # (cell, as its words say) → as it was written
+
+
+def as_asked(cell: Path, cfg: TrainConfig) -> TrainConfig:
+    """The config of a grid's cell: that of its words."""
+    return cfg
+
+
+def damage(cell: Path) -> str:
+    """Why a cell cannot be trained from what lies in its folder; "" if it can."""
+    if not cell.is_dir():
+        return "its folder is gone"
+    if not (cell / runs.CONFIG).exists():
+        return f"it has no {runs.CONFIG}"
+    try:
+        setup.config_of(cell)
+    except UserError:
+        return f"its {runs.CONFIG} is damaged"
+    if not runs.read_json(cell / runs.RUN):
+        return f"it has no whole {runs.RUN}"
+    return "" if (cell / runs.CHECKPOINTS).is_dir() else f"it has no {runs.CHECKPOINTS}"
+
+
+def mend(
+    folder: Path,
+    content: Mapping[str, Any],
+    cells: Sequence[Mapping[str, Any]],
+    how: Launcher,
+    first: Change = as_asked,
+    now: Change = as_asked,
+) -> dict[Path, str]:
+    """Write damaged cells again; first all are checked, then all written.
+
+    Args:
+        folder: the sweep.
+        content: its sweep.yaml.
+        cells: those of it that are looked at.
+        how: what will train them.
+        first: gives the config whose fingerprint stands in sweep.yaml.
+        now: gives the one to be written, where it has changed since then (a rung of halving).
+
+    Returns:
+        The cells that were written, and what was wrong with each.
+
+    Raises:
+        UserError: one of them would come out as another run than it was.
+    """
+    command = str(content.get("command") or "")
+    made: list[tuple[Path, Prepared]] = []
+    found: dict[Path, str] = {}
+    built: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        path = folder / cell["folder"]
+        why = damage(path)
+        if not why:
+            continue
+        asked.no_lookup(cell["overrides"], folder / runs.SWEEP)
+        try:
+            prepared = _compose(command, cell["overrides"], built, gpus_of(how))
+        except UserError as error:
+            raise UserError(f"{path} is damaged and cannot be written again: {error}") from None
+        if asked.fingerprint(setup.plain(first(path, prepared.cfg))) != cell.get("config"):
+            raise UserError(
+                f"{path} is damaged, and its words give another config today (a YAML, its data or "
+                "the code has changed); remove the cell from sweep.yaml, or put back what changed"
+            )
+        found[path] = why
+        made.append((path, Prepared(now(path, prepared.cfg), prepared.data, prepared.described)))
+    for path, prepared in made:
+        _write(path, prepared, command)
+    return found
+
+
+def _compose(
+    command: str, overrides: Sequence[str], built: dict[str, dict[str, Any]], gpus: int | None
+) -> Prepared:
+    try:
+        given = compose.parse(shlex.split(command)[2:])
+    except (ValueError, UserError):
+        given = compose.parse([])
+    line = given._replace(overrides=list(overrides), multirun=False, show=[])
+    (cell,) = compose.cells("train", line)
+    config, _ = without_absent_keys(cell._replace(swept={"bottleneck": ""}))
+    return prepare(config, lambda _: None, built=built, gpus=gpus)
+
+
+def _write(path: Path, prepared: Prepared, command: str) -> None:
+    """A cell's config.yaml and run.json; checkpoints and rows that are there stay."""
+    described = runs.read_json(path / runs.RUN)
+    path.mkdir(exist_ok=True)
+    (path / runs.CHECKPOINTS).mkdir(exist_ok=True)
+    runs.write_config(path, setup.plain(prepared.cfg))
+    fresh = prepared.described | {"command": command, "started": runs.now()}
+    runs.write_json(path / runs.RUN, fresh | described)

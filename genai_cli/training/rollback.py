@@ -1,0 +1,72 @@
+"""Going back after a number that is not finite: to the start of its epoch, at half the rate.
+
+``trainer.rollback=N`` allows it N times. Where a run goes back to must not hang on when it was
+saved, or a run that was cut would end elsewhere: so it is the start of an epoch, and what is kept
+is only that from this step on the rate is halved. The run then goes on like a resumed one, from the
+newest checkpoint before that step. ``rollbacks`` in run.json holds the list; a run that is killed
+before it is written meets the same number again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genai_cli import runs
+from genai_cli.errors import UserError
+from genai_cli.training import checkpoint
+from genai_cli.training.loop import SLOWER
+
+if TYPE_CHECKING:
+    from genai_cli.schema import TrainConfig
+
+ROLLBACKS = "rollbacks"  # key of run.json
+
+
+def cuts(folder: Path) -> tuple[int, ...]:
+    """The steps from which on the rate of a run is halved, once for each.
+
+    Raises:
+        UserError: run.json has been edited.
+    """
+    try:
+        return tuple(int(back["step"]) for back in runs.read_json(folder / runs.RUN)[ROLLBACKS])
+    except KeyError:
+        return ()
+    except (TypeError, ValueError):
+        raise UserError(f"{folder / runs.RUN}: {ROLLBACKS} is not what a run writes") from None
+
+
+def go_back(folder: Path, cfg: TrainConfig, good: int, steps_per_epoch: int) -> str | None:
+    """Prepare a run to go on from before ``good``, the steps it had done when all was well.
+
+    What was saved after the step it goes back to is removed: it belongs to another course.
+
+    Returns:
+        What to tell; None if it may not go back (again), and nothing was touched.
+    """
+    described = runs.read_json(folder / runs.RUN)
+    before = described.get(ROLLBACKS, [])
+    number = len(before) + 1
+    if number > cfg.trainer.rollback:
+        return None
+    start = good // steps_per_epoch * steps_per_epoch
+    epoch = start // steps_per_epoch + 1
+    entry = {"step": start, "epoch": epoch, "bad_step": good + 1, "factor": SLOWER}
+    runs.write_json(folder / runs.RUN, described | {ROLLBACKS: [*before, entry]})
+    saved = folder / runs.CHECKPOINTS
+    for path in list(checkpoint.candidates(saved)):
+        if int(path.name.removeprefix("step-")) > start:
+            shutil.rmtree(path, ignore_errors=True)
+    for pointer in ("last", "best"):
+        named = saved / pointer
+        if named.is_file() and not (saved / named.read_text().strip()).is_dir():
+            named.unlink()
+    newest = next(checkpoint.candidates(saved), None)
+    if newest is not None and int(newest.name.removeprefix("step-")):
+        runs.write_text(saved / "last", newest.name + "\n")
+    return (
+        f"back to the start of epoch {epoch}, at half the rate from there on "
+        f"(trainer.rollback: {number} of {cfg.trainer.rollback})"
+    )

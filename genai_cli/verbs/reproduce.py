@@ -1,0 +1,231 @@
+"""`genai reproduce RUN [key=value …]`: train a run again from its folder alone, and compare.
+
+The second run has a folder of its own. It takes the threads and the step kind that run.json of
+the first one recorded, and every change of a resume at the step where it was made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genai_cli import ranks, runs, sessions
+from genai_cli.changes import NOTED
+from genai_cli.collector import resting
+from genai_cli.errors import UserError, listing, nearest
+from genai_cli.reproduction import DIFFERS, RESULT, Compared, compare, same_weights
+from genai_cli.textual import plain_table
+from genai_cli.values import read_value
+from genai_cli.work import one_run
+
+if TYPE_CHECKING:
+    from genai_cli.training.preempt import Signals
+    from genai_cli.verbs.train import Prepared
+
+SCHEMA = 1
+KEYS = {"rtol": 1e-3, "device": None, "outputs": None}
+Parts = list[tuple[int, dict[str, Any]]]  # step → the config from there on
+
+
+def main(args: list[str]) -> int:
+    """Reproduce one run; 0 identical or within tolerance, 1 it differs, 2 a mistake (nothing is
+    written), 130 or 143 stopped."""
+    if ranks.world() > 1:
+        raise UserError("genai reproduce starts the processes of a run itself; leave out torchrun")
+    name, changes = one_run(args, "reproduce")
+    ask = _asked(changes)
+    folder = runs.find(name, ask["outputs"])
+    config, described = runs.read_config(folder), runs.read_json(folder / runs.RUN)
+    rows = runs.read_metrics(folder)
+    if not described:
+        raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be reproduced")
+    if not rows:
+        raise UserError(f"{folder} has no epoch to compare with; go on with: genai resume {name}")
+    parts = sessions.parts(config, described, NOTED)
+    if ask["device"] is not None:
+        parts = [(step, part | {"device": ask["device"]}) for step, part in parts]
+    prepared = [(step, _prepared(folder, part, described)) for step, part in parts]
+    told = _end(described, rows[-1])
+    until = int(rows[-1]["step"]) if told else None
+    first = prepared[0][1]
+    if first.cfg.trainer.devices > 1 and (until or len(prepared) > 1):
+        raise UserError(
+            f"{folder} was trained by {first.cfg.trainer.devices} processes and did not run in one"
+            " piece; this cannot be taken again: start it anew with genai train"
+        )
+    from genai_cli.training.preempt import Signals
+    from genai_cli.verbs.train import start
+
+    command = shlex.join(["genai", "reproduce", *args])
+    with Signals() as signals:
+        label = re.sub(r"^\d\d-\d\d-\d\d-|-\w{4}$", "", folder.name)
+        twin = runs.claim(runs.outputs_root(ask["outputs"]), f"{label}-reproduce")
+        start(first, command, twin)
+        print(f"again  {folder}{f': {told}' if told else ''}")
+        code = _train(twin, prepared, until, signals)
+        if not code and told and described.get("reason"):
+            code = _stopped(twin, described["reason"], first, signals)
+        if signals.code or code:
+            return signals.code or code
+    return _judge(folder, twin, described, ask["rtol"], whole=until is None)
+
+
+def _asked(changes: list[str]) -> dict[str, Any]:
+    """The keys of the line, checked."""
+    ask = dict(KEYS)
+    for change in changes:
+        key, _, text = change.partition("=")
+        if key not in KEYS:
+            raise UserError(
+                f"unknown key '{key}'{nearest(key, KEYS)} (choose from: {listing(KEYS)})"
+            )
+        ask[key] = read_value(change, text)
+    rtol = ask["rtol"]
+    if isinstance(rtol, bool) or not isinstance(rtol, int | float) or not 0 <= rtol < math.inf:
+        raise UserError(f"rtol={rtol} is not allowed: it must be a number of 0 or more, like 1e-3")
+    for key in ("device", "outputs"):
+        if ask[key] is not None and not isinstance(ask[key], str):
+            raise UserError(f"{key}={ask[key]} is not allowed: it must be a word")
+    return ask
+
+
+def _prepared(folder: Path, config: dict[str, Any], described: Mapping[str, Any]) -> Prepared:
+    """One part of the run, with the data it was trained on; nothing is written."""
+    from genai_cli import rules
+    from genai_cli.verbs.train import Prepared
+
+    with resting():
+        from genai_cli.training import setup
+
+    cfg = setup.typed(config, folder / runs.CONFIG)
+    rules.check(cfg)
+    data = setup.load_data(cfg)
+    setup.same_data(folder, data)
+    setup.check_built(cfg, data)
+    now = setup.description(cfg, data)
+    kind = described.get("step_kind")
+    now |= {"threads": described.get("threads") or now["threads"]}
+    now |= {"step_kind": "eager" if kind == "packed" else kind}
+    return Prepared(dataclasses.replace(cfg, outputs=None), data, now)
+
+
+def _end(described: Mapping[str, Any], last: Mapping[str, float]) -> str:
+    """Why there is no more of the run than its last row; "" where it came to its own end."""
+    if described.get("reason"):
+        return f"to epoch {int(last['epoch'])}, after which it was {described['reason']}"
+    if described.get("status") in ("finished", "stopped"):
+        return ""
+    return f"to epoch {int(last['epoch'])}, the last one of a run that did not end"
+
+
+def _train(
+    twin: Path, parts: list[tuple[int, Prepared]], until: int | None, signals: Signals
+) -> int:
+    """Every part to the step where the next one begins, the last one to its end."""
+    from genai_cli.training import setup
+    from genai_cli.verbs.train import run
+
+    ends = [*(step for step, _ in parts[1:]), until]
+    code = 0
+    for i, ((step, part), end) in enumerate(zip(parts, ends, strict=True)):
+        if i:
+            before, after = (runs.flat(setup.plain(p.cfg)) for p in (parts[i - 1][1], part))
+            words = [f"{k}={after[k]}" for k in after if after[k] != before[k]]
+            print(f"again  from step {step} with {', '.join(words)}")
+            runs.write_config(twin, setup.plain(part.cfg))
+            described = runs.read_json(twin / runs.RUN)
+            runs.write_json(twin / runs.RUN, described | {"status": "running", "finished": None})
+        code = run(twin, part.data, resume=i > 0, signals=signals, until=end)
+        if signals.code or code not in (0, 143):
+            return code
+    return 0 if until is not None else code
+
+
+def _stopped(twin: Path, reason: str, part: Prepared, signals: Signals) -> int:
+    """End as a run that its sweep or somebody stopped: measured, with the weights it has."""
+    from genai_cli.verbs.train import run
+
+    described = runs.read_json(twin / runs.RUN)
+    again = {"status": "running", "finished": None, "reason": reason}
+    runs.write_json(twin / runs.RUN, described | again)
+    return run(twin, part.data, resume=True, signals=signals)
+
+
+def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, whole: bool) -> int:
+    """Compare, tell, write reproduction.json; the exit code."""
+    rows = runs.read_metrics(folder), runs.read_metrics(twin)
+    summaries = runs.read_json(folder / runs.SUMMARY), runs.read_json(twin / runs.SUMMARY)
+    found = compare(*rows, summaries)
+    step = int(rows[0][-1]["step"])
+    found.weights = same_weights(folder, twin, step)
+    verdict = found.verdict(rtol)
+    now = runs.read_json(twin / runs.RUN)
+    other = sessions.differing(described, now)
+    print()
+    print(f"{verdict}: {_said(found, verdict, rtol, step)}")
+    if found.gaps:
+        print(f"first    {found.first.told()}")
+        print(f"largest  {found.largest.told()}")
+    history = _history(described)
+    if other or history:
+        print()
+    if other:
+        table = [(name, *map(str, pair)) for name, pair in other.items()]
+        print(plain_table("not the same", ("", "then", "now"), table, left=(0, 1, 2)))
+    elif verdict == DIFFERS:
+        print("versions, machine, threads, step kind and commit are those that run.json recorded")
+    for line in history:
+        print(f"note   {line}")
+    written = {
+        "schema": SCHEMA,
+        "of": folder.name,
+        "verdict": verdict,
+        "rtol": rtol,
+        "epochs": found.rows,
+        "numbers": found.numbers,
+        "weights": found.weights,
+        "first": found.first and found.first.told(),
+        "largest": found.largest and found.largest.told(),
+        "not_the_same": {name: list(pair) for name, pair in other.items()},
+        "history": history,
+    }
+    runs.write_json(twin / RESULT, written)
+    print(f"{twin}")
+    return int(verdict == DIFFERS)
+
+
+def _said(found: Compared, verdict: str, rtol: float, step: int) -> str:
+    """What was compared."""
+    parts = [f"{found.rows} epochs of {runs.METRICS}"]
+    if found.numbers:
+        parts.append(f"{found.numbers} numbers of {runs.SUMMARY}")
+    if found.weights is not None:
+        equal = "the same" if found.weights else "other"
+        parts.append(f"{equal} weights at step {step}")
+    tolerance = "" if verdict == "identical" else f" (rtol={rtol:g} of each column's range)"
+    return ", ".join(parts) + tolerance
+
+
+def _history(described: Mapping[str, Any]) -> list[str]:
+    """What happened on the way that a second run cannot repeat."""
+    lines = []
+    for entry in sessions.history(described):
+        if entry.was:
+            was = ", ".join(f"{name} {value}" for name, value in entry.was.items())
+            lines.append(f"to step {entry.step} with {was}")
+    tries = described.get("out_of_memory")
+    for one in tries if isinstance(tries, list) else ():
+        if isinstance(one, dict) and "accumulate" in one:
+            lines.append(
+                f"memory ran out at step {one.get('step')}: from there in "
+                f"{one['accumulate']} micro-batches, here throughout"
+            )
+    pack = described.get("pack")
+    if isinstance(pack, dict):
+        lines.append(f"trained in a stack of {pack.get('cells')} runs, here alone: not bit-equal")
+    return lines

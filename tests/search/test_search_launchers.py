@@ -1,0 +1,66 @@
+"""Searches on GPUs and clusters: how many trials at once, and trials that are queued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from genai_cli import compose, runs
+from genai_cli.launchers import queue, serial, share
+from genai_cli.launchers.settings import Joblib
+from genai_cli.planning import measure
+from genai_cli.search import placed
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+LINE = (
+    "train",
+    "-m",
+    "sweep=random",
+    "sweep.trials=2",
+    "dataset.limit=64",
+    "bottleneck=range(2,9)",
+)
+
+
+def test_as_many_trials_at_once_as_fit_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    class Cost:
+        gpu = 400 * 2**20
+
+    def fake(config: dict, environment: dict) -> Cost:
+        measured.append(config["bottleneck"])
+        return Cost()
+
+    monkeypatch.setattr(measure, "measured", fake)
+    monkeypatch.setattr(placed, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(share, "free_memory", lambda: 4 * 2**30)
+    monkeypatch.setattr(share, "cores", lambda: 64)
+    line = compose.parse(["-m", "bottleneck=2,8", "device=cuda"])
+    corners = [cell.config for cell in compose.cells("train", line)]
+    assert placed.at_once(Joblib(per_gpu=None), corners) == 6  # 3 of 1000 MiB in 0.9 of 4 GiB
+    assert measured == [2, 8]
+    assert placed.at_once(Joblib(per_gpu=2), corners) == 4
+    line = compose.parse(["-m", "bottleneck=2,8", "device=cuda:1"])
+    named = [cell.config for cell in compose.cells("train", line)]
+    assert placed.at_once(Joblib(per_gpu=2), named) == 2
+
+
+def test_trials_that_are_queued_are_not_started_again(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(serial, "work", lambda *a, **k: 0)
+        (sweep,) = genai(*LINE).folders
+    cells = runs.cells(sweep)
+    (sweep / "slurm").mkdir()
+    jobs = [[cell.name] for cell in cells]
+    runs.write_json(sweep / "slurm" / "000.json", {"job": "7", "jobs": jobs})
+    monkeypatch.setattr(queue, "states", lambda number: {0: ("PENDING", "Resources")})
+    before = [(cell / runs.RUN).read_text() for cell in cells]
+    done = genai("sweep", "resume", str(sweep))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "still in Slurm's queue; when they are over go on with: genai sweep resume" in done.err
+    assert [(cell / runs.RUN).read_text() for cell in cells] == before

@@ -1,0 +1,105 @@
+"""A process that has imported everything once and forks a child for each command line.
+
+One line of JSON in, one out: a `genai` command of half a second would else wait three for imports.
+Nothing here computes with torch before a fork, so that no thread is lost by it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import sys
+import time
+import traceback
+from typing import Any
+
+LONGEST = 120.0  # seconds a command may take: what hangs is a defect
+
+
+def main() -> None:
+    for name in ("genai_cli", "hydra._internal", "omegaconf", "matplotlib.backends.backend_agg"):
+        _everything(name)
+    import torch
+
+    torch.set_num_threads(1)
+    answers = os.fdopen(os.dup(1), "w")
+    print(json.dumps("ready"), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_serve(json.loads(line))), file=answers, flush=True)
+
+
+def _everything(name: str) -> None:
+    """Import a package with all in it that can be imported."""
+    module = importlib.import_module(name)
+    if not name.startswith("genai_cli"):
+        return
+    for found in pkgutil.walk_packages(module.__path__, f"{name}."):
+        if found.name.endswith("__main__"):
+            continue
+        try:
+            importlib.import_module(found.name)
+        except ImportError:  # an extra that is not installed
+            continue
+
+
+def _serve(ask: dict[str, Any]) -> dict[str, Any]:
+    """Run ``ask["words"]`` in ``ask["cwd"]``; killed after ``ask["seconds"]``, if it says so, and
+    sent each of ``ask["signals"]``, pairs of seconds and a number."""
+    open(ask["out"], "w").close()  # a signal may come before the child has opened it
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _child(ask)
+    due = sorted(ask.get("signals") or [])
+    deadline = started + ask.get("seconds", LONGEST)
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        while due and time.monotonic() >= started + due[0][0]:
+            os.kill(child, due.pop(0)[1])
+        if time.monotonic() >= deadline:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.001)
+    code = os.waitstatus_to_exitcode(status)
+    return {"code": code, "seconds": time.monotonic() - started}
+
+
+def _child(ask: dict[str, Any]) -> None:
+    code = 70  # an error that the command let through
+    try:
+        os.chdir(ask["cwd"])
+        out = os.open(ask["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        os.environ.update(ask.get("env") or {})
+        from genai_cli.cli import main as genai
+
+        fault = None
+        if ask.get("fault") is not None:
+            from fault import Fault
+
+            fault = Fault(**ask["fault"])
+            fault.install()
+        code = genai(ask["words"])
+        if fault is not None and ask.get("seen"):
+            fault.root = os.devnull  # what follows is not the run's
+            with open(ask["seen"], "w") as file:
+                json.dump(fault.seen, file)
+    except SystemExit as left:
+        code = left.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

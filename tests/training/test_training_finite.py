@@ -1,0 +1,87 @@
+"""What is looked at for numbers that are not finite, and how ranges are told."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from genai_cli.training import finite
+from genai_cli.training.finite import Diverged, Lookout, broken
+from genai_cli.training.loop import Means
+from genai_cli.training.ranges import Range, range_of
+
+
+def state(step: int, value: float) -> SimpleNamespace:
+    means = Means()
+    means.add({"loss": torch.tensor([1.0, value], dtype=torch.float64), "kl": torch.ones(2)})
+    return SimpleNamespace(means=means, step=step, steps_per_epoch=60)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_cpu_is_looked_at_after_every_step(value: float) -> None:
+    lookout = Lookout(torch.device("cpu"))
+    lookout.look(state(1, 1e300))
+    with pytest.raises(Diverged, match=rf"train/loss became {value} in epoch 2 \(step 61\)"):
+        lookout.look(state(61, value))
+
+
+def test_a_gpu_is_looked_at_seldom_and_late_without_waiting() -> None:
+    lookout = Lookout(torch.device("mps"))  # whose sums lie on the CPU here
+    for step in range(1, 100):
+        lookout.look(state(step, math.nan if step >= 30 else 1.0))
+    with pytest.raises(Diverged, match="train/loss became nan"):
+        lookout.look(state(100, math.nan))
+
+
+def test_the_largest_finite_numbers_are_no_alarm() -> None:
+    top = torch.finfo(torch.float32).max
+    fine = {"w": torch.full((100,), top), "n": torch.tensor(3), "none": torch.zeros(0)}
+    assert broken(fine) is None
+    assert broken({}) is None
+    for bad in (math.nan, math.inf, -math.inf):
+        at = torch.full((100,), top)
+        at[77] = bad
+        assert broken(fine | {"v": at.double(), "u": at}) == "v"
+
+
+@pytest.mark.parametrize("where", ["weights", "averaged", "optimizer"])
+def test_no_part_of_a_state_is_passed_over(where: str) -> None:
+    model = torch.nn.Linear(3, 1)
+    adam = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    adam.step()
+    shadow = {k: p.detach().clone() for k, p in model.named_parameters()}
+    run = SimpleNamespace(
+        model=model,
+        ema=SimpleNamespace(shadow=shadow),
+        optimizers={"model": adam},
+        means=Means(),
+        step=1,
+        steps_per_epoch=1,
+    )
+    finite.check(run)
+    spoiled = {
+        "weights": model.weight.data,
+        "averaged": shadow["bias"],
+        "optimizer": adam.state[model.bias]["exp_avg_sq"],
+    }[where]
+    name = {
+        "weights": "weight",
+        "averaged": "ema/bias",
+        "optimizer": "optimizer/model/bias/exp_avg_sq",
+    }[where]
+    spoiled.view(-1)[-1] = math.inf  # of a squared gradient of 1e20: that weight would rest forever
+    with pytest.raises(Diverged, match=f"^{name} became"):
+        finite.check(run)
+
+
+def test_a_range_is_that_of_the_finite_numbers() -> None:
+    values = torch.tensor([1.0, math.nan, -3.0, math.inf])
+    assert range_of(values) == Range(-3.0, 1.0, 0.5)
+    assert range_of(torch.full((2,), math.nan)) == Range(None, None, 1.0)
+    assert range_of(torch.zeros(0)) == Range(None, None, 0.0)
+    assert range_of(values).joined(Range(None, None, 1.0)) == Range(-3.0, 1.0, 1.0)
+    assert Range(0.0, 2.0).joined(None) == Range(0.0, 2.0)

@@ -1,0 +1,189 @@
+"""Resuming with changes: every key of every config is safe, noted or refused, and nothing that an
+earlier session wrote is forgotten."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genai_cli import changes, compose, runs, sessions
+from genai_cli.errors import UserError
+from genai_cli.offers import RESUMABLE
+from genai_cli.paths import config_dir
+from genai_cli.training import setup
+from genai_cli.verbs import resume
+
+CHOICES = [
+    f"{group}={path.stem}"
+    for group in ("model", "dataset", "optimizer", "schedule", "loss", "trainer")
+    for path in sorted((config_dir() / group).glob("*.yaml"))
+]
+WORDS = ("train", "epochs=2", "dataset.limit=64", "batch_size=32", "model=autoencoder")
+
+
+@pytest.fixture(autouse=True)
+def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genai_cli.figures.of_run.draw", lambda *_: [])
+
+
+@pytest.fixture
+def run(genai: Callable) -> Path:
+    return genai(*WORDS).folders[0]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_each_key_is_in_one_class(choice: str) -> None:
+    (cell,) = compose.cells("train", compose.parse([choice]))
+    config = setup.plain(cell.config)
+    for key, value in runs.flat(config).items():
+        safe, noted = resume.matches(key, resume.SAFE), resume.matches(key, resume.NOTED)
+        group = key.split(".")[0] if not key.startswith("trainer.") else key
+        reason = changes.WHY_NOT.get(key) or changes.WHY_NOT.get(group)
+        if safe or noted:
+            assert safe != noted, key
+            assert key not in changes.WHY_NOT, key
+        else:
+            assert reason, f"{key} is in no class"
+        other = "[other]" if isinstance(value, list) else "other"
+        change = f"{key}={other}"
+        if safe or noted:
+            new = resume.changed(config, [change])
+            (found,) = resume.difference(config, new)
+            (told,) = resume.told([found], [key])
+            assert told.startswith(f"{'safe' if safe else 'note'}   {key}: ")
+            assert (resume.OTHERWISE in told) == noted
+        else:
+            with pytest.raises(UserError) as refused:
+                resume.changed(config, [change])
+            assert f"{key} cannot change on resume ({reason})" in str(refused.value)
+            assert f"genai train {shlex.quote(change)} …" in str(refused.value)
+
+
+def test_what_the_tab_key_offers_are_the_safe_and_the_noted() -> None:
+    assert {*RESUMABLE} == {*resume.SAFE, *resume.NOTED}
+
+
+def test_all_refused_keys_stand_in_one_line_and_nothing_is_written(
+    run: Path, genai: Callable
+) -> None:
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    words = ("epochs=9", "model.widths=[8]", "seed=1", "model.activation=tanh", "optimizer.lr=1")
+    done = genai("resume", str(run), *words)
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    for part in ("model.widths, model.activation cannot change", "seed cannot change",
+                 "its weights would not fit", "it made the weights",
+                 "genai train 'model.widths=[8]' seed=1 model.activation=tanh …"):  # fmt: skip
+        assert part in done.err, part
+    assert "optimizer.lr" not in done.err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+
+
+def test_the_three_classes_are_shown(run: Path, genai: Callable) -> None:
+    done = genai("resume", str(run), "epochs=3", "optimizer.lr=1e-4", "seed=0")
+    assert done.code == 0, done.err
+    assert "safe   epochs: 2 → 3\n" in done.out
+    assert "note   optimizer.lr: 0.001 → 0.0001   (the rest of the run" in done.out
+    assert "same   seed: as it was\n" in done.out
+
+
+def test_what_others_wrote_into_run_json_survives(run: Path, genai: Callable) -> None:
+    written = {
+        "prune": False,
+        "out_of_memory": [{"step": 1, "accumulate": 2}],
+        "pack": {"cells": 4, "threads": 1},
+        "of_a_later_version": [1, {"a": None}],
+    }
+    runs.write_json(run / runs.RUN, runs.read_json(run / runs.RUN) | written)
+    first = runs.read_json(run / runs.RUN)
+    for epochs in (3, 4):
+        assert genai("resume", str(run), f"epochs={epochs}").code == 0
+    now = runs.read_json(run / runs.RUN)
+    assert {k: now[k] for k in written} == written
+    mine = ("status", "finished", "resumed")
+    assert {k: v for k, v in now.items() if k not in mine} == {
+        k: v for k, v in first.items() if k not in mine
+    }
+    assert [(e["step"], e["changes"]) for e in now["resumed"]] == [
+        (4, {"epochs": [2, 3]}),
+        (6, {"epochs": [3, 4]}),
+    ]
+
+
+def test_who_was_stopped_is_not_pruned_again_and_history_knows(run: Path, genai: Callable) -> None:
+    asked = {"status": "stopped", "reason": "asked to stop: enough"}
+    runs.write_json(run / runs.RUN, runs.read_json(run / runs.RUN) | asked)
+    done = genai("resume", str(run), "epochs=3")
+    assert "note: it was asked to stop: enough" in done.out
+    now = runs.read_json(run / runs.RUN)
+    assert now["prune"] is False
+    assert "reason" not in now
+    assert now["resumed"][0]["was"]["reason"] == "asked to stop: enough"
+
+
+def test_other_versions_are_told_and_recorded(run: Path, genai: Callable) -> None:
+    described = runs.read_json(run / runs.RUN)
+    torch_now = described["versions"]["torch"]
+    old = described | {"versions": described["versions"] | {"torch": "1.0", "kernels": "NEON"}}
+    runs.write_json(run / runs.RUN, old | {"device": "cpu other", "threads": 4096})
+    done = genai("resume", str(run), "epochs=3", "trainer.threads=1")
+    assert f"torch 1.0 → {torch_now}, kernels NEON → " in done.out
+    assert "before on cpu other: not bit-equal" in done.out
+    now = runs.read_json(run / runs.RUN)
+    assert now["versions"]["torch"] == torch_now
+    was = now["resumed"][0]["was"]
+    assert (was["torch"], was["device"], was["threads"]) == ("1.0", "cpu other", 4096)
+
+
+def test_a_damaged_history_is_read_as_far_as_it_goes() -> None:
+    config = {"epochs": 3, "optimizer": {"lr": 0.1}}
+    entries = [
+        7, {}, {"step": "x"}, {"step": 4, "changes": 9, "was": []},
+        {"step": 5, "changes": {"optimizer.lr": [0.2, 0.1], "no.such": [1, 2], "epochs": 7}},
+    ]  # fmt: skip
+    parts = sessions.parts(config, {"resumed": entries}, ("optimizer.lr", "no.such"))
+    assert [(s, c["optimizer"]["lr"]) for s, c in parts] == [(0, 0.2), (5, 0.1)]
+    assert sessions.parts(config, {"resumed": "?"}, ("optimizer.lr",)) == [(0, config)]
+
+
+def test_steps_that_were_taken_again_leave_nothing() -> None:
+    def entry(step: int, before: float, after: float) -> dict:
+        return {"step": step, "changes": {"optimizer.lr": [before, after]}, "was": {}}
+
+    config = {"optimizer": {"lr": 3.0}}
+    history = [entry(8, 1.0, 2.0), entry(5, 2.0, 3.0)]  # killed between 8 and its next checkpoint
+    parts = sessions.parts(config, {"resumed": history}, ("optimizer.lr",))
+    assert [(s, c["optimizer"]["lr"]) for s, c in parts] == [(0, 1.0), (5, 3.0)]
+    at_once = sessions.parts(config, {"resumed": [entry(0, 1.0, 3.0)]}, ("optimizer.lr",))
+    assert at_once == [(0, config)]
+
+
+def test_a_session_that_nobody_announced_is_recorded() -> None:
+    assert sessions.began({}, 0) == {}
+    (entry,) = sessions.began({}, 7)["resumed"]
+    assert (entry["step"], entry["changes"]) == (7, {})
+    waiting = json.loads(json.dumps(sessions.elsewhere({}, {"torch": "1.0"})))
+    (entry,) = sessions.began(waiting, 7)["resumed"]
+    assert (entry["step"], entry["was"]) == (7, {"torch": "1.0"})
+
+
+def test_a_second_resume_at_the_same_time_is_refused(
+    run: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes while the first has checked and not yet written."""
+    plain, second = setup.description, []
+
+    def meanwhile(*args: object) -> dict:
+        monkeypatch.setattr(setup, "description", plain)
+        second.append(genai("resume", str(run), "epochs=9"))
+        return plain(*args)
+
+    monkeypatch.setattr(setup, "description", meanwhile)
+    assert genai("resume", str(run), "epochs=3").code == 0
+    assert second[0].code == 2
+    assert "is being trained by another process" in second[0].err
+    assert runs.read_config(run)["epochs"] == 3
