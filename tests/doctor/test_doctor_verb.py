@@ -74,7 +74,7 @@ def test_metrics_csv_of_a_run_is_that_run(genai: Callable) -> None:
     [
         ([], "name a run or a CSV file"),
         (["nothing.csv"], "no file nothing.csv"),
-        (["latest"], "no run in outputs yet"),
+        (["latest"], "outputs yet; start one with"),
         (["latest", "--jsno"], "did you mean '--json'"),
         (["latest", "output=x"], "did you mean 'outputs'"),
     ],
