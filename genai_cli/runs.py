@@ -119,11 +119,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv as numbers; an empty cell is left out."""
+    """The rows of metrics.csv as numbers; an empty cell is left out.
+
+    Raises:
+        UserError: it is not a file of text.
+    """
     try:
         text = (folder / METRICS).read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
+    except (IsADirectoryError, UnicodeDecodeError):
+        raise UserError(f"{folder / METRICS} is not a CSV of text; put it right or away") from None
     whole = text.rpartition("\n")[0]  # a row that is being written has no end yet
     try:
         rows = [_numbers(row) for row in csv.DictReader(whole.splitlines())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ class Run:
         """The rows of metrics.csv; none of one that cannot be read."""
         try:
             return runs.read_metrics(self.path)
-        except (OSError, UnicodeDecodeError, csv.Error):
+        except (OSError, UserError):
             return []
 
     @property

@@ -244,7 +244,11 @@ def _speed(job: Evaluation, stage: Stage) -> None:
 def _cost(job: Evaluation) -> None:
     done = runs.read_json(job.folder / runs.SUMMARY)
     described = runs.read_json(job.folder / runs.RUN)
-    rows = runs.read_metrics(job.folder)
+    reason = "the run did not end"
+    try:
+        rows = runs.read_metrics(job.folder)
+    except UserError as error:
+        rows, reason = [], str(error)
     n, where = len(job.data.train), ("device", "threads", "precision", "step_kind")
     place = {key: described.get(key) for key in where}
     # by the last epoch: the run's own seconds hold its figures and tests as well
@@ -252,7 +256,7 @@ def _cost(job: Evaluation) -> None:
     if done and isinstance(seconds, int | float):
         job.add("cost/seconds", seconds, n=n, player={}, **place)
     else:
-        job.lacks("cost", ["seconds"], "the run did not end")
+        job.lacks("cost", ["seconds"], reason)
     if rows and "images" in rows[-1]:
         job.add("cost/images", rows[-1]["images"], n=n, player={})
     parameters = sum(p.numel() for p in job.model.parameters())

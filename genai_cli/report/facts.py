@@ -72,7 +72,7 @@ def read(folder: Path) -> Facts:
     evaluations.sort(key=lambda e: str(e[1].get("finished") or ""))
     try:
         rows = runs.read_metrics(folder)
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UserError):
         rows = []
     return Facts(
         path=folder,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from genai_cli import build, ranks, runs
+from genai_cli import build, ranks, rules, runs
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import DataNote
 from genai_cli.data.sources import load as load_dataset
@@ -153,14 +153,16 @@ def new_training(
 
 
 def config_of(run: Path) -> TrainConfig:
-    """The config in a run folder, type-checked like a fresh one.
+    """The config in a run folder, checked like a fresh one.
 
     Raises:
         UserError: it is missing, damaged, or holds a key this version does not know; the folder
             holds a link, a pipe or a device.
     """
     refuse_links(run)
-    return typed(runs.read_config(run), run / runs.CONFIG)
+    cfg = typed(runs.read_config(run), run / runs.CONFIG)
+    rules.check(cfg)  # it may have been edited
+    return cfg
 
 
 def typed(config: dict[str, Any], where: Path) -> TrainConfig:
