@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genai_cli import runs
 from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
 from genai_cli.evaluation import likelihood, prediction, reconstruction, speed
 from genai_cli.evaluation.intervals import over_sets
 from genai_cli.evaluation.job import Evaluation, summarised
