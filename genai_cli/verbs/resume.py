@@ -95,13 +95,15 @@ def _resume(
     if has_checkpoint:
         checkpoint.newest_whole(folder / runs.CHECKPOINTS)  # or one line, and nothing is written
     changes = {key: (before, after) for key, before, after in differences}
+    described = sessions.in_force(described, old)
     now = sessions.again(described, setup.description(cfg, data), changes)
     notes = _notes(described, now, cfg, "epochs" in changes)
     for note in notes:
         print(f"note: {note}")
+    # first told, then in force: killed in between, an entry is left that changed nothing
+    runs.write_json(folder / runs.RUN, now)
     if differences:
         runs.write_config(folder, new)
-    runs.write_json(folder / runs.RUN, now)
     from genai_cli.verbs.train import run
 
     let_go()

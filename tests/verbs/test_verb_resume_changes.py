@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,52 @@ def test_steps_that_were_taken_again_leave_nothing() -> None:
     assert [(s, c["optimizer"]["lr"]) for s, c in parts] == [(0, 1.0), (5, 3.0)]
     at_once = sessions.parts(config, {"resumed": [entry(0, 1.0, 3.0)]}, ("optimizer.lr",))
     assert at_once == [(0, config)]
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_change_whose_resume_was_killed_is_recorded_or_not_in_force(
+    writes: int, run: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, before = ("optimizer.lr=0.5", "trainer.threads=1", "epochs=3"), runs.read_config(run)
+    stayed = runs.read_json(run / runs.RUN)
+    runs.write_json(run / runs.RUN, stayed | {"threads": 2})
+    done: list[str] = []
+
+    def killed_after(plain: Callable) -> Callable:
+        def write(path: Path, *args: object) -> None:
+            if len(done) == writes:
+                raise KeyboardInterrupt
+            done.append(path.name)
+            plain(path, *args)
+
+        return write
+
+    with monkeypatch.context() as patch:
+        for name in ("write_json", "write_config"):
+            patch.setattr(runs, name, killed_after(getattr(runs, name)))
+        with suppress(KeyboardInterrupt):
+            genai("resume", str(run), *words)
+    assert len(done) == writes
+    assert runs.read_config(run) == before
+
+    assert genai("resume", str(run), "epochs=3").code == 0
+    now = runs.read_json(run / runs.RUN)
+    assert now["threads"] == 2
+    assert [e["changes"] for e in now["resumed"]][-1] == {"epochs": [2, 3]}
+    assert all("optimizer.lr" not in e["changes"] for e in now["resumed"])
+    config = runs.read_config(run)
+    assert sessions.parts(config, now, ("optimizer.lr", "trainer.threads")) == [(0, config)]
+
+
+def test_a_change_that_is_in_force_stays_recorded_until_its_session_begins() -> None:
+    """Killed after both files and before the first step."""
+    config = {"optimizer": {"lr": 0.5}, "epochs": 3}
+    changes = {"optimizer.lr": [0.1, 0.5], "epochs": [2, 4]}
+    waiting = {"resumed": [{"step": None, "changes": changes, "was": {}}, "?", {"step": 4}]}
+    kept = sessions.in_force(waiting, config)["resumed"]
+    assert kept[0]["changes"] == {"optimizer.lr": [0.1, 0.5]}
+    assert kept[1:] == waiting["resumed"][1:]
+    assert sessions.in_force({"resumed": "?"}, config) == {"resumed": "?"}
 
 
 def test_a_session_that_nobody_announced_is_recorded() -> None:
