@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ class Session:
         All ranks judge, from the same numbers; rank 0 writes, and its status is everybody's.
 
         Raises:
-            Diverged: a number of the row is not finite.
+            Diverged: a number of the row, or of what was to be saved, is not finite.
         """
         from genai_cli import outcome
 
@@ -59,9 +59,22 @@ class Session:
         row = epoch_row(now, val)
         outcome.check_finite(row)
         best = now.at_epoch_end and is_best(now, row, cfg)
-        if now.ranks.first:
-            self._write(row, best)
-        self.status = now.ranks.told(self.status)
+        self._by_first(lambda: self._write(row, best))
+
+    def _by_first(self, write: Callable[[], None]) -> None:
+        """Rank 0 writes; its status is everybody's, and so is what it finds not finite: the step
+        is looked for by all ranks together."""
+        from genai_cli.training.finite import Diverged
+
+        found = None
+        if self.state.ranks.first:
+            try:
+                write()
+            except Diverged as error:
+                found = error
+        self.status, found = self.state.ranks.told((self.status, found))
+        if found is not None:
+            raise found
 
     def _write(self, row: Mapping[str, float], best: bool) -> None:
         from genai_cli.training.loop import finish
@@ -89,14 +102,12 @@ class Session:
 
         state, cfg = self.state, self.cfg
         early = code and self.status == "finished" and not state.done(cfg)
-        if state.ranks.first:
-            self.saver.now(state)
-        elif early:
+        self._by_first(lambda: self.saver.now(state))  # then the best weights are on disk
+        if early and not state.ranks.first:
             return code
         if early:
             self.loggers.end("interrupted")
             return outcome.interrupted(self.folder, state, code, self.report)
-        state.ranks.told(None)  # the best weights are on disk
         outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
         self.loggers.end(self.status)
         return 0
