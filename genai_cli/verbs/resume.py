@@ -92,8 +92,6 @@ def _resume(
             distributed.join().told((None, False))
         return 0
     has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
-    if has_checkpoint:
-        checkpoint.newest_whole(folder / runs.CHECKPOINTS)  # or one line, and nothing is written
     changes = {key: (before, after) for key, before, after in differences}
     described = sessions.in_force(described, old)
     now = sessions.again(described, setup.description(cfg, data), changes)
