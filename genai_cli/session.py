@@ -142,7 +142,9 @@ def begin(
         averaged = [] if state.ema is None else list(state.ema.shadow.values())
         ranks.equal([*state.model.parameters(), *state.model.buffers(), *averaged])
     metrics = Metrics(folder, state.step, state.steps_per_epoch)
-    saver = Saver(checkpoints, cfg.trainer.save_every, cfg.trainer.keep, metrics.sync)
+    every, keep = cfg.trainer.save_every, cfg.trainer.keep
+    back_to = state.steps_per_epoch if cfg.trainer.rollback else None
+    saver = Saver(checkpoints, every, keep, metrics.sync, back_to)
     outcome.introduce(report, folder, cfg, data, state, damaged)
     names = cfg.trainer.loggers if ranks.first else []
     loggers = Loggers(folder, names, setup.plain(cfg), state.step, report.line)

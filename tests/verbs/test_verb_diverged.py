@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 
 from genai_cli import runs
 from genai_cli.paths import config_dir
-from genai_cli.training import setup
+from genai_cli.training import rollback, setup
 from genai_cli.verbs.train import run
 
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
@@ -76,6 +77,23 @@ def report(folder: Path) -> dict:
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     last = (folder / "checkpoints" / "last").read_text().strip()
     return load_file(folder / "checkpoints" / last / "weights.safetensors")
+
+
+def begun(whole: Path, number: int, **trainer: int | None) -> Path:
+    """A run of the config of another, before its first step."""
+    cut = whole.parent / f"10-00-00-cut-{number:04d}"
+    shutil.copytree(whole, cut)
+    for name in ("checkpoints", "metrics.csv", "summary.json", "blackbox"):
+        path = cut / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (cut / "checkpoints").mkdir()
+    described = runs.read_json(cut / "run.json")
+    del described["rollbacks"]
+    runs.write_json(cut / "run.json", described)
+    config = runs.read_config(cut)
+    config["trainer"] |= trainer
+    runs.write_config(cut, config)
+    return cut
 
 
 def finite(folder: Path) -> bool:
@@ -193,21 +211,11 @@ def test_going_back_ends_alike_wherever_the_run_was_cut(
     assert float(weights(whole)["climb.weight"]) == 10.25
     backs = runs.read_json(whole / "run.json")["rollbacks"]
     assert [(b["step"], b["bad_step"]) for b in backs] == [(8, 12), (12, 14), (12, 15), (12, 16)]
-    assert "back to the start of epoch 3, at half the rate" in (whole / "train.log").read_text()
+    log = (whole / "train.log").read_text()  # so short a run is saved before its first step alone
+    assert "back to step 0, at half the rate from the start of epoch 3 on" in log
     assert [int(row["step"]) for row in runs.read_metrics(whole)] == [4, 8, 12, 16]
     for number, (step, every) in enumerate(cuts):
-        cut = whole.parent / f"10-00-00-cut-{number:04d}"
-        shutil.copytree(whole, cut)
-        for name in ("checkpoints", "metrics.csv", "summary.json", "blackbox"):
-            path = cut / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        (cut / "checkpoints").mkdir()
-        described = runs.read_json(cut / "run.json")
-        del described["rollbacks"]
-        runs.write_json(cut / "run.json", described)
-        config = runs.read_config(cut)
-        config["trainer"]["save_every"] = None if every == "null" else int(every)
-        runs.write_config(cut, config)
+        cut = begun(whole, number, save_every=None if every == "null" else int(every))
         assert run(cut, until=step) == 143
         assert genai("resume", cut.name[-4:]).code == 0
         assert weights(cut).keys() == weights(whole).keys()
@@ -217,6 +225,37 @@ def test_going_back_ends_alike_wherever_the_run_was_cut(
         assert told == backs
         for a, b in zip(runs.read_metrics(cut), runs.read_metrics(whole), strict=True):
             assert a | {"seconds": 0} == b | {"seconds": 0}
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", ["shutil.rmtree", "runs.write_json"])
+def test_killed_while_it_goes_back_a_run_ends_alike(
+    at: str, climber: None, genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = genai("train", *CLIMB, "trainer.rollback=4").folders
+    cut = begun(whole, 0, save_every=1, keep=1)
+    assert run(cut, until=10) == 143  # within epoch 3, at the full rate
+    # what going back needs is kept besides the newest
+    assert sorted(p.name for p in cut.glob("checkpoints/step*")) == ["step-000008", "step-000010"]
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    module, name = at.split(".")
+    with monkeypatch.context() as patch:
+        there = getattr(rollback, module)
+        patch.setattr(rollback, module, SimpleNamespace(**vars(there) | {name: killed}))
+        with pytest.raises(Killed):
+            run(cut, resume=True)
+    assert genai("resume", cut.name[-4:]).code == 0
+    assert "back to the start of epoch 3, at half the rate" in (cut / "train.log").read_text()
+    for name, value in weights(whole).items():
+        assert torch.equal(weights(cut)[name], value)
+    told = [runs.read_json(f / "run.json")["rollbacks"] for f in (cut, whole)]
+    assert told[0] == told[1]
 
 
 def test_a_measure_that_is_not_finite_is_told(genai: Callable) -> None:
