@@ -218,6 +218,20 @@ def test_a_session_that_nobody_announced_is_recorded() -> None:
     assert (entry["step"], entry["was"]) == (7, {"torch": "1.0"})
 
 
+@pytest.mark.parametrize("change", ["epochs=1", "trainer.max_steps=3"])
+def test_an_end_before_what_is_done_is_refused(change: str, run: Path, genai: Callable) -> None:
+    described = runs.read_json(run / runs.RUN)
+    runs.write_json(run / runs.RUN, described | {"status": "interrupted"})
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    done = genai("resume", str(run), change)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    key, least = change.partition("=")[0], 2 if "epochs" in change else 4
+    assert f"{change} is less than is done: {run} is at step 4, which" in done.err
+    assert f"give {key}={least} or more" in done.err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    assert genai("resume", str(run), f"{key}={least}").code == 0
+
+
 def test_a_second_resume_at_the_same_time_is_refused(
     run: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
