@@ -156,31 +156,34 @@ def begin(
     return Session(folder, cfg, data, state, report, metrics, saver, loggers, watch, status)
 
 
-def diverged(session: Session, device: torch.device, kind: str, error: Diverged) -> Diverged | None:
+def diverged(
+    session: Session,
+    device: torch.device,
+    kind: str,
+    error: Diverged,
+    state: Training | None = None,
+) -> Diverged | None:
     """Find out why, and go back where the config allows it; of several ranks all call it.
+
+    Args:
+        session: its state is taken back on the way,
+        state: or this one is, whose step, ranks and cuts are those of the session's.
 
     Returns:
         What to tell; None where the run is ready to go on from an earlier step.
     """
     from genai_cli.training import autopsy, rollback
 
-    state, ranks, report = session.state, session.state.ranks, session.report
+    state = session.state if state is None else state
+    folder, cfg, report = session.folder, session.cfg, session.report
+    ranks, noticed = state.ranks, state.step
     report.stop_live()
-    found = autopsy.investigate(
-        session.folder,
-        session.cfg,
-        session.data,
-        device,
-        kind,
-        state.step,
-        error,
-        state.cuts,
-        ranks,
-    )
+    report.line(f"{error}; looking for the step")
+    found = autopsy.investigate(folder, cfg, session.data, device, kind, state, error)
     back = None
-    if ranks.first:
-        good = max(0, state.step - 1) if found.step is None else found.step
-        back = rollback.go_back(session.folder, session.cfg, good, state.steps_per_epoch)
+    if ranks.first and not found.stopped:
+        good = max(0, noticed - 1) if found.step is None else found.step
+        back = rollback.go_back(folder, cfg, good, state.steps_per_epoch)
     back = ranks.told(back)
     if back is None:
         return found.error.with_traceback(error.__traceback__)

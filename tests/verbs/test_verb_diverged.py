@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from safetensors.torch import load_file
 
 from genai_cli import runs
 from genai_cli.paths import config_dir
-from genai_cli.training import rollback, setup
+from genai_cli.training import autopsy, rollback, setup
 from genai_cli.verbs.train import run
 
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
@@ -160,6 +162,45 @@ def test_a_finite_loss_with_an_infinite_gradient(climber: None, genai: Callable)
     assert layer["outputs"]["not_finite"] == 0
 
 
+def test_the_search_makes_no_second_state_and_copies_one(
+    climber: None, genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(module: object, name: str) -> None:
+        plain = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, **k: (calls.append(name), plain(*a, **k))[1])
+
+    counted(autopsy, "snapshot")
+    counted(setup, "new_training")
+    done = genai("train", *CLIMB)
+    assert report(done.folders[0])["step"] == 12  # 12 steps from the only checkpoint
+    assert calls == ["new_training", "snapshot"]
+    assert "became nan in epoch 3 (step 12); looking for the step" in done.out
+
+
+def test_a_search_that_is_cut_short_says_so(
+    climber: None, genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = autopsy.make_step
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            autopsy, "make_step", lambda *a: (os.kill(os.getpid(), signal.SIGTERM), plain(*a))[1]
+        )
+        done = genai("train", *CLIMB, "trainer.rollback=4")
+    (folder,) = done.folders
+    assert done.code == 1
+    said = (
+        f"epoch 3 (step 12); the search for its step was cut short: genai resume {folder.name[-4:]}"
+    )
+    assert said in done.err
+    described = runs.read_json(folder / "run.json")
+    assert described["status"] == "failed"
+    assert "rollbacks" not in described  # of a step that was not found
+    assert genai("resume", "latest").code == 0
+    assert float(weights(folder)["climb.weight"]) == 10.25
+
+
 def test_an_update_that_overflows_is_not_saved(genai: Callable) -> None:
     last = ("dataset.val_fraction=0", "monitor=null", "trainer.max_steps=1", "precision=fp64")
     done = genai("train", *SMALL, *last, "optimizer.lr=1e308")  # over 1 - beta: infinite
@@ -210,6 +251,7 @@ def test_going_back_ends_alike_wherever_the_run_was_cut(
     whole = max(done.folders, key=lambda p: runs.read_json(p / "run.json")["started"])
     assert float(weights(whole)["climb.weight"]) == 10.25
     backs = runs.read_json(whole / "run.json")["rollbacks"]
+    assert "resumed" not in runs.read_json(whole / "run.json")  # it is one session
     assert [(b["step"], b["bad_step"]) for b in backs] == [(8, 12), (12, 14), (12, 15), (12, 16)]
     log = (whole / "train.log").read_text()  # so short a run is saved before its first step alone
     assert "back to step 0, at half the rate from the start of epoch 3 on" in log
