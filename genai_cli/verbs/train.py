@@ -7,6 +7,7 @@ run, a resumed one and a sweep's worker are the same call.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shlex
 import shutil
 import sys
@@ -111,7 +112,7 @@ def prepare(
 
     device = machine.pick_device(cfg.device, gpus)
     if ranks.rank():  # rank 0 says it
-        note = _silent
+        note = [].append
     notes: list[str] = []  # told once nothing is wrong: a mistake is one line
     if gpus is None and (crowded := ranks.crowded(cfg, device)):
         notes.append(crowded)
@@ -140,10 +141,6 @@ def prepare(
     for line in notes:
         note(line)
     return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
-
-
-def _silent(text: str) -> None:
-    pass
 
 
 def start(
@@ -217,12 +214,13 @@ def run(
         described = runs.read_json(folder / runs.RUN)
         log = folder / runs.LOG if group.first else None
         with machine.numerics(cfg, described.get("threads")), Reporter(log) as report:
-            while (
-                code := _run(folder, cfg, data, resume, described, group, report, until)
-            ) is None:
+            for back in itertools.count():  # how often it has gone back
+                code = _run(folder, cfg, data, resume, described, group, report, until, back)
+                if code is not None:
+                    return code
                 saved = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
                 resume, described = group.told((saved, runs.read_json(folder / runs.RUN)))
-            return code
+    raise AssertionError("the loop ends with a code")
 
 
 def _run(
@@ -234,6 +232,7 @@ def _run(
     group: Ranks,
     report: Reporter,
     until: int | None = None,
+    back: int = 0,
 ) -> int | None:
     """`run` once threads and number type are set; None: it has gone back, and must be resumed."""
     from genai_cli import outcome, runs, sessions
@@ -265,7 +264,8 @@ def _run(
             now = runs.read_json(folder / runs.RUN)
             if other:  # nobody has announced it: a sweep's worker, a job of a cluster
                 now |= sessions.elsewhere(now, {key: old for key, (old, _) in other.items()})
-            recorded |= sessions.began(now, state.step)
+            if not back:  # the same session goes on
+                recorded |= sessions.began(now, state.step)
             runs.write_json(folder / runs.RUN, now | recorded)
         report.start_live(cfg.epochs, state)
         steps = train(state, data, cfg, device, chosen.step)

@@ -252,6 +252,7 @@ def test_going_back_ends_alike_wherever_the_run_was_cut(
     assert float(weights(whole)["climb.weight"]) == 10.25
     backs = runs.read_json(whole / "run.json")["rollbacks"]
     assert "resumed" not in runs.read_json(whole / "run.json")  # it is one session
+    assert "resumed" not in runs.read_json(whole / "run.json")  # it is one session
     assert [(b["step"], b["bad_step"]) for b in backs] == [(8, 12), (12, 14), (12, 15), (12, 16)]
     log = (whole / "train.log").read_text()  # so short a run is saved before its first step alone
     assert "back to step 0, at half the rate from the start of epoch 3 on" in log
