@@ -5,22 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
+import own_climber
 import pytest
-import torch
+from own_climber import CLIMB, weights
 from safetensors.torch import load_file
 
 from genai_cli import runs
 from genai_cli.paths import config_dir
-from genai_cli.training import autopsy, rollback, setup
-from genai_cli.verbs.train import run
+from genai_cli.training import autopsy, setup
 
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
 SMALL = ("epochs=2", "dataset.limit=64", "batch_size=32")
@@ -28,74 +26,15 @@ FAST = {
     "ddpm": ("model.timesteps=20", "model.channels=[8]", "bottleneck=8"),
     "flow": ("model.steps=2", "model.widths=[16]"),
 }
-MODEL = '''
-"""A weight that grows by the rate in each step, and is too large for a logarithm one day."""
-import torch
-from torch import nn
-from genai_cli.models.base import Model
-
-class Climber(Model):
-    def __init__(self, data, limit: float = 10.3, trap: str = "loss"):
-        super().__init__()
-        self.climb, self.rest = nn.Linear(1, 1, bias=False), nn.Linear(1, 1)
-        nn.init.zeros_(self.climb.weight)
-        self.limit, self.trap = limit, trap
-
-    def loss(self, batch, noise, player="model"):
-        one = batch.x.new_ones(len(batch.x), 1)
-        height = self.climb(one).squeeze(1)
-        room = self.limit - height
-        if self.trap == "gradient":  # of a root at 0, in the third step
-            return {"loss": ((height - height.detach()).abs() + (self.step < 2)).sqrt() - height}
-        return {"loss": 0 * room.log() - height, "height": height}
-'''
-YAML = "# @package _global_\n# Climbs\nmodel:\n  name: climber\n  limit: 10.3\n  trap: loss\n"
-CLIMB = (
-    *("model=climber", "optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0", "monitor=null"),
-    *(
-        "optimizer.nesterov=false",
-        "dataset.limit=64",
-        "batch_size=16",
-        "epochs=4",
-        "precision=fp64",
-        "trainer.init=default",
-    ),
-)
 
 
 @pytest.fixture
 def climber(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "mine"
-    for name, text in (("models/climber.py", MODEL), ("configs/model/climber.yaml", YAML)):
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_text(text)
-    monkeypatch.setenv("GENAI_PATH", str(folder))
+    monkeypatch.setenv("GENAI_PATH", own_climber.write(tmp_path / "mine"))
 
 
 def report(folder: Path) -> dict:
     return json.loads((folder / "blackbox" / "report.json").read_text())
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    last = (folder / "checkpoints" / "last").read_text().strip()
-    return load_file(folder / "checkpoints" / last / "weights.safetensors")
-
-
-def begun(whole: Path, number: int, **trainer: int | None) -> Path:
-    """A run of the config of another, before its first step."""
-    cut = whole.parent / f"10-00-00-cut-{number:04d}"
-    shutil.copytree(whole, cut)
-    for name in ("checkpoints", "metrics.csv", "summary.json", "blackbox"):
-        path = cut / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (cut / "checkpoints").mkdir()
-    described = runs.read_json(cut / "run.json")
-    del described["rollbacks"]
-    runs.write_json(cut / "run.json", described)
-    config = runs.read_config(cut)
-    config["trainer"] |= trainer
-    runs.write_config(cut, config)
-    return cut
 
 
 def finite(folder: Path) -> bool:
@@ -234,73 +173,6 @@ def test_only_the_validation_is_not_finite(
     assert "has no black box" in refused.err
 
 
-@pytest.mark.parametrize(
-    "cuts",
-    [
-        pytest.param([(13, "null")], id="one"),
-        pytest.param([(9, "1"), (11, "2"), (14, "1"), (15, "null")], marks=pytest.mark.torture),
-    ],
-)
-def test_going_back_ends_alike_wherever_the_run_was_cut(
-    cuts: list, climber: None, genai: Callable
-) -> None:
-    # 4 steps an epoch: nan at 11 (epoch 3); from 8 at half the rate nan at 14; from 10 at a
-    # quarter, then an eighth, then a sixteenth
-    done = genai("train", *CLIMB, "trainer.rollback=4")
-    assert done.code == 0, done.err
-    whole = max(done.folders, key=lambda p: runs.read_json(p / "run.json")["started"])
-    assert float(weights(whole)["climb.weight"]) == 10.25
-    backs = runs.read_json(whole / "run.json")["rollbacks"]
-    assert "resumed" not in runs.read_json(whole / "run.json")  # it is one session
-    assert "resumed" not in runs.read_json(whole / "run.json")  # it is one session
-    assert [(b["step"], b["bad_step"]) for b in backs] == [(8, 12), (12, 14), (12, 15), (12, 16)]
-    log = (whole / "train.log").read_text()  # so short a run is saved before its first step alone
-    assert "back to step 0, at half the rate from the start of epoch 3 on" in log
-    assert [int(row["step"]) for row in runs.read_metrics(whole)] == [4, 8, 12, 16]
-    for number, (step, every) in enumerate(cuts):
-        cut = begun(whole, number, save_every=None if every == "null" else int(every))
-        assert run(cut, until=step) == 143
-        assert genai("resume", cut.name[-4:]).code == 0
-        assert weights(cut).keys() == weights(whole).keys()
-        for name, value in weights(cut).items():
-            assert torch.equal(value, weights(whole)[name]), (step, name)
-        told = runs.read_json(cut / "run.json")["rollbacks"]
-        assert told == backs
-        for a, b in zip(runs.read_metrics(cut), runs.read_metrics(whole), strict=True):
-            assert a | {"seconds": 0} == b | {"seconds": 0}
-
-
-class Killed(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("at", ["shutil.rmtree", "runs.write_json"])
-def test_killed_while_it_goes_back_a_run_ends_alike(
-    at: str, climber: None, genai: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (whole,) = genai("train", *CLIMB, "trainer.rollback=4").folders
-    cut = begun(whole, 0, save_every=1, keep=1)
-    assert run(cut, until=10) == 143  # within epoch 3, at the full rate
-    # what going back needs is kept besides the newest
-    assert sorted(p.name for p in cut.glob("checkpoints/step*")) == ["step-000008", "step-000010"]
-
-    def killed(*_: object, **__: object) -> None:
-        raise Killed
-
-    module, name = at.split(".")
-    with monkeypatch.context() as patch:
-        there = getattr(rollback, module)
-        patch.setattr(rollback, module, SimpleNamespace(**vars(there) | {name: killed}))
-        with pytest.raises(Killed):
-            run(cut, resume=True)
-    assert genai("resume", cut.name[-4:]).code == 0
-    assert "back to the start of epoch 3, at half the rate" in (cut / "train.log").read_text()
-    for name, value in weights(whole).items():
-        assert torch.equal(weights(cut)[name], value)
-    told = [runs.read_json(f / "run.json")["rollbacks"] for f in (cut, whole)]
-    assert told[0] == told[1]
-
-
 def test_a_measure_that_is_not_finite_is_told(genai: Callable) -> None:
     last = ("dataset.val_fraction=0", "monitor=null", "trainer.max_steps=1", "precision=fp64")
     done = genai("train", *SMALL, *last, "optimizer.lr=1e300")  # weights of 1e300 are finite
@@ -347,15 +219,3 @@ def test_other_kinds_of_steps_and_ranks_stop_alike(how: str, tmp_path: Path) -> 
     (folder,) = (tmp_path / "outputs").glob("*/*")
     assert report(folder)["step_kind"] == ("compiled" if "compiled" in how else "eager")
     assert len(report(folder)["batch_rows"]) == 32  # of all ranks
-
-
-@pytest.mark.slow
-def test_ranks_go_back_together(climber: None, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "genai_cli", "train", *CLIMB, "trainer.rollback=4"]
-    done = subprocess.run(
-        [*command, "trainer.devices=2"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    (folder,) = (tmp_path / "outputs").glob("*/*")
-    assert float(weights(folder)["climb.weight"]) == 10.25
-    assert len(runs.read_json(folder / "run.json")["rollbacks"]) == 4
