@@ -101,14 +101,14 @@ def _prepared(folder: Path, config: dict[str, Any], described: Mapping[str, Any]
     from genai_cli.verbs.train import Prepared
 
     with resting():
-        from genai_cli.training import setup
+        from genai_cli.training import describe, setup
 
     cfg = setup.typed(config, folder / runs.CONFIG)
     rules.check(cfg)
     data = setup.load_data(cfg)
     setup.same_data(folder, data)
     setup.check_built(cfg, data)
-    now = setup.description(cfg, data)
+    now = describe.description(cfg, data)
     kind = described.get("step_kind")
     now |= {"threads": described.get("threads") or now["threads"]}
     now |= {"step_kind": "eager" if kind == "packed" else kind}

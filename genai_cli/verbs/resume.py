@@ -67,7 +67,7 @@ def _resume(
 
     with resting():
         from genai_cli.build import build_model
-        from genai_cli.training import checkpoint, setup
+        from genai_cli.training import checkpoint, describe, setup
 
     cfg = setup.typed(new, folder / runs.CONFIG)
     rules.check(cfg)
@@ -97,7 +97,7 @@ def _resume(
         refuse_fewer(folder, int(path.name.removeprefix("step-")), cfg, data, differences)
     changes = {key: (before, after) for key, before, after in differences}
     described = sessions.in_force(described, old)
-    now = sessions.again(described, setup.description(cfg, data), changes)
+    now = sessions.again(described, describe.description(cfg, data), changes)
     notes = _notes(described, now, cfg, "epochs" in changes)
     for note in notes:
         print(f"note: {note}")

@@ -108,7 +108,7 @@ def prepare(
 
     rules.check(cfg)  # before torch is imported: a typo is answered at once
     cfg = ranks.sized(cfg)
-    from genai_cli.training import machine, setup
+    from genai_cli.training import describe, machine, setup
 
     device = machine.pick_device(cfg.device, gpus)
     if ranks.rank():  # rank 0 says it
@@ -136,7 +136,7 @@ def prepare(
     if key not in built:
         setup.check_built(cfg, data, gpus=gpus)
         if told not in built:
-            built[told] = setup.description(cfg, data, gpus)
+            built[told] = describe.description(cfg, data, gpus)
         built[key] = built[told]
     for line in notes:
         note(line)
@@ -236,7 +236,7 @@ def _run(
 ) -> int | None:
     """`run` once threads and number type are set; None: it has gone back, and must be resumed."""
     from genai_cli import outcome, runs, sessions
-    from genai_cli.training import choose, machine, setup
+    from genai_cli.training import choose, describe, machine, setup
     from genai_cli.training.finite import Diverged
     from genai_cli.training.loop import calibrate, evaluate, train
 
@@ -246,7 +246,7 @@ def _run(
         device = group.device(picked)
         data = data or setup.load_data(cfg)
         before = described
-        described = group.told(group.first and setup.found_here(before, cfg, data, picked))
+        described = group.told(group.first and describe.found_here(before, cfg, data, picked))
         other = sessions.differing(before, described) if resume else {}
         if moved := sessions.moved(other):
             report.line(moved)

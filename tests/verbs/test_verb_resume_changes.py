@@ -15,7 +15,7 @@ from genai_cli import changes, compose, runs, sessions
 from genai_cli.errors import UserError
 from genai_cli.offers import RESUMABLE
 from genai_cli.paths import config_dir
-from genai_cli.training import setup
+from genai_cli.training import describe, setup
 from genai_cli.verbs import resume
 
 CHOICES = [
@@ -236,14 +236,14 @@ def test_a_second_resume_at_the_same_time_is_refused(
     run: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one comes while the first has checked and not yet written."""
-    plain, second = setup.description, []
+    plain, second = describe.description, []
 
     def meanwhile(*args: object) -> dict:
-        monkeypatch.setattr(setup, "description", plain)
+        monkeypatch.setattr(describe, "description", plain)
         second.append(genai("resume", str(run), "epochs=9"))
         return plain(*args)
 
-    monkeypatch.setattr(setup, "description", meanwhile)
+    monkeypatch.setattr(describe, "description", meanwhile)
     assert genai("resume", str(run), "epochs=3").code == 0
     assert second[0].code == 2
     assert "is being trained by another process" in second[0].err
