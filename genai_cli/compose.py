@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from genai_cli.composer import Composer, search_path
 from genai_cli.errors import UserError, nearest
 from genai_cli.mistakes import one_line
+from genai_cli.overrides import checked_overrides
 from genai_cli.paths import config_dir, user_dirs
 
 SHOW = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # flags that only print
@@ -32,9 +33,6 @@ REFUSED = {
     "-r": "it is the default",
     "--experimental-rerun": "it would run code from a pickle; use: genai resume RUN",
 }
-
-
-GROUPS = ("dataset", "model", "loss", "optimizer", "schedule", "trainer", "experiment")
 
 
 class Line(NamedTuple):
@@ -132,7 +130,7 @@ def show(verb: str, line: Line) -> int:
     from hydra.core.global_hydra import GlobalHydra
 
     with hydra_session(line):
-        _checked_overrides(line)
+        checked_overrides(line.overrides)
         GlobalHydra.instance().clear()  # hydra.main makes its own
         sys.argv = [sys.argv[0], *line.overrides, *search_path(line.config_dirs), *line.show]
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # re-raise instead of print and exit
@@ -166,7 +164,7 @@ def cells(
     """
     line = line._replace(overrides=[*_words(over or {}, line.overrides), *line.overrides])
     with hydra_session(line):
-        overrides = _checked_overrides(line)
+        overrides = checked_overrides(line.overrides)
         choices: list[list[str]] = []
         varied: list[str] = []
         for override in overrides:
@@ -259,49 +257,3 @@ def _values(override: Any) -> list[str]:
         return list(override.sweep_string_iterator())
     except Exception as error:
         raise UserError(f"cannot sweep {override.input_line}: {error}") from None
-
-
-def _check_choice(key: str, override: Any) -> None:
-    value = override.value()
-    if key == "experiment" and isinstance(value, list):
-        if all(isinstance(name, str) for name in value):
-            return
-        raise UserError(f"{override.input_line} is not allowed: experiment takes names")
-    if not isinstance(value, str):
-        raise UserError(f"{override.input_line} is not allowed: {key} takes one name")
-
-
-def _checked_overrides(line: Line) -> list[Any]:
-    """The overrides as Hydra parses them, after the mistakes that Hydra lets pass."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    loader = GlobalHydra.instance().config_loader()
-    with one_line():
-        overrides = OverridesParser.create(config_loader=loader).parse_overrides(line.overrides)
-    seen: set[str] = set()
-    for override in overrides:
-        key = override.key_or_group
-        if override.is_add() or override.is_force_add():
-            raise UserError(
-                f"+{key}: a config has no other keys than those shown by --help; write {key}=…"
-            )
-        if override.is_delete():
-            raise UserError(f"~{key}: keys are not taken out; give {key} a value instead")
-        if override.package is not None:
-            raise UserError(f"{override.input_line}: a key holds no '@'; write {key}=… alone")
-        if key in seen:
-            raise UserError(f"{key} is given twice; keep one")
-        if key == "hydra" or key.startswith(("hydra.", "hydra/")):
-            raise UserError(
-                f"{key} is not used here: run folders are set by outputs=DIR and name=WORD"
-            )
-        if override.is_sweep_override() and key in ("outputs", "name", "tags"):
-            raise UserError(f"{key} cannot be swept: a sweep is one folder")
-        if key in GROUPS and not override.is_sweep_override():
-            _check_choice(key, override)
-        if key.endswith(".name") and key.count(".") == 1:
-            group = key.split(".")[0]
-            raise UserError(f"{key} is set by its group; write {group}=…")
-        seen.add(key)
-    return overrides

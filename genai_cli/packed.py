@@ -151,8 +151,10 @@ def _goes_on(folder: Path, session: Session, val: dict[str, float], ends: Ends) 
         with suppress(OSError):
             session.saver.rescue()
         if isinstance(error, Diverged):  # taken again alone, which is the same to rounding
-            device = next(session.state.model.parameters()).device
-            error = diverged(session, device, "eager", error)
+            device, failed = next(session.state.model.parameters()).device, session.state
+            alone = setup.new_training(session.cfg, session.data, device, resume=True)
+            alone.step, alone.cuts, alone.ranks = failed.step, failed.cuts, failed.ranks
+            error = diverged(session, device, "eager", error, alone)
         outcome.failed(folder, error, session.report)
         session.status = "failed"
         ends.changed()

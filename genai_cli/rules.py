@@ -20,6 +20,7 @@ Init = Literal[
     "default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal"
 ]
 StepKind = Literal["auto", "eager", "compiled", "graph"]
+SCALED = ("adamax", "nadam", "adadelta", "rmsprop")  # whose rate torch turns into one of its floats
 
 RANGES: dict[str, Any] = {
     "bottleneck": Count | None,
@@ -77,12 +78,19 @@ def check(cfg: TrainConfig) -> None:
     for key in ("outputs", "name", "init_from", "monitor"):
         if getattr(cfg, key) == "":  # as of an unset variable of the shell
             raise UserError(f"{key}= is empty; give it a value or leave it out")
+    single = cfg.precision != "fp64" and cfg.optimizer.get("name") in SCALED
     for key, value in runs.flat(dataclasses.asdict(cfg)).items():
         words = [w for w in (value if isinstance(value, list) else [value]) if isinstance(w, str)]
         if any("${" in word for word in words):  # a run's config is plain data, read back as such
             raise UserError(f"{key} holds '${{', which a run's config must not; write it out")
         if any("\0" in word for word in words):
             raise UserError(f"{key} holds a NUL character, which no name or path may; leave it out")
+        rate = re.fullmatch(r"(optimizer|model)\.(\w+_)?lr", key)
+        if rate and single and isinstance(value, int | float) and value > 1e37:
+            raise UserError(
+                f"{key}={value} is not allowed: optimizer={cfg.optimizer['name']} takes rates up "
+                f"to 1e37 in precision={cfg.precision}"
+            )
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", cfg.device):
         raise UserError(
             f"device={cfg.device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ class Session:
         All ranks judge, from the same numbers; rank 0 writes, and its status is everybody's.
 
         Raises:
-            Diverged: a number of the row is not finite.
+            Diverged: a number of the row, or of what was to be saved, is not finite.
         """
         from genai_cli import outcome
 
@@ -59,9 +59,22 @@ class Session:
         row = epoch_row(now, val)
         outcome.check_finite(row)
         best = now.at_epoch_end and is_best(now, row, cfg)
-        if now.ranks.first:
-            self._write(row, best)
-        self.status = now.ranks.told(self.status)
+        self._by_first(lambda: self._write(row, best))
+
+    def _by_first(self, write: Callable[[], None]) -> None:
+        """Rank 0 writes; its status is everybody's, and so is what it finds not finite: the step
+        is looked for by all ranks together."""
+        from genai_cli.training.finite import Diverged
+
+        found = None
+        if self.state.ranks.first:
+            try:
+                write()
+            except Diverged as error:
+                found = error
+        self.status, found = self.state.ranks.told((self.status, found))
+        if found is not None:
+            raise found
 
     def _write(self, row: Mapping[str, float], best: bool) -> None:
         from genai_cli.training.loop import finish
@@ -89,14 +102,12 @@ class Session:
 
         state, cfg = self.state, self.cfg
         early = code and self.status == "finished" and not state.done(cfg)
-        if state.ranks.first:
-            self.saver.now(state)
-        elif early:
+        self._by_first(lambda: self.saver.now(state))  # then the best weights are on disk
+        if early and not state.ranks.first:
             return code
         if early:
             self.loggers.end("interrupted")
             return outcome.interrupted(self.folder, state, code, self.report)
-        state.ranks.told(None)  # the best weights are on disk
         outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
         self.loggers.end(self.status)
         return 0
@@ -131,7 +142,9 @@ def begin(
         averaged = [] if state.ema is None else list(state.ema.shadow.values())
         ranks.equal([*state.model.parameters(), *state.model.buffers(), *averaged])
     metrics = Metrics(folder, state.step, state.steps_per_epoch)
-    saver = Saver(checkpoints, cfg.trainer.save_every, cfg.trainer.keep, metrics.sync)
+    every, keep = cfg.trainer.save_every, cfg.trainer.keep
+    back_to = state.steps_per_epoch if cfg.trainer.rollback else None
+    saver = Saver(checkpoints, every, keep, metrics.sync, back_to)
     outcome.introduce(report, folder, cfg, data, state, damaged)
     names = cfg.trainer.loggers if ranks.first else []
     loggers = Loggers(folder, names, setup.plain(cfg), state.step, report.line)
@@ -143,31 +156,34 @@ def begin(
     return Session(folder, cfg, data, state, report, metrics, saver, loggers, watch, status)
 
 
-def diverged(session: Session, device: torch.device, kind: str, error: Diverged) -> Diverged | None:
+def diverged(
+    session: Session,
+    device: torch.device,
+    kind: str,
+    error: Diverged,
+    state: Training | None = None,
+) -> Diverged | None:
     """Find out why, and go back where the config allows it; of several ranks all call it.
+
+    Args:
+        session: its state is taken back on the way,
+        state: or this one is, whose step, ranks and cuts are those of the session's.
 
     Returns:
         What to tell; None where the run is ready to go on from an earlier step.
     """
     from genai_cli.training import autopsy, rollback
 
-    state, ranks, report = session.state, session.state.ranks, session.report
+    state = session.state if state is None else state
+    folder, cfg, report = session.folder, session.cfg, session.report
+    ranks, noticed = state.ranks, state.step
     report.stop_live()
-    found = autopsy.investigate(
-        session.folder,
-        session.cfg,
-        session.data,
-        device,
-        kind,
-        state.step,
-        error,
-        state.cuts,
-        ranks,
-    )
+    report.line(f"{error}; looking for the step")
+    found = autopsy.investigate(folder, cfg, session.data, device, kind, state, error)
     back = None
-    if ranks.first:
-        good = max(0, state.step - 1) if found.step is None else found.step
-        back = rollback.go_back(session.folder, session.cfg, good, state.steps_per_epoch)
+    if ranks.first and not found.stopped:
+        good = max(0, noticed - 1) if found.step is None else found.step
+        back = rollback.go_back(folder, cfg, good, state.steps_per_epoch)
     back = ranks.told(back)
     if back is None:
         return found.error.with_traceback(error.__traceback__)

@@ -65,6 +65,23 @@ def again(
     return now | {"resumed": [*_list(described), entry]}
 
 
+def in_force(described: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """run.json without changes that were announced by a session that was killed before it wrote
+    config.yaml: what they were to be is not what the config says."""
+    known, entries, back = runs.flat(config), [], {}
+    for entry in _list(described):
+        changes = entry.get("changes") if isinstance(entry, dict) else None
+        if isinstance(changes, dict) and changes and entry.get("step") is None:
+            kept = {k: v for k, v in changes.items() if isinstance(v, list) and len(v) == 2}
+            kept = {k: v for k, v in kept.items() if k in known and known[k] == v[1]}
+            if len(kept) < len(changes):
+                was = entry.get("was") if isinstance(entry.get("was"), dict) else {}
+                back |= {k: v for k, v in was.items() if k in ("threads", "step_kind")}
+                entry = {**entry, "changes": kept}
+        entries.append(entry)
+    return {**described, **back, **({"resumed": entries} if entries else {})}
+
+
 def moved(other: Changes) -> str:
     """A line of a run that goes on with another arithmetic than before, by `differing`; or ""."""
     named = ("device", "processor", "kernels", "cuda", "cudnn")
@@ -128,7 +145,8 @@ def parts(
     for step, part in found:
         while kept and kept[-1][0] >= step:
             kept.pop()
-        kept.append((step, part))
+        if not kept or part != kept[-1][1]:  # a change that was announced may not be in force
+            kept.append((step, part))
     return kept
 
 

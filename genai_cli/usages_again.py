@@ -49,7 +49,10 @@ AGAIN: dict[str, list[tuple[str, object]]] = {
             "It trains again in a folder of its own, with the recorded threads and kind of step,"
             " every change of a resume at its step, and says: identical, within tolerance, or what"
             " differs first and by how much, beside the versions and the machine of then and now."
-            " Exit code 1 where it differs.",
+            " Exit code 1 where it differs. What another machine, kernel or number of threads"
+            " rounds otherwise grows from step to step: numbers that agree to 1e-5 after a few"
+            " steps may be 1e-3 apart at a run's end, hence the default. Where nothing is listed"
+            " as not the same, ask for rtol=0.",
         ),
         ("examples", ["genai reproduce latest", "genai reproduce k3f9 rtol=1e-5"]),
     ],

@@ -9,10 +9,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from genai_cli import ranks
 from genai_cli.training.preempt import Signals  # before anything slow: a signal may come early
+
+LAST = 60.0  # seconds to save and end, for a rank whose starter is gone
 
 
 def main(folder: Path) -> int:
@@ -49,10 +52,13 @@ def _train(folder: Path) -> int:
 
 
 def _outlive_nobody() -> None:
-    """When the starter dies its end of our stdin closes: save and end, as on TERM."""
+    """When the starter dies its end of our stdin closes: save and end, as on TERM; and end anyway
+    where the ranks wait for each other, which no flag ends."""
     while os.read(0, 1024):  # not sys.stdin: its lock would be held when the interpreter ends
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LAST)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,11 @@ no cell is submitted twice.
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import shlex
+import shutil
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,7 +78,8 @@ def _hand_in(folder: Path, jobs: Sequence[Job], how: Slurm, after: str | None) -
     """Write sheet and script, and submit them; the job's number."""
     place = folder.resolve() / "slurm"
     place.mkdir(exist_ok=True)
-    sheet = place / f"{len(list(place.glob('*.json'))):03d}.json"
+    taken = [int(p.stem) for p in place.glob("*.json") if re.fullmatch("[0-9]{1,9}", p.stem)]
+    sheet = place / f"{max(taken, default=-1) + 1:03d}.json"  # one may have been removed by hand
     name = f"genai-{folder.resolve().name.rpartition('-')[2]}-{secrets.token_hex(4)}"
     names = [[os.path.relpath(cell, folder) for cell in job] for job in jobs]
     asked = {"schema": runs.SCHEMA, "name": name, "job": None, "jobs": names}
@@ -95,18 +100,24 @@ def _hand_in(folder: Path, jobs: Sequence[Job], how: Slurm, after: str | None) -
 def queued(folder: Path) -> dict[Path, str]:
     """The cells of a sweep that are in the queue or running there, and the job of each.
 
+    A machine without Slurm's commands has a copy of the folder, which no job trains.
+
     Raises:
         UserError: Slurm does not answer, so that nobody knows.
     """
     found: dict[Path, str] = {}
-    for path in sorted((folder / "slurm").glob("*.json")):
+    sheets = sorted((folder / "slurm").glob("*.json"))
+    if sheets and not shutil.which("squeue"):
+        print(f"note: no Slurm here: no job of {folder / 'slurm'} is looked for", file=sys.stderr)
+        return found
+    for path in sheets:
         sheet = runs.read_json(path)
         number = sheet.get("job") or _adopted(path, sheet)
         if not number:
             continue
         states = queue.states(str(number))
         if states is None:
-            raise _silent(f"job {number}")
+            raise _silent(f"job {number}", path)
         for task, (state, _) in states.items():
             if state not in queue.OVER:
                 found |= {(folder / name).resolve(): str(number) for name in sheet["jobs"][task]}
@@ -135,14 +146,14 @@ def _adopted(path: Path, sheet: Mapping[str, Any]) -> str:
         return ""
     number = queue.named(str(name))
     if number is None:
-        raise _silent(f"job {name}")
+        raise _silent(f"job {name}", path)
     if number:
         runs.write_json(path, {**sheet, "job": number})
     return number
 
 
-def _silent(job: str) -> UserError:
+def _silent(job: str, sheet: Path) -> UserError:
     return UserError(
-        f"squeue does not answer for {job} of this sweep, which may still be queued; try again "
-        "when it does"
+        f"squeue does not answer for {job}, which may still be queued; try again when it does, or "
+        f"if you know that the job is over type first: rm {shlex.quote(str(sheet))}"
     )

@@ -23,8 +23,11 @@ SHARP = 8.0  # of a floor: a unit above it a number is itself to 4e-5, three abo
 
 
 def floored(log: Tensor, floor: float) -> Tensor:
-    """About max(log, floor), smooth: below the floor the slope fades but is never 0, so that a
-    parameter that fell below it can come back."""
+    """About max(log, floor), smooth: a parameter that fell a little below the floor can come back.
+
+    The slope fades as exp(8 (log − floor)): three below it is 4e-11, and in float32 0 from twelve
+    below on, where a parameter stays.
+    """
     return torch.logaddexp(SHARP * log, torch.full_like(log, SHARP * floor)) / SHARP
 
 

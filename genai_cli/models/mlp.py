@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genai_cli import losses
 from genai_cli.data.dataset import Spec
-from genai_cli.errors import UserError
+from genai_cli.errors import UserError, in_one_line
 from genai_cli.knobs import Count, NonNegative, Rate
 from genai_cli.models.base import Batch, Model
 from genai_cli.networks.mlp import MLP as Network
@@ -84,6 +84,12 @@ class MLP(Model):
             return "regression"
         if data.target == "labels" and len(data.classes) >= 2:
             return "binary" if len(data.classes) == 2 else "multiclass"
+        if data.target == "labels":
+            have = f"1: {in_one_line(data.classes[0], 40)}" if data.classes else "none"
+            raise UserError(
+                f"model=mlp tells classes apart and this data set has {have}; choose another "
+                "dataset, or model=autoencoder"
+            )
         raise UserError(
             "model=mlp predicts labels or values and this data set has none; "
             "choose another dataset, or model=autoencoder"

@@ -101,13 +101,13 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
 
     from genai_cli import outcome, runs
     from genai_cli.console import Reporter
-    from genai_cli.training import checkpoint, choose, machine, setup
+    from genai_cli.training import checkpoint, choose, describe, machine, setup
     from genai_cli.training.loop import EVALUATION_BATCH, calibrate, evaluation_terms, train
 
     device = machine.pick_device(cfg.device)
     if cfg.trainer.step == "auto":
         cfg = dataclasses.replace(cfg, trainer=dataclasses.replace(cfg.trainer, step="eager"))
-    described = setup.description(cfg, data := setup.load_data(cfg))
+    described = describe.description(cfg, data := setup.load_data(cfg))
     with machine.numerics(cfg, described["threads"]):
         data = data.to(device)
         clock = _Clock(device)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from genai_cli import compose
 from genai_cli.errors import UserError
+from genai_cli.overrides import checked_overrides
 
 
 class Dimension(NamedTuple):
@@ -95,7 +96,7 @@ def space_of(line: compose.Line, over: Mapping[str, Any]) -> Space:
     dimensions: list[Dimension] = []
     fixed: list[str] = []
     with compose.hydra_session(line):
-        for override in compose._checked_overrides(line):
+        for override in checked_overrides(line.overrides):
             if override.is_sweep_override():
                 dimensions.append(_dimension(override))
             else:

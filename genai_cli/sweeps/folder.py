@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli import runs
-from genai_cli.compose import GROUPS, Cell
+from genai_cli.compose import Cell
 from genai_cli.errors import UserError
 from genai_cli.metrics import last_row
+from genai_cli.overrides import GROUPS
 from genai_cli.sweeps import asked
 from genai_cli.textual import csv_cell, plain_table, short
 

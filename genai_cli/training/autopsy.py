@@ -5,6 +5,7 @@ A run is a function of its seed and the step, so they end where they ended befor
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,17 +15,17 @@ from genai_cli import outcome, runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.schema import TrainConfig
 from genai_cli.session import epoch_row, is_best
-from genai_cli.training import blackbox, checkpoint, finite, setup
-from genai_cli.training.distributed import ALONE, Ranks
+from genai_cli.training import blackbox, checkpoint, finite
 from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import Training, calibrate, drawn, evaluate, evaluation_terms, train
 from genai_cli.training.randomness import permutation
 from genai_cli.training.ranges import BEHIND
+from genai_cli.training.schedule import Schedule
 from genai_cli.training.snapshot import Snapshot, snapshot
 from genai_cli.training.step import make_step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 HINT = "try a smaller optimizer.lr or trainer.clip=1"
 SHOWN = 8  # examples that a line names
@@ -35,6 +36,11 @@ class Incident(NamedTuple):
 
     error: Diverged  # in one line, with what to type
     step: int | None  # before which all was well; None: no step was found
+    stopped: bool = False  # by a signal, before one was found
+
+
+class _Stopped(Exception):
+    """A signal came."""
 
 
 def investigate(
@@ -43,10 +49,8 @@ def investigate(
     data: Dataset,
     device: torch.device,
     kind: str,
-    reached: int,
+    state: Training,
     error: Diverged,
-    cuts: Sequence[int] = (),
-    ranks: Ranks = ALONE,
 ) -> Incident:
     """Find the first bad step and write its black box; of several ranks all call it.
 
@@ -54,19 +58,20 @@ def investigate(
         folder: the run; its checkpoints are whole and finite.
         cfg, data: its own, on ``device``.
         kind: of its steps.
-        reached: the steps it had done when ``error`` was noticed.
+        state: as it was when ``error`` was noticed; it is taken back, for there may be no room
+            for a second one.
         error: what was noticed.
-        cuts: of its rate, see rollback.py.
-        ranks: that train it.
     """
     try:
-        state = _restored(folder, cfg, data, device, cuts, ranks)
-        before = _before_the_first(state, cfg, data, device, kind, reached)
+        before = _before_the_first(folder, state, cfg, data, device, kind)
         if before is None:
             return Incident(Diverged(f"{error}; {_elsewhere(state, cfg, data, error)}"), None)
-        if not ranks.first:
+        if not state.ranks.first:
             return Incident(error, before.step)
-        report = _box(folder, cfg, data, device, kind, before, cuts)
+        report = _box(folder, state, cfg, data, kind, before)
+    except _Stopped:
+        told = f"the search for its step was cut short: genai resume {outcome.reference(folder)}"
+        return Incident(Diverged(f"{error}; {told}, or {HINT}"), None, stopped=True)
     except Exception as other:  # no second failure hides the first
         said = " ".join(str(other).split())[:120]
         return Incident(
@@ -75,60 +80,80 @@ def investigate(
     return Incident(Diverged(_told(folder, report, error)), before.step)
 
 
-def _restored(
-    folder: Path,
-    cfg: TrainConfig,
-    data: Dataset,
-    device: torch.device,
-    cuts: Sequence[int],
-    ranks: Ranks,
-) -> Training:
-    state = setup.new_training(cfg, data, device, resume=True)
+def _take_back(folder: Path, state: Training, cfg: TrainConfig) -> None:
+    """Make ``state`` that of the newest checkpoint, as a run that is resumed gets it."""
+    state.schedule = Schedule(cfg.schedule)
+    state.best, state.best_epoch, state.best_step = math.inf, 0, 0
     checkpoint.load(folder / runs.CHECKPOINTS, state)
-    state.ranks, state.cuts = ranks, tuple(cuts)
-    return state
 
 
 def _before_the_first(
+    folder: Path,
     state: Training,
     cfg: TrainConfig,
     data: Dataset,
     device: torch.device,
     kind: str,
-    reached: int,
 ) -> Snapshot | None:
-    """The state before the first step after which something is not finite; None: there is none."""
-    step = make_step(kind if kind in ("compiled", "graph") else "eager", state, cfg, device)
-    before = snapshot(state)
+    """The state before the first step after which something is not finite; None: there is none.
+
+    A copy of every state would cost as much as its step: so the steps are taken once to find the
+    number, and once more up to it.
+
+    Raises:
+        _Stopped: by a signal.
+    """
+    reached = state.step
+    _take_back(folder, state, cfg)
+    good = state.step
     try:
-        for now in train(state, data, cfg, device, step):
-            finite.check(now)
-            if now.step >= reached or now.ranks.stop():
-                return None
-            if now.at_epoch_end and cfg.schedule["name"] == "plateau":  # its rate follows these
-                with now.averaged():
-                    calibrate(now, data, cfg.seed)
-                    val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
-                is_best(now, epoch_row(now, val), cfg)
-            before = snapshot(now)
+        for now in _again(state, cfg, data, device, kind, reached):
+            good = now.step
+        return None
     except Diverged:
-        return before
-    return None
+        _take_back(folder, state, cfg)
+    if state.step < good:
+        try:
+            next(n for n in _again(state, cfg, data, device, kind, reached) if n.step == good)
+        except Diverged:  # earlier than just now
+            return None
+    return snapshot(state)
+
+
+def _again(
+    state: Training, cfg: TrainConfig, data: Dataset, device: torch.device, kind: str, reached: int
+) -> Iterator[Training]:
+    """``state`` after each of its steps before number ``reached``, all of them looked at.
+
+    Raises:
+        Diverged: something in it is not finite.
+        _Stopped: by a signal.
+    """
+    step = make_step(kind if kind in ("compiled", "graph") else "eager", state, cfg, device)
+    for now in train(state, data, cfg, device, step):
+        finite.check(now)
+        if now.step >= reached:
+            return
+        if now.ranks.stop():
+            raise _Stopped
+        if now.at_epoch_end and cfg.schedule["name"] == "plateau":  # its rate follows these
+            with now.averaged():
+                calibrate(now, data, cfg.seed)
+                val = evaluate(now, data.val, cfg.seed, "validation", cfg.precision)
+            is_best(now, epoch_row(now, val), cfg)
+        yield now
 
 
 def _box(
     folder: Path,
+    run: Training,
     cfg: TrainConfig,
     data: Dataset,
-    device: torch.device,
     kind: str,
     before: Snapshot,
-    cuts: Sequence[int],
 ) -> dict[str, Any]:
-    """The black box of the step after ``before``; its report."""
-    run = setup.new_training(cfg, data, device, resume=True)
+    """The black box of the step after ``before``, where ``run`` stands; its report."""
     run.model.train()
-    run.step = before.step
     order = permutation(len(data.train), cfg.seed, run.epoch)
     rows = order.split(cfg.batch_size)[run.step % run.steps_per_epoch]
     batch = data.train.batch(rows)
@@ -138,7 +163,7 @@ def _box(
         "step": run.step + 1,
         "steps_per_epoch": run.steps_per_epoch,
         "step_kind": kind,
-        "cuts": list(cuts),
+        "cuts": list(run.cuts),
         "batch_rows": rows.tolist(),
     }
     return blackbox.write(folder, cfg, data.spec, before, batch, noise, facts)

@@ -10,15 +10,13 @@ the seconds.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -26,10 +24,9 @@ from torch import Tensor, nn
 
 from genai_cli.durable import sync_folder, write_text
 from genai_cli.errors import UserError
+from genai_cli.training.intact import META, STATE, WEIGHTS, damage, sha256, sum_of
 from genai_cli.training.loop import Training
 from genai_cli.training.snapshot import Snapshot, restore, snapshot
-
-WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "state.json"
 
 
 def save(folder: Path, run: Training, *, keep: int, mark_best: bool) -> Path:
@@ -143,36 +140,6 @@ def candidates(folder: Path) -> Iterator[Path]:
     yield from sorted(steps, key=_step, reverse=True)
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint: a file is missing or is not what was written; None if it
-    is whole."""
-    return _damage(path, (WEIGHTS, STATE))
-
-
-def _damage(path: Path, files: Sequence[str]) -> str | None:
-    if not path.is_dir():
-        return "it is not there"
-    at = META
-    try:
-        meta = json.loads((path / META).read_text())
-        sums = meta["sha256"]
-        if META in sums and sums[META] != _sum_of(meta):
-            return f"{META} is not what was written"
-        for at in files:
-            if _sha256(path / at) != sums[at]:
-                return f"{at} is not what was written, or not all of it"
-            with safe_open(path / at, framework="pt"):  # a forged file has a sum that fits
-                pass
-    except SafetensorError:
-        return f"{at} holds no tensors"
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        return f"{at} is missing" if missing else f"{at}: {error.strerror}"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return f"{META} is not what was written, or not all of it"
-    return None
-
-
 def named(folder: Path, which: str) -> Path:
     """The checkpoint folder that ``last``, ``best`` or a name like step-000600 means.
 
@@ -197,7 +164,7 @@ def load_weights(path: Path, model: nn.Module, ema: bool = False) -> None:
     Raises:
         UserError: it is damaged, or does not fit.
     """
-    wrong = _damage(path, (WEIGHTS, STATE) if ema else (WEIGHTS,))
+    wrong = damage(path, (WEIGHTS, STATE) if ema else (WEIGHTS,))
     try:
         if wrong is None:
             tensors = load_file(path / WEIGHTS)
@@ -261,8 +228,8 @@ def _remove(path: Path) -> None:
 def _write_whole(folder: Path, state: Snapshot) -> None:
     _write_tensors(folder / WEIGHTS, state.weights)
     _write_tensors(folder / STATE, state.state)
-    sums = {f: _sha256(folder / f) for f in (WEIGHTS, STATE)}
-    sums[META] = _sum_of(state.numbers)
+    sums = {f: sha256(folder / f) for f in (WEIGHTS, STATE)}
+    sums[META] = sum_of(state.numbers)
     numbers = state.numbers | {"sha256": sums}
     write_text(folder / META, json.dumps(numbers, indent=1, allow_nan=False) + "\n")
     sync_folder(folder)
@@ -271,7 +238,7 @@ def _write_whole(folder: Path, state: Snapshot) -> None:
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         save_file(tensors, path)
-        with open(path, "rb") as file:
+        with open(path, "r+b") as file:  # to write: Windows flushes no other
             os.fsync(file.fileno())
         with safe_open(path, framework="pt"):  # as long as its head says: a sum would not tell
             pass
@@ -282,17 +249,3 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             code = int(number[1])
             said = os.strerror(code)
         raise OSError(code, said, str(path)) from error
-
-
-def _sum_of(numbers: Mapping[str, Any]) -> str:
-    """SHA-256 of the numbers of a state.json, however they are laid out."""
-    plain = json.loads(json.dumps({k: v for k, v in numbers.items() if k != "sha256"}))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

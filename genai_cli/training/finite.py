@@ -55,7 +55,7 @@ class Lookout:
         there = None
         if self.device.type == "cuda":
             there = torch.cuda.Event()
-            there.record()
+            there.record(torch.cuda.current_stream(self.device))  # cuda:1 need not be current
         return list(sums), totals, there
 
 
@@ -104,7 +104,7 @@ def broken(tensors: Mapping[str, Tensor]) -> str | None:
     if not kept:
         return None
     largest = torch._foreach_norm(list(kept.values()), math.inf)  # unlike a sum it cannot overflow
-    device = largest[-1].device  # an optimizer may count its steps on the host
+    device = largest[0].device  # a weight's; an optimizer may count its steps on the host
     whole = torch.stack([v.to(device, torch.float64) if device.type != "mps" else v.to(device)
                          for v in largest]).isfinite().tolist()  # fmt: skip
     return next((k for k, fine in zip(kept, whole, strict=True) if not fine), None)

@@ -53,20 +53,28 @@ def go_back(folder: Path, cfg: TrainConfig, good: int, steps_per_epoch: int) -> 
         return None
     start = good // steps_per_epoch * steps_per_epoch
     epoch = start // steps_per_epoch + 1
+    at = _drop_after(folder / runs.CHECKPOINTS, start)
+    # last: killed before, it comes to the same number once more, at the same rate
     entry = {"step": start, "epoch": epoch, "bad_step": good + 1, "factor": SLOWER}
     runs.write_json(folder / runs.RUN, described | {ROLLBACKS: [*before, entry]})
-    saved = folder / runs.CHECKPOINTS
-    for path in list(checkpoint.candidates(saved)):
-        if int(path.name.removeprefix("step-")) > start:
-            shutil.rmtree(path, ignore_errors=True)
+    slower = f"back to the start of epoch {epoch}, at half the rate from there on"
+    if at != start:
+        slower = f"back to step {at}, at half the rate from the start of epoch {epoch} on"
+    return f"{slower} (trainer.rollback: {number} of {cfg.trainer.rollback})"
+
+
+def _drop_after(saved: Path, start: int) -> int:
+    """Remove the checkpoints after step ``start``; the step of the newest that is left, or 0."""
+    steps = {path: int(path.name.removeprefix("step-")) for path in checkpoint.candidates(saved)}
+    newest = next((path for path, step in steps.items() if step <= start), None)
+    kept = {path.name for path, step in steps.items() if step <= start}
     for pointer in ("last", "best"):
         named = saved / pointer
-        if named.is_file() and not (saved / named.read_text().strip()).is_dir():
+        if named.is_file() and named.read_text().strip() not in kept:
             named.unlink()
-    newest = next(checkpoint.candidates(saved), None)
-    if newest is not None and int(newest.name.removeprefix("step-")):
+    if newest is not None and steps[newest]:
         runs.write_text(saved / "last", newest.name + "\n")
-    return (
-        f"back to the start of epoch {epoch}, at half the rate from there on "
-        f"(trainer.rollback: {number} of {cfg.trainer.rollback})"
-    )
+    for path, step in steps.items():
+        if step > start:
+            shutil.rmtree(path, ignore_errors=True)
+    return 0 if newest is None else steps[newest]

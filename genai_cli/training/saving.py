@@ -28,12 +28,20 @@ class Saver:
         every: epochs between them; None: by the clock, as above.
         keep: newest ones kept; the best one is kept besides.
         first: called before a checkpoint is written, to make durable what it counts on.
+        back_to: steps of an epoch, where the run may be sent back to the start of one (see
+            rollback.py): then the newest checkpoint there is kept, too.
     """
 
     def __init__(
-        self, folder: Path, every: int | None, keep: int, first: Callable[[], None]
+        self,
+        folder: Path,
+        every: int | None,
+        keep: int,
+        first: Callable[[], None],
+        back_to: int | None = None,
     ) -> None:
         self.folder, self.every, self.keep, self.first = folder, every, keep, first
+        self.back_to = back_to
         self.best: checkpoint.Snapshot | None = None  # not on disk yet
         self.next = time.monotonic() + GAP
 
@@ -63,9 +71,20 @@ class Saver:
     def _write(self, state: checkpoint.Snapshot, mark_best: bool = False) -> None:
         started = time.monotonic()
         self.first()
-        checkpoint.write(self.folder, state, keep=self.keep, mark_best=mark_best)
+        keep = max(self.keep, self._since_start(state.step))
+        checkpoint.write(self.folder, state, keep=keep, mark_best=mark_best)
         now = time.monotonic()
         self.next = now + max(GAP, SHARE * (now - started))
+
+    def _since_start(self, step: int) -> int:
+        """How many checkpoints there are from the newest at an end of an epoch to this one, both
+        counted; 0 where it does not matter."""
+        if self.back_to is None:
+            return 0
+        there = {int(p.name.removeprefix("step-")) for p in checkpoint.candidates(self.folder)}
+        newest_first = sorted({step} | {s for s in there if s < step}, reverse=True)
+        ends = (i for i, s in enumerate(newest_first, 1) if s % self.back_to == 0)
+        return next(ends, 0)
 
 
 def _whole(run: Training) -> checkpoint.Snapshot:

@@ -95,6 +95,7 @@ def _costs(kept: Sequence[tuple[Cell, Prepared]], how: Launcher | None) -> int:
     from genai_cli.training import setup
 
     how = how or Serial()
+    _measurable(how, [prepared.cfg.device for _, prepared in kept])
     workers, environment = _surroundings(how, [prepared for _, prepared in kept])
     costs: dict[str, Cost] = {}
     rows: dict[str, list[str]] = {}
@@ -152,6 +153,25 @@ def _costs(kept: Sequence[tuple[Cell, Prepared]], how: Launcher | None) -> int:
         "which was not tried."
     )
     return int(failures > 0)
+
+
+def _measurable(how: Launcher, devices: Sequence[str]) -> None:
+    """Refuse to measure for a cluster's node what this machine has no device for.
+
+    Raises:
+        UserError: there is none, as on a login node without a GPU.
+    """
+    from genai_cli.training.machine import pick_device
+
+    for device in dict.fromkeys(devices):
+        try:
+            pick_device(device)
+        except UserError as error:
+            why = str(error).partition(";")[0]
+            raise UserError(
+                f"{why}, and a plan for {how.name} is measured here; type device=cpu to measure on "
+                f"this CPU, or {SCRIPT} to see what would be submitted"
+            ) from None
 
 
 def _surroundings(how: Launcher, prepared: Sequence[Prepared]) -> tuple[int, dict[str, str]]:

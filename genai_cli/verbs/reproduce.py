@@ -1,7 +1,8 @@
 """`genai reproduce RUN [key=value …]`: train a run again from its folder alone, and compare.
 
 The second run has a folder of its own. It takes the threads and the step kind that run.json of
-the first one recorded, and every change of a resume at the step where it was made.
+the first one recorded, and every change of a resume at the step where it was made. It is told to
+no logger (trainer.loggers): a service must not take it for a run of its own.
 """
 
 from __future__ import annotations
@@ -100,18 +101,19 @@ def _prepared(folder: Path, config: dict[str, Any], described: Mapping[str, Any]
     from genai_cli.verbs.train import Prepared
 
     with resting():
-        from genai_cli.training import setup
+        from genai_cli.training import describe, setup
 
     cfg = setup.typed(config, folder / runs.CONFIG)
     rules.check(cfg)
     data = setup.load_data(cfg)
     setup.same_data(folder, data)
     setup.check_built(cfg, data)
-    now = setup.description(cfg, data)
+    now = describe.description(cfg, data)
     kind = described.get("step_kind")
     now |= {"threads": described.get("threads") or now["threads"]}
     now |= {"step_kind": "eager" if kind == "packed" else kind}
-    return Prepared(dataclasses.replace(cfg, outputs=None), data, now)
+    trainer = dataclasses.replace(cfg.trainer, loggers=[])
+    return Prepared(dataclasses.replace(cfg, outputs=None, trainer=trainer), data, now)
 
 
 def _end(described: Mapping[str, Any], last: Mapping[str, float]) -> str:

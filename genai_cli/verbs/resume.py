@@ -67,7 +67,7 @@ def _resume(
 
     with resting():
         from genai_cli.build import build_model
-        from genai_cli.training import checkpoint, setup
+        from genai_cli.training import checkpoint, describe, setup
 
     cfg = setup.typed(new, folder / runs.CONFIG)
     rules.check(cfg)
@@ -93,15 +93,18 @@ def _resume(
         return 0
     has_checkpoint = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
     if has_checkpoint:
-        checkpoint.newest_whole(folder / runs.CHECKPOINTS)  # or one line, and nothing is written
+        path, _ = checkpoint.newest_whole(folder / runs.CHECKPOINTS)
+        refuse_fewer(folder, int(path.name.removeprefix("step-")), cfg, data, differences)
     changes = {key: (before, after) for key, before, after in differences}
-    now = sessions.again(described, setup.description(cfg, data), changes)
+    described = sessions.in_force(described, old)
+    now = sessions.again(described, describe.description(cfg, data), changes)
     notes = _notes(described, now, cfg, "epochs" in changes)
     for note in notes:
         print(f"note: {note}")
+    # first told, then in force: killed in between, an entry is left that changed nothing
+    runs.write_json(folder / runs.RUN, now)
     if differences:
         runs.write_config(folder, new)
-    runs.write_json(folder / runs.RUN, now)
     from genai_cli.verbs.train import run
 
     let_go()
@@ -232,9 +235,35 @@ def nothing_left(
     judged = ("monitor", "trainer.patience", "trainer.min_delta")
     if status == "stopped" and not any(key in judged for key, _, _ in differences):
         return "stopped early: nothing left to do; raise trainer.patience to go on"
-    steps = cfg.epochs * -(-len(data.train) // cfg.batch_size)
+    steps = cfg.epochs * _steps_per_epoch(cfg, data)
     if cfg.trainer.max_steps is not None:
         steps = min(steps, cfg.trainer.max_steps)
     if done.get("step", 0) >= steps:
         return f"is {status}: nothing left to do; raise epochs to go on"
     return ""
+
+
+def refuse_fewer(
+    folder: Path,
+    step: int,
+    cfg: TrainConfig,
+    data: Dataset,
+    differences: list[tuple[str, Any, Any]],
+) -> None:
+    """Refuse to end before what is done: steps are not taken back.
+
+    Raises:
+        UserError: ``epochs`` or ``trainer.max_steps`` was made less than that.
+    """
+    per_epoch = _steps_per_epoch(cfg, data)
+    for key, done in (("epochs", -(-step // per_epoch)), ("trainer.max_steps", step)):
+        after = next((after for name, _, after in differences if name == key), None)
+        if after is not None and after * (per_epoch if key == "epochs" else 1) < step:
+            raise UserError(
+                f"{key}={after} is less than is done: {folder} is at step {step}, which no resume "
+                f"takes back; give {key}={done} or more"
+            )
+
+
+def _steps_per_epoch(cfg: TrainConfig, data: Dataset) -> int:
+    return -(-len(data.train) // cfg.batch_size)

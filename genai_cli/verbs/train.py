@@ -7,6 +7,7 @@ run, a resumed one and a sweep's worker are the same call.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shlex
 import shutil
 import sys
@@ -107,11 +108,11 @@ def prepare(
 
     rules.check(cfg)  # before torch is imported: a typo is answered at once
     cfg = ranks.sized(cfg)
-    from genai_cli.training import machine, setup
+    from genai_cli.training import describe, machine, setup
 
     device = machine.pick_device(cfg.device, gpus)
     if ranks.rank():  # rank 0 says it
-        note = _silent
+        note = [].append
     notes: list[str] = []  # told once nothing is wrong: a mistake is one line
     if gpus is None and (crowded := ranks.crowded(cfg, device)):
         notes.append(crowded)
@@ -135,15 +136,11 @@ def prepare(
     if key not in built:
         setup.check_built(cfg, data, gpus=gpus)
         if told not in built:
-            built[told] = setup.description(cfg, data, gpus)
+            built[told] = describe.description(cfg, data, gpus)
         built[key] = built[told]
     for line in notes:
         note(line)
     return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
-
-
-def _silent(text: str) -> None:
-    pass
 
 
 def start(
@@ -217,12 +214,13 @@ def run(
         described = runs.read_json(folder / runs.RUN)
         log = folder / runs.LOG if group.first else None
         with machine.numerics(cfg, described.get("threads")), Reporter(log) as report:
-            while (
-                code := _run(folder, cfg, data, resume, described, group, report, until)
-            ) is None:
+            for back in itertools.count():  # how often it has gone back
+                code = _run(folder, cfg, data, resume, described, group, report, until, back)
+                if code is not None:
+                    return code
                 saved = any(checkpoint.candidates(folder / runs.CHECKPOINTS))
                 resume, described = group.told((saved, runs.read_json(folder / runs.RUN)))
-            return code
+    raise AssertionError("the loop ends with a code")
 
 
 def _run(
@@ -234,10 +232,11 @@ def _run(
     group: Ranks,
     report: Reporter,
     until: int | None = None,
+    back: int = 0,
 ) -> int | None:
     """`run` once threads and number type are set; None: it has gone back, and must be resumed."""
     from genai_cli import outcome, runs, sessions
-    from genai_cli.training import choose, machine, setup
+    from genai_cli.training import choose, describe, machine, setup
     from genai_cli.training.finite import Diverged
     from genai_cli.training.loop import calibrate, evaluate, train
 
@@ -247,7 +246,7 @@ def _run(
         device = group.device(picked)
         data = data or setup.load_data(cfg)
         before = described
-        described = group.told(group.first and setup.found_here(before, cfg, data, picked))
+        described = group.told(group.first and describe.found_here(before, cfg, data, picked))
         other = sessions.differing(before, described) if resume else {}
         if moved := sessions.moved(other):
             report.line(moved)
@@ -265,7 +264,8 @@ def _run(
             now = runs.read_json(folder / runs.RUN)
             if other:  # nobody has announced it: a sweep's worker, a job of a cluster
                 now |= sessions.elsewhere(now, {key: old for key, (old, _) in other.items()})
-            recorded |= sessions.began(now, state.step)
+            if not back:  # the same session goes on
+                recorded |= sessions.began(now, state.step)
             runs.write_json(folder / runs.RUN, now | recorded)
         report.start_live(cfg.epochs, state)
         steps = train(state, data, cfg, device, chosen.step)

@@ -177,3 +177,27 @@ def test_a_rank_of_torchruns_that_is_killed_ends_the_run(
 def test_signals_are_told_apart() -> None:
     assert signal.SIGINT.name in spawn._how(-signal.SIGINT)
     assert spawn._how(3) == "left with exit code 3"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["trainer.save_every=1", "trainer.save_every=9"])
+def test_what_rank_0_finds_when_it_saves_all_ranks_find(when: str, tmp_path: Path) -> None:
+    words = ("model=mlp", "dataset=digits", "epochs=2", "trainer.devices=2", "device=cpu")
+    words += ("batch_size=2000", "optimizer.lr=1e39", "dataset.val_fraction=0", "monitor=null")
+    words += ("trainer.max_steps=1", when)  # in the row of the only step, or at its end
+    command = [sys.executable, "-m", "genai_cli", "train", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "became nan in epoch 1 (step 1), in its update" in done.stderr
+    assert [line for line in done.stderr.splitlines() if "failed" in line][1:] == []
+
+
+def test_a_rank_whose_starter_is_gone_ends_even_if_it_hangs() -> None:
+    hangs = (
+        "import threading, time; from genai_cli.launchers import rank; rank.LAST = 0.1\n"
+        "with rank.Signals():\n"
+        "    threading.Thread(target=rank._outlive_nobody, daemon=True).start()\n"
+        "    while True: time.sleep(1)"
+    )
+    done = subprocess.run([sys.executable, "-c", hangs], input=b"", timeout=60)
+    assert done.returncode == -signal.SIGKILL

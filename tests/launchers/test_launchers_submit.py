@@ -111,6 +111,43 @@ def test_a_queue_that_does_not_answer_is_not_an_empty_one(
     assert [(cell / runs.RUN).read_text() for cell in runs.cells(sweep)] == before
 
 
+def test_who_knows_that_a_job_is_over_goes_on_without_an_answer(
+    genai: Callable, slurm: FakeSlurm
+) -> None:
+    (run,) = genai("train", *QUICK, *SLURM).folders
+    slurm.mute.add("squeue")
+    done = genai("resume", str(run))
+    sheet = run / "slurm" / "000.json"
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert done.err.endswith(f"if you know that the job is over type first: rm {sheet}\n")
+    sheet.unlink()
+    assert genai("resume", str(run)).code == 0
+
+
+def test_a_copy_where_there_is_no_slurm_is_resumed(
+    genai: Callable, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = genai("train", *QUICK, *SLURM).folders
+    asked = len(slurm.asked)
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = genai("resume", str(run))
+    assert (done.code, len(slurm.asked)) == (0, asked)
+    assert done.err == f"note: no Slurm here: no job of {run / 'slurm'} is looked for\n"
+    assert runs.read_json(run / runs.RUN)["status"] == "finished"
+
+
+def test_a_sheet_that_was_removed_gives_its_number_to_no_other(
+    genai: Callable, slurm: FakeSlurm
+) -> None:
+    (sweep,) = genai("train", "-m", "bottleneck=2,3", *QUICK, *SLURM).folders
+    for number in ("11", "12"):
+        slurm.states[number] = "CANCELLED"
+        assert genai("sweep", "resume", str(sweep)).code == 0
+        (sweep / "slurm" / "000.json").unlink(missing_ok=True)
+    assert [p.name for p in sorted((sweep / "slurm").glob("*.json"))] == ["001.json", "002.json"]
+    assert [sheet["job"] for sheet in _sheets(sweep)] == ["12", "13"]
+
+
 def test_a_run_that_is_queued_is_not_resumed_beside_its_job(
     genai: Callable, slurm: FakeSlurm
 ) -> None:

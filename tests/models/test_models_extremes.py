@@ -84,6 +84,13 @@ def test_above_its_floor_a_scale_is_itself() -> None:
     torch.testing.assert_close(likelihoods.floored(scales, -8.0), scales, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(("below", "slope"), [(3, 3.775e-11), (10, 1.805e-35), (12, 0)])
+def test_how_far_below_its_floor_a_scale_can_come_back(below: int, slope: float) -> None:
+    scale = torch.tensor(-8.0 - below, requires_grad=True)
+    (found,) = torch.autograd.grad(likelihoods.floored(scale, -8.0), scale)
+    assert float(found) == pytest.approx(slope, rel=1e-3)
+
+
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber", "bce", "msle"])
 def test_losses_are_not_taken_in_half_precision(loss: str) -> None:
     torch.manual_seed(0)

@@ -135,6 +135,7 @@ def test_encode_is_the_last_hidden_layer(mlp, x: Tensor):
     ("data", "words"),
     [
         (Spec(event_shape=(4,)), ("predicts labels or values",)),
+        (THREE._replace(classes=("cat",)), ("tells classes apart", "has 1: cat; choose another")),
         (Spec(event_shape=(1, 8, 8), target="image", target_shape=(1, 8, 8)), ("autoencoder",)),
     ],
 )

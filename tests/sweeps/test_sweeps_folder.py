@@ -168,16 +168,16 @@ def test_cells_of_a_family_without_the_knob_collapse(genai: Callable) -> None:
 def test_cells_that_differ_in_their_seed_are_built_once(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli.training import setup
+    from genai_cli.training import describe
 
     built: list[int] = []
-    plain = setup.description
+    plain = describe.description
 
     def counted(cfg: TrainConfig, *more: object) -> dict:
         built.append(cfg.seed)
         return plain(cfg, *more)
 
-    monkeypatch.setattr(setup, "description", counted)
+    monkeypatch.setattr(describe, "description", counted)
     words = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1", "model.widths=[8]")
     done = genai("train", "-m", "bottleneck=2,3", "seed=5,6,7", *words)
     assert done.code == 0, done.err

@@ -14,7 +14,7 @@ from corpus import one_line, tell, tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genai_cli import compose, runs
+from genai_cli import compose, overrides, runs
 from genai_cli.build import model_class
 from genai_cli.knobs import signature_of
 from genai_cli.schema import hint_of
@@ -98,7 +98,7 @@ def test_there_are_enough_of_them():
 
 # ---- lines -------------------------------------------------------------------------------------
 
-NAMES = [*dict.fromkeys(k for _, k, _ in keys()), *compose.GROUPS, "sweep", "hydra/launcher"]
+NAMES = [*dict.fromkeys(k for _, k, _ in keys()), *overrides.GROUPS, "sweep", "hydra/launcher"]
 PIECES = ["", "0", "-1", "1", "nan", "[", "]", "{", "}", "'", '"', "\\", ",", "=", "$", "${", "a*"]
 PIECES += [
     "vae",

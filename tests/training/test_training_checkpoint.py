@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +117,52 @@ def test_a_pointer_that_names_nothing_is_told_and_written_anew(
     checkpoint.save(folder, at(run, 40), keep=3, mark_best=False)
     assert checkpoint.named(folder, "last").name == "step-000040"
     assert checkpoint.named(folder, "best").name == "step-000020"
+
+
+def test_a_file_is_summed_once_until_it_is_another_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in folder.glob("step-*/*"):
+        os.utime(file, ns=(10**18, 10**18))
+    read: list[str] = []
+    plain = hashlib.sha256
+
+    def counted(*data: bytes) -> object:
+        read.append("json" if data else "file")
+        return plain(*data)
+
+    monkeypatch.setattr("hashlib.sha256", counted)
+    for _ in range(4):
+        assert checkpoint.newest_whole(folder) == (folder / "step-000030", {})
+    assert read.count("file") == 2  # weights and state
+    weights = folder / "step-000030" / FILES[0]
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert checkpoint.newest_whole(folder)[0].name == "step-000020"
+    content[-1] ^= 1
+    weights.write_bytes(content)  # at once, as long, and on some disks with the same time
+    os.utime(weights, ns=(10**18 + 1, 10**18 + 1))
+    assert checkpoint.newest_whole(folder)[0].name == "step-000030"
+
+
+def test_tensors_are_flushed_by_one_who_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows asks for: there a file that is open for reading is not flushed."""
+    modes, plain = [], os.fsync
+
+    def flushing(number: int) -> None:
+        flags = fcntl.fcntl(number, fcntl.F_GETFL)
+        if not stat.S_ISDIR(os.fstat(number).st_mode):
+            modes.append(flags & os.O_ACCMODE)
+        plain(number)
+
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(os, "fsync", flushing)
+    checkpoint.save(tmp_path / "checkpoints", at(training(), 1), keep=1, mark_best=True)
+    assert len(modes) >= 3
+    assert os.O_RDONLY not in modes
 
 
 def test_none_is_whole(folder: Path) -> None:

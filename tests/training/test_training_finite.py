@@ -36,6 +36,31 @@ def test_a_gpu_is_looked_at_seldom_and_late_without_waiting() -> None:
         lookout.look(state(100, math.nan))
 
 
+def test_a_gpu_that_is_not_the_current_one_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = []
+    monkeypatch.setattr(torch.cuda, "Event", lambda: SimpleNamespace(record=recorded.append))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    Lookout(torch.device("cuda:1")).look(state(finite.EVERY, 1.0))
+    assert recorded == ["stream of cuda:1"]
+
+
+class Far:
+    """A norm on a device that is not here."""
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+
+    def to(self, device: torch.device, *_: object) -> torch.Tensor:
+        assert device == torch.device("cuda:1")
+        return torch.ones(())
+
+
+def test_norms_are_gathered_where_the_weights_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    norms = [Far("cuda:1"), Far("cpu")]
+    monkeypatch.setattr(torch, "_foreach_norm", lambda *_: norms)
+    assert broken({"weight": torch.ones(1), "optimizer/model/weight/step": torch.ones(1)}) is None
+
+
 def test_the_largest_finite_numbers_are_no_alarm() -> None:
     top = torch.finfo(torch.float32).max
     fine = {"w": torch.full((100,), top), "n": torch.tensor(3), "none": torch.zeros(0)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import subprocess
@@ -14,9 +15,10 @@ import torch
 import yaml
 from torch import nn
 
+from genai_cli import compose, rules
 from genai_cli.errors import UserError
 from genai_cli.models.base import Player
-from genai_cli.rules import Init
+from genai_cli.rules import SCALED, Init
 from genai_cli.training.init import SCHEMES, initialise
 from genai_cli.training.optimizers import FUSED, OPTIMIZERS, check, make
 
@@ -210,3 +212,30 @@ def test_no_optimizer_imports_the_compiler():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_rate_that_is_no_float_of_torch_is_refused_where_torch_takes_it_for_one(
+    name: str,
+) -> None:
+    (cell,) = compose.cells("train", compose.parse([f"optimizer={name}", "optimizer.lr=1e300"]))
+    model = nn.Linear(2, 1)
+    optimizer = make([Player("p", model)], node(name, lr=1e300), CPU)["p"]
+    model(torch.ones(1, 2)).sum().backward()
+    if name not in SCALED:
+        optimizer.step()
+        rules.check(cell.config)
+        return
+    with pytest.raises(RuntimeError, match="overflow"):
+        optimizer.step()
+    with pytest.raises(UserError, match=r"^optimizer.lr=1e\+300 is not allowed: .* up to 1e37 in"):
+        rules.check(cell.config)
+    double = dataclasses.replace(cell.config, precision="fp64")
+    rules.check(double)
+
+
+def test_a_rate_of_a_player_is_held_to_the_same() -> None:
+    words = ["model=gan", "optimizer=rmsprop", "model.generator_lr=1e38"]
+    (cell,) = compose.cells("train", compose.parse(words))
+    with pytest.raises(UserError, match=r"^model.generator_lr=1e\+38 is not allowed"):
+        rules.check(cell.config)

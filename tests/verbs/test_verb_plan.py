@@ -85,6 +85,18 @@ def test_cells_that_cannot_be_built_are_left_out_as_of_the_sweep(
     assert "cells  2" in done.out
 
 
+def test_a_gpu_of_the_node_cannot_be_measured_where_there_is_none(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ("plan", "device=cuda", *QUICK, "hydra/launcher=slurm", "hydra.launcher.gpus=1")
+    done = genai(*words)
+    assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
+    assert "device=cuda: torch finds no CUDA device here, and a plan for slurm is" in done.err
+    assert "type device=cpu to measure on this CPU, or --script to see" in done.err
+    assert "#SBATCH --gpus-per-node=1\n" in genai(*words, "--script").out
+
+
 def test_ranks_share_the_cpus_that_are_planned_with(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

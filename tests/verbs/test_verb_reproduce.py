@@ -136,6 +136,25 @@ def test_patience_ends_both(genai: Callable) -> None:
     assert (done.code, told(done)["verdict"], told(done)["epochs"]) == (0, IDENTICAL, 3)
 
 
+def test_no_logger_hears_of_the_second_run(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr("genai_cli.training.loggers.check", lambda names: None)
+    monkeypatch.setattr(
+        "genai_cli.training.loggers.Loggers",
+        lambda folder, names, *_: heard.append((folder.name, names)) or Mute(),
+    )
+    folder = first(genai(*WORDS, "trainer.loggers=[wandb]"))
+    assert genai("reproduce", str(folder)).code == 0
+    assert [names for _, names in heard] == [["wandb"], []]
+
+
+class Mute:
+    def __getattr__(self, name: str) -> Callable:
+        return lambda *_: None
+
+
 def test_what_differs_is_named_with_its_first_epoch(genai: Callable) -> None:
     folder = first(genai(*WORDS))
     described = runs.read_json(folder / runs.RUN)

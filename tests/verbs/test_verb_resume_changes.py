@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from genai_cli import changes, compose, runs, sessions
 from genai_cli.errors import UserError
 from genai_cli.offers import RESUMABLE
 from genai_cli.paths import config_dir
-from genai_cli.training import setup
+from genai_cli.training import describe, setup
 from genai_cli.verbs import resume
 
 CHOICES = [
@@ -162,6 +163,52 @@ def test_steps_that_were_taken_again_leave_nothing() -> None:
     assert at_once == [(0, config)]
 
 
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_change_whose_resume_was_killed_is_recorded_or_not_in_force(
+    writes: int, run: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, before = ("optimizer.lr=0.5", "trainer.threads=1", "epochs=3"), runs.read_config(run)
+    stayed = runs.read_json(run / runs.RUN)
+    runs.write_json(run / runs.RUN, stayed | {"threads": 2})
+    done: list[str] = []
+
+    def killed_after(plain: Callable) -> Callable:
+        def write(path: Path, *args: object) -> None:
+            if len(done) == writes:
+                raise KeyboardInterrupt
+            done.append(path.name)
+            plain(path, *args)
+
+        return write
+
+    with monkeypatch.context() as patch:
+        for name in ("write_json", "write_config"):
+            patch.setattr(runs, name, killed_after(getattr(runs, name)))
+        with suppress(KeyboardInterrupt):
+            genai("resume", str(run), *words)
+    assert len(done) == writes
+    assert runs.read_config(run) == before
+
+    assert genai("resume", str(run), "epochs=3").code == 0
+    now = runs.read_json(run / runs.RUN)
+    assert now["threads"] == 2
+    assert [e["changes"] for e in now["resumed"]][-1] == {"epochs": [2, 3]}
+    assert all("optimizer.lr" not in e["changes"] for e in now["resumed"])
+    config = runs.read_config(run)
+    assert sessions.parts(config, now, ("optimizer.lr", "trainer.threads")) == [(0, config)]
+
+
+def test_a_change_that_is_in_force_stays_recorded_until_its_session_begins() -> None:
+    """Killed after both files and before the first step."""
+    config = {"optimizer": {"lr": 0.5}, "epochs": 3}
+    changes = {"optimizer.lr": [0.1, 0.5], "epochs": [2, 4]}
+    waiting = {"resumed": [{"step": None, "changes": changes, "was": {}}, "?", {"step": 4}]}
+    kept = sessions.in_force(waiting, config)["resumed"]
+    assert kept[0]["changes"] == {"optimizer.lr": [0.1, 0.5]}
+    assert kept[1:] == waiting["resumed"][1:]
+    assert sessions.in_force({"resumed": "?"}, config) == {"resumed": "?"}
+
+
 def test_a_session_that_nobody_announced_is_recorded() -> None:
     assert sessions.began({}, 0) == {}
     (entry,) = sessions.began({}, 7)["resumed"]
@@ -171,18 +218,32 @@ def test_a_session_that_nobody_announced_is_recorded() -> None:
     assert (entry["step"], entry["was"]) == (7, {"torch": "1.0"})
 
 
+@pytest.mark.parametrize("change", ["epochs=1", "trainer.max_steps=3"])
+def test_an_end_before_what_is_done_is_refused(change: str, run: Path, genai: Callable) -> None:
+    described = runs.read_json(run / runs.RUN)
+    runs.write_json(run / runs.RUN, described | {"status": "interrupted"})
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    done = genai("resume", str(run), change)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    key, least = change.partition("=")[0], 2 if "epochs" in change else 4
+    assert f"{change} is less than is done: {run} is at step 4, which" in done.err
+    assert f"give {key}={least} or more" in done.err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    assert genai("resume", str(run), f"{key}={least}").code == 0
+
+
 def test_a_second_resume_at_the_same_time_is_refused(
     run: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one comes while the first has checked and not yet written."""
-    plain, second = setup.description, []
+    plain, second = describe.description, []
 
     def meanwhile(*args: object) -> dict:
-        monkeypatch.setattr(setup, "description", plain)
+        monkeypatch.setattr(describe, "description", plain)
         second.append(genai("resume", str(run), "epochs=9"))
         return plain(*args)
 
-    monkeypatch.setattr(setup, "description", meanwhile)
+    monkeypatch.setattr(describe, "description", meanwhile)
     assert genai("resume", str(run), "epochs=3").code == 0
     assert second[0].code == 2
     assert "is being trained by another process" in second[0].err
