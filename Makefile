@@ -19,7 +19,7 @@ train: $(STAMP)
 	@$(BIN)/genai train $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not slurm and not torture" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not slurm and not torture" $(ARGS)
 
 # runs killed anywhere, disks that are full or gone, wrong input: under half an hour on two cores;
 # its last lines say what was tried, how often, and what was lost. SEED=n repeats a failure

@@ -13,7 +13,7 @@ from genai_cli import runs
 from genai_cli.search.halving import due
 from genai_cli.search.trials import FAILED, FINISHED, INTERRUPTED, WAITING, Trial
 
-pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.xdist_group("halving")]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 QUICK = ("dataset.limit=64", "model.widths=[8]", "bottleneck=2", "batch_size=32")
 LINE = ("train", "-m", "sweep=halving", "sweep.rungs=[1,2,4]", "sweep.keep=0.5", *QUICK)

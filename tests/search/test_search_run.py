@@ -13,7 +13,7 @@ import yaml
 from genai_cli import runs
 from genai_cli.locks import lock
 
-pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.xdist_group("search")]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 QUICK = ("dataset.limit=64", "model.widths=[8]", "epochs=2")
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "bottleneck=range(2,9)")

@@ -19,8 +19,6 @@ from genai_cli.launchers import spawn
 from genai_cli.training.distributed import Ranks
 from genai_cli.verbs.train import Prepared, prepare, start
 
-pytestmark = pytest.mark.xdist_group("distributed")  # its runs are made once
-
 BATCHES = ("batch_size=32", "dataset.limit=65", "epochs=2")  # 32, 32 and 1: a rank without any
 SMALL = {
     "mlp": ("model=mlp", "model.widths=[16]", "dataset.flip=true", "dataset.shift=1"),

@@ -19,7 +19,7 @@ import torch
 from genai_cli.cli import main
 from genai_cli.verbs import encode
 
-pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.xdist_group("encode")]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 QUICK = ("epochs=2", "dataset.limit=120", "model.widths=[16]", "bottleneck=4", "device=cpu")
 TRAINED = {

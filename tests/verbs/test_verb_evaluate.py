@@ -15,7 +15,7 @@ import pytest
 from genai_cli.cli import main
 from genai_cli.evaluation.measures import BY_NAME
 
-pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.xdist_group("evaluate")]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 QUICK = ("epochs=2", "device=cpu", "batch_size=64")
 SMALL = ("model.widths=[16]", "bottleneck=4")

@@ -21,8 +21,6 @@ from genai_cli.cli import main
 from genai_cli.sampling import paths, request, store
 from genai_cli.training.randomness import Rows
 
-pytestmark = pytest.mark.xdist_group("sample")  # its runs are made once
-
 QUICK = ("epochs=2", "dataset.limit=120", "model.widths=[16]", "bottleneck=4", "device=cpu")
 TRAINED = {
     "vae": ("model=vae", "trainer.ema=0.9"),
