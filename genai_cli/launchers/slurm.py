@@ -163,9 +163,8 @@ class Wait:
         if silent and not never and time.monotonic() - since < LATE:
             return
         saved = any(_status(cell) == "interrupted" for cell in cells)
-        cancelled = self.cancelled or self._state(task)[0] == "CANCELLED"
-        if saved and not cancelled and time.monotonic() - since < AGAIN:
-            return  # told that its time is nearly over, say: it may be started again
+        if saved and not self.cancelled and time.monotonic() - since < AGAIN:
+            return  # may be started again; until then Slurm calls it CANCELLED, or nothing
         for cell in silent:
             self._lost(cell, task)
         for cell in cells:

@@ -88,9 +88,12 @@ def test_a_job_that_said_nothing_fails_with_slurms_reason(
 def test_a_requeued_job_is_waited_for(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = runs.cells(sweep)
 
-    def saved() -> States:  # USR1: interrupted, and in the queue again
+    def cut() -> States:  # USR1: interrupted, and CANCELLED for a moment (Slurm 22.05)
         for cell in cells:
             set_status(cell, "interrupted")
+        return dict.fromkeys(range(3), ("CANCELLED", "None"))
+
+    def again() -> States:
         return dict.fromkeys(range(3), ("PENDING", "BeginTime"))
 
     def done() -> States:
@@ -98,7 +101,7 @@ def test_a_requeued_job_is_waited_for(sweep: Path, monkeypatch: pytest.MonkeyPat
             set_status(cell, "finished")
         return {}
 
-    _answers(monkeypatch, lambda: dict.fromkeys(range(3), ("RUNNING", "")), saved, saved, done)
+    _answers(monkeypatch, lambda: dict.fromkeys(range(3), ("RUNNING", "")), cut, again, again, done)
     assert _launch(sweep) == (False, 0)
     assert _statuses(sweep) == ["finished"] * 3
 
