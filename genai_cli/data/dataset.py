@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genai_cli.data.augment import Augment
 from genai_cli.models.base import Batch
+from genai_cli.training.randomness import balanced_order, permutation
 
 
 class Spec(NamedTuple):
@@ -82,6 +83,13 @@ class Dataset:
     split_hash: str  # of the membership of the three splits
     notes: tuple[str, ...] = ()  # what the user was told on loading (broken files left out)
     augment: Augment | None = None  # of training images
+    balance: Tensor | None = None  # labels (n,) of the training split, if classes are equalised
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """(n,) indices of the training examples as ``epoch`` takes them, drawn on the CPU."""
+        if self.balance is not None:
+            return balanced_order(self.balance, seed, epoch)
+        return permutation(len(self.train), seed, epoch)
 
     @property
     def n(self) -> dict[str, int]:

@@ -18,7 +18,6 @@ from genai_cli.session import epoch_row, is_best
 from genai_cli.training import blackbox, checkpoint, finite
 from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import Training, calibrate, drawn, evaluate, evaluation_terms, train
-from genai_cli.training.randomness import permutation
 from genai_cli.training.ranges import BEHIND
 from genai_cli.training.schedule import Schedule
 from genai_cli.training.snapshot import Snapshot, snapshot
@@ -154,7 +153,7 @@ def _box(
 ) -> dict[str, Any]:
     """The black box of the step after ``before``, where ``run`` stands; its report."""
     run.model.train()
-    order = permutation(len(data.train), cfg.seed, run.epoch)
+    order = data.order(cfg.seed, run.epoch)
     rows = order.split(cfg.batch_size)[run.step % run.steps_per_epoch]
     batch = data.train.batch(rows)
     batch, noise = drawn(run, data, cfg, batch, len(rows), slice(0, len(rows)))

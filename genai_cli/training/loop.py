@@ -21,7 +21,7 @@ from genai_cli.schema import TrainConfig
 from genai_cli.training.distributed import ALONE, Ranks
 from genai_cli.training.ema import Ema
 from genai_cli.training.finite import Lookout
-from genai_cli.training.randomness import generator, permutation
+from genai_cli.training.randomness import generator
 from genai_cli.training.schedule import Schedule
 from genai_cli.training.step import Step, autocast, make_step
 
@@ -153,7 +153,7 @@ def train(
         first = run.step % run.steps_per_epoch
         if first == 0:
             run.means.clear()
-        order = permutation(len(data.train), cfg.seed, run.epoch)
+        order = data.order(cfg.seed, run.epoch)
         chunks = order.split(cfg.batch_size)[first : first + last - run.step]
         parts = chunks if ranks.world == 1 else [c[ranks.rows(len(c))] for c in chunks]
         for batch, chunk in zip(data.train.batches(parts), chunks, strict=True):

@@ -23,7 +23,7 @@ from genai_cli.training.ema import Ema
 from genai_cli.training.loop import EVALUATION_BATCH, Training
 from genai_cli.training.pack_alike import differing, given_numbers
 from genai_cli.training.pack_optimizer import StackedOptimizer, optimizer_key
-from genai_cli.training.randomness import generator, permutation
+from genai_cli.training.randomness import generator
 from genai_cli.training.step import autocast
 
 
@@ -110,8 +110,7 @@ class Stack:
                 self.sums.clear()
                 self.counts.clear()
             epoch, first = divmod(self.step, self.steps_per_epoch)
-            n = len(data.train)
-            orders = [permutation(n, cell.cfg.seed, epoch) for cell in self.cells]
+            orders = [data.order(cell.cfg.seed, epoch) for cell in self.cells]
             order = torch.stack(orders).to(self._device)  # (C, n)
             chunks = order.split(cfg.batch_size, dim=1)[first:]
             c = len(self.cells)

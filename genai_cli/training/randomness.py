@@ -31,6 +31,27 @@ def permutation(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator(seed, "permutation", epoch))
 
 
+def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """(n,) indices of examples with ``labels`` (n,), in which all classes are equally frequent.
+
+    An epoch keeps its length n: of each of K classes n / K examples, rounded up for classes drawn
+    by lot. A class with more gives a random part of them, one with fewer gives each of its examples
+    as often as every other, within one. Drawn on the CPU.
+    """
+    draws = generator(seed, "permutation", epoch)
+    n, (_, counts) = len(labels), labels.unique(return_counts=True)
+    of_class = labels.argsort(stable=True).split(counts.tolist())
+    k = len(of_class)
+    seats = torch.full((k,), n // k)
+    seats[torch.randperm(k, generator=draws)[: n % k]] += 1
+    chosen = []
+    for own, size in zip(of_class, seats.tolist(), strict=True):
+        rounds = [torch.randperm(len(own), generator=draws) for _ in range(-(-size // len(own)))]
+        chosen += [own[torch.cat(rounds)[:size]]] if rounds else []
+    drawn = torch.cat(chosen)
+    return drawn[torch.randperm(n, generator=draws)]
+
+
 class Rows:
     """Random numbers for rows ``start … start + n`` of an endless list, drawn on the CPU.
 

@@ -1,0 +1,107 @@
+"""A class made rare in training alone, and one drawn as often as the others all the same.
+
+Validation and test keep the shares of the population: they are the world that the model will meet,
+and the same examples for every `rare`, so that curves of a biased and an unbiased run compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from genai_cli.data.raw import Raw, shown
+from genai_cli.errors import UserError, listing, nearest
+
+
+def number_of(name: int | str, classes: Sequence[str]) -> int:
+    """The label of the class ``name``: its name, or its number where no class is called so.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    if str(name) in classes:
+        return list(classes).index(str(name))
+    if isinstance(name, int) and 0 <= name < len(classes):
+        return name
+    raise UserError(
+        f"dataset.rare={shown(name)} is no class{nearest(str(name), classes)} "
+        f"(choose from: {listing(list(classes)[:20])}, or 0 to {len(classes) - 1})"
+    )
+
+
+def labels_of(raw: Raw, name: str, key: str) -> np.ndarray:
+    """The labels (n,) that ``key`` needs.
+
+    Raises:
+        UserError: the data ``name`` has none.
+    """
+    if raw.y is None or not raw.has_labels:
+        raise UserError(f"dataset.{key} needs labels and {name} has none; leave it out")
+    return raw.y
+
+
+def thinned(
+    index: np.ndarray, labels: np.ndarray, label: int, share: float, limit: int | None
+) -> np.ndarray:
+    """``index`` (n,) in its order, with ``label`` at ``share`` of what is left.
+
+    All other examples stay, or with ``limit`` the first of them that leave room: exactly ``limit``
+    examples, so that runs at different shares take the same number of steps. A smaller share keeps
+    the first examples of the class that a larger one has.
+
+    Args:
+        index: shuffled.
+        labels: of all examples of the source.
+
+    Raises:
+        UserError: the data has too few examples of the class, or of the others.
+    """
+    is_rare = labels[index] == label
+    have, others = int(is_rare.sum()), int((~is_rare).sum())
+    if limit is None:
+        wanted, rest = round(others * share / (1 - share)), others
+    else:
+        wanted = round(limit * share)
+        rest = limit - wanted
+    if wanted > have:
+        most = have / (have + others) if limit is None else have / limit
+        raise UserError(
+            f"dataset.rare_share={share:g} needs {wanted:,} examples of the class and the training "
+            f"split has {have:,}; choose at most {int(most * 10000) / 10000:g}"
+        )
+    if rest > others:
+        raise UserError(
+            f"dataset.limit={limit} needs {rest:,} examples of other classes than dataset.rare and "
+            f"the training split has {others:,}; choose at most {int(others / (1 - share)):,}"
+        )
+    kept = np.where(is_rare, np.cumsum(is_rare) <= wanted, np.cumsum(~is_rare) <= rest)
+    return index[kept]
+
+
+def told(
+    train: np.ndarray, full: np.ndarray, classes: Sequence[str], label: int | None, balance: bool
+) -> tuple[str, ...]:
+    """What is said of it, a line each: counts before and after, and what balancing cannot do.
+
+    Args:
+        train, full: labels of the training split as it is, and as it was.
+        label: of the rare class, if there is one.
+        balance: classes are drawn equally often.
+    """
+    lines = []
+    if label is not None:
+        n, before = int((train == label).sum()), int((full == label).sum())
+        share = n / max(1, len(train))
+        lines.append(
+            f"{shown(classes[label], 40)} is rare in training: {n:,} of {len(train):,} examples "
+            f"({100 * share:.3g} %; there were {before:,} of {len(full):,}); validation and test "
+            "keep all of theirs"
+        )
+    gone = [name for k, name in enumerate(classes) if not (train == k).any()] if balance else []
+    if gone:
+        lines.append(
+            f"dataset.balance=true cannot bring back what is not there: no training example of "
+            f"{shown(', '.join(gone), 80)}"
+        )
+    return tuple(lines)
