@@ -162,6 +162,8 @@ def _assignments(tree: Tree, args: Sequence[str], current: str) -> Iterator[Cand
         section, dot, last = name.rpartition(".")
         if (dot and last == "name" and section in tree.groups) or name in used:
             continue
+        if name.startswith(("sweep.over.", "sweep.cells.")):  # they are given as KEY=LIST
+            continue
         if dot and not current.startswith(f"{section}."):
             sections[f"{name.split('.')[0]}."] = "keys of this choice"
         else:

@@ -20,6 +20,7 @@ from genai_cli.errors import UserError, nearest
 from genai_cli.mistakes import one_line
 from genai_cli.overrides import checked_overrides
 from genai_cli.paths import config_dir, user_dirs
+from genai_cli.sweeps import lists
 
 SHOW = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # flags that only print
 TAKES_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd")
@@ -129,7 +130,8 @@ def show(verb: str, line: Line) -> int:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    with hydra_session(line):
+    whole = bool(swept_by(line))
+    with hydra_session(line, whole):
         checked_overrides(line.overrides)
         GlobalHydra.instance().clear()  # hydra.main makes its own
         sys.argv = [sys.argv[0], *line.overrides, *search_path(line.config_dirs), *line.show]
@@ -149,6 +151,7 @@ def cells(
     line: Line,
     over: Mapping[str, Any] | None = None,
     refuse: Callable[[Mapping[str, str], UserError], None] | None = None,
+    listed: Sequence[Any] = (),
 ) -> list[Cell]:
     """Compose every cell of the line: one without -m, the product of all lists with it.
 
@@ -158,25 +161,29 @@ def cells(
         over: more keys with their values, as a sweep's YAML has them; the line wins.
         refuse: is told what is varied in a cell that cannot be composed, and why; it is then left
             out, unless this raises.
+        listed: cells of a sweep's YAML, each combined with every other list; the line wins.
 
     Raises:
         UserError: any mistake in any cell, before anything is written.
     """
-    line = line._replace(overrides=[*_words(over or {}, line.overrides), *line.overrides])
+    own = lists.cell_words(listed, over or {}, line.overrides)
+    words = [*lists.over_words(over or {}, line.overrides), *line.overrides]
     with hydra_session(line):
-        overrides = checked_overrides(line.overrides)
-        choices: list[list[str]] = []
-        varied: list[str] = []
+        overrides = checked_overrides(words)
+        for cell in own:
+            lists.parsed(cell)
+        choices: list[Sequence[lists.Words]] = [own] if own else []
+        varied = list(dict.fromkeys(word.partition("=")[0] for cell in own for word in cell))
         for override in overrides:
             key = override.get_key_element()
             if not override.is_sweep_override():
-                choices.append([override.input_line])
+                choices.append([(override.input_line,)])
                 continue
             if not override.is_discrete_sweep():
                 raise UserError(
                     f"{override.input_line}: give a list, like {key}=8,16,32, or a range"
                 )
-            values = [f"{key}={value}" for value in _values(override)]
+            values = [(f"{key}={value}",) for value in lists.values_of(override)]
             if not values:
                 raise UserError(f"{override.input_line} holds no value at all")
             if not line.multirun:
@@ -188,9 +195,12 @@ def cells(
         composer = Composer(verb, line.config_dirs)
         out = []
         for combination in itertools.product(*choices):
-            swept = {k: v for k, _, v in (c.partition("=") for c in combination) if k in varied}
+            given = [*itertools.chain(*combination)]
+            swept = {k: v for k, _, v in (word.partition("=") for word in given) if k in varied}
             try:
-                out.append(Cell(composer.config(combination), swept, list(combination)))
+                config = composer.config(given)
+                refuse_sweep(composer, swept.get("experiment"))
+                out.append(Cell(config, swept, given))
             except UserError as error:
                 if refuse is None:
                     raise
@@ -198,9 +208,49 @@ def cells(
         return out
 
 
+def single(verb: str, line: Line) -> Cell:
+    """The config of a line that is one run.
+
+    Raises:
+        UserError: as `cells`; its experiment is a sweep.
+    """
+    (cell,) = cells(verb, line)
+    if swept_by(line):
+        (word,) = _experiment(line)
+        raise UserError(f"{word} is a sweep; add -m")
+    return cell
+
+
+def swept_by(line: Line) -> dict[str, Any]:
+    """The ``sweep:`` of the experiment that a line names, as it is written; {} where it has none.
+
+    Raises:
+        UserError: the experiment cannot be composed.
+    """
+    words = _experiment(line)
+    if not words:
+        return {}
+    with hydra_session(line):
+        swept = any(override.is_sweep_override() for override in checked_overrides(words))
+        return {} if swept else Composer("train", line.config_dirs).sweep(words)
+
+
+def refuse_sweep(composer: Composer, experiment: str | None) -> None:
+    """Raises UserError where one of several experiments is a sweep itself: what would it vary?"""
+    if experiment and composer.sweep([f"experiment={experiment}"]):
+        raise UserError(
+            f"experiment={experiment} is a sweep itself; name it alone: -m experiment={experiment}"
+        )
+
+
+def _experiment(line: Line) -> list[str]:
+    return [word for word in line.overrides if word.startswith("experiment=")]
+
+
 @contextlib.contextmanager
-def hydra_session(line: Line) -> Iterator[None]:
-    """Hydra with our config folder, the user's own folders and the typed schema."""
+def hydra_session(line: Line, sweeps: bool = True) -> Iterator[None]:
+    """Hydra with our config folder, the user's own folders and the typed schema; ``sweeps``: in
+    which an experiment may say what -m varies."""
     from hydra import initialize_config_dir
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.config_store import ConfigStore
@@ -208,7 +258,7 @@ def hydra_session(line: Line) -> Iterator[None]:
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-    from genai_cli.schema import TrainConfig
+    from genai_cli.schema import Composed, TrainConfig
 
     class UserConfigs(SearchPathPlugin):
         """GENAI_PATH/configs stand before ours: what a user names explicitly wins."""
@@ -222,7 +272,7 @@ def hydra_session(line: Line) -> Iterator[None]:
                         SearchPathQuery(provider="main"),
                     )
 
-    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+    ConfigStore.instance().store(name="train_schema", node=Composed if sweeps else TrainConfig)
     Plugins.instance().register(UserConfigs)
     GlobalHydra.instance().clear()
     try:
@@ -230,30 +280,3 @@ def hydra_session(line: Line) -> Iterator[None]:
             yield
     finally:
         GlobalHydra.instance().clear()
-
-
-def _words(over: Mapping[str, Any], given: Sequence[str]) -> list[str]:
-    """``key=a,b`` for each key of a sweep's YAML that the line does not give itself."""
-    known = {word.partition("=")[0] for word in given}
-    words = []
-    for key, values in over.items():
-        if key not in known:
-            text = values if isinstance(values, str) else ",".join(map(_text, values))
-            words.append(f"{key}={text}")
-    return words
-
-
-def _text(value: Any) -> str:
-    """A value of YAML as the override grammar spells it."""
-    if isinstance(value, list):
-        return "[" + ",".join(map(_text, value)) + "]"
-    named = {None: "null", True: "true", False: "false"}
-    return named[value] if value is None or isinstance(value, bool) else str(value)
-
-
-def _values(override: Any) -> list[str]:
-    """The values a sweep override stands for; a glob that means no group has none."""
-    try:
-        return list(override.sweep_string_iterator())
-    except Exception as error:
-        raise UserError(f"cannot sweep {override.input_line}: {error}") from None

@@ -24,6 +24,7 @@ class _Base(NamedTuple):
 
     config: bytes  # pickled, of our own making
     whole: bool  # no key waits for a value
+    sweep: dict[str, Any]  # of an experiment
 
 
 class Composer:
@@ -70,7 +71,17 @@ class Composer:
                 missing = sorted(OmegaConf.missing_keys(config))
                 if missing:
                     raise UserError(f"{missing[0]} has no value; add {missing[0]}=…")
-            return OmegaConf.to_object(config)
+            composed: Any = OmegaConf.to_object(config)
+            return composed.of_run()
+
+    def sweep(self, choices: Sequence[str]) -> dict[str, Any]:
+        """What an experiment says that -m varies, as it is written; {} where it says nothing.
+
+        Raises:
+            UserError: as for any other line; another group's file has a ``sweep:``.
+        """
+        with one_line():
+            return self._base(tuple(choices)).sweep
 
     def _base(self, choices: tuple[str, ...]) -> _Base:
         from hydra import compose
@@ -78,8 +89,12 @@ class Composer:
 
         if choices not in self.bases:
             config = compose(self.verb, [*choices, *self.words])
+            sweep: Any = OmegaConf.to_container(config.sweep)
+            config.sweep = {}
+            if sweep and not any(word.startswith("experiment=") for word in choices):
+                raise UserError("sweep: stands in no other group's YAML than an experiment's")
             whole = not OmegaConf.missing_keys(config)
-            self.bases[choices] = _Base(pickle.dumps(config), whole)
+            self.bases[choices] = _Base(pickle.dumps(config), whole, sweep)
         return self.bases[choices]
 
     def _override(self, word: str) -> Any:

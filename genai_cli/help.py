@@ -130,6 +130,8 @@ def _choice(tree: Tree, group: str, option: str) -> list[str]:
     others = {k: v.value for k, v in sheet.keys.items() if "." not in k}
     lines = _heading(f"{group}={option}: {sheet.summary}".rstrip(": "))
     lines += _rows(_assignments(inside)) if inside else ["  It has no keys of its own."]
+    if group == "experiment" and any(key.startswith("sweep.") for key in inside):
+        lines += _text(f"It is a sweep: genai train -m {group}={option}", indent=2)
     also = " ".join(f"{k}={v}" for k, v in (others | sheet.overrides).items())
     return lines + (_text(f"It also sets {also}", indent=2) if also else [])
 

@@ -52,6 +52,7 @@ def read(
     default: str,
     words: Sequence[str],
     folders: Sequence[str] = (),
+    own: Mapping[str, Any] | None = None,
 ) -> Any:
     """The settings that ``group=NAME`` and ``group.key=value`` stand for, as their dataclass.
 
@@ -61,6 +62,7 @@ def read(
         default: the choice where the line makes none.
         words: of the line, those of this group.
         folders: of ``-cd``, which stand before all others.
+        own: keys that win over those of the choice, and over which the line wins.
 
     Raises:
         UserError: an unknown choice or key, a value of another type, a damaged file.
@@ -86,7 +88,7 @@ def read(
         if kind not in schemas:
             raise UserError(f"{known[chosen]}: name must be one of {listing(schemas)}")
         schema = schemas[kind]
-    return typed(schema, values | given, prefix)
+    return typed(schema, values | dict(own or {}) | given, prefix)
 
 
 def typed(schema: Any, values: dict[str, Any], prefix: str) -> Any:

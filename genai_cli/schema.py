@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -55,6 +55,18 @@ class TrainConfig:
     tags: list[str] = field(default_factory=list)
     init_from: str | None = None
     force_loss: bool = False
+
+
+@dataclass
+class Composed(TrainConfig):
+    """What YAML files compose to: an experiment may say what -m varies, which is no part of a
+    run."""
+
+    sweep: dict[str, Any] = field(default_factory=dict)
+
+    def of_run(self) -> TrainConfig:
+        """The config of a run."""
+        return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
 
 
 def hint_of(key: str) -> Any:

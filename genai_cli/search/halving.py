@@ -23,6 +23,7 @@ from genai_cli.search.trials import FAILED, FINISHED, Trial
 from genai_cli.sweeps import folder as folders
 from genai_cli.sweeps.asked import entry, write
 from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
+from genai_cli.sweeps.lists import keys_of
 from genai_cli.sweeps.settings import Sweep
 from genai_cli.training import setup
 from genai_cli.verbs.train import Prepared, start
@@ -68,7 +69,8 @@ class Halving:
         self.cells: list[compose.Cell] = []
         self.tried: set[tuple[str, int]] = set()  # cells and rungs of this session
         self.data: dict[Path, Dataset] = {}
-        if any(word.partition("=")[0] == "epochs" for word in [*line.overrides, *sweep.over]):
+        given = [*line.overrides, *sweep.over, *keys_of(sweep.cells)]
+        if any(word.partition("=")[0] == "epochs" for word in given):
             raise UserError("epochs is the last of sweep.rungs in successive halving; leave it out")
 
     def prepare(self) -> list[Prepared]:
@@ -76,7 +78,7 @@ class Halving:
         last = f"epochs={self.sweep.rungs[-1]}"
         line = self.line._replace(overrides=[*self.line.overrides, last])
         refuse = LeaveOut() if self.sweep.skip_invalid else nothing_launched
-        found = compose.cells("train", line, self.sweep.over, refuse)
+        found = compose.cells("train", line, self.sweep.over, refuse, self.sweep.cells)
         kept = checked(found, refuse, self.gpus)
         self.cells = [cell for cell, _ in kept]
         self.varied = list(dict.fromkeys(key for cell in self.cells for key in cell.swept))

@@ -27,10 +27,10 @@ RANGES = {
 PLACED = ("trials", "parallel", "seed")
 PRUNED = ("prune", "prune_after", "startup", "keep")
 USED = {  # by each search, besides `over` and `search`
-    "grid": ("skip_invalid", *PRUNED),
+    "grid": ("cells", "skip_invalid", *PRUNED),
     "random": (*PLACED, *PRUNED),
     "tpe": (*PLACED, *PRUNED),
-    "halving": ("skip_invalid", "rungs", "keep"),
+    "halving": ("cells", "skip_invalid", "rungs", "keep"),
 }
 
 
@@ -39,15 +39,15 @@ def check(sweep: Sweep, words: Sequence[str]) -> None:
 
     Args:
         sweep: as read.
-        words: ``sweep=NAME`` and ``sweep.KEY=value`` of the line.
+        words: ``sweep=NAME`` and ``sweep.KEY=value`` of the line, and of its experiment.
 
     Raises:
         UserError: the first that does not hold.
     """
     for key, hint in RANGES.items():
         checked(getattr(sweep, key), hint, f"sweep.{key}")
-    for word in words:
-        key = word.partition("=")[0].removeprefix("sweep").removeprefix(".")
+    named = [word.partition("=")[0].removeprefix("sweep").removeprefix(".") for word in words]
+    for key in [*named, *(["cells"] if sweep.cells else [])]:
         if key and key not in ("over", "search", *USED[sweep.search]):
             users = [name for name, used in USED.items() if key in used]
             raise UserError(

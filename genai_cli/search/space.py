@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from genai_cli import compose
+from genai_cli.composer import Composer
 from genai_cli.errors import UserError
 from genai_cli.overrides import checked_overrides
+from genai_cli.sweeps import lists
 
 
 class Dimension(NamedTuple):
@@ -92,7 +94,7 @@ def space_of(line: compose.Line, over: Mapping[str, Any]) -> Space:
     Raises:
         UserError: nothing to choose from, or a key that cannot be searched over.
     """
-    line = line._replace(overrides=[*compose._words(over, line.overrides), *line.overrides])
+    line = line._replace(overrides=[*lists.over_words(over, line.overrides), *line.overrides])
     dimensions: list[Dimension] = []
     fixed: list[str] = []
     with compose.hydra_session(line):
@@ -101,6 +103,9 @@ def space_of(line: compose.Line, over: Mapping[str, Any]) -> Space:
                 dimensions.append(_dimension(override))
             else:
                 fixed.append(override.input_line)
+        composer = Composer("train", line.config_dirs)
+        for experiment in [c for d in dimensions if d.key == "experiment" for c in d.choices]:
+            compose.refuse_sweep(composer, experiment)
     if not dimensions:
         raise UserError(
             "a search needs something to choose from, like "
@@ -145,7 +150,7 @@ def _dimension(override: Any) -> Dimension:
 
 
 def _listed(override: Any) -> list[str]:
-    values = compose._values(override)
+    values = lists.values_of(override)
     if not values:
         raise UserError(f"{override.input_line} holds no value at all")
     return values

@@ -12,18 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from genai_cli import compose, options, runs
+from genai_cli import compose, runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
-from genai_cli.launchers.settings import LAUNCHERS, Launcher, gpus_of
+from genai_cli.launchers.settings import Launcher, gpus_of, of_sweep
 from genai_cli.locks import NoLocks, lock
 from genai_cli.outcome import set_status
-from genai_cli.search import settings as search_settings
 from genai_cli.sweeps import asked
 from genai_cli.sweeps import folder as folders
 from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
-from genai_cli.sweeps.settings import Sweep
+from genai_cli.sweeps.given import of_line
 from genai_cli.training import setup
 from genai_cli.training.preempt import Signals
 from genai_cli.verbs.train import Prepared, start
@@ -40,16 +39,15 @@ def launch(line: compose.Line, command: str) -> int:
     Raises:
         UserError: a mistake in any cell, which is named; nothing is launched then.
     """
-    sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
-    how = options.read("hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs)
-    search_settings.check(sweep, line.sweep)
+    sweep, how = of_line(line), of_sweep(line)
     if sweep.search != "grid":  # its cells come as others end
         from genai_cli.search.launch import launch as search
 
         return search(line, command, sweep, how)
     left_out = LeaveOut()
     refuse = left_out if sweep.skip_invalid else nothing_launched
-    kept = checked(compose.cells("train", line, sweep.over, refuse), refuse, gpus_of(how))
+    composed = compose.cells("train", line, sweep.over, refuse, sweep.cells)
+    kept = checked(composed, refuse, gpus_of(how))
     launchers.check(how, [prepared.cfg for _, prepared in kept])
     jobs_of = units([prepared for _, prepared in kept])
     config = kept[0][1].cfg

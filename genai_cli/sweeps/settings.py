@@ -1,4 +1,5 @@
-"""How a sweep is searched: the keys of ``configs/sweep/NAME.yaml``, typed."""
+"""How a sweep is searched: the keys of ``configs/sweep/NAME.yaml``, and of an experiment's
+``sweep:``, typed."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ class Sweep:
     """The YAML says what each key means; `genai_cli.search.settings` checks those of a search."""
 
     over: dict[str, Any] = field(default_factory=dict)
+    cells: list[Any] = field(default_factory=list)
     search: str = "grid"
     skip_invalid: bool = False
     trials: int = 20

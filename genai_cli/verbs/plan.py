@@ -34,17 +34,15 @@ def main(args: list[str]) -> int:
     if SCRIPT in args and not isinstance(how, Slurm):
         raise UserError(f"{SCRIPT} prints a script of Slurm's; add hydra/launcher=slurm")
     if line.multirun:
-        from genai_cli import options
         from genai_cli.launchers.settings import Serial
-        from genai_cli.search import settings as search_settings
         from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
-        from genai_cli.sweeps.settings import Sweep
+        from genai_cli.sweeps.given import of_line
 
-        sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
-        search_settings.check(sweep, line.sweep)
+        sweep = of_line(line)
         if sweep.search == "grid":
             refuse = LeaveOut() if sweep.skip_invalid else nothing_launched
-            kept = checked(compose.cells("train", line, sweep.over, refuse), refuse, gpus_of(how))
+            composed = compose.cells("train", line, sweep.over, refuse, sweep.cells)
+            kept = checked(composed, refuse, gpus_of(how))
         else:
             from genai_cli.search.launch import planned
 
@@ -53,7 +51,7 @@ def main(args: list[str]) -> int:
     else:
         from genai_cli.verbs.train import prepare
 
-        (cell,) = compose.cells("train", line)
+        cell = compose.single("train", line)
         note = lambda text: print(text, file=sys.stderr)  # noqa: E731
         kept = [(cell, prepare(cell.config, note, gpus=gpus_of(how)))]
     if isinstance(how, Slurm):

@@ -53,12 +53,12 @@ def main(args: list[str]) -> int:
         return launch(line, command)
     from genai_cli.launchers.settings import gpus_of, of_one_run
 
-    cells = compose.cells("train", line)
+    cell = compose.single("train", line)
     how = of_one_run(line) if line.launcher else None
     from genai_cli.training.preempt import Signals
 
     note, gpus = lambda text: print(text, file=sys.stderr), gpus_of(how)
-    prepared = prepare(cells[0].config, note, gpus=gpus)
+    prepared = prepare(cell.config, note, gpus=gpus)
     if prepared.cfg.trainer.pack != "none":
         told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
         print(told, file=sys.stderr)

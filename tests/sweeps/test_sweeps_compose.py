@@ -71,7 +71,7 @@ def one_by_one(self: Composer, overrides: Sequence[str]) -> Any:
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise UserError(f"{missing[0]} has no value; add {missing[0]}=…")
-        return OmegaConf.to_object(config)
+        return OmegaConf.to_object(config).of_run()
 
 
 @pytest.mark.parametrize("name", LINES)

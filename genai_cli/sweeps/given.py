@@ -1,0 +1,22 @@
+"""What a line with -m asks for: its ``sweep=NAME`` or its experiment's ``sweep:``, and its keys."""
+
+from __future__ import annotations
+
+from genai_cli import compose, options
+from genai_cli.search import settings as search_settings
+from genai_cli.sweeps.settings import Sweep
+
+
+def of_line(line: compose.Line) -> Sweep:
+    """The sweep of a line. ``sweep=NAME`` stands for that of an experiment, and ``sweep.KEY=``
+    sets a key of either; lists of the line win over both when its cells are composed.
+
+    Raises:
+        UserError: an unknown choice or key, a value that is not allowed, keys that do not go
+            together.
+    """
+    named = any(word.startswith("sweep=") for word in line.sweep)
+    own = {} if named else compose.swept_by(line)
+    sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs, own)
+    search_settings.check(sweep, [*(f"sweep.{key}=" for key in own), *line.sweep])
+    return sweep
