@@ -30,14 +30,14 @@ def number_of(name: int | str, classes: Sequence[str]) -> int:
     )
 
 
-def labels_of(raw: Raw, name: str, key: str) -> np.ndarray:
-    """The labels (n,) that ``key`` needs.
+def labels_of(raw: Raw, key: str) -> np.ndarray:
+    """The labels (n,) that ``dataset.key`` needs.
 
     Raises:
-        UserError: the data ``name`` has none.
+        UserError: there are none.
     """
     if raw.y is None or not raw.has_labels:
-        raise UserError(f"dataset.{key} needs labels and {name} has none; leave it out")
+        raise UserError(f"dataset.{key} needs labels and this data has none; leave it out")
     return raw.y
 
 
@@ -79,29 +79,27 @@ def thinned(
     return index[kept]
 
 
-def told(
-    train: np.ndarray, full: np.ndarray, classes: Sequence[str], label: int | None, balance: bool
-) -> tuple[str, ...]:
-    """What is said of it, a line each: counts before and after, and what balancing cannot do.
+def told(raw: Raw, train: np.ndarray, label: int | None, balance: bool) -> tuple[str, ...]:
+    """What is said of it, a line each: the counts, and what balancing cannot do.
 
     Args:
-        train, full: labels of the training split as it is, and as it was.
+        train: indices of the training split.
         label: of the rare class, if there is one.
         balance: classes are drawn equally often.
     """
-    lines = []
+    y, lines = labels_of(raw, "rare"), []
+    have = np.bincount(y[train], minlength=len(raw.classes))
     if label is not None:
-        n, before = int((train == label).sum()), int((full == label).sum())
-        share = n / max(1, len(train))
+        share = have[label] / max(1, len(train))
         lines.append(
-            f"{shown(classes[label], 40)} is rare in training: {n:,} of {len(train):,} examples "
-            f"({100 * share:.3g} %; there were {before:,} of {len(full):,}); validation and test "
-            "keep all of theirs"
+            f"{shown(raw.classes[label], 40)} is rare in training: {have[label]:,} of "
+            f"{len(train):,} examples ({100 * share:.3g} %; {100 * np.mean(y == label):.3g} % of "
+            "all data); validation and test keep theirs"
         )
-    gone = [name for k, name in enumerate(classes) if not (train == k).any()] if balance else []
+    gone = [raw.classes[k] for k in np.flatnonzero(have == 0)] if balance else []
     if gone:
         lines.append(
-            f"dataset.balance=true cannot bring back what is not there: no training example of "
+            "dataset.balance=true cannot bring back what is not there: no training example of "
             f"{shown(', '.join(gone), 80)}"
         )
     return tuple(lines)

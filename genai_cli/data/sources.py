@@ -85,10 +85,10 @@ def load(node: Mapping[str, Any], split_seed: int = 0) -> Dataset:
             )
     arguments = bind(function, {k: v for k, v in keys.items() if k in own}, "dataset")
     common = bind(splits.Shared, {k: v for k, v in keys.items() if k in shared}, "dataset")
-    raw = function(**arguments)
-    for note in raw.notes:
+    data = splits.assemble(function(**arguments), name, splits.Shared(**common), seed)
+    for note in data.notes:
         warnings.warn(DataNote(note), stacklevel=2)
-    return splits.assemble(raw, name, splits.Shared(**common), seed)
+    return data
 
 
 def source_name(node: Mapping[str, Any]) -> str:
@@ -128,4 +128,6 @@ def shared_keys(source: Source) -> list[str]:
         keys.append("test_fraction")
     if source.kind == "image":
         keys += ["pair", "factor", "flip", "shift"]
+    if source.kind != "points":
+        keys += ["rare", "rare_share", "balance"]
     return keys

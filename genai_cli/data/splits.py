@@ -13,6 +13,7 @@ from genai_cli.data.augment import Augment
 from genai_cli.data.dataset import Dataset, Spec, Split
 from genai_cli.data.holdout import holdout
 from genai_cli.data.pairs import Pair, pair_of
+from genai_cli.data.rare import labels_of, number_of, thinned, told
 from genai_cli.data.raw import Raw, content_hash
 from genai_cli.data.scale import Affine, fit
 from genai_cli.data.stream import StreamSplit
@@ -27,6 +28,9 @@ class Shared:
     val_fraction: Rate = 0.1  # of what the test set leaves
     test_fraction: Rate = 0.2  # only where the source has no test set of its own
     limit: Count | None = None  # the first N training examples of the shuffled split
+    rare: int | str | None = None  # a class, by name or number, that training sees too seldom
+    rare_share: Rate = 0.01  # of the training examples; 0: none
+    balance: bool = False  # an epoch draws every class equally often
     pair: Literal["superresolution", "inpaint"] | None = None  # (x, y) = (degraded image, image)
     factor: Annotated[int, Between(2)] = 2  # of superresolution
     flip: bool = False  # training images: mirror left and right with probability 1/2
@@ -88,6 +92,9 @@ def parts(raw: Raw, shared: Shared, split_seed: int) -> Parts:
             f"dataset.limit={shared.limit} is more than the {len(rest)} training examples; "
             f"choose at most {len(rest)}, or dataset.limit=null for all"
         )
+    if shared.rare is not None:
+        y, label = labels_of(raw, "rare"), number_of(shared.rare, raw.classes)
+        return Parts(thinned(rest, y, label, shared.rare_share, shared.limit), val, test)
     return Parts(rest[: shared.limit], val, test)
 
 
@@ -110,7 +117,13 @@ def assemble(raw: Raw, name: str, shared: Shared, split_seed: int) -> Dataset:
         spec, splits = _vectors(raw, members)
     augment = shared.augment(spec.event_shape) if spec.is_image else None
     hashes = content, split_hash(content, members)
-    return Dataset(name, spec, *splits, *hashes, raw.notes, augment)
+    notes, balance = raw.notes, None
+    if shared.balance:
+        balance = torch.from_numpy(labels_of(raw, "balance")[members.train]).long()
+    if shared.balance or shared.rare is not None:
+        label = None if shared.rare is None else number_of(shared.rare, raw.classes)
+        notes += told(raw, members.train, label, shared.balance)
+    return Dataset(name, spec, *splits, *hashes, notes, augment, balance)
 
 
 def _images(raw: Raw, members: Parts, shared: Shared) -> tuple[Spec, list[Split]]:

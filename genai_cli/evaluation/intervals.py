@@ -59,9 +59,12 @@ def _student(freedom: int) -> float:
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
-def wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % intervals of shares of ``n`` (Wilson 1927): within 0 … 1, and wide for one example."""
-    z2, n = 1.96**2, np.maximum(n, 1)
+def wilson(share: np.ndarray, n: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of shares of ``n`` (Wilson 1927): within 0 … 1, and wide for one example.
+
+    ``z`` is the normal quantile of another level.
+    """
+    z2, n = z**2, np.maximum(n, 1)
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     # rounding must not leave a share of 0 or 1 outside of its own interval
