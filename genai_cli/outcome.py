@@ -144,13 +144,14 @@ def conclude(
 
 
 def metric_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """(name, value, interval) of every number of a summary."""
+    """(name, value, interval) of every number of a summary, and of what it is held against."""
     rows = []
     for name, entry in metrics.items():
-        interval = ""
-        if entry["low"] is not None:
-            interval = f"{short(entry['low'])} – {short(entry['high'])}"
-        rows.append((name, short(entry["value"]), interval))
+        floor = entry.get("floor")
+        for what, told in ((name, entry), *([(f"  {floor['what']}", floor)] if floor else ())):
+            known = told["low"] is not None
+            interval = f"{short(told['low'])} – {short(told['high'])}" if known else ""
+            rows.append((what, short(told["value"]), interval))
     return rows
 
 

@@ -152,7 +152,8 @@ def bottlenecks(
     curves, used = best
     if not curves:
         return []
-    known = {r.config["bottleneck"]: e["floor"]["value"] for r, e in used if e.get("floor")}
+    floors = [(r.config["bottleneck"], e["floor"]) for r, e in used if e.get("floor")]
+    known = {k: entry["value"] for k, entry in floors if entry["what"].startswith("PCA")}
     known = (floor or {}) | known
     lowest = sorted((k, v) for k, v in known.items() if v > 0)
     seeds = max(len({r.seed for r, _ in used}), 1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genai_cli.data.dataset import Dataset
-    from genai_cli.models.base import Model
+    from genai_cli.models.base import Batch, Model
 
 MOST = 24  # runs on a sheet
 COLUMNS = 10  # images of each
@@ -196,7 +196,8 @@ class Group:
         real = [Row("test images", _array(batch.x))]
         if rebuilds:
             real = [Row("input" if pair else "original", _array(batch.x))]
-            real += [Row("target", _array(batch.y))] if pair else []
+            if pair:
+                real += [Row("target", _array(batch.y)), _plain(data, batch)]
             detail += " · MSE of the images shown"
         else:
             detail += " · drawn as each model draws if not told otherwise"
@@ -227,6 +228,14 @@ class Group:
         ks = {run.config.get("bottleneck") for run in runs}
         ks = {k for k in ks if isinstance(k, int) and 0 < k < width}
         return {k: float((total - kept[k - 1]) / width) for k in ks}
+
+
+def _plain(data: Dataset, batch: Batch) -> Row:
+    """What interpolation makes of pairs of images."""
+    from genai_cli.evaluation import restoring
+
+    plain, way = restoring.of_pair(batch, data.spec)
+    return Row(way, _array(plain), float((plain - batch.y).square().mean()))
 
 
 def _shown(data: Dataset) -> bool:

@@ -41,15 +41,21 @@ class Pair(NamedTuple):
         uint8 (B, C, H, W) with the central square, half the side, at 0."""
         height, width = image.shape[-2:]
         if self.kind == "inpaint":
-            top, left = height // 4, width // 4
             out = image.clone()
-            out[..., top : top + height // 2, left : left + width // 2] = 0
+            out[(..., *hole(height, width))] = 0
             return out
         f = self.factor
         blocks = image.unflatten(-1, (width // f, f)).unflatten(-3, (height // f, f))
         # The sum of whole numbers is exact, so a batch of any size gives the same bits.
         total = blocks.sum((-3, -1), dtype=torch.int32)  # (B, C, H/f, W/f)
         return total.to(torch.get_default_dtype()).div_(f * f * self.top)
+
+
+def hole(height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns that in-painting has to fill: the central square, half of either side."""
+    sides = ((n // 4, n // 4 + n // 2) for n in (height, width))
+    rows, columns = (slice(*side) for side in sides)
+    return rows, columns
 
 
 def pair_of(split: Split, pair: Pair) -> Split:

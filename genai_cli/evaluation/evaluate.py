@@ -82,12 +82,11 @@ def _reconstruction(job: Evaluation, stage: Stage) -> None:
         tick, batch = stage("reconstruction", n), job.ask.batch_size
         values = reconstruction.reconstruction(job.model, job.data, n=n, batch=batch, tick=tick)
         floors = {}
-        if job.cfg.bottleneck is not None and job.data.spec.target != "image":
-            floor = summarised(reconstruction.pca(job.data, job.cfg.bottleneck, n))
-            what = f"PCA with {job.cfg.bottleneck} components"
+        if found := reconstruction.floor(job.model, job.data, job.cfg.bottleneck, n):
+            what, floor = found
             floors = {
                 name: {"value": mean, "low": low, "high": high, "n": n, "what": what}
-                for name, (mean, low, high) in floor.items()
+                for name, (mean, low, high) in summarised(floor).items()
             }
         job.means("reconstruction", values, job.player, floors)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Spec, Split
+from genai_cli.evaluation import restoring
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.pairwise import rows
 from genai_cli.evaluation.ssim import ssim
@@ -69,6 +70,23 @@ def reconstruction(
         parts.append(measures(model.reconstruct(part.x), truth, data.spec))
         tick(len(part.x))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def floor(
+    model: Model, data: Dataset, components: int | None, n: int
+) -> tuple[str, dict[str, Tensor]] | None:
+    """(what it is, its `measures` (n,)) of that against which a reconstruction is held, if any:
+    interpolation where data are pairs of images, else PCA with as many ``components``."""
+    if data.spec.target == "image":
+        parts, what = [], ""
+        for part in _batches(data.test, n, BATCH):
+            task = restoring.task(model, data.spec, part, None)
+            parts.append(measures(task.plain, task.truth, data.spec))
+            what = restoring.MEANS[task.way]
+        return what, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    if components is None:
+        return None
+    return f"PCA with {components} components", pca(data, components, n)
 
 
 def pca(data: Dataset, components: int, n: int) -> dict[str, Tensor]:

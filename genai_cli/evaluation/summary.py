@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genai_cli.data.dataset import Dataset, Split
-from genai_cli.evaluation import passport
+from genai_cli.data.dataset import Dataset
+from genai_cli.evaluation import passport, restoring
 from genai_cli.evaluation.intervals import of_means
 from genai_cli.evaluation.measures import found
 from genai_cli.models.base import Model
 from genai_cli.schema import TrainConfig
 from genai_cli.training.distributed import ALONE, Ranks
 from genai_cli.training.loop import EVALUATION_BATCH, evaluation_terms
+from genai_cli.training.randomness import generator
 
 FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
 LIKELIHOODS = ("bits_per_dim", "bound", "loss")  # terms that are one, where a family has any
@@ -23,14 +24,18 @@ ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as activ
 
 @torch.no_grad()
 def per_example(
-    model: Model, split: Split, seed: int, to_image: bool = False, ranks: Ranks = ALONE
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Values (n,) of every test term, and the codes and predictions (n, …) the figures need.
+    model: Model, data: Dataset, seed: int, ranks: Ranks = ALONE
+) -> tuple[dict[str, Tensor], dict[str, Tensor], str]:
+    """Values (n,) of every test term, the codes and predictions (n, …) the figures need, and what
+    ``plain`` is.
 
     ``mse`` is that of the reconstruction without noise, per element, in data space; of the target
-    image where the data is a pair (``to_image``). Other terms are means over the noise draws the
-    family asks for (``test_draws``). Ranks take the batches in turns, and all get all.
+    image where the data is a pair. Of what is to be restored (evaluation/restoring.py) ``plain`` is
+    the error without a model, and ``denoised_mse`` that with one, where the task is to take noise
+    away. Other terms are means over the noise draws the family asks for (``test_draws``). Ranks
+    take the batches in turns, and all get all.
     """
+    split = data.test
     values: dict[str, list[Tensor]] = {}
     for draw in range(model.test_draws):
         purpose = f"test/{draw}" if draw else "test"
@@ -47,19 +52,29 @@ def per_example(
     rebuilds = hasattr(model, "reconstruct") and coded
     if rebuilds:
         values["mse"] = []  # in place of the training term, which may see noise
-    chunks = torch.arange(len(split)).split(EVALUATION_BATCH)
-    for batch in split.batches(chunks[ranks.rank :: ranks.world]):
+    chunks, way = torch.arange(len(split)).split(EVALUATION_BATCH), ""
+    for k, batch in enumerate(split.batches(chunks[ranks.rank :: ranks.world])):
         if rebuilds:
-            target = batch.y if to_image else batch.x
-            error = model.reconstruct(batch.x) - target
-            values["mse"].append(error.square().flatten(1).mean(1))
+            draws = generator(seed, "restored", ranks.rank + k * ranks.world, batch.x.device)
+            task = restoring.task(model, data.spec, batch, draws)
+            values["mse"].append(_mse(model.reconstruct(batch.x), task.truth))
+            if task.plain is not None:
+                way = restoring.MEANS[task.way]
+                values.setdefault("plain", []).append(_mse(task.plain, task.truth))
+            if task.way == restoring.INPUT:
+                restored = _mse(model.reconstruct(task.given), task.truth)
+                values.setdefault("denoised_mse", []).append(restored)
         if hasattr(model, "encode") and coded:
             extra.setdefault("codes", []).append(model.encode(batch.x))
         if hasattr(model, "predict"):
             extra.setdefault("predictions", []).append(model.predict(batch.x))
         if batch.y is not None and batch.y.dim() < 3:
             extra.setdefault("targets", []).append(batch.y)
-    return _joined(values, len(chunks), ranks), _joined(extra, len(chunks), ranks)
+    return _joined(values, len(chunks), ranks), _joined(extra, len(chunks), ranks), way
+
+
+def _mse(found: Tensor, truth: Tensor) -> Tensor:
+    return (found - truth).square().flatten(1).mean(1)
 
 
 def _joined(parts: dict[str, list[Tensor]], batches: int, ranks: Ranks) -> dict[str, Tensor]:
@@ -88,18 +103,27 @@ def metrics(
         player = player | {"draws": model.test_draws}
     kind = getattr(model, "log_prob_kind", None)
 
-    def entry(metric: str, value: float, low: float | None = None, high: float | None = None):
+    def entry(
+        metric: str,
+        value: float,
+        low: float | None = None,
+        high: float | None = None,
+        floor: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         likelihood = {"likelihood": kind} if kind and metric in LIKELIHOODS else {}
         papers = {"ruler": ruler(metric, model, data, cfg), "player": player | likelihood}
-        return found(value, low, high, n=n, passport=papers)
+        return found(value, low, high, n=n, passport=papers, floor=floor)
 
-    to_image = data.spec.target == "image"
-    values, extra = per_example(model, data.test, cfg.seed, to_image, ranks)
+    values, extra, way = per_example(model, data, cfg.seed, ranks)
     regression = "predictions" in extra and data.spec.target == "values"
     if regression:
         values["mse"] = (extra["predictions"] - extra["targets"]).square().mean(1)
     measured = of_means({name: x.double().numpy() for name, x in values.items()})
-    out = {f"test/{name}": entry(name, *three) for name, three in measured.items()}
+    floors = {}
+    if plain := measured.pop("plain", None):
+        beside = dict(zip(("value", "low", "high"), plain, strict=True)) | {"n": n, "what": way}
+        floors = {"denoised_mse" if "denoised_mse" in measured else "mse": beside}
+    out = {f"test/{k}": entry(k, *three, floors.get(k)) for k, three in measured.items()}
     if hasattr(model, "posterior") and n > 1:
         active = float((extra["codes"].var(0) > ACTIVE).sum())
         out["test/active_units"] = entry("active_units", active)

@@ -41,6 +41,7 @@ def reconstructions(
     reconstruction: np.ndarray | Mapping[str, np.ndarray],
     *,
     target: np.ndarray | None = None,
+    plain: tuple[str, np.ndarray] | None = None,
     labels: Sequence[object] | None = None,
     title: str,
     caption: str | None = "",
@@ -51,7 +52,9 @@ def reconstructions(
     (N, K) or None for a model without one; the first ten examples are drawn. Several rows named by
     a mapping stand below the original in their order, and the error is that of the last. With a
     target (super-resolution, in-painting, denoising) the rows are input, code, output, target and
-    the error is against the target. Values outside [0, 1] are clipped, nan is drawn in pink.
+    the error is against the target; ``plain``, the name and images (N, C, H2, W2) of what can be
+    had without a model, stands above the code with its error below the output's. Values outside
+    [0, 1] are clipped, nan is drawn in pink.
     """
     truth = target if target is not None else original
     n = min(COLUMNS, len(original))
@@ -59,14 +62,20 @@ def reconstructions(
     below = reconstruction if isinstance(reconstruction, Mapping) else {word: reconstruction}
     last, rebuilt = list(below.items())[-1]
     comparable = n > 0 and truth.shape[1:] == rebuilt.shape[1:]
-    mse = _mse(truth[:n], rebuilt[:n]) if comparable else None
+    errors = {"MSE": _mse(truth[:n], rebuilt[:n])} if comparable else {}
+    if comparable and plain is not None:
+        errors = {"MSE output": errors["MSE"], plain[0]: _mse(truth[:n], plain[1][:n])}
     detail = "no examples" if n == 0 else f"{n} example{'s' if n > 1 else ''}"
-    if mse is not None:
+    if errors:
         over = f"mean of the {n} shown" if n > 1 else detail
         of = f" of “{last}”" if len(below) > 1 else ""
-        detail = f"MSE{of} {number(float(mse.mean()))}, {over}"
+        means = [f"{name}{of} {number(float(mse.mean()))}" for name, mse in errors.items()]
+        detail = f"{', '.join(means)}, {over}"
 
-    rows = [(first, original[:n]), ("code", code)]
+    first = plain[0] if plain is not None and plain[0].endswith(first) else first
+    rows = [(first, original[:n])]
+    rows += [(plain[0], plain[1][:n])] if plain is not None and plain[0] != first else []
+    rows += [("code", code)]
     rows += [(name, images[:n]) for name, images in below.items()]
     rows += [("target", target[:n])] if target is not None else []
     rows = [(name, values) for name, values in rows if values is not None]
@@ -75,7 +84,7 @@ def reconstructions(
     heights = [_height(values, name == "code", cell, original) for name, values in rows]
 
     head = 26 if labels is not None else 0
-    foot = 30 if mse is not None else 0
+    foot = 22 * len(errors) + 8 if errors else 0
     width = max(LEFT + n * (cell + GAP) + RIGHT, 750)
     fig, y = sheet(
         width, head + sum(heights) + GAP * len(rows) + foot, title, detail, caption or ""
@@ -98,9 +107,10 @@ def reconstructions(
         name = "\n".join(textwrap.wrap(name, 14)) if name in below else name
         ax.text(*label_at, name, ha="right", va="center", linespacing=1.4, clip_on=False)
         y += height + GAP
-    if mse is not None:
-        place(fig, LEFT, y, 1, 20).text(-14, 9, "MSE", ha="right", va="center", color=GREY)
+    for name, mse in errors.items():
+        place(fig, LEFT, y, 1, 20).text(-14, 9, name, ha="right", va="center", color=GREY)
         _captions(fig, y, _aligned(mse), cell, color=GREY)
+        y += 22
     save(fig, path)
 
 

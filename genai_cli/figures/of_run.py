@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genai_cli import runs
 from genai_cli.data.dataset import Dataset
+from genai_cli.evaluation import restoring
 from genai_cli.figures import curves, density, grids, latent, predictions, scatter, strips, tables
 from genai_cli.models.base import Batch, Model
 from genai_cli.schema import TrainConfig
@@ -105,14 +106,21 @@ def _reconstructions(folder: Path, model: Model, data: Dataset, seed: int, title
     if data.spec.event_shape == (2,):
         most = POINTS if model.reconstructs_by == "code" else FEWER
         index = torch.arange(min(most, len(data.test)))
-    batch = data.test.batch(index)
-    rows = rebuilt(model, batch.x, Rows(seed, "reconstructions", 0, len(index)))
-    reconstructions(path, model, data, batch, rows, f"{title}: test examples")
+    batch, source = data.test.batch(index), Rows(seed, "reconstructions", 0, len(index))
+    task = restoring.task(model, data.spec, batch, source)
+    rows = rebuilt(model, task.given, source)
+    reconstructions(path, model, data, batch, task, rows, f"{title}: test examples")
     return path
 
 
 def reconstructions(
-    path: Path, model: Model, data: Dataset, batch: Batch, rows: dict[str, Tensor], title: str
+    path: Path,
+    model: Model,
+    data: Dataset,
+    batch: Batch,
+    task: restoring.Task,
+    rows: dict[str, Tensor],
+    title: str,
 ) -> None:
     """The figure of test examples and what `rebuilt` gave for them, as the data asks for it."""
     spec = data.spec
@@ -120,30 +128,30 @@ def reconstructions(
     last, final = list(shown.items())[-1]
     code = None
     if hasattr(model, "encode") and model.reconstructs_by == "code" and spec.event_shape != (2,):
-        code = _array(model.encode(batch.x))
-    original = _array(batch.x)
+        code = _array(model.encode(task.given))
+    given, plain = _array(task.given), None if task.plain is None else _array(task.plain)
     if spec.is_image:
-        pair = spec.target == "image"
         grids.reconstructions(
             path,
-            original,
+            given,
             code,
-            final if pair else shown,
-            target=_array(batch.y) if pair else None,
+            shown if plain is None else final,
+            target=None if plain is None else _array(task.truth),
+            plain=None if plain is None else (task.way, plain),
             labels=_names(spec.classes, batch.y) if spec.target == "labels" else None,
             title=title,
             caption=model.reconstruction_note or None,
         )
     elif spec.event_shape == (2,):
         scatter.scatter_reconstructions(
-            *(path, original, final, _labels(data, batch.y)),
+            *(path, given, final, _labels(data, batch.y)),
             title=title,
             classes=spec.classes,
             name=last,
         )
     else:
         tables.reconstructions_table(
-            path, original, code, final, list(spec.features), title=title, row=last
+            path, given, code, final, list(spec.features), title=title, row=last
         )
 
 

@@ -70,7 +70,7 @@ class Autoencoder(Model):
             output_activation, loss["name"], self.objectives(data)
         )
         self.event_shape, self.to_image = data.event_shape, data.target == "image"
-        self.dropout, self.denoise = dropout, denoise
+        self.dropout, self.denoise, self.noise_of_input = dropout, denoise, denoise
         self.output_activation, self.loss_name = output_activation, loss["name"]
         self.per_example = losses.make(dict(loss), output_activation)
         self.encoder, self.decoder = make_pair(

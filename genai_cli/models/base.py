@@ -79,6 +79,7 @@ class Model(nn.Module, ABC):
         couples_examples: a loss depends on the whole batch, so that micro-batches would change it.
         reconstructs_by: how ``reconstruct`` works. Only a pass through a code is cheap and says
             what the code keeps: the others are shown, not measured at the end of a run.
+        noise_of_input: standard deviation of what ``reconstruct`` is trained to take away.
         no_density: why the family has no ``log_prob``, where it has none by nature.
         test_draws: noise draws over which the terms of a test example are averaged.
     """
@@ -89,6 +90,7 @@ class Model(nn.Module, ABC):
     unit: str = "per example"
     reconstructs_by: Literal["code", "inversion", "optimisation", "denoising"] = "code"
     reconstruction_note: str = ""
+    noise_of_input: float = 0.0
     no_density: str = ""
     test_draws: int = 1
 

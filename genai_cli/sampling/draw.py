@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.errors import UserError
+from genai_cli.evaluation import restoring
 from genai_cli.figures import of_run, scatter, strips
 from genai_cli.runs import slug
 from genai_cli.sampling import paths
@@ -220,29 +221,28 @@ def reconstruction(job: Job) -> None:
     index = of_run.shown_examples(data)
     others = [i for i in range(len(data.test)) if i not in set(index.tolist())]
     index = torch.cat([index, torch.tensor(others, dtype=torch.int64)])[: ask.n]
+    batch, source = data.test.batch(index), Rows(ask.seed, "reconstructions", 0, len(index))
+    task = restoring.task(job.model, data.spec, batch, source)
     rows: dict[str, list[Tensor]] = {}
     for start, n in batches(len(index), ask.batch_size):
-        batch = data.test.batch(index[start : start + n])
         with job.clock():
             source = Rows(ask.seed, "reconstructions", start, n)
-            made = of_run.rebuilt(job.model, batch.x, source)
+            made = of_run.rebuilt(job.model, task.given[start : start + n], source)
             for name, x in made.items():
                 rows.setdefault(name, []).append(x.cpu())
         job.tick(n)
     whole = {name: torch.cat(parts) for name, parts in rows.items()}
-    batch = data.test.batch(index)
     last = job.array(list(whole.values())[-1])
-    truth = batch.y if data.spec.target == "image" else batch.x
     with Arrays(job.folder / ARRAYS) as arrays:
-        arrays.add("original", batch.x.float().cpu().numpy())
+        arrays.add("original", task.given.float().cpu().numpy())
         if batch.y is not None:
             arrays.add("y", batch.y.cpu().numpy())
         for name, x in whole.items():
             arrays.add(slug(name), x.float().numpy())
-        error = (truth.float().cpu().numpy() - last).reshape(len(last), -1)
+        error = (task.truth.float().cpu().numpy() - last).reshape(len(last), -1)
         arrays.add("mse", np.square(error).mean(1))
     path, title = job.file("grid.png"), f"{job.title}: test examples"
-    of_run.reconstructions(path, job.model, data, batch, whole, title)
+    of_run.reconstructions(path, job.model, data, batch, task, whole, title)
 
 
 DRAWN: dict[str, Callable[[Job], Any]] = {
