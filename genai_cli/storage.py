@@ -8,18 +8,16 @@ import shutil
 from pathlib import Path
 
 FREE_SOME = "free some space"
+DENIED = (errno.EACCES, errno.EPERM)
+NO_SHARE = (errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH)
 SAID = {  # errno: what has happened, what to do before going on
+    **dict.fromkeys(DENIED, ("permission denied", "put the permission back")),
+    **dict.fromkeys(NO_SHARE, ("the network share is gone", "mount it again")),
     errno.ENOSPC: ("the disk is full", FREE_SOME),
     errno.EDQUOT: ("your quota of the disk is used up", FREE_SOME),
     errno.EFBIG: ("a file may not be so large here", "raise the limit (ulimit -f)"),
     errno.EROFS: ("the disk is read-only", "make it writable"),
-    errno.EACCES: ("permission denied", "put the permission back"),
-    errno.EPERM: ("permission denied", "put the permission back"),
     errno.EIO: ("the disk failed to read or write", "look after the disk"),
-    errno.ESTALE: ("the network share is gone", "mount it again"),
-    errno.ENOTCONN: ("the network share is gone", "mount it again"),
-    errno.EHOSTDOWN: ("the network share is gone", "mount it again"),
-    errno.EHOSTUNREACH: ("the network share is gone", "mount it again"),
     errno.ETIMEDOUT: ("the network share does not answer", "mount it again"),
     errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
     errno.ENFILE: ("too many files are open", "close some programs"),
