@@ -26,13 +26,8 @@ from genai_cli.errors import UserError, nearest
 from genai_cli.locks import busy
 
 SCHEMA = 1
-CONFIG, RUN, METRICS, SUMMARY, LOG = (
-    "config.yaml",
-    "run.json",
-    "metrics.csv",
-    "summary.json",
-    "train.log",
-)
+CONFIG, RUN, METRICS = "config.yaml", "run.json", "metrics.csv"
+SUMMARY, LOG = "summary.json", "train.log"
 CHECKPOINTS = "checkpoints"
 SWEEP, SWEEP_TABLE = "sweep.yaml", "sweep.csv"
 STATUSES = ("running", "finished", "stopped", "interrupted", "failed")
