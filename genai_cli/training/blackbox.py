@@ -31,7 +31,7 @@ from genai_cli.training.loop import Training
 from genai_cli.training.ranges import Found, Inspector
 from genai_cli.training.schedule import Schedule
 from genai_cli.training.snapshot import Snapshot, restore
-from genai_cli.training.step import train_step
+from genai_cli.training.step import plain
 
 if TYPE_CHECKING:
     from genai_cli.schema import TrainConfig
@@ -59,18 +59,7 @@ def take(box: Box) -> tuple[Found | None, Inspector]:
     run.model.step.fill_(run.step)
     run.set_rates(cfg)
     try:
-        train_step(
-            run.model,
-            run.players,
-            run.optimizers,
-            box.batch,
-            box.noise,
-            run.step,
-            precision=cfg.precision,
-            accumulate=cfg.trainer.accumulate,
-            clip=cfg.trainer.clip,
-            gradient=inspector,
-        )
+        plain(run, cfg)(box.batch, box.noise, run.step, gradient=inspector)
     except Found as found:
         return found, inspector
     name = finite.broken(finite.state_of(run))  # the rate, or the square of a gradient, overflows
