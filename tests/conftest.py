@@ -49,6 +49,24 @@ def undrawn() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every cell takes 400 MiB of GPU memory; the bottlenecks for which that was asked."""
+    from genai_cli.planning import measure
+
+    asked: list[int] = []
+
+    class Cost:
+        gpu = 400 * 2**20
+
+    def fake(config: dict, environment: dict) -> Cost:
+        asked.append(config["bottleneck"])
+        return Cost()
+
+    monkeypatch.setattr(measure, "measured", fake)
+    return asked
+
+
 class Ran:
     """What a command did."""
 

@@ -98,23 +98,9 @@ def test_threads_given_are_needed_and_kept(genai: Callable, tmp_path: Path) -> N
     assert runs.read_json(folder / runs.RUN)["threads"] == 2
 
 
-def test_cells_that_fit_on_a_gpu_by_measured_memory(
-    genai: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from genai_cli.planning import measure
-
+def test_cells_that_fit_on_a_gpu_by_measured_memory(genai: Callable, measured: list[int]) -> None:
     done = genai("train", "-m", "bottleneck=2,3", "seed=1,2", "trainer.max_steps=1",
                  "dataset.limit=64")  # fmt: skip
-    measured: list[int] = []
-
-    class Cost:
-        gpu = 400 * 2**20
-
-    def fake(config: dict, environment: dict) -> Cost:
-        measured.append(config["bottleneck"])
-        return Cost()
-
-    monkeypatch.setattr(measure, "measured", fake)
     cells = [setup.config_of(cell) for cell in runs.cells(done.folders[0])]
     assert shares.fitting(cells, 10 * 2**30) == 9  # 0.9 of 10 GiB, 400 and 600 MiB each
     assert measured == [2, 3]

@@ -9,7 +9,6 @@ import pytest
 from genai_cli import compose, runs
 from genai_cli.launchers import queue, serial, share
 from genai_cli.launchers.settings import Joblib
-from genai_cli.planning import measure
 from genai_cli.search import placed
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -24,17 +23,9 @@ LINE = (
 )
 
 
-def test_as_many_trials_at_once_as_fit_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[int] = []
-
-    class Cost:
-        gpu = 400 * 2**20
-
-    def fake(config: dict, environment: dict) -> Cost:
-        measured.append(config["bottleneck"])
-        return Cost()
-
-    monkeypatch.setattr(measure, "measured", fake)
+def test_as_many_trials_at_once_as_fit_on_the_gpu(
+    measured: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(placed, "visible_gpus", lambda: ["0", "1"])
     monkeypatch.setattr(share, "free_memory", lambda: 4 * 2**30)
     monkeypatch.setattr(share, "cores", lambda: 64)

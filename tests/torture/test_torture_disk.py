@@ -48,8 +48,21 @@ def nothing_torn(folder: Path, cleaned: bool) -> None:
     assert not cleaned or not left, left
 
 
+@pytest.fixture
+def failing(server: Server, whole: Callable, tally: Callable) -> Callable[..., None]:
+    """``failing(MODEL, ERROR, where, place)``: `fail_and_go_on` at ``where`` of the operations of
+    the undisturbed run."""
+
+    def at(model: str, name: str, where: Callable[[list[str]], list], place: Path) -> None:
+        it = whole(*words(model))
+        place.mkdir(exist_ok=True)
+        fail_and_go_on(server, place, it, name, where(it.seen), tally)
+
+    return at
+
+
 def fail_and_go_on(
-    server: Server, place: Path, whole: Whole, name: str, at: list | int, tally: Callable
+    server: Server, place: Path, whole: Whole, name: str, at: list, tally: Callable
 ) -> None:
     fault = {"root": "outputs", "at": at, "how": "error", "number": getattr(errno, name)}
     done = server.run(place, *whole.command, fault=fault | {"freeing": name in FREEING})
@@ -82,26 +95,22 @@ SLOW = pytest.mark.torture
         pytest.param("write train.log", marks=SLOW),
     ],
 )
-def test_a_full_disk_in_an_operation(
-    at: str, server: Server, whole: Callable, tmp_path: Path, tally: Callable
-) -> None:
-    it = whole(*words("vae"))
-    fail_and_go_on(server, tmp_path, it, "ENOSPC", [at, it.seen.count(at) - 1], tally)
+def test_a_full_disk_in_an_operation(at: str, failing: Callable, tmp_path: Path) -> None:
+    failing("vae", "ENOSPC", lambda seen: [at, seen.count(at) - 1], tmp_path)
 
 
 @SLOW
 @pytest.mark.parametrize("model", ["mlp", "vae", "gan"])
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_at_any_operation(
-    name: str, model: str, server: Server, whole: Callable, tmp_path: Path, rng: random.Random,
-    tally: Callable,
-) -> None:  # fmt: skip
-    it = whole(*words(model))
-    for i, operation in enumerate(rng.sample(sorted(set(it.seen)), 6)):
-        place = tmp_path / str(i)
-        place.mkdir()
-        at = [operation, rng.randrange(it.seen.count(operation))]
-        fail_and_go_on(server, place, it, name, at, tally)
+    name: str, model: str, failing: Callable, tmp_path: Path, rng: random.Random
+) -> None:
+    def anywhere(seen: list[str]) -> list:
+        operation = rng.choice(sorted(set(seen)))
+        return [operation, rng.randrange(seen.count(operation))]
+
+    for i in range(6):
+        failing(model, name, anywhere, tmp_path / str(i))
 
 
 @pytest.mark.parametrize(

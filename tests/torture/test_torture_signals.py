@@ -70,48 +70,39 @@ def stopped(
     assert not list(folder_of(place).rglob(".*")), "half a file"
 
 
-def drawn(whole: Whole, rng: random.Random, number: int) -> list[tuple[float, int]]:
-    return [(rng.uniform(0.0, whole.seconds), number)]
+@pytest.fixture
+def stop(
+    server: Server, whole: Callable, tmp_path: Path, rng: random.Random, tally: Callable
+) -> Callable[..., None]:
+    """``stop(MODEL, SIGNAL)`` at a random moment; ``within``: seconds until a second one."""
+
+    def at_random(model: str, number: int, within: float | None = None) -> None:
+        run = whole(*words(model))
+        sent = [(rng.uniform(0.0, run.seconds), number)]
+        if within is not None:
+            sent.append((sent[0][0] + rng.uniform(0, within), number))
+        stopped(server, tmp_path, run, sent, tally)
+
+    return at_random
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM], ids=["TERM"])
-def test_a_signal_at_a_random_moment(
-    number: int,
-    server: Server,
-    whole: Callable,
-    tmp_path: Path,
-    rng: random.Random,
-    tally: Callable,
-) -> None:
-    run = whole(*words("autoencoder"))
-    stopped(server, tmp_path, run, drawn(run, rng, number), tally)
+def test_a_signal_at_a_random_moment(number: int, stop: Callable) -> None:
+    stop("autoencoder", number)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("turn", range(8))
 @pytest.mark.parametrize("model", MODELS)
-def test_signals_at_random_moments_in_every_family(
-    model: str,
-    turn: int,
-    server: Server,
-    whole: Callable,
-    tmp_path: Path,
-    rng: random.Random,
-    tally: Callable,
-) -> None:
-    run = whole(*words(model))
-    stopped(server, tmp_path, run, drawn(run, rng, NUMBERS[turn % 4]), tally)
+def test_signals_at_random_moments_in_every_family(model: str, turn: int, stop: Callable) -> None:
+    stop(model, NUMBERS[turn % 4])
 
 
 @pytest.mark.parametrize(
     "turn", [0, *(pytest.param(i, marks=pytest.mark.torture) for i in range(1, 16))]
 )
-def test_a_second_ctrl_c_leaves_at_once(
-    turn: int, server: Server, whole: Callable, tmp_path: Path, rng: random.Random, tally: Callable
-) -> None:
-    run = whole(*words("autoencoder"))
-    ((when, number),) = drawn(run, rng, signal.SIGINT)
-    stopped(server, tmp_path, run, [(when, number), (when + rng.uniform(0, 0.05), number)], tally)
+def test_a_second_ctrl_c_leaves_at_once(turn: int, stop: Callable) -> None:
+    stop("autoencoder", signal.SIGINT, within=0.05)
 
 
 @pytest.fixture(scope="module")

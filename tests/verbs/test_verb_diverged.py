@@ -72,16 +72,26 @@ def test_each_family_stops_at_once_and_says_where(model: str, genai: Callable) -
     assert calm.code == ("not reproduced here" in calm.out)
 
 
-def test_a_bad_example_is_named(genai: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, float], None]:
+    """``poison("train", 37, inf)``: all of that example is that number."""
     plain = setup.load_data
 
-    def poisoned(*given: object) -> object:
-        data = plain(*given)
-        x = data.train.x.double() / data.spec.levels
-        x[37] = float("inf")
-        return dataclasses.replace(data, train=dataclasses.replace(data.train, x=x, top=None))
+    def fill(split: str, row: int, value: float) -> None:
+        def poisoned(*given: object) -> object:
+            data = plain(*given)
+            part = getattr(data, split)
+            x = part.x.double() / data.spec.levels
+            x[row] = value
+            return dataclasses.replace(data, **{split: dataclasses.replace(part, x=x, top=None)})
 
-    monkeypatch.setattr(setup, "load_data", poisoned)
+        monkeypatch.setattr(setup, "load_data", poisoned)
+
+    return fill
+
+
+def test_a_bad_example_is_named(genai: Callable, poison: Callable) -> None:
+    poison("train", 37, float("inf"))
     done = genai("train", "model=autoencoder", *SMALL, "trainer.accumulate=3")
     assert done.code == 1
     assert "first in the batch, for training example 37;" in done.err
@@ -153,18 +163,8 @@ def test_an_update_that_overflows_is_not_saved(genai: Callable) -> None:
     assert resumed.code == 0, resumed.err
 
 
-def test_only_the_validation_is_not_finite(
-    genai: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = setup.load_data
-
-    def poisoned(*given: object) -> object:
-        data = plain(*given)
-        x = data.val.x.double() / data.spec.levels
-        x[3] = float("nan")
-        return dataclasses.replace(data, val=dataclasses.replace(data.val, x=x, top=None))
-
-    monkeypatch.setattr(setup, "load_data", poisoned)
+def test_only_the_validation_is_not_finite(genai: Callable, poison: Callable) -> None:
+    poison("val", 3, float("nan"))
     done = genai("train", "model=autoencoder", *SMALL)
     assert done.code == 1
     assert "every training step is finite, but not the loss of validation example 3;" in done.err
