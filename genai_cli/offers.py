@@ -19,10 +19,12 @@ FLAGS = {
     "evaluate": {"--brief": "no table"},
     "report": {"--no-figures": "draw nothing new"},
     "doctor": {"--json": "for scripts"},
+    "audit": {"--csv": "print CSV", "--json": "print JSON"},
     "sweep": {"-cd": "folder of more YAML"},
     "prune": {"--yes": "remove, not only say what would be"},
 }
 ACTIONS = {
+    "lecture": {"resume": "go on with what is missing"},
     "sweep": {"resume": "train what is left of it"},
     "runs": {"prune": "remove runs"},
     "data": {"list": "all data sets", "fetch": "download one", "check": "load one and report"},
@@ -92,6 +94,11 @@ EVALUATE_VALUES = {
     "only": dict.fromkeys(GROUPS, ""),
     **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
 }
+AUDIT = {  # keys of `genai audit`
+    **{"n": "2000", "seed": "0", "batch_size": "512"},
+    **{key: EVALUATE[key] for key in ("checkpoint", "ema", "device", "outputs", "temperature")},
+    **{key: SAMPLE[key] for key in ("sampler", "steps", "eta", "guidance")},
+}
 REPLAY = {"precision": "the run's", "outputs": "folder of runs"}
 REPRODUCE = {"rtol": "1e-3", "device": "the run's", "outputs": "folder of runs"}
 REPORT = {"out": "FILE.html", "outputs": "folder of runs"}  # keys of `genai report`
@@ -104,5 +111,6 @@ READERS = {  # verbs that take one run: their keys and what is known of the valu
 }
 MEASURERS = {  # verbs that take several runs, or sweeps: their keys and values
     **{"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)},
+    "audit": (AUDIT, {key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")}),
     "doctor": (DOCTOR, {}),
 }

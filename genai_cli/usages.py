@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from genai_cli.usages_again import AGAIN, RUN
+from genai_cli.usages_audit import AUDIT
 from genai_cli.usages_doctor import DOCTOR
+from genai_cli.usages_lecture import LECTURE
 from genai_cli.usages_sweeps import SWEEPS
 
 TRAIN_FLAGS = {
@@ -15,7 +17,9 @@ TRAIN_FLAGS = {
 
 USAGES: dict[str, list[tuple[str, object]]] = {
     **SWEEPS,
+    **AUDIT,
     **DOCTOR,
+    **LECTURE,
     **AGAIN,
     "sample": [
         ("", "genai sample RUN [KEY=VALUE …]"),

@@ -1,0 +1,268 @@
+"""An audit as data, as a table, and in a line or two of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from genai_cli.audit.measure import Audit, Fates
+from genai_cli.audit.shares import LEVEL, Share, of_counts
+from genai_cli.audit.world import DOUBT, UNCLEAR
+from genai_cli.textual import plain_table, short
+
+MARKS = {1: "over", -1: "under", 0: ""}
+NAMED = 3  # classes that a line of the verdict names
+COLUMNS = (
+    *("class", "population", "training", "drawn", "expected", "samples", "samples_low"),
+    *("samples_high", "ratio", "mark", "error", "error_low", "error_high", "error_ratio"),
+    *(
+        "kept",
+        "kept_low",
+        "kept_high",
+        "kept_real",
+        "unclear",
+        "unclear_real",
+        "into",
+        "into_share",
+        "into_low",
+    ),
+    *("into_high", "into_real", "asked", "asked_low", "asked_high"),
+)
+
+
+def rows(found: Audit) -> list[dict[str, Any]]:
+    """A row for each class, with `COLUMNS`; None where there is no number."""
+    names = [str(name) for name in found.world.classes]
+    none: list[Any] = [None] * len(names)
+    table: dict[str, Sequence[Any]] = dict.fromkeys(COLUMNS, none)
+    table |= {
+        "class": names,
+        "population": found.world.population.tolist(),
+        "training": found.biased.shares.tolist(),
+        "drawn": found.biased.drawn.tolist(),
+    }
+    if found.samples is not None:
+        s = found.samples
+        expected = s.expected.value.tolist()
+        table |= _share("samples", s.share) | {"expected": expected}
+        pairs = zip(s.share.value.tolist(), expected, strict=True)
+        table["ratio"] = [a / b if b > 0 else None for a, b in pairs]
+        table["mark"] = [MARKS[int(m)] or "as expected" for m in s.marks]
+    if found.fates is not None and found.fates.error is not None:
+        table |= _share("error", found.fates.error)
+        table["error_ratio"] = _numbers(error_ratios(found.fates.error))
+    if found.fates is not None and found.fates.reads is not None:
+        top, share, real = found.fates.into()
+        table |= _share("kept", found.fates.kept()) | _share("into", share, "into_share")
+        table["into"] = [names[j] for j in top]
+        if found.fates.real is not None:
+            table["kept_real"] = _numbers(of_counts(found.fates.real).value.diagonal())
+            table["into_real"] = _numbers(real)
+            ours, theirs = found.fates.unclear()
+            table |= {"unclear": _numbers(ours), "unclear_real": _numbers(theirs)}
+    if found.asked is not None:
+        table |= _share("asked", Share(*(part.diagonal() for part in of_counts(found.asked))))
+    return [{key: table[key][i] for key in COLUMNS} for i in range(len(names))]
+
+
+def error_ratios(error: Share) -> np.ndarray:
+    """(K,) to the mean of the classes; nan where that is none."""
+    if not np.isfinite(error.value).any() or not np.nanmean(error.value):
+        return np.full_like(error.value, np.nan)
+    return error.value / np.nanmean(error.value)
+
+
+def _share(name: str, share: Share, value: str | None = None) -> dict[str, list[float | None]]:
+    parts = zip((value or name, f"{name}_low", f"{name}_high"), share, strict=True)
+    return {key: _numbers(part) for key, part in parts}
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in values]
+
+
+# ---- words
+
+
+def verdict(found: Audit) -> list[str]:
+    """What the numbers say, a sentence each; nothing beyond chance is no alarm."""
+    lines = [*_of_samples(found), *_of_fates(found)]
+    return lines or ["nothing of this family can be counted by class"]
+
+
+def _of_samples(found: Audit) -> list[str]:
+    s = found.samples
+    if s is None:
+        return []
+    names, ratio = found.world.classes, s.share.value / np.maximum(s.expected.value, 1e-12)
+    tests = f"{len(names)} tests at {LEVEL / len(names):.1%} each"
+    out = []
+    for sign, word in ((-1, "under"), (1, "over")):
+        marked = [int(i) for i in np.flatnonzero(s.marks == sign)]
+        marked.sort(key=lambda i: sign * (s.expected.value[i] - s.share.value[i]))
+        told = [f"{names[i]} {_times(ratio[i])}" for i in marked[:NAMED]]
+        if len(marked) > NAMED:
+            told.append(f"{len(marked) - NAMED} more")
+        if told:
+            out.append(f"{word}-represented in samples, beyond chance: {', '.join(told)}")
+    if out:
+        out[-1] += f" ({tests})"
+    else:
+        out = [f"samples hold every class as often as training drew it ({tests})"]
+    value, low, high = s.unclear
+    if low > s.unclear_expected + DOUBT:
+        out.append(
+            f"{_percent(value)} of the samples ({100 * low:.1f} – {100 * high:.1f}) are of no "
+            f"clear class, of images {_percent(s.unclear_expected)}: the shares are of the others"
+        )
+    rare = found.biased.rare
+    if rare is not None:
+        out.append(
+            f"{names[rare]}: {_percent(found.world.population[rare])} of the population, "
+            f"{_percent(found.biased.shares[rare])} of training"
+            + (f" ({_percent(found.biased.drawn[rare])} as drawn)" if _redrawn(found) else "")
+            + f", {_interval(s.share, rare)} of clear samples ({_percent(s.expected.value[rare])} "
+            "would be read off images drawn as in training)"
+        )
+    return out
+
+
+def _redrawn(found: Audit) -> bool:
+    return bool((found.biased.drawn != found.biased.shares).any())
+
+
+def _of_fates(found: Audit) -> list[str]:
+    fates = found.fates
+    if fates is None:
+        return []
+    names, out = found.world.classes, []
+    again = "is predicted to be" if found.predicts else "comes back as"
+    if fates.reads is not None:
+        kept, (top, share, real) = fates.kept(), fates.into()
+        lost = np.flatnonzero(fates.lost())
+        worst = [int(i) for i in sorted(lost, key=lambda i: kept.value[i])]
+        rare = found.biased.rare
+        if rare is not None and rare not in worst[:1]:
+            worst = [rare, *(i for i in worst if i != rare)]
+        for i in worst[:1]:
+            beside = "" if fates.real is None else f", originals {_percent(real[i])}"
+            out.append(
+                f"{names[i]} {again} {names[i]} in {_interval(kept, i)} of {fates.n[i]:,} cases, "
+                f"as {names[top[i]]} in {_interval(share, i)}{beside}{_doubt(fates, i)}"
+            )
+        others = [names[i] for i in worst[1:] if i in lost]
+        if others:
+            more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+            out.append(
+                f"read less surely than its originals, too: {', '.join(others[:NAMED])}{more}"
+            )
+        if not worst:
+            out.append("every class comes back as itself as often as its originals are read so")
+    ratio = np.array([np.nan]) if fates.error is None else error_ratios(fates.error)
+    if np.isfinite(ratio).any():
+        i = found.biased.rare
+        i = int(np.nanargmax(ratio)) if i is None else i
+        out.append(
+            f"reconstruction error of {names[i]}: {_times(ratio[i])} the mean of the classes"
+        )
+    return out
+
+
+def _doubt(fates: Fates, i: int) -> str:
+    """How often what comes back of class ``i`` is of no clear class."""
+    if fates.real is None:
+        return ""
+    ours, real = (share[i] for share in fates.unclear())
+    return f"; {UNCLEAR} in {_percent(ours)}, originals {_percent(real)}"
+
+
+# ---- a table for eyes
+
+
+def table(found: Audit) -> str:
+    """Shares and fates by class in plain text; the parts without numbers with their reasons."""
+    data = rows(found)
+    head, columns = ["class", "population", "training"], ["class", "population", "training"]
+    if _redrawn(found):
+        head, columns = [*head, "drawn"], [*columns, "drawn"]
+    cells = [[_cell(row[c]) for c in columns] for row in data]
+    left = [0]
+
+    def add(title: str, texts: Sequence[str], at_left: bool = False) -> None:
+        if at_left:
+            left.append(len(head))
+        head.append(title)
+        for row, text in zip(cells, texts, strict=True):
+            row.append(text)
+
+    if found.samples is not None:
+        add("expected", [_cell(r["expected"]) for r in data])
+        add("samples", [_cell(r["samples"]) for r in data])
+        add("95 % interval", [_range(r["samples_low"], r["samples_high"]) for r in data])
+        add("ratio", ["–" if r["ratio"] is None else f"{r['ratio']:.2f}" for r in data])
+        add("", [r["mark"] if r["mark"] != "as expected" else "" for r in data], True)
+    if found.asked is not None:
+        add("obeys", [_cell(r["asked"]) for r in data])
+    if found.fates is not None:
+        if found.fates.error is not None:
+            add("error", ["–" if r["error"] is None else short(r["error"]) for r in data])
+            add("×mean", [_or(r["error_ratio"], "{:.2f}") for r in data])
+        if found.fates.reads is not None:
+            add("kept", [_cell(r["kept"]) for r in data])
+            if found.fates.real is not None:
+                add("(real)", [_cell(r["kept_real"]) for r in data])
+                add(UNCLEAR, [_cell(r["unclear"]) for r in data])
+            add("else", [f"{r['into']} {_cell(r['into_share'])}" for r in data], True)
+    n = "" if found.samples is None else f"{int(found.samples.counts.sum()):,} samples"
+    n += f" {found.samples.how}" if found.samples is not None and found.samples.how else ""
+    text = plain_table(n, head, cells, left)
+    return "\n".join([*([text] if n else text.splitlines()[1:]), *_reasons(found)])
+
+
+def _reasons(found: Audit) -> list[str]:
+    """What the columns mean, and why others are missing."""
+    out, world = [], found.world
+    if world.reader is not None:
+        classifier = world.reader.classifier
+        out += [
+            f"  read by the reference classifier {classifier.hash}, right on "
+            f"{classifier.accuracy:.1%} of {len(world.truth):,} test images; {UNCLEAR}: it is less "
+            f"than {world.reader.least:.0%} sure, as of {DOUBT:.0%} of the test images"
+        ]
+    if found.samples is not None:
+        value, low, high = found.samples.unclear
+        out.append(
+            f"  samples: of the clear ones; {_percent(value)} ({100 * low:.1f} – {100 * high:.1f}) "
+            f"are not, of images {_percent(found.samples.unclear_expected)}"
+        )
+        out.append(
+            "  expected: what it would read off images drawn as in training; ratio: samples over it"
+        )
+    return out + [f"  no {part}: {why}" for part, why in found.reasons.items()]
+
+
+def _or(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else "–" if value is None else _percent(value)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "–" if low is None or high is None else f"{100 * low:.1f} – {100 * high:.1f} %"
+
+
+def _interval(share: Share, i: int) -> str:
+    low, high = 100 * share.low[i], 100 * share.high[i]
+    return f"{_percent(share.value[i])} ({low:.1f} – {high:.1f})"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}×"

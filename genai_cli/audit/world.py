@@ -1,0 +1,156 @@
+"""What a run's samples are held against: the population, the training split, and the reader."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from genai_cli.audit.shares import confusion_of
+from genai_cli.data.dataset import Dataset, Split
+from genai_cli.data.rare import number_of
+from genai_cli.data.sources import SOURCES, DataNote, load
+from genai_cli.errors import UserError
+from genai_cli.evaluation.reference import Reference, reference
+from genai_cli.schema import TrainConfig
+from genai_cli.training.loop import EVALUATION_BATCH
+
+OURS = (  # what a run does to the data, and no part of the population
+    *("val_fraction", "validation", "limit", "pair", "factor", "flip", "shift"),
+    *("rare", "rare_share", "balance"),
+)
+
+
+UNCLEAR = "unclear"
+DOUBT = 0.05  # of test images are as doubtful
+
+
+class Reader(NamedTuple):
+    """The reference classifier with the option to read nothing (Chow 1970).
+
+    It names a class of any picture, and of blurred ones the same few: without the option a class
+    that poor samples happen to fall into would look frequent.
+    """
+
+    classifier: Reference
+    least: float  # probability of a class below which it is unclear: of 5 % of the test images
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor) -> np.ndarray:
+        """(B,) the class read off each image (B, C, H, W), or the number of classes: unclear."""
+        p = self.classifier.network(x.cpu().float()).softmax(1)
+        sure, best = p.max(1)
+        return torch.where(sure < self.least, p.shape[1], best).numpy()
+
+
+class World(NamedTuple):
+    """The data as they are, without what a run made of them, and the classifier trained on them."""
+
+    data: Dataset  # labelled; its test split is the runs'
+    truth: np.ndarray  # (n,) labels of the test split
+    reader: Reader | None  # reads classes off images
+    why_not: str  # why there is none
+    read: np.ndarray | None  # (n,) what it reads off the test images
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.data.spec.classes
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """(R,) what can be read: the classes, and last that none is clear."""
+        return (*self.classes, UNCLEAR)
+
+    @property
+    def population(self) -> np.ndarray:
+        """(K,) shares in the test split."""
+        return np.bincount(self.truth, minlength=len(self.classes)) / max(1, len(self.truth))
+
+    @property
+    def confusion(self) -> np.ndarray | None:
+        """(K, R) counts of test images, true class by what is read."""
+        return None if self.read is None else self.counted(self.read)
+
+    def counted(self, read: np.ndarray) -> np.ndarray:
+        """(K, R) counts of readings (n,) of what came of the test images."""
+        return confusion_of(self.truth, read, (len(self.classes), len(self.readings)))
+
+
+class Biased(NamedTuple):
+    """The classes of a run's training split."""
+
+    split: np.ndarray  # (K,) examples of each
+    drawn: np.ndarray  # (K,) shares as training draws them: dataset.balance equalises them
+    rare: int | None  # the class made rare
+
+    @property
+    def shares(self) -> np.ndarray:
+        return self.split / max(1, self.split.sum())
+
+
+def population(
+    cfg: TrainConfig, known: dict[str, World], say: Callable[[str], None] = print
+) -> World:
+    """The world of a run; of runs on the same data the same one, kept in ``known``.
+
+    The classifier learns from the population too, never from a run's own biased split. With an
+    official test set the split seed moves validation examples alone, and the shipped one serves.
+
+    Raises:
+        UserError: the data have no labels.
+    """
+    node = {k: v for k, v in cfg.dataset.items() if k not in OURS}
+    seed = 0 if SOURCES[node["name"]].official_test else cfg.split_seed
+    key = json.dumps([node, seed], sort_keys=True)
+    if key not in known:
+        data = _loaded(node, seed)
+        if data.spec.target != "labels" or data.test.y is None:
+            raise UserError(
+                f"genai audit counts classes and {data.name} has no labels; choose a run on "
+                "labelled data"
+            )
+        if not len(data.test):
+            raise UserError(f"{data.name} has no test split (dataset.test_fraction=0)")
+        reader, why_not, read = None, "", None
+        if data.spec.is_image:
+            classifier = reference(data, say)
+            reader = Reader(classifier, _least(classifier, data.test))
+            read = np.concatenate([reader(x) for x in _images(data.test)])
+        else:
+            why_not = "no classifier reads rows of a table; this is for images"
+        known[key] = World(data, data.test.y.numpy(), reader, why_not, read)
+    return known[key]
+
+
+def biased(cfg: TrainConfig) -> Biased:
+    """The classes of a run's training split; of pairs of images too, which leave labels out."""
+    data = _loaded({**cfg.dataset, "pair": None}, cfg.split_seed)
+    classes = data.spec.classes
+    assert data.train.y is not None
+    counts = np.bincount(data.train.y.numpy(), minlength=len(classes))
+    shares = counts / max(1, counts.sum())
+    drawn = shares if data.balance is None else (counts > 0) / max(1, (counts > 0).sum())
+    rare = cfg.dataset.get("rare")
+    return Biased(counts, drawn, None if rare is None else number_of(rare, classes))
+
+
+@torch.no_grad()
+def _least(classifier: Reference, test: Split) -> float:
+    """The quantile of how sure the classifier is of test images."""
+    sure = [classifier.network(x.cpu().float()).softmax(1).amax(1) for x in _images(test)]
+    return float(torch.cat(sure).quantile(DOUBT))
+
+
+def _images(split: Split) -> Iterator[torch.Tensor]:
+    for batch in split.batches(torch.arange(len(split)).split(EVALUATION_BATCH)):
+        yield batch.x
+
+
+def _loaded(node: Mapping[str, Any], seed: int) -> Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataNote)  # the run's own loading has told them
+        return load(node, seed)

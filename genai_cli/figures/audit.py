@@ -1,0 +1,193 @@
+"""audit.png of a run: shares of the classes, errors by class, and what one class comes back as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from genai_cli.audit.measure import Audit
+from genai_cli.figures.grids import _picture
+from genai_cli.figures.style import (
+    GREY,
+    INK,
+    TRAIN,
+    VALIDATION,
+    chart,
+    empty,
+    number,
+    save,
+    short,
+    styled,
+)
+
+MOST = 20  # classes drawn; of more those that are furthest off
+POPULATION = "#b9bec7"
+WIDTH = 8.4  # inches
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
+
+
+@styled()
+def of_run(path: str | Path, found: Audit, *, title: str) -> None:
+    """Shares with intervals above, errors by class in the middle, a class's images below."""
+    classes = _shown(found)
+    has_errors = found.fates is not None and found.fates.error is not None
+    images = found.fates.images if found.fates is not None else ()
+    heights = [2.7] + ([1.7] if has_errors else []) + [0.85 * max(1, len(images)) + 0.35]
+    fig = chart(WIDTH, sum(heights), f"{title}: classes", _detail(found))
+    axes = iter(fig.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    ax = next(axes)
+    _shares(ax, found, classes)
+    if has_errors:
+        _errors(next(axes), found, classes)
+    _images(next(axes), found)
+    save(fig, path)
+
+
+def _detail(found: Audit) -> str:
+    parts = []
+    if found.samples is not None:
+        how = f" {found.samples.how}" if found.samples.how else ""
+        parts.append(
+            f"{found.samples.counts.sum():,} samples{how}, {found.samples.unclear[0]:.0%} unclear"
+        )
+    rare = found.biased.rare
+    if rare is not None:
+        n, whole = int(found.biased.split[rare]), int(found.biased.split.sum())
+        parts.append(f"{found.world.classes[rare]}: {n:,} of {whole:,} training examples")
+    if found.world.reader is not None:
+        reader = found.world.reader.classifier
+        parts.append(f"read by the reference classifier {reader.hash}, {reader.accuracy:.1%} right")
+    return " · ".join(parts)
+
+
+def _shown(found: Audit) -> np.ndarray:
+    """Indices of the classes drawn, in their order."""
+    k = len(found.world.classes)
+    if k <= MOST:
+        return np.arange(k)
+    off = np.abs(found.biased.drawn - found.world.population)
+    if found.samples is not None:
+        off = off + np.abs(found.samples.share.value - found.samples.expected.value)
+    return np.sort(np.argsort(-off, kind="stable")[:MOST])
+
+
+def _shares(ax: Axes, found: Audit, classes: np.ndarray) -> None:
+    x, s = np.arange(len(classes)), found.samples
+    series = [("population", found.world.population, POPULATION)]
+    series.append(("training", found.biased.shares, TRAIN))
+    if (found.biased.drawn != found.biased.shares).any():
+        series.append(("training as drawn", found.biased.drawn, "#56B4E9"))
+    if s is not None:
+        series.append(("samples", s.share.value, VALIDATION))
+    width = 0.8 / len(series)
+    for i, (name, values, colour) in enumerate(series):
+        at = x + (i - (len(series) - 1) / 2) * width
+        ax.bar(at, values[classes], 0.92 * width, color=colour, label=name)
+        if name == "samples" and s is not None:
+            value, low, high = (part[classes] for part in s.share)
+            spread = np.maximum(0, [value - low, high - value])
+            ax.errorbar(at, value, spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
+            look = {"color": INK, "linewidth": 1.6, "label": "expected of the classifier"}
+            expected = s.expected.value[classes]
+            ax.hlines(expected, at - 0.5 * width, at + 0.5 * width, **look)
+            for j, mark in enumerate(s.marks[classes]):
+                if mark:
+                    word = "▲" if mark > 0 else "▼"
+                    ax.annotate(word, (at[j], max(high[j], expected[j])), (0, 4),
+                                textcoords="offset points", ha="center", size=8)  # fmt: skip
+    _names(ax, found, classes)
+    ax.yaxis.set_major_formatter(PERCENT)
+    ax.set_ylabel("share")
+    ax.margins(y=0.14)
+    ax.set_ylim(bottom=0)
+    ax.legend(ncols=5, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1,
+              columnspacing=1.2, handlelength=1.2)  # fmt: skip
+    if s is None:
+        reason = found.reasons.get("samples", "")
+        ax.text(0.005, 1.04, f"no samples: {reason}", transform=ax.transAxes, size=8, color=GREY)
+    else:
+        ax.text(0.005, 1.04, "▲ ▼ beyond chance", transform=ax.transAxes, size=8, color=GREY)
+
+
+def _names(ax: Axes, found: Audit, classes: np.ndarray) -> None:
+    names = [short(found.world.classes[i], 14) for i in classes]
+    turned = max(map(len, names)) * len(names) > 90
+    look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    ax.set_xticks(range(len(names)), names, **look)
+    ax.grid(axis="x", visible=False)
+    rare = found.biased.rare
+    if rare is not None and rare in classes:
+        tick = ax.get_xticklabels()[int(np.flatnonzero(classes == rare)[0])]
+        tick.set_fontweight("bold")
+
+
+def _errors(ax: Axes, found: Audit, classes: np.ndarray) -> None:
+    assert found.fates is not None
+    assert found.fates.error is not None
+    value, low, high = (part[classes] for part in found.fates.error)
+    x = np.arange(len(classes))
+    ax.bar(x, np.nan_to_num(value), 0.6, color=VALIDATION)
+    spread = np.nan_to_num(np.maximum(0, [value - low, high - value]))
+    ax.errorbar(x, np.nan_to_num(value), spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
+    if np.isfinite(found.fates.error.value).any():
+        mean = float(np.nanmean(found.fates.error.value))
+        ax.axhline(mean, color=GREY, linewidth=1, linestyle="--")
+        text = f"dashed: mean class {number(mean)}"
+        ax.text(0.005, 1.02, text, transform=ax.transAxes, size=8, color=GREY)
+    _names(ax, found, classes)
+    ax.set_ylabel("error of\nreconstruction")
+
+
+def _images(ax: Axes, found: Audit) -> None:
+    """Rows of pictures of the focus class: input, target, what comes back; or samples of it."""
+    name = short(found.world.classes[found.focus], 24)
+    fates = found.fates
+    ax.set_axis_off()
+    if fates is not None and fates.images:
+        rows = list(fates.images)
+        words = ["input", "target", "output"] if len(rows) == 3 else ["original", "comes back"]
+        under = [found.world.readings[j] for j in fates.fates]
+        above = f"{name} of the test split, and what comes back, with the class read off it"
+    elif found.drawn is not None and len(found.drawn):
+        rows, words, under = [found.drawn], ["samples"], []
+        above = f"samples read as {name}"
+    else:
+        why = found.reasons.get("reconstruction") or found.reasons.get("samples", "")
+        none = found.samples is not None
+        text = f"no sample is read as {name}" if none else f"no images: {why}" if why else ""
+        empty(ax, text)
+        return
+    _strip(ax, rows, words, under, above, found.focus, found)
+
+
+def _strip(
+    ax: Axes,
+    rows: list[np.ndarray],
+    words: list[str],
+    under: list[str],
+    above: str,
+    focus: int,
+    found: Audit,
+) -> None:
+    n, gap = max(len(row) for row in rows), 0.06
+    for r, row in enumerate(rows):
+        for i, image in enumerate(row):
+            inner = ax.inset_axes((i * (1 + gap), -r * (1 + gap) - 1, 1, 1), transform=ax.transData)
+            inner.set_axis_off()
+            inner.set(xlim=(0, 1), ylim=(1, 0))
+            _picture(inner, image, 0, 1, 1)
+        ax.text(-0.12, -r * (1 + gap) - 0.5, words[r], ha="right", va="center", size=8.5)
+    low = -len(rows) * (1 + gap)
+    own = found.world.classes[focus]
+    for i, text in enumerate(under):
+        same = text == own
+        look = {"color": GREY} if same else {"color": VALIDATION, "weight": "bold"}
+        at = i * (1 + gap) + 0.5, low - 0.02
+        ax.text(*at, short(text, 11), ha="center", va="top", size=7.5, **look)
+    ax.text(0, 0.12, above, size=9.5, va="bottom")
+    ax.set(xlim=(-1.1, 10 * (1 + gap)), ylim=(low - 0.35, 0.45), aspect="equal")
+    ax.set_anchor("W")
+    assert n <= 10
