@@ -24,7 +24,7 @@ VERBS = {
     "audit": "count classes: which ones samples and reconstructions keep, and lose",
     "compare": "put runs side by side: which one is right for which use",
     "report": "write one page about a run or a sweep, to read, mail or print",
-    "lecture": "the lecture's experiments: question, command, picture, finding, on one page",
+    "lecture": "the lecture's experiments: question, command, picture, finding",
     "doctor": "say what loss curves show, and what to type next",
     "runs": "list, filter and remove runs",
     "data": "list data sets, download one, check one",

@@ -7,7 +7,6 @@ where the word is then complete, and in ``=``, ``.``, ``,`` or ``/`` where it go
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,12 +23,12 @@ from genai_cli.offers import (
     STATUSES,
 )
 from genai_cli.paths import GROUPS, Tree, choices, folders_added, read_sheet, user_dirs, words_given
+from genai_cli.runs_offered import lectures, names, run_folders, runs, sweeps
 from genai_cli.shell_line import split_line
 
 Candidate = tuple[str, str]  # word, meaning
 
 SHELLS = ("bash", "zsh", "fish")
-RUNS = 200  # of the newest are offered at most
 
 
 def answer(args: Sequence[str]) -> int:
@@ -90,15 +89,17 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
             return _sampling(args, current, *READERS[verb])
         if plain:
             return _resumable(_tree(args), args, plain[0], current)
-        return [*_runs(args, current), *(_folders(current) if current else [])]
+        return [*runs(args, current), *(_folders(current) if current else [])]
     if verb in MEASURERS:
         known = _sampling(args, current, *MEASURERS[verb]) if plain else ()
-        named = _runs(args, current, sweeps=True)
+        named = runs(args, current, sweeps=True)
         return [*known, *named, *(_folders(current) if current else [])]
     if verb == "report":
         if plain:
             return _sampling(args, current, REPORT, {})
-        return [*_runs(args, current, sweeps=True), *(_folders(current) if current else [])]
+        return [*runs(args, current, sweeps=True), *(_folders(current) if current else [])]
+    if verb == "lecture":
+        return _lecture(args, plain, current)
     if verb == "runs":
         if current.startswith("status="):
             return _values("status", current.partition("=")[2], dict.fromkeys(STATUSES, ""), False)
@@ -108,7 +109,7 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         return _whole(ACTIONS[verb])
     if verb == "sweep":
         if len(plain) == 1:
-            return [*_sweeps(args), *(_folders(current) if current else [])]
+            return [*sweeps(args), *(_folders(current) if current else [])]
         return [c for c in _assignments(_tree(args), args, current) if c[0].startswith("hydra/l")]
     if verb == "completion":
         return _whole(dict.fromkeys(SHELLS, "")) if len(plain) == 1 else []
@@ -147,7 +148,7 @@ def _assignments(tree: Tree, args: Sequence[str], current: str) -> Iterator[Cand
             yield from _folders(value, f"{key}=")
             return
         elif key == "init_from":
-            yield from ((f"{key}={run}", meaning) for run, meaning in _runs(args, value))
+            yield from ((f"{key}={run}", meaning) for run, meaning in runs(args, value))
             return
         else:
             known = dict.fromkeys(choices(keys[key]), "") if key in keys else {}
@@ -174,9 +175,9 @@ def _assignments(tree: Tree, args: Sequence[str], current: str) -> Iterator[Cand
 def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Iterator[Candidate]:
     """The assignments that a resumed run takes; the choices are those of its config."""
     folder = Path(run)
-    for place, name, suffix in _run_folders(args):
+    for place, _, suffix, _ in run_folders(args):
         if suffix == run or run == "latest":
-            folder = place / name
+            folder = place
             break
     try:
         stored = read_sheet(folder / "config.yaml").keys
@@ -208,48 +209,17 @@ def _sampling(
         yield from ((f"{k}=", meaning) for k, meaning in keys.items() if k not in used)
 
 
-def _run_folders(args: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
-    """(day's folder, name, suffix) of the newest runs and sweeps, newest first."""
-    given = [a.partition("=")[2] for a in args if a.startswith("outputs=")]
-    root = Path((given or [os.environ.get("GENAI_OUTPUTS") or "outputs"])[0])
-    left = RUNS
-    for day in sorted(_names(root), reverse=True):
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", day):
-            for name in sorted(_names(root / day), reverse=True):
-                if left > 0 and re.match(r"\d\d-\d\d-\d\d-.+-\w+$", name):
-                    left -= 1
-                    yield root / day, name, name.rpartition("-")[2]
+def _lecture(args: Sequence[str], plain: Sequence[str], current: str) -> Iterable[Candidate]:
+    """Chapters and experiments, then the keys that all of them have; of resume, the lectures."""
+    from genai_cli.lecture.chapters import offered
 
-
-def _runs(args: Sequence[str], current: str, sweeps: bool = False) -> Iterator[Candidate]:
-    """What names a run: ``latest``, the suffix of a folder, or SUFFIX/CELL in a sweep; with
-    ``sweeps``, a sweep's suffix alone, too."""
-    yield "latest ", "the newest run or sweep" if sweeps else "the newest run"
-    for day, name, suffix in _run_folders(args):
-        label = name[9 : -len(suffix) - 1]
-        if label == "compare":  # a comparison's files
-            continue
-        meaning = f"{day.name} {name[:5].replace('-', ':')} {label}"
-        if label != "sweep":
-            yield f"{suffix} ", meaning
-        elif not current.startswith(f"{suffix}/"):
-            if sweeps:
-                yield f"{suffix} ", meaning
-            yield f"{suffix}/", meaning
-        else:
-            for cell in sorted(_names(day / name)):
-                number, _, what = cell.partition("-")
-                if not number.isdigit():
-                    continue
-                yield f"{suffix}/{number} ", what
-
-
-def _sweeps(args: Sequence[str]) -> Iterator[Candidate]:
-    """What names a sweep."""
-    yield "latest ", "the newest sweep"
-    for day, name, suffix in _run_folders(args):
-        if (day / name / "sweep.yaml").is_file():
-            yield f"{suffix} ", f"{day.name} {name[:5].replace('-', ':')}"
+    if "=" in current:
+        return _assignments(_tree(args), [a for a in args if "=" in a], current)
+    if plain[:1] == ["resume"]:
+        return [*lectures(args), *(_folders(current) if current else [])]
+    words = {word: said for word, said in offered().items() if word not in plain}
+    keys = _assignments(_tree(args), [a for a in args if "=" in a], current) if plain else ()
+    return [*_whole(words if plain else words | ACTIONS["lecture"]), *keys]
 
 
 def _data(tree: Tree, words: Sequence[str], current: str) -> Iterator[Candidate]:
@@ -280,15 +250,6 @@ def _data(tree: Tree, words: Sequence[str], current: str) -> Iterator[Candidate]
 def _folders(text: str, head: str = "") -> Iterator[Candidate]:
     folder, slash, last = text.rpartition("/")
     place = folder + slash
-    for name in sorted(_names(Path(place or ".").expanduser())):
+    for name in sorted(names(Path(place or ".").expanduser())):
         if last.startswith(".") or not name.startswith("."):
             yield f"{head}{place}{name}/", ""
-
-
-def _names(folder: Path) -> list[str]:
-    """Folders in a folder; nothing where it cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.is_dir()]
-    except OSError:
-        return []

@@ -146,20 +146,15 @@ class Tree:
 
 
 def _yaml(folder: Path) -> list[str]:
-    """YAML files of a folder and of the folders in it, as paths below it."""
-    try:
-        with os.scandir(folder) as entries:
-            found = []
-            for e in entries:
-                if e.name.endswith(".yaml"):
-                    found.append(e.name)
-                elif e.is_dir() and e.name.isidentifier():
-                    with suppress(OSError):
-                        names = [n for n in os.listdir(e.path) if n.endswith(".yaml")]
-                        found += [f"{e.name}/{n}" for n in names]
-            return found
-    except OSError:
-        return []
+    """YAML files of a folder and of all folders in it, as paths below it."""
+    found = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for e in entries:
+            if e.name.endswith(".yaml"):
+                found.append(e.name)
+            elif e.name.isidentifier() and e.is_dir():
+                found += [f"{e.name}/{name}" for name in _yaml(Path(e.path))]
+    return found
 
 
 def _groups(folder: Path) -> list[str]:

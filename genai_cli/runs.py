@@ -24,6 +24,7 @@ from genai_cli.durable import write_json as write_json  # runs.write_json, for a
 from genai_cli.durable import write_text
 from genai_cli.errors import UserError, nearest
 from genai_cli.locks import busy
+from genai_cli.places import folders
 
 SCHEMA = 1
 CONFIG, RUN, METRICS = "config.yaml", "run.json", "metrics.csv"
@@ -178,13 +179,12 @@ def _there(path: Path) -> bool:
 
 
 def all_runs(root: Path) -> Iterator[Path]:
-    """Every run below an outputs folder, cells of sweeps included, oldest first."""
-    for day in sorted(root.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]")):
-        for path in sorted(p for p in day.iterdir() if p.is_dir()):
-            if is_sweep(path):
-                yield from cells(path)
-            elif is_run(path):
-                yield path
+    """Every run below an outputs folder, cells of sweeps and a lecture's included, oldest first."""
+    for path in folders(root):
+        if is_sweep(path):
+            yield from cells(path)
+        elif is_run(path):
+            yield path
 
 
 def status(folder: Path, described: Mapping[str, Any]) -> str:
@@ -235,9 +235,8 @@ def find_all(reference: str, outputs: str | None = None) -> list[Path]:
 
 def sweeps_named(root: Path, reference: str) -> list[Path]:
     """The sweeps of a name or suffix."""
-    names = {f"*/*-{slug(reference)}", f"*/{slug(reference)}"}
-    found = {p for name in names for p in root.glob(name) if is_sweep(p)}
-    return sorted(p for p in found if reference in (p.name, p.name.rsplit("-", 1)[-1]))
+    named = (p for p in folders(root) if reference in (p.name, p.name.rsplit("-", 1)[-1]))
+    return sorted(filter(is_sweep, named))
 
 
 def find(reference: str, outputs: str | None = None) -> Path:
@@ -273,7 +272,7 @@ def find(reference: str, outputs: str | None = None) -> Path:
         raise UserError(
             f"'{reference}' means {len(matches)} runs ({names} …); give more of the path"
         )
-    sweeps = [p for p in root.glob("*/*") if p.name.endswith(f"-{reference}") and is_sweep(p)]
+    sweeps = [p for p in folders(root) if p.name.endswith(f"-{reference}") and is_sweep(p)]
     if sweeps:
         raise UserError(
             f"'{reference}' is a sweep of several runs; name one of its cells, like {reference}/000"

@@ -20,6 +20,11 @@ TOLD = {
         "training and validation loss over the epochs",
         "Do both still fall, and does validation stay with training?",
     ),
+    "generator": (
+        "What the generator learns from",
+        "how sure the discriminator is of its samples, and the norm of the generator's gradient",
+        "Does the gradient vanish while the discriminator grows sure?",
+    ),
     "reconstructions": (
         "Reconstructions",
         "test examples and what the model makes of them",
@@ -90,6 +95,16 @@ TOLD = {
         "what each trial gave, how far it was trained, and its value over each key",
         "Did the last trials still find better ones, and does the best lie inside the ranges?",
     ),
+    "table": (
+        "The sweep as a table",
+        "the test metric of each cell",
+        "Read along a row: only there is the metric one and the same.",
+    ),
+    "curves": (
+        "Loss curves of the cells",
+        "validation and training loss, a panel for each value",
+        "Does validation follow training, where does it turn, and how smooth is the way?",
+    ),
     "losses": (
         "Losses overlaid",
         "validation losses of all runs",
@@ -102,7 +117,9 @@ TOLD = {
     ),
     "grid": ("Drawn later", "samples of `genai sample`", "One sheet of what was asked for."),
 }
-OF_A_RUN = ("samples", "reconstructions", "trajectory", "density", "predictions", "latent")
+OF_A_RUN = (
+    *("samples", "reconstructions", "generator", "trajectory", "density", "predictions", "latent"),
+)
 
 
 class Picture(NamedTuple):
@@ -148,9 +165,11 @@ def figure(path: Path, context: str, note: str = "") -> Html:
         note: which one it is, where there are several.
     """
     picture = load(path)
-    if picture is None:
-        return Html("")
-    stem = path.stem
+    return Html("") if picture is None else drawn(picture, path.stem, context, note)
+
+
+def drawn(picture: Picture, stem: str, context: str, note: str = "") -> Html:
+    """`figure` of a picture that is there, from a file called ``stem``."""
     words = stem.replace("_", " ")
     known = _known(stem)
     title, shows, look = TOLD[known] if known else (words.capitalize(), words, "")

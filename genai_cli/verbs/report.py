@@ -1,10 +1,10 @@
-"""`genai report RUN | SWEEP`: one self-contained HTML file to read, mail or print."""
+"""`genai report RUN | SWEEP | LECTURE`: one self-contained HTML file to read, mail or print."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from genai_cli import runs
+from genai_cli import places, runs
 from genai_cli.errors import UserError, nearest
 from genai_cli.work import words
 
@@ -15,7 +15,7 @@ FILE = "report.html"
 
 
 def main(args: list[str]) -> int:
-    """Write the page of a run or of a sweep; 0 done, 2 a mistake."""
+    """Write the page of a run, a sweep or a lecture; 0 done, 2 a mistake."""
     found = words(args, "report", FLAGS)
     given = dict(_pair(change) for change in found.changes)
     if len(found.names) != 1:
@@ -27,7 +27,11 @@ def main(args: list[str]) -> int:
     if target.suffix.lower() not in ENDINGS or target.is_dir():
         raise UserError(f"out={target} is no HTML file; give a name that ends in .html")
 
-    if runs.is_sweep(folder):
+    if places.is_lecture(folder):
+        from genai_cli.report.lecture_page import lecture_page
+
+        text = lecture_page(folder)
+    elif runs.is_sweep(folder):
         from genai_cli.report.sweep_page import sweep_page
 
         if "--no-figures" not in found.flags:
@@ -81,18 +85,18 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def find(reference: str, outputs: str | None = None) -> Path:
-    """The run or sweep a user means: a path, a suffix (k3f9, k3f9/000), or ``latest``.
+    """The run, sweep or lecture a user means: a path, a suffix (k3f9, k3f9/000), or ``latest``.
 
     Raises:
         UserError: nothing, or more than one folder, answers to it.
     """
     path = Path(reference)
-    if runs.is_sweep(path) or runs.is_run(path):
+    if runs.is_sweep(path) or runs.is_run(path) or places.is_lecture(path):
         return path
     if reference == "latest":
         newest = runs.find("latest", outputs)
         return newest.parent if runs.is_sweep(newest.parent) else newest
     root = runs.outputs_root(outputs)
-    sweeps = [p for p in root.glob("*/*") if runs.is_sweep(p)]
-    named = [p for p in sweeps if p.name == reference or p.name.endswith(f"-{reference}")]
+    several = [p for p in places.folders(root) if runs.is_sweep(p)] + places.lectures(root)
+    named = [p for p in several if p.name == reference or p.name.endswith(f"-{reference}")]
     return named[0] if len(named) == 1 else runs.find(reference, outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genai_cli import runs
+from genai_cli import places, runs
 from genai_cli.errors import UserError, nearest
 
 ACTIONS = ("resume",)
@@ -53,9 +53,9 @@ def find(reference: str, outputs: str | None = None) -> Path:
             "was written; nothing is lost, start it again with: genai train -m …"
         )
     root = runs.outputs_root(outputs)
-    found = sorted(p for p in root.glob("*/*") if runs.is_sweep(p))
+    found = sorted((p for p in places.folders(root) if runs.is_sweep(p)), key=places.started)
     if reference == "latest" and found:
-        return found[-1]  # its name begins with the time
+        return found[-1]
     named = runs.sweeps_named(root, reference)
     if len(named) == 1:
         return named[0]

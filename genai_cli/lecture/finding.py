@@ -1,0 +1,64 @@
+"""What an item's runs show: the doctor's findings, and whether they are the lesson's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from genai_cli import places, runs
+from genai_cli.doctor import read
+from genai_cli.doctor.finding import Finding
+from genai_cli.doctor.rules import examine
+from genai_cli.errors import UserError
+from genai_cli.lecture import play
+from genai_cli.lecture.chapters import SHOWS
+from genai_cli.lecture.folder import Part
+
+
+class Seen(NamedTuple):
+    """What an item's folder holds."""
+
+    singles: list[Path]  # runs
+    sweeps: list[Path]
+    found: dict[Path, list[Finding]]  # of each single run and each cell, as the doctor says
+
+
+def seen(home: Path) -> Seen:
+    """Runs and sweeps of an item, with the doctor's findings. A damaged run has none."""
+    below = list(places.folders(home))
+    singles, sweeps = list(filter(runs.is_run, below)), list(filter(runs.is_sweep, below))
+    found = {}
+    for run in [*singles, *(cell for sweep in sweeps for cell in runs.cells(sweep))]:
+        try:
+            found[run] = examine(read.run(run))
+        except UserError:
+            found[run] = []
+    return Seen(singles, sweeps, found)
+
+
+def contradiction(name: str, what: Seen) -> str:
+    """That no run of an item shows what it is named for; "" if one does, or none is named."""
+    expected = SHOWS.get(name)
+    phrases = {f.phrase for found in what.found.values() for f in found}
+    if expected is None or not what.found or expected in phrases:
+        return ""
+    return f"not seen here: {expected}; the doctor says {' · '.join(sorted(phrases)) or 'nothing'}"
+
+
+def in_a_word(home: Path, part: Part) -> str:
+    """The end of a progress line."""
+    if part.status != "finished":
+        failed = f"{part.status}: {play.last_words(home)[:160]} ({home / play.SAID})"
+        return failed if part.status == "failed" else part.status
+    what = seen(home)
+    other = contradiction(part.name, what)
+    if other:
+        return other
+    cells = sum(len(runs.cells(sweep)) for sweep in what.sweeps)
+    words = [f"{cells} runs"] * bool(cells) + [_phrases(what.found[run]) for run in what.singles]
+    return ", ".join(words)
+
+
+def _phrases(found: Sequence[Finding]) -> str:
+    return " · ".join(f.phrase for f in found[:2])

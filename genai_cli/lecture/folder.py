@@ -1,0 +1,143 @@
+"""A lecture is a folder: lecture.json, which is kept current, and an outputs folder an item.
+
+In the outputs folder of its own ``latest`` is what the item's last command made, whatever else is
+trained on this machine meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genai_cli import places, runs
+from genai_cli.errors import UserError, nearest
+from genai_cli.lecture.plan import Item
+from genai_cli.locks import busy
+
+LABEL = "lecture"
+LOG = "lecture.log"
+SCHEMA = 1
+
+
+@dataclass
+class Command:
+    """One command of an item."""
+
+    code: int | None = None  # None: it has not come to its end
+    seconds: float = 0.0
+    made: list[str] = field(default_factory=list)  # runs and sweeps, below the item's folder
+
+
+@dataclass
+class Part:
+    """How one item stands."""
+
+    name: str
+    folder: str
+    commands: list[Command]
+    left_out: list[str] = field(default_factory=list)  # words of the user
+    status: str = "waiting"  # running finished failed interrupted
+
+    @property
+    def seconds(self) -> float:
+        return sum(command.seconds for command in self.commands)
+
+
+@dataclass
+class State:
+    """lecture.json."""
+
+    command: str  # as typed
+    names: list[str]
+    changes: list[str]
+    parts: list[Part]
+    started: str
+    finished: str | None = None
+    status: str = "running"  # finished failed interrupted
+
+
+def new(command: str, names: Sequence[str], changes: Sequence[str], items: list[Item]) -> State:
+    """The state of a lecture that has not begun."""
+    parts = []
+    for i, item in enumerate(items, 1):
+        own = f"{i:02d}-{runs.slug(item.experiment.name.rpartition('/')[2])}"
+        commands = [Command() for _ in item.words]
+        parts.append(Part(item.experiment.name, own, commands, [*item.left_out]))
+    return State(command, [*names], [*changes], parts, runs.now())
+
+
+def write(folder: Path, state: State) -> None:
+    runs.write_json(folder / places.LECTURE, {"schema": SCHEMA} | asdict(state))
+
+
+def read(folder: Path) -> State:
+    """The state of a lecture's folder. What it says names folders and words; it is data.
+
+    Raises:
+        UserError: lecture.json is damaged, or a newer version's.
+    """
+    path = folder / places.LECTURE
+    content = runs.read_json(path)
+    try:
+        if content.pop("schema") > SCHEMA:
+            raise UserError(f"{folder} was made by a newer version of genai; update genai-cli")
+        state = State(**content)
+        state.parts = [_part(part) for part in state.parts]
+        lists = (state.names, state.changes)
+        if not all(isinstance(w, str) for words in lists for w in words):
+            raise TypeError
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged; start a new one: genai lecture") from None
+    return state
+
+
+def _part(content: Mapping[str, Any]) -> Part:
+    part = Part(**content)
+    part.commands = [Command(**command) for command in part.commands]
+    if part.folder != runs.slug(part.folder) or not isinstance(part.name, str):
+        raise TypeError
+    for command in part.commands:
+        command.seconds = float(command.seconds)
+        if not all(isinstance(m, str) and ".." not in m.split("/") for m in command.made):
+            raise TypeError
+    return part
+
+
+def standing(folder: Path, state: State) -> str:
+    """The status in a word: a lecture that runs no more without saying so has died."""
+    if state.status != "running":
+        return state.status
+    try:
+        with open(folder / LOG, encoding="utf-8") as file:
+            return "running" if busy(file) else "died"
+    except OSError:
+        return "died"
+
+
+def find(reference: str, outputs: str | None = None) -> Path:
+    """The lecture a user means: a path, its folder's suffix or name, or ``latest``.
+
+    Raises:
+        UserError: nothing, or more than one folder, answers to it.
+    """
+    if places.is_lecture(Path(reference)):
+        return Path(reference)
+    root = runs.outputs_root(outputs)
+    found = places.lectures(root)
+    if reference == "latest" and found:
+        return found[-1]
+    named = [p for p in found if reference in (p.name, p.name.rsplit("-", 1)[-1])]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise UserError(f"'{reference}' means {len(named)} lectures; give more of the path")
+    near = nearest(reference, [p.name.rsplit("-", 1)[-1] for p in found])
+    place = root.absolute()
+    raise UserError(f"no lecture '{reference}' in {place}{near}; start one with: genai lecture all")
+
+
+def made(item: Path) -> list[str]:
+    """The runs, sweeps and comparisons in an item's folder, oldest first."""
+    return [str(path.relative_to(item)) for path in places.folders(item)]

@@ -1,0 +1,99 @@
+"""What the first comment of a lecture's YAML says: question, commands, where to look, lesson.
+
+    # @package _global_
+    # The question, one or two lines, ending with a question mark?
+    # genai train experiment=lecture/NAME
+    # genai compare --evaluate latest
+    # Look at: loss_curve.png: what to see there, on as many lines as it takes.
+    # Lesson: what the lecture concludes.
+    # Then: key=value another=value
+
+Read by lines: the list of the lecture must be there in milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+from genai_cli.errors import UserError
+
+PARTS = ("Look at", "Lesson", "Then")
+FAILS = "(exit code 1)"  # behind "Look at:" of a run that is to fail
+_PICTURE = re.compile(r"[\w-]+\.png")
+_ASSIGNMENT = re.compile(r"[\w./]+=\S+")
+
+
+class Header(NamedTuple):
+    """One experiment, in the words of its file."""
+
+    question: str
+    commands: tuple[str, ...]  # each as typed: genai train …
+    look: str
+    lesson: str
+    then: str
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The files that "Look at:" names, in that order."""
+        return tuple(dict.fromkeys(_PICTURE.findall(self.look)))
+
+    @property
+    def fails(self) -> bool:
+        """Whether the training is to end with exit code 1: that is what it shows."""
+        return FAILS in self.look
+
+    @property
+    def next_command(self) -> str:
+        """The training with what "Then:" says; "" where that is no list of key=value."""
+        words = self.then.rstrip(".").split()
+        if not words or not all(_ASSIGNMENT.fullmatch(word) for word in words):
+            return ""
+        return " ".join([training(self.commands), *words])
+
+
+def training(commands: tuple[str, ...]) -> str:
+    """The first of the commands that trains."""
+    return next(c for c in commands if is_training(c))
+
+
+def is_training(command: str) -> bool:
+    return command.split()[:2] == ["genai", "train"]
+
+
+def words(command: str) -> list[str]:
+    """The words of a command behind ``genai``."""
+    return shlex.split(command)[1:]
+
+
+def read(path: Path) -> Header:
+    """The header of a file.
+
+    Raises:
+        UserError: a part is missing, or stands where it cannot.
+    """
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("#").strip())
+    lines = [line for line in lines if line and not line.startswith("@package")]
+    parts: dict[str, list[str]] = {"question": [], "command": []} | {name: [] for name in PARTS}
+    now = "question"
+    for line in lines:
+        name, colon, rest = line.partition(":")
+        if colon and name in PARTS:
+            now, line = name, rest.strip()
+        elif line.startswith("genai ") and now in ("question", "command"):
+            now = "command"
+        elif now == "command":
+            raise UserError(f"{path}: '{line}' stands between the commands and 'Look at:'")
+        parts[now].append(line)
+    joined = {name: " ".join(found) for name, found in parts.items()}
+    if not joined["question"].endswith("?"):
+        raise UserError(f"{path} does not open with a question that ends in '?'")
+    if not any(map(is_training, parts["command"])):
+        raise UserError(f"{path} has no line '# genai train experiment=…' below its question")
+    return Header(joined["question"], tuple(parts["command"]), *(joined[name] for name in PARTS))

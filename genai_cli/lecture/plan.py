@@ -1,0 +1,109 @@
+"""What a lecture will run: each experiment's commands, the trainings with the user's key=value.
+
+A word of the user goes where an experiment has its key and leaves it open. What its own line or
+its sweep sets is its lesson and stays; so does its data set, unless that is one of files which a
+machine may lack. No torch here: every mistake is told before anything is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from genai_cli import compose, rules, runs
+from genai_cli.errors import UserError
+from genai_cli.lecture import header
+from genai_cli.lecture.chapters import Experiment
+from genai_cli.sweeps import lists
+
+UNKNOWN = "it has no key"
+REPLACED = ("fashion_mnist",)  # data sets that dataset=NAME takes the place of
+
+
+class Item(NamedTuple):
+    """An experiment as it will be run."""
+
+    experiment: Experiment
+    commands: tuple[str, ...]  # as typed in its header
+    words: tuple[tuple[str, ...], ...]  # of each, behind genai, with the user's
+    left_out: dict[str, str]  # key=value of the user → why it is not in them
+
+
+def plan(found: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
+    """The items of a lecture.
+
+    Args:
+        found: its experiments, in order.
+        changes: the user's key=value, without outputs.
+
+    Raises:
+        UserError: a value that an experiment cannot take, or a key that none has.
+    """
+    items = [_item(experiment, changes) for experiment in found]
+    for change in changes:
+        whys = [item.left_out.get(change) for item in items]
+        if all(why is not None and why.startswith(UNKNOWN) for why in whys):
+            raise UserError(f"unknown key in {change}: no experiment here has it (see --help)")
+    return items
+
+
+def _item(experiment: Experiment, changes: Sequence[str]) -> Item:
+    read = experiment.header
+    left_out: dict[str, str] = {}
+    words = []
+    for command in read.commands:
+        own = header.words(command)
+        if header.is_training(command):
+            taken, why = _taken(own[1:], changes)
+            own, left_out = [*own, *taken], left_out | why
+        words.append(tuple(own))
+    return Item(experiment, read.commands, tuple(words), left_out)
+
+
+def _taken(args: list[str], changes: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Of ``changes``, those that a training line takes, and why it does not take the others.
+
+    Raises:
+        UserError: the line with them is a mistake.
+    """
+    line = compose.parse(args)
+    swept = compose.swept_by(line) if line.multirun else {}
+    varied = [*(swept.get("over") or {}), *lists.keys_of(swept.get("cells") or [])]
+    given = [word.partition("=")[0] for word in line.overrides]
+    known = _config(line, [])
+    taken: list[str] = []
+    why: dict[str, str] = {}
+    # a group first: dataset=digits decides which dataset.KEY there are
+    for change in sorted(changes, key=lambda word: "." in word.partition("=")[0]):
+        said = _refused(*change.split("=", 1), known, given, varied)
+        if said:
+            why[change] = said
+        else:
+            taken.append(change)
+            known = _config(line, taken)
+    return taken, why
+
+
+def _refused(
+    key: str, value: str, known: dict[str, Any], given: list[str], varied: list[str]
+) -> str:
+    """Why key=value is left out of a line, or ""."""
+    if any(key == other or other.startswith(f"{key}.") for other in varied):
+        return f"{key} is what it varies"
+    if key in given:
+        return f"its command sets {key} itself"
+    own = known["dataset.name"]
+    if key == "dataset" and own not in (*REPLACED, value):
+        return f"its data set is {own}"
+    if key not in known and f"{key}.name" not in known:
+        return f"{UNKNOWN} {key}"
+    return ""
+
+
+def _config(line: compose.Line, taken: list[str]) -> dict[str, Any]:
+    """The flat config of a line, of a sweep without what it varies, with the words ``taken``."""
+    alone = line._replace(multirun=False, sweep=[], overrides=[*line.overrides, *taken])
+    (cell,) = compose.cells("train", alone)
+    rules.check(cell.config)
+    return runs.flat(dataclasses.asdict(cell.config))

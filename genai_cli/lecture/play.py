@@ -1,0 +1,172 @@
+"""Running a lecture: every command in a process of its own, as if typed, in its item's folder.
+
+GENAI_OUTPUTS says where that is, so a command stands in run.json as its header has it. One item
+that fails does not stop the others. A signal is handed to the command at work, which saves itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from genai_cli import runs
+from genai_cli.child import python
+from genai_cli.durable import append
+from genai_cli.errors import UserError
+from genai_cli.lecture import folder as folders
+from genai_cli.lecture import header
+from genai_cli.lecture.folder import Command, Part, State
+from genai_cli.lecture.plan import Item
+from genai_cli.locks import NoLocks, lock
+from genai_cli.stopping import code_of, listening
+
+SAID = "commands.log"  # in an item's folder: what its commands printed
+PROMPT = "$ genai "
+POLL = 0.5  # seconds between two looks at a run that another process still trains
+
+
+class Player:
+    """One lecture at work.
+
+    Args:
+        place: its folder.
+        state: as it stands; kept current in lecture.json.
+        items: what was planned, one for each part of the state.
+    """
+
+    def __init__(self, place: Path, state: State, items: Sequence[Item]) -> None:
+        self.place, self.state, self.items = place, state, items
+        self.code = 0  # of the signal that came
+        self.child: subprocess.Popen[bytes] | None = None
+        self.told: Callable[[Part], str] = lambda part: part.status
+
+    def play(self) -> int:
+        """Run what is not done; the exit code.
+
+        Raises:
+            UserError: another process is at work in the folder.
+        """
+        with open(self.place / folders.LOG, "a", encoding="utf-8") as log:
+            try:
+                if not lock(log):
+                    raise UserError(f"another process is at work in {self.place}")
+            except NoLocks:  # a second process would not be kept out
+                pass
+            with listening(self._heard):
+                return self._play()
+
+    def _play(self) -> int:
+        self._now("running")
+        n = len(self.items)
+        for i, (item, part) in enumerate(zip(self.items, self.state.parts, strict=True), 1):
+            if self.code or part.status == "finished":
+                continue
+            print(f"{i:3d}/{n}  {part.name:<34}", end="", flush=True)
+            part.status = "running"
+            folders.write(self.place, self.state)
+            self._item(item, part)
+            line = f"{part.seconds:7.1f} s  {self.told(part)}"
+            print(line, flush=True)
+            append(self.place / folders.LOG, f"{i:3d}/{n}  {part.name:<34}{line}\n")
+            folders.write(self.place, self.state)
+        bad = any(part.status != "finished" for part in self.state.parts)
+        self._now("interrupted" if self.code else "failed" if bad else "finished")
+        return self.code or int(bad)
+
+    def _now(self, status: str) -> None:
+        self.state.status = status
+        self.state.finished = None if status == "running" else runs.now()
+        folders.write(self.place, self.state)
+
+    def _item(self, item: Item, part: Part) -> None:
+        """The commands of one item that are not done, until one fails."""
+        home = self.place / part.folder
+        home.mkdir(exist_ok=True)
+        fails = item.experiment.header.fails
+        for command, typed, words in zip(part.commands, item.commands, item.words, strict=True):
+            expected = int(fails and header.is_training(typed))
+            if command.code == expected:
+                continue
+            known = {name for other in part.commands for name in other.made}
+            began = time.monotonic()
+            try:
+                code = self._run(home, self._again(home, known, typed, command) or [*words])
+            finally:
+                command.seconds += round(time.monotonic() - began, 3)
+                command.made += [name for name in folders.made(home) if name not in known]
+            if self.code and code != expected:
+                part.status = "interrupted"
+                return
+            command.code = code
+            if code != expected:
+                part.status = "failed"
+                return
+        part.status = "finished"
+
+    def _again(self, home: Path, known: set[str], typed: str, command: Command) -> list[str]:
+        """How a training goes on that was interrupted or killed; [] where it begins anew."""
+        begun = [name for name in folders.made(home) if name not in known or name in command.made]
+        if command.code is not None or not begun or not header.is_training(typed):
+            return []
+        path = home / begun[-1]
+        whole = runs.cells(path) if runs.is_sweep(path) else [path] * runs.is_run(path)
+        while any(map(runs.held, whole)) and not self.code:  # what a killed lecture left at work
+            time.sleep(POLL)
+        if not whole:
+            return []
+        return ["sweep", "resume", str(path)] if runs.is_sweep(path) else ["resume", str(path)]
+
+    def _run(self, home: Path, words: list[str]) -> int:
+        """One command, its output in a file; the exit code, of one that was killed 128 + signal."""
+        if self.code:
+            return self.code
+        with open(home / SAID, "ab") as said:
+            said.write(f"{PROMPT}{' '.join(words)}\n".encode())
+            said.flush()
+            self.child = subprocess.Popen(
+                [*python("genai_cli"), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"GENAI_OUTPUTS": str(home)},
+                start_new_session=True,  # a terminal's Ctrl-C comes to us, and we hand it on once
+            )
+            if self.code:  # it came while the process was made
+                self._pass_on()
+            code = self.child.wait()
+        self.child = None
+        return code if code >= 0 else 128 - code
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        self.code = code_of(number)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self.child is not None and self.child.poll() is None:
+            self.child.send_signal(signal.SIGINT if self.code == 130 else signal.SIGTERM)
+
+
+def printed(home: Path) -> list[tuple[str, list[str]]]:
+    """(command without genai, its lines) of each command that ran in an item's folder."""
+    try:
+        text = (home / SAID).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    said: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith(PROMPT):
+            said.append((line.removeprefix(PROMPT), []))
+        elif said and line.strip():
+            said[-1][1].append(line)
+    return said
+
+
+def last_words(home: Path) -> str:
+    """What an item's last command said last: the reason of a failure."""
+    said = printed(home)
+    return said[-1][1][-1].strip() if said and said[-1][1] else ""

@@ -1,0 +1,42 @@
+"""What stands in an outputs folder, in the order it was begun: runs, sweeps, comparisons, and
+lectures, each with an outputs folder for every experiment in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+LECTURE = "lecture.json"
+DAYS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+
+
+def is_lecture(path: Path) -> bool:
+    try:
+        return (path / LECTURE).is_file()
+    except (OSError, ValueError):  # a word too long for a name, or with NUL in it
+        return False
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """Every folder of a run, a sweep or a comparison, a lecture's in the place of the lecture."""
+    for path in _all(root):
+        if is_lecture(path):
+            for item in sorted(p for p in path.iterdir() if p.is_dir()):
+                yield from folders(item)
+        else:
+            yield path
+
+
+def lectures(root: Path) -> list[Path]:
+    """The folders of lectures, oldest first."""
+    return [path for path in _all(root) if is_lecture(path)]
+
+
+def started(path: Path) -> tuple[str, str]:
+    """Sorts folders of ``folders`` by the time in their names: DATE/TIME-…."""
+    return path.parent.name, path.name
+
+
+def _all(root: Path) -> Iterator[Path]:
+    for day in sorted(root.glob(DAYS)):
+        yield from sorted(p for p in day.iterdir() if p.is_dir())
