@@ -54,9 +54,11 @@ class Session:
             Diverged: a number of the row, or of what was to be saved, is not finite.
         """
         from genai_cli import outcome
+        from genai_cli.training.gradients import gradients
 
         now, cfg = self.state, self.cfg
-        row = epoch_row(now, val)
+        pulls = gradients(now, self.data, cfg.seed)
+        row = epoch_row(now, val) | {f"train/{name}": norm for name, norm in pulls.items()}
         outcome.check_finite(row)
         best = now.at_epoch_end and is_best(now, row, cfg)
         self._by_first(lambda: self._write(row, best))

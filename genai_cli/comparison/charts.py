@@ -12,7 +12,7 @@ import numpy as np
 from genai_cli.comparison.read import Run
 from genai_cli.comparison.seeds import mean_interval
 from genai_cli.comparison.settings import UNINTERESTING, brief, differing
-from genai_cli.figures import frontier, losses, rate_distortion
+from genai_cli.figures import frontier, generator, losses, rate_distortion
 from genai_cli.figures.families import NAMES
 from genai_cli.figures.style import number
 
@@ -236,6 +236,21 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
     detail = "losses of different objectives do not compare: each has a row of its own · "
     detail += "behind a name its lowest value, if lower is better"
     losses.losses(path, objectives, title="Validation losses", detail=detail)
+    return [path]
+
+
+def generators(folder: Path, runs: Sequence[Run]) -> list[Path]:
+    """generator.png: how hard the loss pulls at the generators of the GANs among the runs."""
+    pulls = [
+        generator.of_rows(run.label, str(run.config.get("loss.name")), run.metrics)
+        for run in runs
+        if any("train/generator/gradient" in row for row in run.metrics)
+    ]
+    if not pulls:
+        return []
+    path = folder / "generator.png"
+    detail = "where D is sure of its samples, minimax leaves the generator hardly any gradient"
+    generator.generator(path, pulls, title="What the generators learn from", detail=detail)
     return [path]
 
 

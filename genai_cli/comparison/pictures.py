@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from genai_cli import runs as folders
-from genai_cli.comparison import charts, codes
+from genai_cli.comparison import cells, charts, codes
 from genai_cli.comparison.read import Run
 from genai_cli.figures import compare_sheet, posterior
 from genai_cli.figures.compare_sheet import Row
@@ -51,6 +51,8 @@ def draw(folder: Path, comparison: Runs, loads: bool = True) -> list[Path]:
     files += charts.quality_speed(folder, runs)
     files += charts.bottlenecks(folder, runs, seen.floor)
     files += charts.overlaid(folder, runs)
+    files += charts.generators(folder, runs)
+    files += cells.of_sweep(folder, runs)
     return files
 
 

@@ -23,7 +23,12 @@ from genai_cli.figures.style import (
 )
 
 MOST_TERMS = 6
-NAMES = {"lr": "learning rate", "d_real": "D(x), real", "d_fake": "D(G(z)), generated"}
+NAMES = {
+    "lr": "learning rate",
+    "d_real": "D(x), real",
+    "d_fake": "D(G(z)), generated",
+    "gradient": "norm of the gradient",
+}
 FEW = 30  # epochs: up to here every one gets a dot
 STAR = {"marker": "*", "markersize": 11, "markeredgecolor": INK, "linestyle": "none", "zorder": 5}
 HUGE = 1e200  # larger than this is drawn as a gap: axis margins around it overflow

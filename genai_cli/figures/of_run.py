@@ -16,6 +16,7 @@ from genai_cli import runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import restoring
 from genai_cli.figures import curves, density, grids, latent, predictions, scatter, strips, tables
+from genai_cli.figures import generator as generator_figure
 from genai_cli.models.base import Batch, Model
 from genai_cli.schema import TrainConfig
 from genai_cli.training.randomness import Rows, Source, generator
@@ -52,6 +53,8 @@ def draw(
         note: for the loss curve, with the epoch it points at.
     """
     files = [_loss_curve(folder, model, cfg, epoch, note)]
+    if "generator" in model.watched:
+        files.append(_generator(folder, cfg))
     if not len(data.test):
         return files
     title = f"{cfg.model['name']} on {data.name}"
@@ -78,6 +81,14 @@ def _loss_curve(
     title = f"{cfg.model['name']} on {cfg.dataset['name']}: {cfg.loss['name']} loss"
     rows, best = runs.read_metrics(folder), best_epoch or None
     curves.loss_curve(path, rows, title=title, unit=model.unit, best_epoch=best, note=note)
+    return path
+
+
+def _generator(folder: Path, cfg: TrainConfig) -> Path:
+    path, loss = folder / "generator.png", cfg.loss["name"]
+    title = f"{cfg.model['name']} on {cfg.dataset['name']}: what the generator learns from, {loss}"
+    pull = generator_figure.of_rows(loss, loss, runs.read_metrics(folder))
+    generator_figure.generator(path, [pull], title=title)
     return path
 
 

@@ -80,6 +80,7 @@ class Model(nn.Module, ABC):
         reconstructs_by: how ``reconstruct`` works. Only a pass through a code is cheap and says
             what the code keeps: the others are shown, not measured at the end of a run.
         noise_of_input: standard deviation of what ``reconstruct`` is trained to take away.
+        watched: players whose gradient is measured at the end of every epoch.
         no_density: why the family has no ``log_prob``, where it has none by nature.
         test_draws: noise draws over which the terms of a test example are averaged.
     """
@@ -91,6 +92,7 @@ class Model(nn.Module, ABC):
     reconstructs_by: Literal["code", "inversion", "optimisation", "denoising"] = "code"
     reconstruction_note: str = ""
     noise_of_input: float = 0.0
+    watched: tuple[str, ...] = ()
     no_density: str = ""
     test_draws: int = 1
 

@@ -59,6 +59,7 @@ class GAN(FromPrior, Model):
 
     unit = "per example"
     reconstructs_by = "optimisation"
+    watched = ("generator",)  # a discriminator that is sure may leave it no gradient
     no_density = "a GAN has no density"
     reconstruction_note = f"z found by {STEPS} steps of Adam from {STARTS} starts"
 
