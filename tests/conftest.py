@@ -39,14 +39,21 @@ def fashion_root() -> Path:
 
 
 @pytest.fixture(scope="module")
-def undrawn() -> Iterator[None]:
+def undrawn() -> Iterator[Callable]:
     """Runs of this module end without their figures, which are two thirds of the time of a small
     one. tests/figures, test_contract and test_configs look at figures."""
     from genai_cli.figures import of_run
 
+    plain = of_run.draw
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(of_run, "draw", lambda *about: [])
-        yield
+        yield plain
+
+
+@pytest.fixture
+def drawn(undrawn: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This test of an `undrawn` module looks at figures."""
+    monkeypatch.setattr("genai_cli.figures.of_run.draw", undrawn)
 
 
 @pytest.fixture

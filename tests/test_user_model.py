@@ -10,6 +10,8 @@ import torch
 
 import genai_cli
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MODEL = '''
 """Rebuilds an image from its mean and a learned template."""
 from typing import Annotated
@@ -53,7 +55,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_it_trains_resumes_and_loads_like_a_shipped_one(own: Path, genai: Callable) -> None:
+def test_it_trains_resumes_and_loads_like_a_shipped_one(
+    own: Path, drawn: None, genai: Callable
+) -> None:
     done = genai("train", "model=template", "epochs=2", "dataset.limit=64", "model.gain=1.5")
     assert done.code == 0, done.err
     folder = done.folders[0]

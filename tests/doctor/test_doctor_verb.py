@@ -11,6 +11,8 @@ import pytest
 from genai_cli.doctor.finding import HEALTHY
 from genai_cli.paths import config_dir
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OVER = ("model=mlp", "dataset=diabetes", "optimizer.lr=3e-3", "epochs=40")
 QUICK = ("model=autoencoder", "dataset.limit=64", "epochs=3")
 HORRORS = config_dir() / "experiment" / "lecture" / "horrors"

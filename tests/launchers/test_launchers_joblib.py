@@ -15,6 +15,8 @@ import pytest
 
 from genai_cli import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("model=autoencoder", "epochs=2", "dataset.limit=64")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.workers=2")
 

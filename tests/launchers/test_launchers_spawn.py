@@ -17,6 +17,8 @@ from genai_cli import runs
 from genai_cli.cli import main
 from genai_cli.launchers import spawn
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FAULTY = '''
 """An autoencoder of one layer that does as the environment says at one step of one rank."""
 import os

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ LINES = {
 }
 
 
+@functools.cache
+def of_ours(name: str) -> list[tuple[dict[str, str], str]]:
+    return every(LINES[name])
+
+
 def every(words: Sequence[str]) -> list[tuple[dict[str, str], str]]:
     """What each cell of a line comes to: its config, or why it has none."""
     out: list[tuple[dict[str, str], str]] = []
@@ -76,7 +82,7 @@ def one_by_one(self: Composer, overrides: Sequence[str]) -> Any:
 
 @pytest.mark.parametrize("name", LINES)
 def test_cells_are_what_hydra_composes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = every(LINES[name])
+    ours = of_ours(name)
     monkeypatch.setattr(Composer, "config", one_by_one)
     assert ours == every(LINES[name])
     assert len(ours) > 1 or "unknown" in ours[0][1]
@@ -84,7 +90,7 @@ def test_cells_are_what_hydra_composes(name: str, monkeypatch: pytest.MonkeyPatc
 
 def test_the_lines_hold_configs_and_mistakes() -> None:
     """Two lists of refusals alone would be equal, too."""
-    results = {name: every(words) for name, words in LINES.items()}
+    results = {name: of_ours(name) for name in LINES}
     composed = {n for n, r in results.items() if any(text.startswith("{") for _, text in r)}
     refused = {n for n, r in results.items() if any(not text.startswith("{") for _, text in r)}
     assert len(composed) > 15

@@ -12,6 +12,8 @@ from sweep_folders import AE, cells, contents, statuses, table
 
 from genai_cli import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LOST = {
     "gone": "its folder is gone",
     "empty": "it has no config.yaml",

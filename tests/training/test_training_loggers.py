@@ -14,10 +14,12 @@ import pytest
 
 from genai_cli import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("dataset.limit=64", "model.widths=[8]", "bottleneck=2", "epochs=3")
 
 
-def test_tensorboard_has_every_row_once(genai: Callable) -> None:
+def test_tensorboard_has_every_row_once(drawn: None, genai: Callable) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -93,7 +95,9 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> Wandb:
     return module
 
 
-def test_wandb_gets_the_config_once_and_each_row(genai: Callable, wandb: Wandb) -> None:
+def test_wandb_gets_the_config_once_and_each_row(
+    drawn: None, genai: Callable, wandb: Wandb
+) -> None:
     done = genai("train", *QUICK, "trainer.loggers=[wandb]")
     assert done.code == 0
     (run,) = done.folders

@@ -12,6 +12,8 @@ import pytest
 from genai_cli import runs
 from genai_cli.console import Reporter
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = ("train", "model=mlp", "epochs=4", "dataset.limit=60", "batch_size=32",
          "trainer.save_every=1", "trainer.figures_every=0")  # fmt: skip
 

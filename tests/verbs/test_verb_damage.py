@@ -10,6 +10,8 @@ import pytest
 import genai_cli
 from genai_cli.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = ("train", "model=autoencoder", "bottleneck=2", "model.widths=[8]", "epochs=3",
          "dataset.limit=60", "trainer.save_every=1", "trainer.keep=2")  # fmt: skip
 

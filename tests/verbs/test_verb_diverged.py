@@ -20,6 +20,8 @@ from genai_cli import runs
 from genai_cli.paths import config_dir
 from genai_cli.training import autopsy, setup
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
 SMALL = ("epochs=2", "dataset.limit=64", "batch_size=32")
 FAST = {

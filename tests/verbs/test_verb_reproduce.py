@@ -13,6 +13,8 @@ from genai_cli import runs
 from genai_cli.paths import config_dir
 from genai_cli.reproduction import DIFFERS, IDENTICAL, RESULT, WITHIN, compare
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = ("train", "epochs=3", "dataset.limit=64", "batch_size=32", "model=autoencoder")
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
 SMALL = {
@@ -21,11 +23,6 @@ SMALL = {
     "ddpm": ("model.timesteps=20", "model.channels=[8]", "bottleneck=8"),
     "vae": ("trainer.ema=0.9", "schedule=cosine", "dataset.shift=1"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genai_cli.figures.of_run.draw", lambda *_: [])
 
 
 @pytest.fixture

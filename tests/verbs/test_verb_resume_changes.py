@@ -18,17 +18,14 @@ from genai_cli.paths import config_dir
 from genai_cli.training import describe, setup
 from genai_cli.verbs import resume
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CHOICES = [
     f"{group}={path.stem}"
     for group in ("model", "dataset", "optimizer", "schedule", "loss", "trainer")
     for path in sorted((config_dir() / group).glob("*.yaml"))
 ]
 WORDS = ("train", "epochs=2", "dataset.limit=64", "batch_size=32", "model=autoencoder")
-
-
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genai_cli.figures.of_run.draw", lambda *_: [])
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from genai_cli import runs
 from genai_cli.training import rollback
 from genai_cli.verbs.train import run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def climber(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
