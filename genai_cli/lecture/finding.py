@@ -48,9 +48,10 @@ def contradiction(name: str, what: Seen) -> str:
 
 def in_a_word(home: Path, part: Part) -> str:
     """The end of a progress line."""
+    if part.status == "failed":
+        return f"failed: {why(home, part)}"
     if part.status != "finished":
-        failed = f"{part.status}: {play.last_words(home)[:160]} ({home / play.SAID})"
-        return failed if part.status == "failed" else part.status
+        return part.status
     what = seen(home)
     other = contradiction(part.name, what)
     if other:
@@ -58,6 +59,14 @@ def in_a_word(home: Path, part: Part) -> str:
     cells = sum(len(runs.cells(sweep)) for sweep in what.sweeps)
     words = [f"{cells} runs"] * bool(cells) + [_phrases(what.found[run]) for run in what.singles]
     return ", ".join(words)
+
+
+def why(home: Path, part: Part) -> str:
+    """Why an item failed, in a line."""
+    last = next((c for c in reversed(part.commands) if c.code is not None), None)
+    if last is not None and last.code == 0:
+        return "it came to its end, and was to fail"
+    return play.last_words(home)[:200] or "see its commands.log"
 
 
 def _phrases(found: Sequence[Finding]) -> str:

@@ -36,9 +36,20 @@ class Header(NamedTuple):
     then: str
 
     @property
-    def pictures(self) -> tuple[str, ...]:
-        """The files that "Look at:" names, in that order."""
-        return tuple(dict.fromkeys(_PICTURE.findall(self.look)))
+    def pictures(self) -> dict[str, str]:
+        """The files that "Look at:" names, in that order, with what it says of each: what stands
+        between its name and the next one's."""
+        ends = [(m[0], m.start(), m.end()) for m in _PICTURE.finditer(self.look)]
+        starts = [start for _, start, _ in ends[1:]] + [len(self.look)]
+        said: dict[str, str] = {}
+        for (name, _, end), start in zip(ends, starts, strict=True):
+            said[name] = f"{said.get(name, '')} {self.look[end:start].lstrip(': ')}".strip()
+        return said
+
+    @property
+    def before_pictures(self) -> str:
+        """What "Look at:" says before it names a file."""
+        return _PICTURE.split(self.look)[0].strip()
 
     @property
     def fails(self) -> bool:

@@ -168,8 +168,9 @@ def figure(path: Path, context: str, note: str = "") -> Html:
     return Html("") if picture is None else drawn(picture, path.stem, context, note)
 
 
-def drawn(picture: Picture, stem: str, context: str, note: str = "") -> Html:
-    """`figure` of a picture that is there, from a file called ``stem``."""
+def drawn(picture: Picture, stem: str, context: str, note: str = "", caption: object = "") -> Html:
+    """`figure` of a picture that is there, from a file called ``stem``; ``caption`` in the place
+    of what is said of every picture of that name."""
     words = stem.replace("_", " ")
     known = _known(stem)
     title, shows, look = TOLD[known] if known else (words.capitalize(), words, "")
@@ -178,7 +179,8 @@ def drawn(picture: Picture, stem: str, context: str, note: str = "") -> Html:
     width = min(picture.width, max(320, round(picture.width * 0.64)))
     size = {"width": width, "height": round(picture.height * width / max(picture.width, 1))}
     image = el("img", src=source, alt=f"{title} of {context}: {shows}.", **size)
-    told = el("figcaption", el("b", title), f"{note and f' ({note})'}: {shows}. {look}".rstrip())
+    said = caption or f"{shows}. {look}".rstrip()
+    told = el("figcaption", el("b", title), f"{note and f' ({note})'}: ", said)
     if picture.width < WIDE * picture.height:
         return el("figure", el("div", image, class_="paper"), told)
     # A strip of ten images is unreadable at the width of a phone: there it scrolls.

@@ -7,12 +7,12 @@ from pathlib import Path
 from genai_cli.lecture import folder as folders
 from genai_cli.lecture import play
 from genai_cli.lecture.chapters import Experiment, experiments
-from genai_cli.lecture.finding import contradiction, in_a_word, seen
+from genai_cli.lecture.finding import contradiction, in_a_word, seen, why
 from genai_cli.lecture.folder import Part, State
 from genai_cli.lecture.header import Header
 from genai_cli.report import comparison, numbers, parts
-from genai_cli.report.facts import Facts, read
-from genai_cli.report.lecture_pictures import Album
+from genai_cli.report.facts import read
+from genai_cli.report.lecture_pictures import Album, losses
 from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.report.page import Section, duration, page, when
 from genai_cli.report.private import without_paths
@@ -72,18 +72,22 @@ def _note(kind: str, title: str, *said: object) -> Html:
 
 
 def _contents(entries: list[_Entry]) -> Html:
-    rows = [
-        [
-            el("a", e.question, href=f"#{e.anchor}"),
-            e.title,
-            el("span", e.part.status, class_=f"status {SIGNS.get(e.part.status, 'warn')}"),
-            duration(e.part.seconds) if e.part.seconds else "",
-            e.word,
+    """A table for each chapter: question, state, time, finding."""
+    shown = []
+    for title in dict.fromkeys(e.chapter[1] for e in entries):
+        rows = [
+            [
+                el("a", e.question, href=f"#{e.anchor}"),
+                el("span", e.part.status, class_=f"status {SIGNS.get(e.part.status, 'warn')}"),
+                duration(e.part.seconds) if e.part.seconds else "",
+                e.word,
+            ]
+            for e in entries
+            if e.chapter[1] == title
         ]
-        for e in entries
-    ]
-    head: list[object] = ["question", "chapter", "state", "time", "finding"]
-    return table("All experiments", head, rows, left=(0, 1, 2, 4), hidden_caption=True)
+        head: list[object] = ["question", "state", "time", "finding"]
+        shown += [el("h3", title), table(title, head, rows, left=(0, 1, 3), hidden_caption=True)]
+    return join(*shown)
 
 
 class _Entry:
@@ -101,10 +105,6 @@ class _Entry:
         self.anchor = f"item-{part.folder}"
         self.what = seen(self.home)
         self.word = self.public(in_a_word(self.home, part))
-
-    @property
-    def title(self) -> str:
-        return self.chapter[1]
 
     @property
     def question(self) -> str:
@@ -126,9 +126,9 @@ class _Entry:
             self._warning(),
             *self._pictures(self.read),
             self._numbers(),
+            self._printed(self.read),
             self._finding(),
             self._told("Lesson", self.read.lesson),
-            self._printed(),
             self._next(self.read),
         ]
         return join(*head, *body)
@@ -139,25 +139,25 @@ class _Entry:
     def _warning(self) -> Html:
         """What a reader must know before the pictures."""
         if self.part.status == "failed":
-            return _note("bad", "This experiment failed.", self.public(play.last_words(self.home)))
+            return _note("bad", "This experiment failed.", self.public(why(self.home, self.part)))
         if self.part.status != "finished":
             return _note("warn", f"This experiment is {self.part.status}.")
         other = contradiction(self.part.name, self.what)
         return _note("warn", "This run contradicts the lesson.", other) if other else Html("")
 
     def _pictures(self, header: Header) -> list[object]:
-        shown = [self.album.figures(self.home, name) for name in header.pictures]
-        return [*shown, self._told("Look at", header.look)]
-
-    def _facts(self) -> list[Facts]:
-        return [read(run) for run in self.what.singles]
+        if not header.pictures:  # of a run that is to fail
+            return [losses(self.home), self._told("Look at", header.look)]
+        shown = [self.album.figures(self.home, *each) for each in header.pictures.items()]
+        return [self._told("Look at", header.before_pictures), *shown]
 
     def _numbers(self) -> Html:
         """The main numbers of each run; of a sweep, the tables of `genai compare`."""
         shown: list[object] = []
-        for facts in self._facts():
-            name = el("p", f"{facts.title}, ", parts.state(facts)) if len(self._facts()) > 1 else ""
-            shown += [name, numbers.tiles(facts)]
+        for facts in map(read, self.what.singles):
+            if facts.summary.get("metrics"):
+                several = len(self.what.singles) > 1
+                shown += [el("p", facts.title) if several else "", numbers.tiles(facts)]
         for sweep in self.what.sweeps:
             told = comparison.told(sweep)
             shown += [told.tables, told.verdict and el("h4", "Verdict"), told.verdict]
@@ -186,13 +186,16 @@ class _Entry:
         cell = run.parent in self.what.sweeps
         return run.name if cell else read(run).title
 
-    def _printed(self) -> Html:
-        """What verbs printed that leave no file of their own."""
+    def _printed(self, header: Header) -> Html:
+        """What verbs printed that leave no file of their own; of a run that is to fail, why."""
         shown = []
         for command, lines in play.printed(self.home):
-            if command.split()[0] not in SILENT and lines:
+            verb = command.split()[0]
+            if lines and verb not in SILENT:
                 text = self.public("\n".join(lines[:PRINTED]))
-                shown.append(details(f"What genai {command.split()[0]} printed", el("pre", text)))
+                shown.append(details(f"What genai {verb} printed", el("pre", text)))
+            elif lines and header.fails:
+                shown.append(el("pre", self.public(lines[-1])))
         return join(*shown)
 
     def _next(self, header: Header) -> Html:

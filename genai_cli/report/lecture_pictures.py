@@ -6,7 +6,8 @@ import io
 from pathlib import Path
 
 from genai_cli import runs
-from genai_cli.report import figures
+from genai_cli.places import folders
+from genai_cli.report import curves, figures
 from genai_cli.report.facts import read
 from genai_cli.report.figures import Picture
 from genai_cli.report.markup import Html, el, join
@@ -14,6 +15,7 @@ from genai_cli.report.markup import Html, el, join
 BUDGET = 8_000_000  # bytes of all pictures; base64 makes 4 of 3
 WIDEST = 1200  # pixels: sharp on the 768 of the page
 COLOURS = 128  # of a figure's palette: its anti-aliased lines and greys
+CURVE = "loss_curve.png"
 MOST = 4  # pictures of one name in an experiment
 
 
@@ -23,8 +25,8 @@ class Album:
     def __init__(self) -> None:
         self.spent = 0
 
-    def figures(self, home: Path, name: str) -> Html:
-        """The pictures called ``name`` in an experiment's folder, with their captions."""
+    def figures(self, home: Path, name: str, look: str) -> Html:
+        """The pictures called ``name`` in an experiment's folder; ``look``: what to see there."""
         files = found(home, name)
         shown, left = [], files[MOST:]
         for file in files[:MOST]:
@@ -37,11 +39,22 @@ class Album:
             own = _owner(file)
             title = read(own).title if runs.is_run(own) else "the experiment's runs"
             note = _which(file, own) if len(files) > 1 else ""
-            shown.append(figures.drawn(small, file.stem, title, note))
+            shown.append(figures.drawn(small, file.stem, title, note, look))
         if not files:
-            return el("p", el("code", name), " was not drawn.", class_="small soft")
+            return _without(home, name, look)
         more = f"{len(left)} more {name} in the experiment's folder." if left else ""
         return join(*shown, el("p", more, class_="small soft") if more else "")
+
+
+def losses(home: Path) -> Html:
+    """The curves of an experiment's runs, drawn from their numbers: a failed run draws none."""
+    return join(*(curves.loss_panels(read(run).rows) for run in filter(runs.is_run, folders(home))))
+
+
+def _without(home: Path, name: str, look: str) -> Html:
+    """In the place of a picture that no run has drawn."""
+    charts = losses(home) if name == CURVE else ""
+    return join(charts, el("p", "" if charts else f"{name} was not drawn. ", look, class_="soft"))
 
 
 def found(home: Path, name: str) -> list[Path]:
