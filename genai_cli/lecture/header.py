@@ -22,7 +22,7 @@ from genai_cli.errors import UserError
 
 PARTS = ("Look at", "Lesson", "Then")
 FAILS = "(exit code 1)"  # behind "Look at:" of a run that is to fail
-_PICTURE = re.compile(r"[\w-]+\.png")
+_PICTURE = r"[\w-]+\.png"
 _ASSIGNMENT = re.compile(r"[\w./]+=\S+")
 
 
@@ -39,17 +39,16 @@ class Header(NamedTuple):
     def pictures(self) -> dict[str, str]:
         """The files that "Look at:" names, in that order, with what it says of each: what stands
         between its name and the next one's."""
-        ends = [(m[0], m.start(), m.end()) for m in _PICTURE.finditer(self.look)]
-        starts = [start for _, start, _ in ends[1:]] + [len(self.look)]
         said: dict[str, str] = {}
-        for (name, _, end), start in zip(ends, starts, strict=True):
-            said[name] = f"{said.get(name, '')} {self.look[end:start].lstrip(': ')}".strip()
+        _, *parts = re.split(f"({_PICTURE})", self.look)
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            said[name] = f"{said.get(name, '')} {text.lstrip(': ')}".strip()
         return said
 
     @property
     def before_pictures(self) -> str:
         """What "Look at:" says before it names a file."""
-        return _PICTURE.split(self.look)[0].strip()
+        return re.split(_PICTURE, self.look)[0].strip()
 
     @property
     def fails(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from genai_cli.errors import UserError
 from genai_cli.lecture import folder as folders
 from genai_cli.lecture import play
 from genai_cli.lecture.chapters import Experiment, experiments
@@ -95,7 +97,9 @@ class _Entry:
 
     def __init__(self, place: Path, part: Part, known: Experiment | None, album: Album) -> None:
         self.part, self.album, self.home = part, album, place / part.folder
-        self.read = known.header if known else None
+        self.read: Header | None = None
+        with suppress(UserError):  # the file was changed since
+            self.read = known.header if known else None
         chapter = known.chapter if known else None
         self.chapter = (
             (chapter.key, chapter.title, chapter.introduction)

@@ -48,7 +48,8 @@ class Album:
 
 def losses(home: Path) -> Html:
     """The curves of an experiment's runs, drawn from their numbers: a failed run draws none."""
-    return join(*(curves.loss_panels(read(run).rows) for run in filter(runs.is_run, folders(home))))
+    below = filter(runs.is_run, folders(home))
+    return join(*(curves.loss_panels(read(run).rows, prefix=run.name) for run in below))
 
 
 def _without(home: Path, name: str, look: str) -> Html:
