@@ -215,6 +215,6 @@ def test_trained_runs_are_drawn_whole(tmp_path):
     comparison = compared(list(all_runs(root)))
     files = pictures.draw(tmp_path, comparison)
     assert sorted(f.name for f in files) == [
-        "losses.png", "posterior_prior.png", "rate_distortion.png",
-        "reconstructions_sheet.png", "samples_sheet.png"]  # fmt: skip
+        "curves.png", "losses.png", "posterior_prior.png", "rate_distortion.png",
+        "reconstructions_sheet.png", "samples_sheet.png", "table.png"]  # fmt: skip
     assert all(f.stat().st_size > 10_000 for f in files)
