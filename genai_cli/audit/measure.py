@@ -158,14 +158,14 @@ def _samples(
     except NotFinite:
         found.reasons["samples"] = "samples hold numbers that are not finite"
         return
-    found.samples = _counted(found, counts)._replace(
+    found.samples = counted(found, counts)._replace(
         how="" if not labelled else "without a label" if free else "with labels as in training"
     )
     if labelled:
         found.asked = _asked(model, data, world, how, stage)
 
 
-def _counted(found: Audit, counts: np.ndarray) -> Samples:
+def counted(found: Audit, counts: np.ndarray) -> Samples:
     """``counts`` (R,) of samples held against images drawn as in training."""
     confusion = found.world.confusion
     assert confusion is not None
@@ -259,8 +259,8 @@ def _focus(found: Audit) -> None:
     elif found.fates is not None and found.fates.reads is not None:
         found.focus = int(np.nan_to_num(found.fates.kept().value, nan=1.0).argmin())
     elif found.samples is not None:
-        s = found.samples
-        found.focus = int((s.share.value / np.maximum(s.expected.value, 1e-9)).argmin())
+        ratio = found.samples.share.value / np.maximum(found.samples.expected.value, 1e-9)
+        found.focus = int(np.nan_to_num(ratio, nan=1.0).argmin())
 
 
 @torch.no_grad()

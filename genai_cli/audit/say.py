@@ -14,6 +14,7 @@ from genai_cli.textual import plain_table, short
 
 MARKS = {1: "over", -1: "under", 0: ""}
 NAMED = 3  # classes that a line of the verdict names
+FEW = 100  # clear samples below which shares of classes are not judged
 COLUMNS = (
     *("class", "population", "training", "drawn", "expected", "samples", "samples_low"),
     *("samples_high", "ratio", "mark", "error", "error_low", "error_high", "error_ratio"),
@@ -48,7 +49,7 @@ def rows(found: Audit) -> list[dict[str, Any]]:
         expected = s.expected.value.tolist()
         table |= _share("samples", s.share) | {"expected": expected}
         pairs = zip(s.share.value.tolist(), expected, strict=True)
-        table["ratio"] = [a / b if b > 0 else None for a, b in pairs]
+        table["ratio"] = [a / b if b > 0 and a == a else None for a, b in pairs]
         table["mark"] = [MARKS[int(m)] or "as expected" for m in s.marks]
     if found.fates is not None and found.fates.error is not None:
         table |= _share("error", found.fates.error)
@@ -107,8 +108,11 @@ def _of_samples(found: Audit) -> list[str]:
             told.append(f"{len(marked) - NAMED} more")
         if told:
             out.append(f"{word}-represented in samples, beyond chance: {', '.join(told)}")
+    clear = int(s.counts[:-1].sum())
     if out:
         out[-1] += f" ({tests})"
+    elif clear < FEW:
+        out = [f"{clear:,} samples of a clear class are too few to tell their shares"]
     else:
         out = [f"samples hold every class as often as training drew it ({tests})"]
     value, low, high = s.unclear
@@ -256,6 +260,8 @@ def _range(low: float | None, high: float | None) -> str:
 
 
 def _interval(share: Share, i: int) -> str:
+    if not np.isfinite(share.value[i]):
+        return "none"
     low, high = 100 * share.low[i], 100 * share.high[i]
     return f"{_percent(share.value[i])} ({low:.1f} – {high:.1f})"
 

@@ -56,6 +56,7 @@ def row(name: str, found: Audit, label: int) -> Row:
     """The class ``label`` in one run."""
     s, fates = found.samples, found.fates
     error = None if fates is None or fates.error is None else fates.error
+    why = found.reasons.get("samples", "no sample is of a clear class")
     counted = fates is not None and fates.reads is not None
     real = found.world.confusion
     return Row(
@@ -71,14 +72,15 @@ def row(name: str, found: Audit, label: int) -> Row:
         None if error is None else float(error_ratios(error)[label]),
         of_counts(fates.reads[label]).value if counted else None,
         _at(fates.kept(), label) if counted else None,
-        found.reasons.get("samples", ""),
+        why,
         found.reasons.get("reconstruction", found.reasons.get("fates", "")),
         None if real is None else of_counts(real[label]).value,
     )
 
 
-def _at(share: Share, label: int) -> tuple[float, float, float]:
-    return float(share.value[label]), float(share.low[label]), float(share.high[label])
+def _at(share: Share, label: int) -> tuple[float, float, float] | None:
+    found = float(share.value[label]), float(share.low[label]), float(share.high[label])
+    return found if found[0] == found[0] else None  # nan: of no clear sample, or no test example
 
 
 def table(rows: Sequence[Row], name: str) -> str:

@@ -37,9 +37,9 @@ def quantile(tests: int) -> float:
 
 
 def of_counts(counts: np.ndarray, z: float = 1.96) -> Share:
-    """Shares of counts (…, K) along the last axis, each with Wilson's interval."""
+    """Shares of counts (…, K) along the last axis, each with Wilson's interval; of none nan."""
     n = counts.sum(-1, keepdims=True)
-    share = counts / np.maximum(n, 1)
+    share = np.where(n > 0, counts / np.maximum(n, 1), np.nan)
     return Share(share, *wilson(share, n, z))
 
 
