@@ -97,10 +97,12 @@ def _log(ax: Axes, title: str) -> None:
     _powers_of_ten(ax.yaxis, low, high)
 
 
-def _powers_of_ten(axis: Axis, low: float, high: float) -> None:
-    """Ticks at powers of ten, as the other figures write them."""
+def _powers_of_ten(axis: Axis, low: float, high: float, most: int = 7) -> None:
+    """Ticks at powers of ten, as the other figures write them; from 1 down every second or third
+    where there would be more than ``most``."""
     ticks = _powers(low, high, fewest=2)
-    axis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
+    ticks = ticks[(ticks >= low) & (ticks <= high)][::-1]
+    axis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // most)]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: number(value, digits=6))
 
@@ -124,7 +126,7 @@ def _slopes(ax: Axes, pulls: Sequence[Pull], of: dict[int, str]) -> None:
                 markeredgewidth=0.5, zorder=3)  # fmt: skip
     ax.set(xscale="log", yscale="log", xlim=(low, 1.5), ylim=(low, high), xlabel="D(G(z))")
     ax.set_title("slope of the loss, a dot an epoch")
-    _powers_of_ten(ax.xaxis, low, 1.5)
+    _powers_of_ten(ax.xaxis, low, 1.5, most=4)
     _powers_of_ten(ax.yaxis, low, high)
 
 
