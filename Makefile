@@ -18,17 +18,21 @@ help:
 train: $(STAMP)
 	@$(BIN)/genai train $(ARGS)
 
+# worksteal: a worker begins with half of the files and takes of the other's last, so that what a
+# file shares is made once
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not slurm and not torture" $(ARGS)
+	@$(PYTEST) -m "not slow and not slurm and not torture" $(ARGS)
 
 # runs killed anywhere, disks that are full or gone, wrong input: under half an hour on two cores;
 # its last lines say what was tried, how often, and what was lost. SEED=n repeats a failure
 torture: $(STAMP)
-	@GENAI_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) -m torture $(ARGS)
+	@GENAI_TORTURE_SEED=$(SEED) $(PYTEST) -m torture $(ARGS)
 
 # training runs of minutes: the numbers that README claims, at their real size
 test-slow: $(STAMP)
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(PYTEST) -m slow $(ARGS)
 
 # a real Slurm of two nodes on this machine (Debian: munge slurmctld slurmd slurm-client)
 test-slurm: $(STAMP)
