@@ -141,22 +141,32 @@ def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr("genai_cli.figures.audit.of_run", lambda *about, title: None)
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    from genai_cli.cli import main
+class Trained(dict):
+    """The folder of each run, trained when it is asked for."""
 
-    root = tmp_path_factory.mktemp("runs")
-    for name, words in TRAINED.items():
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __missing__(self, name: str) -> Path:
+        from genai_cli.cli import main
+
         epochs = () if name == "autoencoder" else ("epochs=1",)
-        assert main(["train", *words, *QUICK, *epochs, f"name={name}", f"outputs={root}"]) == 0
-    return {name: next(root.glob(f"*/*-{name}-*")) for name in TRAINED}
+        words = (*TRAINED[name], *QUICK, *epochs, f"name={name}", f"outputs={self.root}")
+        assert main(["train", *words]) == 0
+        self[name] = next(self.root.glob(f"*/*-{name}-*"))
+        return self[name]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(tmp_path_factory.mktemp("runs"))
 
 
 def one(folder: Path) -> dict:
     return json.loads((folder / "audit" / "audit.json").read_text())
 
 
-def test_it_writes_numbers_table_and_figure(genai: Callable, folders: dict[str, Path]) -> None:
+def test_it_writes_numbers_table_and_figure(genai: Callable, folders: Trained) -> None:
     folder = folders["autoencoder"]
     ran = genai("audit", str(folder), "n=200")
     assert ran.code == 0
@@ -184,7 +194,8 @@ def test_it_writes_numbers_table_and_figure(genai: Callable, folders: dict[str, 
     assert np.sum(found["samples"]["counts"]) == 200
 
 
-def test_the_same_line_gives_the_same_numbers(genai: Callable, folders: dict[str, Path]) -> None:
+@pytest.mark.slow
+def test_the_same_line_gives_the_same_numbers(genai: Callable, folders: Trained) -> None:
     folder, took = folders["autoencoder"], []
     for words in (("n=100",), ("n=100", "batch_size=64"), ("n=100", "seed=1")):
         assert genai("audit", str(folder), *words).code == 0
@@ -193,7 +204,7 @@ def test_the_same_line_gives_the_same_numbers(genai: Callable, folders: dict[str
     assert took[0] != took[2]
 
 
-def test_pairs_are_audited_by_their_images(genai: Callable, folders: dict[str, Path]) -> None:
+def test_pairs_are_audited_by_their_images(genai: Callable, folders: Trained) -> None:
     assert genai("audit", str(folders["pair"]), "n=64").code == 0
     found = one(folders["pair"])
     assert found["balance"] is True
@@ -208,12 +219,12 @@ def test_pairs_are_audited_by_their_images(genai: Callable, folders: dict[str, P
     ("name", "part", "reason"),
     [
         ("gan", "reconstruction", "no encoder"),
-        ("flow", "reconstruction", "invertible"),
+        pytest.param("flow", "reconstruction", "invertible", marks=pytest.mark.slow),
         ("mlp", "samples", "no sample"),
     ],
 )
 def test_what_a_family_lacks_has_a_reason(
-    genai: Callable, folders: dict[str, Path], name: str, part: str, reason: str
+    genai: Callable, folders: Trained, name: str, part: str, reason: str
 ) -> None:
     ran = genai("audit", str(folders[name]), "n=64")
     assert ran.code == 0
@@ -221,7 +232,7 @@ def test_what_a_family_lacks_has_a_reason(
     assert f"no {part}: " in ran.out
 
 
-def test_of_a_classifier_the_classes_it_finds(genai: Callable, folders: dict[str, Path]) -> None:
+def test_of_a_classifier_the_classes_it_finds(genai: Callable, folders: Trained) -> None:
     ran = genai("audit", str(folders["mlp"]))
     assert "8 is predicted to be 8 in" in ran.out
     row = one(folders["mlp"])["classes"][8]
@@ -229,9 +240,8 @@ def test_of_a_classifier_the_classes_it_finds(genai: Callable, folders: dict[str
     assert 0 <= row["kept_low"] <= row["kept"] <= row["kept_high"] <= 1
 
 
-def test_a_conditional_model_is_asked_for_every_class(
-    genai: Callable, folders: dict[str, Path]
-) -> None:
+@pytest.mark.slow
+def test_a_conditional_model_is_asked_for_every_class(genai: Callable, folders: Trained) -> None:
     ran = genai("audit", str(folders["labelled"]), "n=100")
     assert "100 samples without a label" in ran.out
     found = one(folders["labelled"])
@@ -239,17 +249,17 @@ def test_a_conditional_model_is_asked_for_every_class(
     assert all(0 <= row["asked"] <= 1 for row in found["classes"])
 
 
-def test_several_runs_stand_in_one_table(genai: Callable, folders: dict[str, Path]) -> None:
-    ran = genai("audit", str(folders["autoencoder"]), str(folders["gan"]), "n=64")
-    assert ran.code == 0
-    assert "8 in 2 runs, 9.7 % of the population" in ran.out
-    assert "no reconstructions: a GAN has no encoder" in ran.out
-
-
-def test_for_a_program_stdout_is_data(genai: Callable, folders: dict[str, Path]) -> None:
+def test_several_runs_stand_in_one_table(genai: Callable, folders: Trained) -> None:
     pair = str(folders["autoencoder"]), str(folders["gan"])
-    found = json.loads(genai("audit", *pair, "n=64", "--json").out)
-    assert [each["model"] for each in found] == ["autoencoder", "gan"]
+    ran = genai("audit", *pair, "n=64", "--json")
+    assert [each["model"] for each in json.loads(ran.out)] == ["autoencoder", "gan"]
+    assert "8 in 2 runs, 9.7 % of the population" in ran.err
+    assert "no reconstructions: a GAN has no encoder" in ran.err
+
+
+@pytest.mark.slow
+def test_for_a_spreadsheet_stdout_is_rows(genai: Callable, folders: Trained) -> None:
+    pair = str(folders["autoencoder"]), str(folders["gan"])
     rows = list(csv.DictReader(genai("audit", *pair, "n=64", "--csv").out.splitlines()))
     assert len(rows) == 20
     assert {row["model"] for row in rows} == {"autoencoder", "gan"}
@@ -268,7 +278,7 @@ def test_for_a_program_stdout_is_data(genai: Callable, folders: dict[str, Path])
     ],
 )
 def test_mistakes_are_one_line(
-    genai: Callable, folders: dict[str, Path], words: tuple[str, ...], said: str
+    genai: Callable, folders: Trained, words: tuple[str, ...], said: str
 ) -> None:
     named = [str(folders["gan"]) if word == "latest" else word for word in words]
     ran = genai("audit", *named)
