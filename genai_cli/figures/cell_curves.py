@@ -29,7 +29,7 @@ OTHERS = "#c9cdd3"  # curves of the other panels, behind
 WIDTH, HEIGHT = 10.4, 1.75  # inches: of the figure, of a panel's axes
 HEADING = 0.17  # of a line above a panel
 STRETCHED = 5  # times as many epochs in the longest run as in the shortest: a log axis
-ABOVE = 1.5  # times the first validation loss of most: where an axis ends above curves that fall,
+ABOVE = 3  # times the first validation loss of most: where an axis ends above curves that fall,
 FAR = 20  # and from where on a curve's end is out of sight; so is a 20th of the lowest
 MARKED = 20  # epochs up to which every one gets a dot
 
