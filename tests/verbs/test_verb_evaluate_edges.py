@@ -15,6 +15,8 @@ from genai_cli.evaluation import samples
 from genai_cli.sampling import store
 from genai_cli.training import setup
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("epochs=1", "device=cpu", "batch_size=16", "model.widths=[8]", "bottleneck=2")
 
 

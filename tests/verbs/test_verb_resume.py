@@ -29,7 +29,7 @@ MORE = {  # every source of randomness and every player a family has
         "model.r1=1", "model.r2=1", "model.penalty_every=3", "model.discriminator_steps=2",
         "model.augment=[translation,cutout,color]", "model.widths=[16]",
     ),
-    "flow": ("model.dequantisation=variational",),
+    "flow": ("model.dequantisation=variational", "model.steps=2", "model.widths=[16]"),
     "ddpm": ("model.timesteps=20", "model.conditional=true", "model.channels=[8]", "bottleneck=8"),
 }  # fmt: skip
 

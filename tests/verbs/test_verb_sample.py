@@ -21,6 +21,8 @@ from genai_cli.cli import main
 from genai_cli.sampling import paths, request, store
 from genai_cli.training.randomness import Rows
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("epochs=2", "dataset.limit=120", "model.widths=[16]", "bottleneck=4", "device=cpu")
 TRAINED = {
     "vae": ("model=vae", "trainer.ema=0.9"),
@@ -259,7 +261,7 @@ def test_rows_and_points_have_a_figure_and_no_images(trained, sample, name):
     assert len(np.load(folder / "samples.npz")["x"]) == 300
 
 
-def test_a_family_of_the_users_own_has_its_own_options(genai, sample, tmp_path, monkeypatch):
+def test_a_family_of_the_users_own_has_its_own_options(genai, sample, drawn, tmp_path, monkeypatch):
     for folder, file, text in (
         ("models", "walker.py", WALKER),
         (
@@ -374,11 +376,14 @@ def test_a_conditional_ddpm_walks_from_noise_to_the_samples_of_its_labels(traine
     assert "ends" not in drawn
 
 
-def test_a_density_of_the_plane_is_drawn_where_it_is_no_noise(trained):
+def test_a_density_of_the_plane_is_drawn_where_it_is_no_noise(genai, drawn):
     from genai_cli.build import model_class
     from genai_cli.figures.of_run import has_density
 
-    assert [n for n, run in trained.items() if (run / "density.png").exists()] == ["moons"]
+    for words in (TRAINED["moons"], TRAINED["wine"]):
+        assert genai("train", *QUICK, *words, "trainer.max_steps=1").code == 0
+    (found,) = Path("outputs").glob("*/*/density.png")
+    assert "-moons-" in found.parent.name
     assert has_density(model_class("vae"))
     assert not has_density(model_class("autoencoder"))
     assert not has_density(model_class("ddpm"))  # exp of a bound from one draw of noise
