@@ -50,7 +50,11 @@ OPTIONS = sorted(
     for c in CONFIGS
     if c.parent != Path() and c.name not in (*FILES, *OWN) and c.parts[0] not in ELSEWHERE
 )
-EXPERIMENTS = sorted(str(c.relative_to("experiment")) for c in CONFIGS if "experiment" in c.parts)
+EXPERIMENTS = sorted(
+    str(c.relative_to("experiment"))
+    for c in CONFIGS
+    if "experiment" in c.parts and "lecture" not in c.parts  # tests/lecture
+)
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o != "dataset/fashion_mnist"])

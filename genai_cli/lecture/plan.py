@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from genai_cli import compose, rules, runs
+from genai_cli.composer import Composer
 from genai_cli.errors import UserError
 from genai_cli.lecture import header
 from genai_cli.lecture.chapters import Experiment
+from genai_cli.overrides import checked_overrides
 from genai_cli.sweeps import lists
 
 UNKNOWN = "it has no key"
 REPLACED = ("fashion_mnist",)  # data sets that dataset=NAME takes the place of
+HAS = {"digits": 1200}  # training examples, at least; an experiment's larger limit is lifted
 
 
 class Item(NamedTuple):
@@ -40,38 +43,46 @@ def plan(found: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
     Raises:
         UserError: a value that an experiment cannot take, or a key that none has.
     """
-    items = [_item(experiment, changes) for experiment in found]
+    with compose.hydra_session(compose.parse(changes)):
+        for override in checked_overrides(list(changes)):
+            if override.is_sweep_override():
+                raise UserError(f"{override.input_line} is several values; give one")
+        composer = Composer("train")  # one for all: what many experiments share is composed once
+        items = [_item(experiment, changes, composer) for experiment in found]
     for change in changes:
         whys = [item.left_out.get(change) for item in items]
         if all(why is not None and why.startswith(UNKNOWN) for why in whys):
-            raise UserError(f"unknown key in {change}: no experiment here has it (see --help)")
+            raise UserError(f"{change} goes nowhere: {whys[0]}, nor has any other experiment here")
     return items
 
 
-def _item(experiment: Experiment, changes: Sequence[str]) -> Item:
+def _item(experiment: Experiment, changes: Sequence[str], composer: Composer) -> Item:
     read = experiment.header
     left_out: dict[str, str] = {}
     words = []
     for command in read.commands:
         own = header.words(command)
         if header.is_training(command):
-            taken, why = _taken(own[1:], changes)
+            taken, why = _taken(own[1:], changes, composer)
             own, left_out = [*own, *taken], left_out | why
         words.append(tuple(own))
     return Item(experiment, read.commands, tuple(words), left_out)
 
 
-def _taken(args: list[str], changes: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def _taken(
+    args: list[str], changes: Sequence[str], composer: Composer
+) -> tuple[list[str], dict[str, str]]:
     """Of ``changes``, those that a training line takes, and why it does not take the others.
 
     Raises:
         UserError: the line with them is a mistake.
     """
     line = compose.parse(args)
-    swept = compose.swept_by(line) if line.multirun else {}
+    experiment = [word for word in line.overrides if word.startswith("experiment=")]
+    swept = composer.sweep(experiment) if line.multirun and experiment else {}
     varied = [*(swept.get("over") or {}), *lists.keys_of(swept.get("cells") or [])]
-    given = [word.partition("=")[0] for word in line.overrides]
-    known = _config(line, [])
+    given = _keys(line.overrides)
+    known = _config(composer, line.overrides)
     taken: list[str] = []
     why: dict[str, str] = {}
     # a group first: dataset=digits decides which dataset.KEY there are
@@ -81,15 +92,22 @@ def _taken(args: list[str], changes: Sequence[str]) -> tuple[list[str], dict[str
             why[change] = said
         else:
             taken.append(change)
-            known = _config(line, taken)
+            known = _config(composer, [*line.overrides, *taken])
+    limit = known.get("dataset.limit")
+    if "dataset" in _keys(taken) and (limit or 0) > HAS.get(known["dataset.name"], limit or 0):
+        taken.append("dataset.limit=null")
     return taken, why
+
+
+def _keys(words: Sequence[str]) -> list[str]:
+    return [word.partition("=")[0] for word in words]
 
 
 def _refused(
     key: str, value: str, known: dict[str, Any], given: list[str], varied: list[str]
 ) -> str:
     """Why key=value is left out of a line, or ""."""
-    if any(key == other or other.startswith(f"{key}.") for other in varied):
+    if key in varied:
         return f"{key} is what it varies"
     if key in given:
         return f"its command sets {key} itself"
@@ -101,9 +119,8 @@ def _refused(
     return ""
 
 
-def _config(line: compose.Line, taken: list[str]) -> dict[str, Any]:
-    """The flat config of a line, of a sweep without what it varies, with the words ``taken``."""
-    alone = line._replace(multirun=False, sweep=[], overrides=[*line.overrides, *taken])
-    (cell,) = compose.cells("train", alone)
-    rules.check(cell.config)
-    return runs.flat(dataclasses.asdict(cell.config))
+def _config(composer: Composer, words: Sequence[str]) -> dict[str, Any]:
+    """The flat config of a line's words, of a sweep without what it varies."""
+    config = composer.config(words)
+    rules.check(config)
+    return runs.flat(dataclasses.asdict(config))

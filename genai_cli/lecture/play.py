@@ -159,7 +159,7 @@ def printed(home: Path) -> list[tuple[str, list[str]]]:
         return []
     said: list[tuple[str, list[str]]] = []
     for line in text.splitlines():
-        if line.startswith(PROMPT):
+        if line.startswith(PROMPT) and line.removeprefix(PROMPT).strip():
             said.append((line.removeprefix(PROMPT), []))
         elif said and line.strip():
             said[-1][1].append(line)
