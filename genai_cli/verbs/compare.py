@@ -112,10 +112,13 @@ def _values(ask: Asked) -> dict[str, Any]:
     from genai_cli.values import read_value
 
     settings = {key: text for key, text in ask.keys.items() if key not in HOW}
-    return {
+    values = {
         key: text if key in ("checkpoint", "features") else read_value(f"{key}={text}", text)
         for key, text in settings.items()
     }
+    if isinstance(only := values.get("only"), str):  # one part is stored as a list of one, too
+        values["only"] = [only]
+    return values
 
 
 def _check_keys(ask: Asked, folders: Sequence[Path]) -> None:

@@ -206,6 +206,15 @@ def test_evaluate_with_keys(sweep: Path, genai: Callable, evaluated: list[list[s
     assert "no evaluation of these runs has n=50" in done.err  # the stand-in makes none
 
 
+@pytest.mark.parametrize(("typed", "stored"), [("a", ["a"]), ("[a,b]", ["a", "b"])])
+def test_the_parts_that_were_measured_are_found_again(
+    typed: str, stored: list, outputs: Any, made: Any, genai: Callable, evaluated: list
+) -> None:
+    outputs.run("vae", {F: made(10, 0.4)}, name="aaaa", settings={"only": stored})
+    done = genai("compare", "aaaa", "--evaluate", "--no-figures", f"only={typed}")
+    assert (done.code, evaluated) == (0, [])
+
+
 def test_a_refused_run_does_not_stop_the_others(
     outputs: Any, genai: Callable, evaluated: list[list[str]]
 ) -> None:
