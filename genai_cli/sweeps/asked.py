@@ -17,6 +17,7 @@ from genai_cli import plain_yaml, runs
 from genai_cli.compose import Cell
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Launcher
+from genai_cli.sweeps.lists import over_words
 from genai_cli.sweeps.settings import Sweep
 
 
@@ -80,6 +81,10 @@ def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -
     words, places = given.get("overrides") or [], given.get("config_dirs") or []
     if not all(isinstance(x, list) and all(isinstance(w, str) for w in x) for x in (words, places)):
         raise UserError(f"{folder / runs.SWEEP} is damaged")
+    searched = content.get("sweep")
+    over = searched.get("over") if isinstance(searched, dict) else None
+    if isinstance(over, dict):
+        words = [*words, *over_words(over, [])]
     no_lookup(words, folder / runs.SWEEP)
     for place in places:
         if str(Path(place).resolve()) not in folders:

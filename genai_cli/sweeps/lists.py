@@ -14,10 +14,19 @@ EXAMPLE = "{dataset: wine, loss: cce}"
 
 
 def over_words(over: Mapping[str, Any], given: Sequence[str]) -> list[str]:
-    """``key=a,b`` for each key of a sweep's YAML that the line does not give itself."""
+    """``key=a,b`` for each key of a sweep's YAML that the line does not give itself.
+
+    Raises:
+        UserError: a key without a list.
+    """
     known = _keys(given)
     words = []
     for key, values in over.items():
+        if not isinstance(values, list | str):
+            raise UserError(
+                f"sweep.over: {key} is {in_one_line(values, 80)}, which is no list, like [8, 16], "
+                "and no text of the command line, like range(2,9)"
+            )
         if key not in known:
             text = values if isinstance(values, str) else ",".join(map(_text, values))
             words.append(f"{key}={text}")

@@ -124,7 +124,10 @@ def test_a_strangers_sweep_reads_no_environment(
     cell = {"folder": "000-x", "overrides": [word], "config": "0" * 12}
     content: dict[str, Any] = {"command": "genai train -m", "varied": [], "cells": [cell]}
     search = {"sweep": {"search": "tpe"}, "line": {"overrides": [word], "config_dirs": []}}
-    for more in ({}, search):
+    key, _, text = word.partition("=")
+    over = {"search": "random", "over": {"bottleneck": [2, 3], key: text}}
+    listed = {"sweep": over, "line": {"overrides": [], "config_dirs": []}}
+    for more in ({}, search, listed):
         (sweep / runs.SWEEP).write_text(yaml.safe_dump(content | more))
         done = genai("sweep", "resume", str(sweep))
         assert done.code == 2

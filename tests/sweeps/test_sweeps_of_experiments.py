@@ -203,6 +203,8 @@ def test_mistakes_in_a_cell(mine: Callable, genai: Callable, cell: str, said: st
         ("sweep: {cells: 3}", "sweep.cells"),
         ("sweep: {over: {seed: [1, 2]}, rungs: [1]}", "sweep.rungs says nothing to search=grid"),
         ("sweep: {over: {}}", "-m needs a list"),
+        ("sweep: {over: {seed: 3}}", "sweep.over: seed is 3, which is no list"),
+        ("sweep: {over: {trainer: {clip: [1, 2]}}}", "sweep.over: trainer is {"),
     ],
 )
 def test_mistakes_in_the_node(mine: Callable, genai: Callable, node: str, said: str) -> None:
