@@ -1,5 +1,6 @@
 # make train [ARGS="model=vae bottleneck=16"]   install if needed, train
 # make test  [ARGS="tests/models -k vae"]       install if needed, test
+# make lecture [ARGS="dataset=digits"]           the whole lecture, WHAT=quick a part; one page
 # make bench, make bench-gpu                     races beside peers (benchmarks/README.md)
 # uv is used where it is on PATH, python3 -m venv and pip where it is not; both keep your own
 # index settings (UV_INDEX_URL, PIP_INDEX_URL, …), which is how to get torch for CPU only.
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow test-slurm torture audit bench bench-gpu lint format wheel clean help
+.PHONY: train lecture test test-slow test-slurm torture audit bench bench-gpu lint format wheel clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -24,6 +25,11 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test: $(STAMP)
 	@$(PYTEST) -m "not slow and not slurm and not torture" $(ARGS)
+
+# every experiment of the lecture with its commands, then its page (genai lecture --help)
+WHAT ?= all
+lecture: $(STAMP)
+	@$(BIN)/genai lecture $(WHAT) $(ARGS)
 
 # runs killed anywhere, disks that are full or gone, wrong input: under half an hour on two cores;
 # its last lines say what was tried, how often, and what was lost. SEED=n repeats a failure

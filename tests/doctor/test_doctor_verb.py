@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from genai_cli.doctor.finding import HEALTHY
-from genai_cli.paths import config_dir
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 OVER = ("model=mlp", "dataset=diabetes", "optimizer.lr=3e-3", "epochs=40")
 QUICK = ("model=autoencoder", "dataset.limit=64", "epochs=3")
-HORRORS = config_dir() / "experiment" / "lecture" / "horrors"
-SHOWS = {  # what each YAML of the lecture's gallery is there to show
-    "rate_too_high": "learning rate too high",
-    "rate_too_low": "learning rate too low",
-    "plateau": "plateau then fall",
-    "loss_does_not_fit": "loss does not fit the activation",
-    "ema_too_young": "EMA too young",
-}
 
 
 def test_a_run_says_at_its_end_what_it_shows(genai: Callable) -> None:
@@ -86,27 +76,3 @@ def test_mistakes_are_told_in_a_line(genai: Callable, words: list[str], said: st
     assert done.code == 2
     assert done.err.count("\n") == 1
     assert said in done.err
-
-
-def test_every_horror_has_its_question_command_and_what_to_look_at() -> None:
-    files = sorted(HORRORS.glob("*.yaml"))
-    assert len(files) >= 13
-    for path in files:
-        head = [line for line in path.read_text().splitlines() if line.startswith("# ")]
-        assert head[1].endswith("?"), path
-        assert head[2].startswith(f"# genai train experiment=lecture/horrors/{path.stem}"), path
-        assert head[3].startswith("# Look at: "), path
-        assert head[4].startswith("# Then: "), path
-
-
-@pytest.mark.slow  # 14 trainings of seconds
-def test_every_horror_shows_what_it_is_named_for(genai: Callable, horror: Path) -> None:
-    name = horror.stem
-    assert genai("train", f"experiment=lecture/horrors/{name}").code == (name == "diverged")
-    (entry,) = json.loads(genai("doctor", "latest", "--json").out)
-    assert entry["findings"][0]["phrase"] == SHOWS.get(name, name.replace("_", " "))
-
-
-@pytest.fixture(params=sorted(HORRORS.glob("*.yaml")), ids=lambda p: p.stem)
-def horror(request: pytest.FixtureRequest) -> Path:
-    return request.param
