@@ -50,7 +50,9 @@ def test_data_list_needs_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["_complete", "bash", "genai tr", "8"]], ids=" ".join
+    "words",
+    [["--help"], ["train", "--help"], ["_complete", "bash", "genai tr", "8"], ["lecture"]],
+    ids=" ".join,
 )
 def test_help_and_completion_need_no_hydra_either(words: list[str]) -> None:
     assert not imported(words) & {*HEAVY, "numpy", "hydra", "omegaconf", "yaml", "rich"}
