@@ -159,9 +159,7 @@ def _of_fates(found: Audit) -> list[str]:
         others = [names[i] for i in worst[1:] if i in lost]
         if others:
             more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-            out.append(
-                f"read less surely than its originals, too: {', '.join(others[:NAMED])}{more}"
-            )
+            out.append(f"lost beyond chance, too: {', '.join(others[:NAMED])}{more}")
         if not worst:
             out.append("every class comes back as itself as often as its originals are read so")
     ratio = np.array([np.nan]) if fates.error is None else error_ratios(fates.error)

@@ -37,12 +37,19 @@ class Row(NamedTuple):
     real: np.ndarray | None  # (R,) shares of what its originals are read as
 
 
-def labels(folders: Sequence[Path]) -> list[str]:
-    """A short name for each: the model, and what differs among runs of that model."""
-    skip = {"seed"} if len({runs.read_config(f).get("seed") for f in folders}) == 1 else set()
+def labels(folders: Sequence[Path], found: Sequence[Audit]) -> list[str]:
+    """A short name for each: the model, the task, and what was done to the classes; where that is
+    not enough, the settings that differ."""
     configs = [runs.flat(runs.read_config(folder)) for folder in folders]
-    configs = [{k: v for k, v in c.items() if k not in skip} for c in configs]
     models = [str(config.get("model.name")) for config in configs]
+    names = []
+    for model, config, one in zip(models, configs, found, strict=True):
+        rare, pair = one.biased.rare, config.get("dataset.pair")
+        share = "" if rare is None else f"{100 * one.biased.shares[rare]:.3g} %"
+        balanced = "balanced" if config.get("dataset.balance") else ""
+        names.append(" ".join(filter(None, [model, pair, share, balanced])))
+    if len({*names}) == len(names):
+        return names
     return settings.labels(models, configs, [settings.reference(f) for f in folders])
 
 

@@ -153,7 +153,7 @@ def _together(done: Sequence[Audited]) -> None:
     from genai_cli.audit import several, written
     from genai_cli.figures import audit_sweep
 
-    labels = several.labels([one.folder for one in done])
+    labels = several.labels([one.folder for one in done], [one.found for one in done])
     label = several.focus([one.found for one in done])
     rows = [several.row(name, one.found, label) for name, one in zip(labels, done, strict=True)]
     show("")
@@ -169,7 +169,7 @@ def _together(done: Sequence[Audited]) -> None:
     runs.write_json(place / JSON, [one.described for one in done])
     everything = [(one.folder, one.described) for one in done]
     runs.write_text(place / CSV, written.comma_separated(everything))
-    title = f"{done[0].found.world.classes[label]}, by run"
+    title = f"{done[0].found.world.classes[label]}: how often it is drawn, and what becomes of it"
     audit_sweep.of_sweep(place / FIGURE, rows, done[0].found.world.readings, label, title=title)
     show("")
     for name in (JSON, CSV, FIGURE):
