@@ -186,7 +186,7 @@ def _strip(
         same = text == own
         look = {"color": GREY} if same else {"color": VALIDATION, "weight": "bold"}
         at = i * (1 + gap) + 0.5, low - 0.02
-        ax.text(*at, short(text, 11), ha="center", va="top", size=7.5, **look)
+        ax.text(*at, short(text, 11), ha="center", va="top", size=6.8, **look)
     ax.text(0, 0.12, above, size=9.5, va="bottom")
     ax.set(xlim=(-1.1, 10 * (1 + gap)), ylim=(low - 0.35, 0.45), aspect="equal")
     ax.set_anchor("W")
