@@ -109,6 +109,12 @@ class Curve:
         return max(0.0, float(np.quantile(half, 0.8))) / self.fall
 
     @cached_property
+    def learned(self) -> int:
+        """The first row with 19/20 of the fall: what comes after it has no say in how long a
+        plateau was."""
+        return int(np.argmax(self.smooth <= self.start - 0.95 * self.fall))
+
+    @cached_property
     def flat(self) -> tuple[int, int, float]:
         """The longest plateau with a fall behind it: (first row, last row, share of the fall that
         came after it).

@@ -17,9 +17,13 @@ def healthy(r: Reading) -> Finding:
         return _adversarial(r)
     if len(c) < 3:
         return found("still learning", r, f"{len(c)} epochs are too few to see more", 0.5)
+    if not signs.fell(c):
+        told = (f"no fall beyond the noise: {short(c.start)} in the first epoch, {short(c.end)} in "
+                "the last; nothing was learned, or all of it within the first epoch")  # fmt: skip
+        return found("converged", r, told, 0.5)
     own, mean = signs.errors(r)
     if own is not None and mean and own > limits.MEAN * mean:
-        told = f"the error is still {own / mean:.0%} of that of the mean example"
+        told = f"the error is still {own / mean:.0%} of that of {signs.constant(r)}"
         return found("still learning", r, told, 0.6)
     told = (
         f"{c.late:.1%} of the fall came in the second half of the epochs; "

@@ -2,7 +2,8 @@
 
 Of other tools' files are understood: Keras' CSVLogger (``epoch,loss,val_loss``), Lightning's (a row
 per logged step, half of the cells empty, ``train_loss`` or ``train_loss_epoch``), any order of the
-columns, commas, semicolons or tabs between them, and a decimal comma where they are semicolons.
+columns, commas, semicolons or tabs between them, and a decimal comma where they are semicolons;
+several calls of ``fit`` in one file, each counting anew (`_together`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from genai_cli.errors import UserError, listing
 TRAIN = ("loss", "train_loss", "train/loss", "train_loss_epoch", "training_loss", "loss_epoch")
 VALIDATION = ("val_loss", "val/loss", "val_loss_epoch", "validation_loss", "valid_loss")
 RATE = ("lr", "learning_rate", "learning rate")
+Points = dict[float, dict[str, list[float]]]  # epoch → column → its cells
+_LOSSES = {"train/loss", "val/loss"}
 LARGEST = 50_000_000  # bytes of a CSV: a loss for every epoch of years is smaller
 
 
@@ -104,17 +107,19 @@ def file(path: Path) -> Reading:
     rate = next((names[a] for a in names if a in RATE or a.startswith("lr-")), None)
     if rate is not None:
         found["lr"] = rate
-    points: dict[float, dict[str, list[float]]] = {}
+    fits: list[Points] = [{}]
     for row in rows:
         epoch = _number(row[found["epoch"]], delimiter)
         if epoch is None:  # Lightning logs the rate without an epoch
             continue
-        point = points.setdefault(epoch, {})
+        if fits[-1] and epoch < max(fits[-1]) and epoch == min(fits[0]):
+            fits.append({})
+        point = fits[-1].setdefault(epoch, {})
         for name in found:
             value = _number(row[found[name]], delimiter)
             if name != "epoch" and value is not None:
                 point.setdefault(name, []).append(value)
-    told = {e: point for e, point in points.items() if "train/loss" in point or "val/loss" in point}
+    told = _together([{e: p for e, p in fit.items() if _LOSSES & set(p)} for fit in fits])
     if not told:
         raise UserError(f"{path} has no row with an epoch and a loss")
     epochs = sorted(told)
@@ -125,6 +130,26 @@ def file(path: Path) -> Reading:
     }
     first = 1 - min(epochs[0], 1)  # Keras and Lightning count from 0
     return Reading(path.name, {"epoch": np.array(epochs) + first} | columns)
+
+
+def _together(fits: list[Points]) -> Points:
+    """Epochs of several calls of ``fit``, one after the other. A call whose training loss begins
+    nearer to where the one before it began than to where that ended has trained another model:
+    only what follows counts."""
+    told: Points = {}
+    for fit in filter(None, fits):
+        if told:
+            first, last = _loss(told[min(told)]), _loss(told[max(told)])
+            begins = _loss(fit[min(fit)])
+            if abs(begins - first) < abs(begins - last):
+                told = {}
+        after = max(told) + 1 - min(fit) if told else 0
+        told |= {epoch + after: point for epoch, point in fit.items()}
+    return told
+
+
+def _loss(point: dict[str, list[float]]) -> float:
+    return float(np.mean(point.get("train/loss", [np.nan])))
 
 
 def _number(cell: str | None, delimiter: str) -> float | None:

@@ -91,7 +91,7 @@ def rate_too_low(r: Reading) -> Finding | None:
         return None
     known = rate is not None and rate <= 1 / limits.FAR_BELOW
     whole = c.start - c.end
-    if whole <= 5 * c.noise or c.unrest > limits.RESTLESS / 2:
+    if whole <= limits.ABOVE_NOISE * c.noise or c.unrest > limits.RESTLESS / 2:
         return None
     early = (c.start - c.level(0.5)) / whole
     limit = 0.85 if known else limits.EARLY
@@ -117,10 +117,15 @@ def rate_too_high(r: Reading) -> Finding | None:
     known = rate is not None and rate >= limits.FAR_ABOVE
     blast, limit = signs.blast(r), limits.BLAST if r.family else limits.BLAST_UNKNOWN
     stays = r.val is not None and r.val.start - r.val.best < limits.STAYS * abs(r.val.start)
-    if blast > limit and (known or (stays and (rate is None or rate > 3))):
+    huge = r.family and blast > limits.BLAST_UNKNOWN  # ours are scaled: no large units
+    if huge or (blast > limit and (known or (stays and (rate is None or rate > 3)))):
         told = (f"training began with {short(c.start)} on average of its first epoch, after which "
                 f"validation had {short(r.val.start)}")  # fmt: skip
         return found("learning rate too high", r, told, beyond(blast, limit))
+    if known and signs.climb(c) > limits.BLOWN:
+        told = (f"at {rate:.3g} times the usual rate of {limits.USUAL:g} the training loss rose "
+                f"from {short(c.start)} to {short(c.values.max())} before it fell")  # fmt: skip
+        return found("learning rate too high", r, told, 0.9)
     if known and c.level(0.2) - c.end < limits.STUCK * c.fall:
         told = (f"at {rate:.3g} times the usual rate of {limits.USUAL:g} nothing is gained after "
                 "the first fifth of the epochs")  # fmt: skip
@@ -152,7 +157,7 @@ def plateau(r: Reading) -> Finding | None:
     if c is None or len(c) < 5:
         return None
     first, last, behind = c.flat
-    share = (last - first) / (len(c) - 1)
+    share = (last - first) / max(1, c.learned)
     if share < limits.PLATEAU or last - first < 2:
         return None
     told = (f"no fall from epoch {int(c.epochs[first])} to {int(c.epochs[last])}, then "
@@ -222,7 +227,7 @@ def mean_collapse(r: Reading) -> Finding | None:
         return None
     if not limits.MEAN * mean < own < limits.ABOVE_MEAN * mean:
         return None
-    told = f"error {own / mean:.0%} of that of the mean example"
+    told = f"error {own / mean:.0%} of that of {signs.constant(r)}"
     return found("mean collapse", r, told, beyond(own / mean, limits.MEAN))
 
 
@@ -271,7 +276,7 @@ def inverse_error(r: Reading) -> Finding | None:
 
 def ema_too_young(r: Reading) -> Finding | None:
     decay, raw = r.setting("trainer.ema"), r.number("raw_loss")
-    if not decay or raw is None or r.val is None:
+    if not decay or raw is None or r.val is None or r.train is None:
         return None
     fall = max(signs.fall(r), max(r.train.start, r.val.start) - raw)
     behind = (float(r.val.values[-1]) - raw) / max(fall, 1e-30)

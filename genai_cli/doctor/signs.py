@@ -29,7 +29,21 @@ def fall_of_validation(t: Curve, v: Curve) -> float:
 
 def unrest(r: Reading) -> float:
     """Of training and validation the calmer: what only one shows is its own noise."""
-    return min(c.unrest for c in (r.train, r.val) if c is not None)
+    return min(c.unrest for c in (settled(r), r.val) if c is not None)
+
+
+def settled(r: Reading) -> Curve | None:
+    """Training without its first epoch where that was a blast, of which no later share tells: its
+    mean lies further above the loss after it than all that was gained from then on."""
+    t, v = r.train, r.val
+    if t is None or v is None or len(t) < 5 or t.start - v.start <= v.start - v.best:
+        return t
+    return Curve(t.epochs[1:], t.values[1:])
+
+
+def climb(c: Curve) -> float:
+    """How far the loss rose above its first value on the way, in sizes of that or of the fall."""
+    return (float(c.values.max()) - c.start) / max(abs(c.start), c.fall)
 
 
 def blast(r: Reading) -> float:
@@ -53,6 +67,16 @@ def errors(r: Reading) -> tuple[float | None, float | None]:
     return r.number("own_mse"), r.number("mean_mse")
 
 
+def constant(r: Reading) -> str:
+    """What the error is compared with, in words."""
+    return "the shares of the classes" if "test/accuracy" in r.numbers else "the mean example"
+
+
+def fell(c: Curve) -> bool:
+    """Whether anything was learned after the first row: more than noise makes of a flat curve."""
+    return c.start - c.best > limits.ABOVE_NOISE * c.noise
+
+
 def on_its_way(r: Reading) -> bool:
     """Still falling to the mean image, or away from it: every run passes it."""
     own, mean = errors(r)
@@ -60,7 +84,7 @@ def on_its_way(r: Reading) -> bool:
     if own is not None and mean and own > limits.ABOVE_MEAN * mean and not dead:
         return True
     c = r.val or r.train
-    return c is not None and c.late > limits.LEAVING
+    return c is not None and c.late > limits.LEAVING and fell(c)
 
 
 def players(r: Reading) -> tuple[float, float] | None:

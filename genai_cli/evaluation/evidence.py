@@ -10,9 +10,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from genai_cli.data.dataset import Dataset
-from genai_cli.models.base import Model
+from genai_cli.data.dataset import Dataset, Split
+from genai_cli.models.base import Batch, Model
 from genai_cli.training.loop import Training, calibrate, evaluate
 from genai_cli.training.randomness import generator
 
@@ -27,7 +28,8 @@ def measure(model: Model, data: Dataset, seed: int) -> dict[str, float]:
 
     - ``own_mse``, ``mean_mse``, ``swapped_mse``: mean squared error per element of the
       reconstruction, of the mean training example in its place, and of the reconstruction from
-      the code of another example.
+      the code of another example. Of class probabilities (Brier 1950, eq. 2, over the classes)
+      the first two: the predicted ones, and the shares of the training classes in their place.
     - ``code_deviation``: largest standard deviation of a number of the code over the examples.
     - ``inverse_error``: largest |x − f⁻¹(f(x))| over the standard deviation of the data.
     - ``sample_spread``: variance of samples over that of test examples, of all elements together.
@@ -37,27 +39,30 @@ def measure(model: Model, data: Dataset, seed: int) -> dict[str, float]:
     if len(data.test) < 2:
         return {}
     model.eval()
-    batch = data.test.batch(torch.arange(min(EXAMPLES, len(data.test))))
+    batch = _first(data.test)
     x = batch.x
     out: dict[str, float] = {}
     coded = hasattr(model, "reconstruct") and model.reconstructs_by == "code"
     if coded and hasattr(model, "encode") and hasattr(model, "decode"):
         pair = data.spec.target == "image"
-        first = data.train.batch(torch.arange(min(4 * EXAMPLES, len(data.train))))
+        first = _first(data.train, 4 * EXAMPLES)
         target, mean = (batch.y, first.y.mean(0)) if pair else (x, first.x.mean(0))
         codes = model.encode(x)
         out["own_mse"] = _mse(model.decode(codes), target)
         out["mean_mse"] = _mse(mean, target)
         out["swapped_mse"] = _mse(model.decode(codes.roll(1, 0)), target)
         out["code_deviation"] = float(codes.std(0).max())
+    if data.spec.target == "labels" and hasattr(model, "predict"):
+        classes = len(data.spec.classes)
+        shares = one_hot(_first(data.train, len(data.train)).y.long(), classes).float().mean(0)
+        target = one_hot(batch.y.long(), classes).float()
+        out["own_mse"] = _mse(model.predict(x), target)
+        out["mean_mse"] = _mse(shares, target)
     if hasattr(model, "reconstruct") and model.reconstructs_by == "inversion":
         error = (model.reconstruct(x) - x).abs().max() / x.std().clamp_min(1e-12)
         out["inverse_error"] = float(error.nan_to_num(nan=LARGEST, posinf=LARGEST))
-    if len(model.players()) > 1 and hasattr(
-        model, "sample"
-    ):  # one pass each; other families' samples cost many
-        drawn = model.sample(len(x), generator=generator(seed, "evidence", 0, x.device))
-        out |= _samples(drawn.flatten(1), x.flatten(1))
+    if len(model.players()) > 1 and hasattr(model, "sample"):  # others' samples cost many passes
+        out |= _of_samples(model, x, seed)
     return {name: value for name, value in out.items() if math.isfinite(value)}
 
 
@@ -75,8 +80,14 @@ def _mse(prediction: Tensor, target: Tensor) -> float:
     return float((prediction - target).square().mean())
 
 
-def _samples(drawn: Tensor, real: Tensor) -> dict[str, float]:
-    """Both (n, d)."""
+def _first(split: Split, n: int = EXAMPLES) -> Batch:
+    return split.batch(torch.arange(min(n, len(split))))
+
+
+def _of_samples(model: Model, x: Tensor, seed: int) -> dict[str, float]:
+    """Of as many samples as x (n, *event) has examples."""
+    drawn = model.sample(len(x), generator=generator(seed, "evidence", 0, x.device)).flatten(1)
+    real = x.flatten(1)
     radius = torch.cdist(real, real).kthvalue(min(NEIGHBOURS + 1, len(real)), dim=1).values
     covered = torch.cdist(real, drawn).min(1).values <= radius
     spread = drawn.var(0).sum() / real.var(0).sum().clamp_min(1e-12)

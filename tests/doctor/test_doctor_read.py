@@ -37,6 +37,24 @@ def test_each_tools_file_gives_the_same_curves(text: str, tmp_path: Path) -> Non
     assert r.columns["val/loss"] == pytest.approx([v for _, v in LOSSES])
 
 
+def appended(tmp_path: Path, *calls: list[float]) -> list[float]:
+    """Training losses as read from a file to which each call of fit wrote its epochs from 0 on."""
+    path = tmp_path / "history.csv"
+    rows = [f"{i},{loss},{loss}\n" for call in calls for i, loss in enumerate(call)]
+    path.write_text("epoch,loss,val_loss\n" + "".join(rows))
+    r = read.file(path)
+    assert r.epochs.tolist() == list(range(1, len(r.epochs) + 1))
+    return r.columns["train/loss"].tolist()
+
+
+def test_a_second_call_of_fit_goes_on_where_the_first_ended(tmp_path: Path) -> None:
+    assert appended(tmp_path, [9, 5, 3], [2.5, 2], [2, 1.5]) == [9, 5, 3, 2.5, 2, 2, 1.5]
+
+
+def test_a_second_model_in_the_file_is_the_one_that_is_read(tmp_path: Path) -> None:
+    assert appended(tmp_path, [9, 5, 3], [8, 6], [5.5]) == [8, 6, 5.5]
+
+
 def test_a_loss_that_is_no_number_stays_none(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.write_text("epoch,loss,val_loss\n0,1.0,1.0\n1,nan,inf\n")

@@ -144,3 +144,74 @@ def test_a_run_of_a_few_steps_is_not_told_to_have_collapsed() -> None:
     for per_epoch, collapsed in ((3, False), (300, True)):
         r = Reading("k3f9", losses | {"step": per_epoch * t}, {"model.name": "gan"}, numbers)
         assert (examine(r)[0].phrase == "mode collapse") is collapsed
+
+
+def test_a_loss_that_never_fell_is_told_without_a_claim() -> None:
+    """A dead network and one that was done at once draw the same line."""
+    (found,) = bare(np.full(20, 2.3026), np.full(20, 2.3028))
+    assert (found.phrase, found.confidence) == ("converged", 0.5)
+    assert "nothing was learned, or all of it" in found.evidence
+
+
+def test_a_classifier_that_says_the_shares_of_the_classes_has_collapsed_to_them() -> None:
+    t = np.arange(1.0, 21)
+    columns = {"epoch": t, "step": 12 * t, "train/loss": 2.303 + 0 * t, "val/loss": 2.3028 + 0 * t}
+    for own, phrase in ((0.0899, "mean collapse"), (0.02, "converged")):
+        numbers = {"test/accuracy": 0.1, "own_mse": own, "mean_mse": 0.09}
+        (found,) = examine(Reading("k3f9", columns, {"model.name": "mlp"}, numbers))
+        assert found.phrase == phrase
+    numbers["own_mse"] = 0.09
+    (found,) = examine(Reading("k3f9", columns, {"model.name": "mlp"}, numbers))
+    assert "the shares of the classes" in found.evidence
+
+
+@pytest.mark.parametrize("after", [0, 100, 2000])
+def test_a_plateau_is_one_however_long_the_run_goes_on(after: int) -> None:
+    t = np.arange(40.0 + after)
+    (found,) = bare(0.69 / (1 + np.exp(np.minimum(t, 60) - 18)) + 1e-3)
+    assert found.phrase == "plateau then fall"
+    assert 12 <= found.since <= 18
+
+
+def test_an_exploded_first_epoch_hides_no_unrest_after_it() -> None:
+    """What Keras logs of a rate far too high: 28, then a fall of a half that is nothing but noise;
+    as shares of 28 its leaps would be none."""
+    leaps = 0.15 * np.random.default_rng(1).standard_normal((2, 20))
+    train = np.concatenate([[28.0], 1.0 - 0.01 * np.arange(19) + leaps[0, 1:]])
+    val = 1.2 - 0.02 * np.arange(20) + leaps[1]
+    assert bare(train, val)[0].phrase == "learning rate too high"
+
+
+def test_a_loss_that_climbs_before_it_falls_had_too_high_a_rate() -> None:
+    t = np.arange(1.0, 21)
+    train = np.where(t < 4, 30.0 * t**2, 1 + 10 * np.exp(4 - t))
+    columns = {"epoch": t, "step": 40 * t, "train/loss": train, "val/loss": train}
+    settings = {"model.name": "ddpm", "optimizer.name": "adam", "optimizer.lr": 0.05}
+    assert examine(Reading("k3f9", columns, settings))[0].phrase == "learning rate too high"
+    settings["optimizer.lr"] = 1e-3
+    assert examine(Reading("k3f9", columns, settings))[0].phrase != "learning rate too high"
+
+
+@pytest.mark.parametrize("family", ["", "mlp", "autoencoder", "vae", "flow", "gan", "ddpm"])
+def test_no_numbers_make_a_rule_fail(family: str) -> None:
+    """A finished run must not be lost to them: whatever the columns hold, there is an answer."""
+    draws = np.random.default_rng(len(family))
+    odd = np.array([0.0, 1.0, -1.0, 1e-300, 1e300, np.nan, np.inf, -np.inf])
+    names = ("train/loss", "val/loss", "train/generator/loss", "train/discriminator/d_real",
+             "train/discriminator/d_fake")  # fmt: skip
+    for _ in range(300):
+        n = int(draws.integers(0, 14))
+        columns = {"epoch": np.arange(1.0, n + 1), "step": 60.0 * np.arange(1, n + 1)}
+        for name in draws.permutation(names)[: draws.integers(0, 6)]:
+            known = draws.standard_normal(n) * 10.0 ** draws.integers(-9, 9)
+            columns[name] = np.where(draws.random(n) < 0.3, draws.choice(odd, n), known)
+        settings = {"model.name": family, "trainer.ema": 0.99, "optimizer.name": "adam"}
+        settings |= {"optimizer.lr": draws.choice([1e-6, 1e-3, 1.0]), "loss.name": "minimax"}
+        keys = draws.permutation([
+            *("own_mse", "mean_mse", "swapped_mse", "code_deviation", "inverse_error", "raw_loss"),
+            *("sample_coverage", "sample_spread", "test/r2", "test/kl", "test/active_units"),
+        ])[: draws.integers(0, 12)]  # fmt: skip
+        numbers = {str(k): float(draws.choice(odd)) for k in keys}
+        found = examine(Reading("k3f9", columns, settings if family else {}, numbers))
+        assert found
+        assert all(f.phrase in PHRASES and 0.5 <= f.confidence <= 1 for f in found)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from genai_cli.doctor.at_end import at_the_end
 from genai_cli.doctor.finding import HEALTHY
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -59,6 +60,22 @@ def test_metrics_csv_of_a_run_is_that_run(genai: Callable) -> None:
     (folder,) = genai("train", *QUICK).folders
     by_file, by_name = genai("doctor", str(folder / "metrics.csv")), genai("doctor", "latest")
     assert by_file.out == by_name.out
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "summary.json"])
+def test_a_broken_file_costs_the_doctors_lines_alone(name: str, genai: Callable) -> None:
+    (folder,) = genai("train", *QUICK).folders
+    (folder / name).write_bytes(b"\xff\xfe{,,\n1,2\n")
+    said: list[str] = []
+    found = at_the_end(folder, {}, {}, said.append)
+    if name == "metrics.csv":
+        assert (found, len(said)) == ([], 1)
+        assert "metrics.csv is not a CSV" in said[0]
+    else:  # its own summary is not written yet: what lies there is nobody's
+        assert found[0].phrase in HEALTHY
+        assert said == []
+    done = genai("doctor", "latest")
+    assert (done.code, done.err.count("\n")) == ((2, 1) if name == "metrics.csv" else (0, 0))
 
 
 @pytest.mark.parametrize(
