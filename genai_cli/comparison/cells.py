@@ -146,7 +146,7 @@ def _note(run: Run, curve: Curve) -> str:
     told = [] if run.status in DONE else [run.status]
     name, entry = _metric(run)
     if entry is not None:
-        told.append(f"test {BY_NAME[name].label} {_fixed(entry['value'])}")
+        told.append(f"test {BY_NAME[name].label} {_shown(entry['value'], name)}")
     seconds = run.summary.get("cost/seconds")
     if seconds is not None:
         told.append(f"{number(seconds['value'], 2)} s")
@@ -213,11 +213,11 @@ def _line(name: str, row: Sequence[Setting | None]) -> cross_table.Line:
             entries.append(None)
             continue
         value, low, high = one
-        below = f"{_fixed(low)} – {_fixed(high)}" if None not in (low, high) else ""
+        below = f"{_shown(low, metric)} – {_shown(high, metric)}" if None not in (low, high) else ""
         near = one is best or (
             None not in (low, high, *best[1:]) and low <= best[2] and high >= best[1]
         )
-        entries.append(cross_table.Entry(value, _fixed(value), below, near))
+        entries.append(cross_table.Entry(value, _shown(value, metric), below, near))
     label = f"{BY_NAME[metric].label} {'↑' if rising else '↓'}"
     return cross_table.Line(name, label, entries, rising)
 
@@ -250,9 +250,10 @@ def _repeated(value: str) -> str:
     return f"{len(inner)}×{inner[0]}" if same else value
 
 
-def _fixed(value: float) -> str:
-    """Three places, so that numbers below each other compare."""
-    return f"{value:.3f}".replace("-", "−") if 0.01 <= abs(value) < 10 else number(value)
+def _shown(value: float, metric: str) -> str:
+    """A share of 1 with three places, so that numbers below each other compare."""
+    share = metric.startswith("prediction/")
+    return f"{value:.3f}".replace("-", "−") if share else number(value)
 
 
 def _last(key: str) -> str:
