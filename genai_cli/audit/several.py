@@ -45,7 +45,7 @@ def labels(folders: Sequence[Path], found: Sequence[Audit]) -> list[str]:
     names = []
     for model, config, one in zip(models, configs, found, strict=True):
         rare, pair = one.biased.rare, config.get("dataset.pair")
-        share = "" if rare is None else f"{100 * one.biased.shares[rare]:.3g} %"
+        share = "" if rare is None else f"{100 * one.biased.shares[rare]:.2g} %"
         balanced = "balanced" if config.get("dataset.balance") else ""
         names.append(" ".join(filter(None, [model, pair, share, balanced])))
     if len({*names}) == len(names):
