@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from genai_cli.errors import UserError
 from genai_cli.lecture import play
 from genai_cli.lecture.chapters import SHOWS
 from genai_cli.lecture.folder import Part
+
+MOST = 3  # phrases that a line says of a sweep
 
 
 class Seen(NamedTuple):
@@ -56,9 +59,13 @@ def in_a_word(home: Path, part: Part) -> str:
     other = contradiction(part.name, what)
     if other:
         return other
-    cells = sum(len(runs.cells(sweep)) for sweep in what.sweeps)
-    words = [f"{cells} runs"] * bool(cells) + [_phrases(what.found[run]) for run in what.singles]
-    return ", ".join(words)
+    cells = [found for run, found in what.found.items() if run not in what.singles]
+    words = [_phrases(what.found[run]) for run in what.singles]
+    if cells:
+        counted = Counter(found[0].phrase for found in cells if found).most_common(MOST)
+        seen_in = ", ".join(f"{n} {phrase}" for phrase, n in counted)
+        words.insert(0, f"{len(cells)} runs: {seen_in}")
+    return "; ".join(words)
 
 
 def why(home: Path, part: Part) -> str:

@@ -56,7 +56,8 @@ def _lead(place: Path, state: State) -> list[object]:
     ]
     said = "Each part asks a question, gives the command that answers it, and shows what the"
     said += " command made. Pictures, numbers and findings are of these runs; the lesson is the"
-    said += " lecture's, and where a run does not show it, that is said beside it."
+    said += " lecture's. Where an experiment is named for a finding that the doctor does not make,"
+    said += " that is said beside it; of the others, hold the lesson against the numbers yourself."
     lead: list[object] = [
         el("ul", *(el("li", i) for i in items), class_="meta"),
         el("p", said),
@@ -164,7 +165,8 @@ class _Entry:
                 shown += [el("p", facts.title) if several else "", numbers.tiles(facts)]
         for sweep in self.what.sweeps:
             told = comparison.told(sweep)
-            shown += [told.tables, told.verdict and el("h4", "Verdict"), told.verdict]
+            tables = details("The runs side by side", told.tables, open=True)
+            shown += [tables, told.verdict and el("h4", "Verdict"), told.verdict]
         return join(el("h4", "Numbers"), *shown) if any(shown) else Html("")
 
     def _finding(self) -> Html:

@@ -48,7 +48,7 @@ def test_a_signal_saves_the_run_and_resume_ends_it(
 ) -> None:
     """And latest in a header is what the line before made, whatever else was trained since."""
     body = "defaults:\n  - override /dataset: diabetes\n  - override /model: mlp\n"
-    own("long", more="# genai doctor latest\n", body=f"{body}epochs: 1500\n")
+    own("long", more="# genai doctor latest\n", body=f"{body}epochs: 800\n")
     own("short", more="# genai doctor latest\n", body=f"{body}epochs: 3\n")
     words = [*python("genai_cli"), "lecture", "long", "short"]
     lecture = subprocess.Popen(words, env=os.environ, stdout=subprocess.PIPE, text=True)
