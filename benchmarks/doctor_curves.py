@@ -30,9 +30,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from doctor_cases import CASES, Case
 from doctor_judge import Run, labels
 
-from genai_cli import compose, outcome, runs, session
+from genai_cli import compose, runs, session
 from genai_cli.evaluation import evidence, summary
+from genai_cli.outcome import check_finite
 from genai_cli.training import machine, setup
+from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import calibrate, evaluate, finish, train
 from genai_cli.verbs.train import prepare
 
@@ -73,12 +75,23 @@ def trained(words: Sequence[str], seed: int, case: Case | None = None) -> Run:
         state.model.decoder.forward = lambda z, *rest: decoder(0 * z, *rest)
     run = Run(cfg, data, state.model, longer=judged)
     run.test[0] = tested(state, data, cfg)
+    try:
+        follow(run, state, longer, case)
+    except Diverged as error:
+        run.status, run.failure = "failed", str(error)
+    _memory[key] = run
+    return run
+
+
+def follow(run: Run, state: Any, longer: Any, case: Case | None) -> None:
+    """Train, epoch by epoch, as long as the judge wants to see."""
+    cfg, data = run.cfg, run.data
     stride = max(1, cfg.epochs // JUDGED)
     kicked = {
         round(share * cfg.epochs) * state.steps_per_epoch for share in (case.kicks if case else ())
     }
     weights = None
-    for now in train(state, data, longer, device):
+    for now in train(state, data, longer, machine.pick_device("cpu")):
         if now.step in kicked:
             kick(now, case.kick)
         if not now.at_epoch_end:
@@ -90,11 +103,7 @@ def trained(words: Sequence[str], seed: int, case: Case | None = None) -> Run:
         with now.averaged():
             calibrate(now, data, cfg.seed)
             row = session.epoch_row(now, evaluate(now, data.val, cfg.seed, "validation", "fp32"))
-        try:
-            outcome.check_finite(row)
-        except outcome.Diverged as error:
-            run.status, run.failure = "failed", str(error)
-            break
+        check_finite(row)
         run.rows.append(row)
         if now.epoch % stride == 0 or now.epoch == cfg.epochs:
             run.test[now.epoch] = tested(now, data, cfg)
@@ -102,8 +111,6 @@ def trained(words: Sequence[str], seed: int, case: Case | None = None) -> Run:
             weights = weights_of(now)
         if now.epoch == cfg.epochs:
             conclude(run, now, weights)
-    _memory[key] = run
-    return run
 
 
 def conclude(run: Run, state: Any, weights: dict[str, Any] | None) -> None:

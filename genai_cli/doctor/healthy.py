@@ -17,7 +17,7 @@ def healthy(r: Reading) -> Finding:
         return _adversarial(r)
     if len(c) < 3:
         return found("still learning", r, f"{len(c)} epochs are too few to see more", 0.5)
-    if not signs.fell(c):
+    if not signs.learned(r):
         told = (f"no fall beyond the noise: {short(c.start)} in the first epoch, {short(c.end)} in "
                 "the last; nothing was learned, or all of it within the first epoch")  # fmt: skip
         return found("converged", r, told, 0.5)

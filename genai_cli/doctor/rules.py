@@ -43,7 +43,8 @@ def order(r: Reading) -> tuple[Rule, ...]:
     return (
         *(rate_too_low, ema_too_young),  # everything is then as it was before the training
         *(inside if r.steps >= limits.BEGUN else ()),
-        *(overfitting, plateau, jumps, rate_too_high, validation_below),
+        *((overfitting, plateau, jumps) if signs.learned(r) else ()),  # shapes of a fall
+        *(rate_too_high, validation_below),
     )
 
 
@@ -131,7 +132,7 @@ def rate_too_high(r: Reading) -> Finding | None:
                 "the first fifth of the epochs")  # fmt: skip
         return found("learning rate too high", r, told, 0.9)
     limit, unrest = limits.RESTLESS / 3 if known else limits.RESTLESS, signs.unrest(r)
-    if unrest > limit:
+    if unrest > limit and (known or signs.learned(r)):
         told = f"one epoch in five rises by {unrest:.1%} of the whole fall and more"
         if known:
             told += f", at {rate:.3g} times the usual rate of {limits.USUAL:g}"

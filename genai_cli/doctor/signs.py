@@ -73,8 +73,13 @@ def constant(r: Reading) -> str:
 
 
 def fell(c: Curve) -> bool:
-    """Whether anything was learned after the first row: more than noise makes of a flat curve."""
-    return c.start - c.best > limits.ABOVE_NOISE * c.noise
+    """Whether it ends below its first row by more than noise makes of a flat curve."""
+    return c.start - c.end > limits.ABOVE_NOISE * c.noise
+
+
+def learned(r: Reading) -> bool:
+    """Whether training or validation fell."""
+    return any(fell(c) for c in (r.train, r.val) if c is not None)
 
 
 def on_its_way(r: Reading) -> bool:

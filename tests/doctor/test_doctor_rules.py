@@ -146,9 +146,11 @@ def test_a_run_of_a_few_steps_is_not_told_to_have_collapsed() -> None:
         assert (examine(r)[0].phrase == "mode collapse") is collapsed
 
 
-def test_a_loss_that_never_fell_is_told_without_a_claim() -> None:
+@pytest.mark.parametrize(("seed", "noisy"), [(0, False), (0, True), (1, True), (2, True)])
+def test_a_loss_that_never_fell_is_told_without_a_claim(seed: int, noisy: bool) -> None:
     """A dead network and one that was done at once draw the same line."""
-    (found,) = bare(np.full(20, 2.3026), np.full(20, 2.3028))
+    noise = 1e-3 * np.random.default_rng(seed).standard_normal((2, 30)) * noisy
+    (found,) = bare(2.3026 + noise[0], 2.3028 + noise[1])
     assert (found.phrase, found.confidence) == ("converged", 0.5)
     assert "nothing was learned, or all of it" in found.evidence
 
