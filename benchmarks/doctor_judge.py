@@ -157,7 +157,7 @@ def diverged(case: Case, run: Run, trained: Trained) -> Verdict:
 def mean(case: Case, run: Run, trained: Trained) -> Verdict:
     if run.status == "failed":
         return (), "failed"
-    share = run.end / _constant(run) if run.data.spec.target == "labels" else _mse_share(run)
+    share = run.end / _constant(run) if "test/accuracy" in run.metrics else _mse_share(run)
     also = ("posterior collapse",) if "test/kl" in run.metrics else ("decoder ignores the code",)
     late = run.test[sorted(run.test)[len(run.test) // 2]] - run.end
     why = f"{share:.3f} of the mean's error; second half gains {late / run.fall:.3f} of the fall"
