@@ -134,7 +134,10 @@ def conclude(
         patience = f"no better {cfg.monitor} for {cfg.trainer.patience} epochs"
         report.line(f"stopped early: {reason or patience}")
     best = f", weights of epoch {state.best_epoch} (best {cfg.monitor})" if state.best_step else ""
-    title = f"test split, {len(data.test):,} examples{best}{', averaged' if state.ema else ''}"
+    if best and data.validation == "test":
+        best += ", which chose them"
+    averaged = ", averaged" if state.ema else ""
+    title = f"test split, {len(data.test):,} examples{best}{averaged}"
     report.line(plain_table(title, ("", "value", "95 % interval"), metric_rows(metrics)))
     report.line()
     report.line(f"figures  {' '.join(f.name for f in files)}")

@@ -24,6 +24,7 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GENAI_DATA", str(tmp_path / "data-home"))
     monkeypatch.setenv("GENAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
 
 
 @pytest.fixture(scope="session")

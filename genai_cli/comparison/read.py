@@ -42,7 +42,8 @@ class Run:
     reference: str
     model: str
     dataset: str
-    split: str  # hash of the test split
+    split: str  # hash of the splits
+    validation: str  # split, or test: validated on the test split
     config: dict[str, Any]  # dotted keys
     status: str
     finished: str  # when the training ended
@@ -124,6 +125,7 @@ def read(folder: Path) -> Run:
         model=str(config.get("model.name", "?")),
         dataset=str(config.get("dataset.name", "?")),
         split=str(data.get("split_hash", "")),
+        validation=str(data.get("validation", "split")),
         config=config,
         status=runs.status(folder, described) if described else "damaged",
         finished=str(described.get("finished") or ""),

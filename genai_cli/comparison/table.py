@@ -15,6 +15,7 @@ from genai_cli.comparison.remarks import otherwise, partly, played
 from genai_cli.comparison.seeds import mean_interval
 from genai_cli.comparison.settings import UNINTERESTING, brief, differing, labels
 from genai_cli.evaluation.measures import MEASURES
+from genai_cli.evaluation.passport import VALIDATED_ON_TEST
 from genai_cli.runs import cells, is_sweep
 
 HEADLINES = (  # shown for samplers even where nobody has measured them
@@ -148,7 +149,11 @@ def compare(
     notes = [note for run in runs for note in run.notes]
     if len(sections) > 1:
         said = ", ".join(section.dataset for section in sections)
-        notes.insert(0, f"{said}: other test examples, so not ranked together")
+        notes.insert(0, f"{said}: other splits, so not ranked together")
+    seen = [run.reference for run in runs if run.validation == "test"]
+    if seen:
+        who = "these runs" if len(seen) == len(runs) else ", ".join(seen)
+        notes.append(f"{who}: {VALIDATED_ON_TEST} (dataset.validation=test)")
     return Comparison(runs, sections, notes)
 
 

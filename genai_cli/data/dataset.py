@@ -84,6 +84,7 @@ class Dataset:
     notes: tuple[str, ...] = ()  # what the user was told on loading (broken files left out)
     augment: Augment | None = None  # of training images
     balance: Tensor | None = None  # labels (n,) of the training split, if classes are equalised
+    validation: Literal["split", "test"] = "split"  # test: `val` is `test`, which training has seen
 
     def order(self, seed: int, epoch: int) -> Tensor:
         """(n,) indices of the training examples as ``epoch`` takes them, drawn on the CPU."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from genai_cli.data.home import data_home, user_path
+from genai_cli.data.home import data_home, data_homes, user_path
 from genai_cli.data.raw import shown
 from genai_cli.errors import UserError, listing
 
@@ -30,8 +30,8 @@ def obtain(name: str, root: str | None, locate: Callable[[Path, bool], Path | No
 
     Args:
         name: of the set.
-        root: the key ``dataset.root``: there and nowhere else. None: the data folder, and a
-            download into it where they are missing.
+        root: the key ``dataset.root``: there and nowhere else. None: the data folder, the
+            system's (`home.data_homes`), and a download into the first where they are missing.
         locate: (folder, whether the user named it) → where in it the files are, or None.
     """
     if root is not None:
@@ -44,7 +44,7 @@ def obtain(name: str, root: str | None, locate: Callable[[Path, bool], Path | No
             )
         return found
     home = data_home()
-    found = locate(home, False)
+    found = next(filter(None, (locate(place, False) for place in data_homes())), None)
     if found is None:
         fetch(name, home)
         found = locate(home, False)

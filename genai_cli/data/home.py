@@ -20,6 +20,13 @@ def data_home() -> Path:
     return Path(cache).expanduser() / "genai" / "data"
 
 
+def data_homes() -> list[Path]:
+    """Where a set is looked for: the data folder, then DIR/datasets for each DIR of
+    $XDG_DATA_DIRS, where a system's packages put theirs (/usr/share/datasets/fashion-mnist)."""
+    shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
+    return [data_home(), *(Path(d) / "datasets" for d in shared.split(":") if d.startswith("/"))]
+
+
 def user_place(path: str, key: str) -> Path:
     """``path`` with ~ expanded, whether or not something is there.
 

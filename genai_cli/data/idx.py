@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genai_cli.data.download import obtain
+from genai_cli.data.home import data_home
 from genai_cli.data.raw import Raw, shown
 from genai_cli.errors import UserError
 
@@ -94,6 +95,7 @@ def _load(name: str, root: str | None) -> Raw:
         classes=EDITIONS[name].classes,
         top=255,
         n_test=len(labels[1]),
+        notes=() if root or data_home() in folder.parents else (f"{name} is read from {folder}",),
     )
 
 

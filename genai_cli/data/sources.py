@@ -115,15 +115,15 @@ def present(node: Mapping[str, Any]) -> bool:
     where = node.get("path" if origin == "yours" else "root")
     if origin == "yours":
         return bool(where) and Path(str(where)).expanduser().exists()
-    root = Path(str(where)).expanduser() if where else home.data_home()
+    roots = [Path(str(where)).expanduser()] if where else home.data_homes()
     if name == "cifar10":
-        return cifar.locate(root, bool(where)) is not None
-    return idx.locate(name, root, bool(where)) is not None
+        return any(cifar.locate(root, bool(where)) for root in roots)
+    return any(idx.locate(name, root, bool(where)) for root in roots)
 
 
 def shared_keys(source: Source) -> list[str]:
     """Which of `splits.Shared` the keys of this source's YAML are."""
-    keys = ["val_fraction", "limit"]
+    keys = ["val_fraction", "validation", "limit"]
     if not source.official_test:
         keys.append("test_fraction")
     if source.kind == "image":

@@ -20,12 +20,18 @@ from genai_cli.data.stream import StreamSplit
 from genai_cli.errors import UserError
 from genai_cli.knobs import Between, Count, Natural, Rate
 
+SEEN = (
+    "dataset.validation=test: the validation split is the test split, so that best epoch and early "
+    "stopping have seen the test set"
+)
+
 
 @dataclass(frozen=True)
 class Shared:
     """The keys that data sets have in common. Which of them a source takes: `sources.load`."""
 
     val_fraction: Rate = 0.1  # of what the test set leaves
+    validation: Literal["split", "test"] = "split"  # test: the test split again, nothing held out
     test_fraction: Rate = 0.2  # only where the source has no test set of its own
     limit: Count | None = None  # the first N training examples of the shuffled split
     rare: int | str | None = None  # a class, by name or number, that training sees too seldom
@@ -54,7 +60,8 @@ class Shared:
 
 
 class Parts(NamedTuple):
-    """Indices into the source, disjoint; together they are all of it unless `limit` is set."""
+    """Indices into the source, disjoint; together they are all of it unless `limit` is set. With
+    `validation: test` the validation split is the test split."""
 
     train: np.ndarray
     val: np.ndarray
@@ -77,7 +84,15 @@ def parts(raw: Raw, shared: Shared, split_seed: int) -> Parts:
     test = index[n - raw.n_test :]
     if raw.n_test == 0:
         rest, test = cut(rest, shared.test_fraction)
-    if raw.n_val:
+    if shared.validation == "test":
+        if not len(test):
+            raise UserError(
+                "dataset.validation=test needs a test split and dataset.test_fraction=0 leaves "
+                "none; give dataset.test_fraction=0.2, or dataset.validation=split"
+            )
+        rest, _ = cut(np.setdiff1d(index, test), 0.0)  # an official validation set, too
+        val = test
+    elif raw.n_val:
         val = index[n - raw.n_test - raw.n_val : n - raw.n_test]
         rest, _ = cut(rest, 0.0)  # shuffled, so that `limit` takes a fair sample
     else:
@@ -118,12 +133,14 @@ def assemble(raw: Raw, name: str, shared: Shared, split_seed: int) -> Dataset:
     augment = shared.augment(spec.event_shape) if spec.is_image else None
     hashes = content, split_hash(content, members)
     notes, balance = raw.notes, None
+    if shared.validation == "test":
+        notes += (SEEN,)
     if shared.balance:
         balance = torch.from_numpy(labels_of(raw, "balance")[members.train]).long()
     if shared.balance or shared.rare is not None:
         label = None if shared.rare is None else number_of(shared.rare, raw.classes)
         notes += told(raw, members.train, label, shared.balance)
-    return Dataset(name, spec, *splits, *hashes, notes, augment, balance)
+    return Dataset(name, spec, *splits, *hashes, notes, augment, balance, shared.validation)
 
 
 def _images(raw: Raw, members: Parts, shared: Shared) -> tuple[Spec, list[Split]]:

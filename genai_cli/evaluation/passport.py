@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from genai_cli.schema import TrainConfig
 
 VERSION = 1  # of what the metrics mean; a change of a definition raises it
+VALIDATED_ON_TEST = "best epoch and early stopping have seen the test set"
 SHAPING = ("scale", "target_scale", "size", "channels", "crop", "pair", "factor")  # dataset keys
 
 
@@ -26,6 +27,7 @@ def ruler(
         space: in which a density is one, if not the data's own.
         **more: extractor_hash, k, …
     """
+    seen = {} if data.validation == "split" else {"validation": VALIDATED_ON_TEST}
     own = "continuous" if data.spec.levels is None else f"{data.spec.levels} levels in [0, 1]"
     shaped = {k: cfg.dataset[k] for k in SHAPING if cfg.dataset.get(k) is not None}
     if "pair" not in shaped:
@@ -38,7 +40,9 @@ def ruler(
         "extractor_hash": None,
         "preprocessing": shaped or None,
         "data_space": space or own,
-    } | more
+        **seen,
+        **more,
+    }
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

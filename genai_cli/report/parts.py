@@ -193,6 +193,7 @@ def environment(facts: Facts) -> Html:
         ("data", data.get("name")),
         ("data hash", data.get("hash")),
         ("split hash", data.get("split_hash")),
+        ("validation", data.get("validation")),
         ("shape", " × ".join(map(plain, data.get("event_shape") or []))),
         ("examples", plain(mapping(data.get("n"))) if data.get("n") else None),
         ("started", when(d.get("started"))),

@@ -96,6 +96,7 @@ def description(cfg: TrainConfig, data: Dataset, gpus: int | None = None) -> dic
             "split_hash": data.split_hash,
             "event_shape": list(data.spec.event_shape),
             "n": data.n,
+            **({} if data.validation == "split" else {"validation": data.validation}),
         },
         "seed": cfg.seed,
         "started": None,

@@ -46,6 +46,7 @@ class Server:
         """
         said = cwd / "said.txt"
         env = {"GENAI_DATA": str(cwd / "data"), "GENAI_CACHE": str(cwd / "cache")}
+        env["XDG_DATA_DIRS"] = str(cwd / "share")
         env |= more.pop("env", {})
         ask = {"words": words, "cwd": str(cwd), "out": str(said), "env": env} | more
         self.process.stdin.write(json.dumps(ask) + "\n")
