@@ -125,7 +125,8 @@ class _Entry:
         commands = el("pre", "\n".join(self.read.commands))
         taken = [c for c in state.changes if c not in self.part.left_out]
         if taken:
-            commands += el("p", "Trained here with ", el("code", " ".join(taken)), ".")
+            told = el("p", "Trained here with ", el("code", " ".join(taken)), ".")
+            commands = join(commands, told)
         body = [
             commands,
             self._warning(),

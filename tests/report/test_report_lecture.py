@@ -53,10 +53,12 @@ def lecture(write: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
 def test_question_command_picture_numbers_finding_and_lesson(
     lecture: Callable[..., Path], tmp_path: Path
 ) -> None:
-    text = lecture_page(lecture("$ genai train x\nepoch 1\n$ genai audit latest\nclass 9: 0.1 %\n"))
+    printed = "$ genai train x\nepoch 1\n$ genai audit latest\nclass 9: 0.1 %\n"
+    text = lecture_page(lecture(printed, changes=["epochs=2"]))
     for part in (
         "What does an autoencoder paint when it may not remember anything?",
         "genai train experiment=lecture/horrors/mean_collapse",
+        "mean_collapse</pre><p>Trained here with <code>epochs=2</code>.</p>",
         "every reconstruction is the mean digit",  # behind its picture
         "data:image/png;base64,",
         "0.009600",
