@@ -163,8 +163,21 @@ def test_a_classifier_that_says_the_shares_of_the_classes_has_collapsed_to_them(
         (found,) = examine(Reading("k3f9", columns, {"model.name": "mlp"}, numbers))
         assert found.phrase == phrase
     numbers["own_mse"] = 0.09
+    columns["val/loss"] = 2.3028 + 3e-4 * np.random.default_rng(0).standard_normal(20)
     (found,) = examine(Reading("k3f9", columns, {"model.name": "mlp"}, numbers))
+    assert found.phrase == "mean collapse"  # the noise of a flat curve leads nowhere
     assert "the shares of the classes" in found.evidence
+
+
+def test_a_blast_of_our_own_is_told_though_the_loss_came_back() -> None:
+    """SGD at 2 on digits; a CSV may have a target in large units."""
+    t = np.arange(1.0, 16)
+    noise = 0.02 * np.random.default_rng(0).standard_normal(15)
+    columns = {"epoch": t, "step": 12 * t, "train/loss": np.where(t < 2, 2.7e8, 2.35 + noise),
+               "val/loss": np.where(t < 2, 6.5, 2.36 - noise)}  # fmt: skip
+    settings = {"model.name": "mlp", "optimizer.name": "sgd", "optimizer.lr": 2.0}
+    assert examine(Reading("k3f9", columns, settings))[0].phrase == "learning rate too high"
+    assert examine(Reading("history.csv", columns))[0].phrase != "learning rate too high"
 
 
 @pytest.mark.parametrize("after", [0, 100, 2000])
