@@ -102,15 +102,11 @@ def parts(raw: Raw, shared: Shared, split_seed: int) -> Parts:
             f"{n} examples leave none to train on after {len(test)} for test and {len(val)} for "
             "validation; give more, or a smaller dataset.val_fraction and dataset.test_fraction"
         )
-    if shared.limit is not None and shared.limit > len(rest):
-        raise UserError(
-            f"dataset.limit={shared.limit} is more than the {len(rest)} training examples; "
-            f"choose at most {len(rest)}, or dataset.limit=null for all"
-        )
+    limit = None if (shared.limit or 0) > len(rest) else shared.limit  # `assemble` tells it
     if shared.rare is not None:
         y, label = labels_of(raw, "rare"), number_of(shared.rare, raw.classes)
-        return Parts(thinned(rest, y, label, shared.rare_share, shared.limit), val, test)
-    return Parts(rest[: shared.limit], val, test)
+        return Parts(thinned(rest, y, label, shared.rare_share, limit), val, test)
+    return Parts(rest[:limit], val, test)
 
 
 def split_hash(content: str, members: Parts) -> str:
@@ -135,6 +131,9 @@ def assemble(raw: Raw, name: str, shared: Shared, split_seed: int) -> Dataset:
     notes, balance = raw.notes, None
     if shared.validation == "test":
         notes += (SEEN,)
+    there = len(members.train)
+    if shared.limit is not None and shared.limit > there:
+        notes += (f"dataset.limit={shared.limit} is more than the {there} training examples: all",)
     if shared.balance:
         balance = torch.from_numpy(labels_of(raw, "balance")[members.train]).long()
     if shared.balance or shared.rare is not None:

@@ -21,7 +21,6 @@ from genai_cli.sweeps import lists
 
 UNKNOWN = "it has no key"
 REPLACED = ("fashion_mnist",)  # data sets that dataset=NAME takes the place of
-HAS = {"digits": 1200}  # training examples, at least; an experiment's larger limit is lifted
 
 
 class Item(NamedTuple):
@@ -93,9 +92,6 @@ def _taken(
         else:
             taken.append(change)
             known = _config(composer, [*line.overrides, *taken])
-    limit = known.get("dataset.limit")
-    if "dataset" in _keys(taken) and (limit or 0) > HAS.get(known["dataset.name"], limit or 0):
-        taken.append("dataset.limit=null")
     return taken, why
 
 

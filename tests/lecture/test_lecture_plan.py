@@ -62,17 +62,6 @@ def test_a_data_set_takes_the_place_of_files_alone(own: Callable[..., Path]) -> 
             plan(chosen(["clothes"]), root)  # digits has no files
 
 
-@pytest.mark.parametrize(("limit", "lifted"), [(20000, ["dataset.limit=null"]), (300, [])])
-def test_a_limit_beyond_the_smaller_set_is_lifted(
-    own: Callable[..., Path], limit: int, lifted: list[str]
-) -> None:
-    own("clothes", body=f"{CLOTHES}dataset:\n  limit: {limit}\n")
-    (words,) = plan(chosen(["clothes"]), ["dataset=digits"])[0].words
-    assert words[2:] == ("dataset=digits", *lifted)
-    (words,) = plan(chosen(["clothes"]), ["dataset=digits", "dataset.limit=9"])[0].words
-    assert words[2:] == ("dataset=digits", "dataset.limit=9")
-
-
 def test_only_trainings_get_the_users_words(own: Callable[..., Path]) -> None:
     own("twice", more="# genai train experiment=lecture/twice epochs=1\n# genai doctor latest\n")
     (item,) = plan(chosen(["twice"]), ["epochs=2"])

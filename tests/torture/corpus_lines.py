@@ -145,12 +145,12 @@ model=gan model.beta=1 → model.beta
 model=vae dataset.pair=inpaint → model=vae
 model=mlp dataset=moons dataset.pair=inpaint → dataset.pair
 dataset=moons dataset.flip=true → dataset.flip
-dataset=wine dataset.limit=5000 → dataset.limit=5000
+dataset=wine dataset.limit=-5 → dataset.limit=-5
 dataset=digits dataset.scale=none → dataset.scale
 dataset.pair=inpaint dataset.flip=true → dataset.flip
 dataset.pair=superresolution dataset.factor=3 model=autoencoder → dataset.factor=3
 dataset.shift=8 → dataset.shift=8
-dataset.limit=10000 → dataset.limit=10000
+dataset.limit=1e4 → dataset.limit=10000.0
 dataset.val_fraction=0 → val_fraction
 dataset.val_fraction=1 → dataset.val_fraction=1
 dataset.test_fraction=0.5 dataset.val_fraction=0.999 → dataset.val_fraction
