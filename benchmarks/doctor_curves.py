@@ -6,10 +6,11 @@ run at its usual rate, the same run trained twice as long, the labels of its sam
 of which the judge is not sure is left out; the doctor is never asked.
 
     python benchmarks/doctor_curves.py --seeds 0 --out tests/doctor/curves/design.jsonl
-    python benchmarks/doctor_curves.py --seeds 3 4 5 --out tests/doctor/curves/held_out.jsonl
+    python benchmarks/doctor_curves.py --seeds 6 7 8 --out tests/doctor/curves/held_out.jsonl
 
 A line is a run: labels (any of which is right), what the rules ask of its config and summary.json,
-and rows of metrics.csv in five digits (four, of more than 50). About a second each on a CPU.
+and rows of metrics.csv in five digits (four, of more than 50; three, of more than 500). Some
+seconds each on a CPU.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def short(value: float, digits: int = 5) -> float | None:
 def record(case: Case, seed: int, run: Run, right: Sequence[str]) -> dict[str, Any]:
     """A line of the collection."""
     columns: dict[str, Any] = {}
-    digits = 4 if len(run.rows) > 50 else 5
+    digits = 5 - sum(len(run.rows) > n for n in (50, 500))
     for name in ("train/loss", "val/loss", *KEPT):
         values = [short(row[name], digits) for row in run.rows if name in row]
         if values:
