@@ -27,6 +27,9 @@ class _Base(NamedTuple):
     sweep: dict[str, Any]  # of an experiment
 
 
+_SHIPPED: dict[tuple[str, ...], _Base] = {}  # of our own YAML alone; read once, as our modules are
+
+
 class Composer:
     """Configs of one verb, within `compose.hydra_session`.
 
@@ -41,7 +44,8 @@ class Composer:
         self.places = [*map(Path, folders), *(d / "configs" for d in user_dirs()), config_dir()]
         self.groups: dict[str, bool] = {}
         self.parsed: dict[str, Any] = {}
-        self.bases: dict[tuple[str, ...], _Base] = {}
+        # a user's YAML may be another one for the next line of this process
+        self.bases: dict[tuple[str, ...], _Base] = {} if len(self.places) > 1 else _SHIPPED
 
     def config(self, overrides: Sequence[str]) -> Any:
         """The `TrainConfig` of one cell.
@@ -87,15 +91,16 @@ class Composer:
         from hydra import compose
         from omegaconf import OmegaConf
 
-        if choices not in self.bases:
+        key = (self.verb, *choices)
+        if key not in self.bases:
             config = compose(self.verb, [*choices, *self.words])
             sweep: Any = OmegaConf.to_container(config.sweep)
             config.sweep = {}
             if sweep and not any(word.startswith("experiment=") for word in choices):
                 raise UserError("sweep: stands in no other group's YAML than an experiment's")
             whole = not OmegaConf.missing_keys(config)
-            self.bases[choices] = _Base(pickle.dumps(config), whole, sweep)
-        return self.bases[choices]
+            self.bases[key] = _Base(pickle.dumps(config), whole, sweep)
+        return self.bases[key]
 
     def _override(self, word: str) -> Any:
         from hydra.core.override_parser.overrides_parser import OverridesParser

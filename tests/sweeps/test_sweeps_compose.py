@@ -112,15 +112,39 @@ def test_a_users_yaml_that_refers_to_a_swept_key_follows_it(
     assert ours == every(words)
 
 
-def test_groups_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What Hydra is asked to compose, in a process that has composed nothing."""
     import hydra
 
     asked: list[list[str]] = []
     whole = hydra.compose
     monkeypatch.setattr(hydra, "compose", lambda verb, o: asked.append(o) or whole(verb, o))
+    monkeypatch.setattr("genai_cli.composer._SHIPPED", {})
+    return asked
+
+
+def test_groups_are_composed_once(asked: list[list[str]]) -> None:
     line = compose.parse(["-m", "model=vae,gan", "seed=range(20)", "optimizer.lr=1e-3,1e-2"])
     assert len(compose.cells("train", line)) == 80
     assert asked == [["model=vae"], ["model=gan"]]
+
+
+def test_they_are_composed_once_in_a_process(asked: list[list[str]]) -> None:
+    for seed in (1, 2):
+        (cell,) = compose.cells("train", compose.parse(["model=vae", f"seed={seed}"]))
+        assert cell.config.seed == seed
+    assert asked == [["model=vae"]]
+
+
+def test_a_users_yaml_is_read_again(tmp_path: Path, asked: list[list[str]]) -> None:
+    (tmp_path / "experiment").mkdir()
+    for epochs in (3, 4):
+        text = f"# @package _global_\n# Mine\nepochs: {epochs}\n"
+        (tmp_path / "experiment" / "mine.yaml").write_text(text)
+        line = compose.parse(["-cd", str(tmp_path), "experiment=mine"])
+        assert compose.single("train", line).config.epochs == epochs
+    assert len(asked) == 4  # each for the experiment's own sweep, too
 
 
 def test_a_cell_is_nobody_elses() -> None:
