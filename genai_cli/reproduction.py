@@ -41,6 +41,7 @@ class Compared:
     numbers: int = 0  # of summary.json, in both
     weights: bool | None = None  # equal, byte for byte; None: not of the same step
     gaps: list[Gap] = field(default_factory=list)  # in the order of the epochs
+    newer: list[str] = field(default_factory=list)  # what the first did not write yet
 
     def verdict(self, rtol: float) -> str:
         if not self.gaps:
@@ -61,7 +62,11 @@ def compare(
     other: Sequence[Mapping[str, float]],
     summaries: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
 ) -> Compared:
-    """The rows of two metrics.csv and, where both have them, the numbers of two summary.json."""
+    """The rows of two metrics.csv and, where both have them, the numbers of two summary.json.
+
+    A column is compared from the first row on in which ``one`` has it, and a number where ``one``
+    has it: an older version wrote fewer, which is no difference of the runs.
+    """
     found = Compared()
     by_step = {row["step"]: row for row in other}
     columns = dict.fromkeys(k for row in [*one, *other] for k in row if k not in TIMED)
@@ -69,10 +74,13 @@ def compare(
         c: max((abs(row[c]) for row in one if math.isfinite(row.get(c, math.nan))), default=0.0)
         for c in columns
     }
+    begun: set[str] = set()  # columns
     for row in one:
         twin = by_step.pop(row["step"], {})
+        begun |= row.keys()
+        found.newer += sorted(twin.keys() - begun - {*TIMED, *found.newer})
         found.rows += bool(twin)
-        for column in columns:
+        for column in filter(begun.__contains__, columns):
             gap = _gap(column, int(row["epoch"]), row.get(column), twin.get(column))
             if gap is not None:
                 found.gaps.append(_scaled(gap, largest[column]))
@@ -81,7 +89,8 @@ def compare(
     a, b = (_numbers(summary) for summary in summaries)
     if a and b:
         found.numbers = len(a.keys() & b.keys())
-        for name in dict.fromkeys([*a, *b]):
+        found.newer += [name for name in b if name not in a]
+        for name in a:
             gap = _gap(name, None, a.get(name), b.get(name))
             if gap is not None:
                 found.gaps.append(_scaled(gap, abs(a.get(name) or 0.0)))

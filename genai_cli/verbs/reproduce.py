@@ -174,6 +174,8 @@ def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, 
         print(f"first    {found.first.told()}")
         print(f"largest  {found.largest.told()}")
     history = _history(described)
+    if found.newer:
+        history.append(f"not written by the first run, not compared: {listing(found.newer)}")
     if other or history:
         print()
     if other:

@@ -277,3 +277,29 @@ def test_numbers_of_a_summary_and_weights_count() -> None:
     same = compare(rows(1.0), rows(1.0))
     same.weights = False
     assert same.verdict(1e-3) == WITHIN
+
+
+def test_what_an_older_version_did_not_write_is_no_difference() -> None:
+    old = [{"epoch": 1, "step": 2, "loss": 1.0}, {"epoch": 2, "step": 4, "loss": 0.5}]
+    new = [row | {"gradient": 3.0} for row in old]
+    a, b = ({"metrics": {n: {"value": 1.0} for n in names}} for names in (["x"], ["x", "y"]))
+    found = compare(old, new, (a, b))
+    assert (found.verdict(1e-3), found.newer) == (IDENTICAL, ["gradient", "y"])
+    # resumed by the newer version: what both have counts
+    went_on = compare([old[0], new[1] | {"gradient": 4.0}], new)
+    assert (went_on.verdict(1e-3), went_on.newer) == (DIFFERS, ["gradient"])
+    assert [(gap.column, gap.epoch) for gap in went_on.gaps] == [("gradient", 2)]
+    # what the second run lacks is a difference
+    assert compare(new, old).verdict(1e-3) == DIFFERS
+    assert compare(old, old, (b, a)).verdict(1e-3) == DIFFERS
+
+
+def test_the_newer_columns_are_named(genai: Callable) -> None:
+    folder = first(genai(*WORDS))
+    lines = (folder / runs.METRICS).read_text().splitlines()
+    cut = lines[0].split(",").index("val/loss")
+    kept = [",".join(c for i, c in enumerate(x.split(",")) if i != cut) for x in lines]
+    (folder / runs.METRICS).write_text("\n".join(kept) + "\n")
+    done = genai("reproduce", folder.name[-4:])
+    assert done.code == 0, done.err
+    assert "note   not written by the first run, not compared: val/loss" in done.out
