@@ -6,6 +6,7 @@ trained on this machine meanwhile.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 from genai_cli import places, runs
 from genai_cli.errors import UserError, nearest
 from genai_cli.lecture.plan import Item
+from genai_cli.links import refuse_links
 from genai_cli.locks import busy
+from genai_cli.sweeps.asked import no_lookup
 
 LABEL = "lecture"
 LOG = "lecture.log"
@@ -85,8 +88,9 @@ def read(folder: Path) -> State:
             raise UserError(f"{folder} was made by a newer version of genai; update genai-cli")
         state = State(**content)
         state.parts = [_part(part) for part in state.parts]
-        lists = (state.names, state.changes)
-        if not all(isinstance(w, str) for words in lists for w in words):
+        lists = (state.names, state.changes, *(part.left_out for part in state.parts))
+        told = (state.command, state.status, state.started, *(p.status for p in state.parts))
+        if not all(isinstance(w, str) for w in itertools.chain(told, *lists)):
             raise TypeError
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged; start a new one: genai lecture") from None
@@ -103,6 +107,23 @@ def _part(content: Mapping[str, Any]) -> Part:
         if not all(isinstance(m, str) and ".." not in m.split("/") for m in command.made):
             raise TypeError
     return part
+
+
+def trusted(folder: Path, state: State) -> None:
+    """See that going on with a lecture, which may be a stranger's, writes in its folder alone.
+
+    Raises:
+        UserError: a word that leads elsewhere or looks something up; a link in the place of a file.
+    """
+    path = folder / places.LECTURE
+    no_lookup(state.changes, path)
+    for word in state.changes:
+        key, equals, _ = word.partition("=")
+        if not equals or key.startswith("-") or key == "outputs":
+            raise UserError(f"{path}: '{word}' is no word of a lecture; start a new one")
+    homes = [folder / part.folder for part in state.parts]
+    for place in (folder, *homes, *(day for home in homes for day in home.glob(places.DAYS))):
+        refuse_links(place)
 
 
 def standing(folder: Path, state: State) -> str:

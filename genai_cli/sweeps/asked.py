@@ -98,12 +98,12 @@ def no_lookup(words: Sequence[str], path: Path) -> None:
     """Refuse words that would read the environment, or another key, when they are composed again.
 
     Raises:
-        UserError: ``${oc.env:TOKEN}``, however its bracket is escaped: a sweep.yaml may be a
+        UserError: ``${oc.env:TOKEN}``, however its bracket is escaped: the file may be a
             stranger's, and what it looks up would stand in a run folder.
     """
     for word in words:
         if re.search(r"\$\\*\{", word):
-            raise UserError(f"{path}: '{word}' looks something up; a sweep.yaml holds plain values")
+            raise UserError(f"{path}: '{word}' looks something up; {path.name} holds plain values")
 
 
 def read(folder: Path) -> dict[str, Any]:

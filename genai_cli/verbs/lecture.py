@@ -98,6 +98,7 @@ def resume(names: list[str], changes: list[str], outputs: str | None) -> int:
         raise UserError(f"{changes[0]} is not for a lecture that has begun; start a new one")
     place = folder.find(names[0], outputs)
     state = folder.read(place)
+    folder.trusted(place, state)
     items = plan(chosen(state.names), state.changes)
     if [i.experiment.name for i in items] != [p.name for p in state.parts]:
         raise UserError(f"the lecture has other experiments than {place} began with; start anew")

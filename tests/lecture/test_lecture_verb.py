@@ -170,6 +170,10 @@ def test_a_mistake_is_one_line(genai: Genai, words: list[str], why: str) -> None
         {"parts": [{"name": "a", "folder": "../up", "commands": []}]},
         {"parts": [{"name": "a", "folder": "01-a", "commands": [{"made": ["../.."]}]}]},
         {"changes": [1]},
+        {"command": 1},
+        {"status": ["running"]},
+        {"parts": [{"name": "a", "folder": "01-a", "commands": [], "status": {}}]},
+        {"parts": [{"name": "a", "folder": "01-a", "commands": [], "left_out": 1}]},
     ],
 )
 def test_a_damaged_lecture_is_told(
@@ -183,3 +187,42 @@ def test_a_damaged_lecture_is_told(
     for verb in (["lecture", "resume"], ["report"]):
         done = genai(*verb, str(place))
         assert (done.code, done.err.count("\n")) == (2, 1), verb
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("outputs=elsewhere", "is no word of a lecture"),
+        ("-cd=elsewhere", "is no word of a lecture"),
+        ("name=${oc.env:HOME}", "looks something up; lecture.json holds plain values"),
+    ],
+)
+def test_a_strangers_lecture_leads_nowhere(
+    genai: Genai, own: Callable[..., Path], said, word: str, why: str
+) -> None:
+    own("first")
+    said.codes["train"] = 1
+    genai("lecture", "first")
+    (place,) = places.lectures(OUTPUTS)
+    (place / places.LECTURE).write_text(json.dumps(state() | {"changes": [word]}))
+    began = len(said.words)
+    done = genai("lecture", "resume", str(place))
+    assert (done.code, done.err.count("\n"), len(said.words)) == (2, 1, began)
+    assert why in done.err
+
+
+@pytest.mark.parametrize("what", ["lecture.log", "01-first/commands.log", "01-first/2026-01-01"])
+def test_a_link_in_a_lecture_is_not_written_through(
+    genai: Genai, own: Callable[..., Path], said, tmp_path: Path, what: str
+) -> None:
+    own("first")
+    said.codes["train"] = 1
+    genai("lecture", "first")
+    (place,) = places.lectures(OUTPUTS)
+    (tmp_path / "mine").write_text("")
+    (place / what).unlink(missing_ok=True)
+    (place / what).symlink_to(tmp_path / "mine")
+    done = genai("lecture", "resume", str(place))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "is a link" in done.err
+    assert (tmp_path / "mine").read_text() == ""
