@@ -34,6 +34,7 @@ sweep:
     - {dataset: diabetes, loss: mse, model.widths: [4, 4]}
     - {dataset: diabetes, loss: mae, trainer.clip: null, force_loss: false}
 """
+TWO = "    - {loss: cce, model.widths: [4, 4]}\n    - {loss: cce, trainer.clip: null}\n"
 CELLS = [("wine", "cce"), ("wine", "cce")] + [("diabetes", "mse")] * 2 + [("diabetes", "mae")] * 2
 
 
@@ -69,21 +70,22 @@ def test_cells_are_crossed_with_the_lists(mine: Callable) -> None:
     assert len({tuple(c.items()) for c in more}) == 12
 
 
-@pytest.mark.parametrize(
-    ("words", "number"),
-    [
-        (["seed=5"], 3),  # over gives way to a value
-        (["seed=5,6,7"], 9),  # and to a list
-        (["dataset=wine", "loss=cce"], 6),  # what is left of a cell tells it from others
-        (["sweep.cells=[]"], 2),
-        (["sweep.over={}"], 3),
-        (["sweep.over={batch_size:[4,8,16]}"], 9),
-        (["sweep=none", "bottleneck=2,3"], 2),  # a choice stands for the experiment's own
-        (["sweep=seeds"], 5),
-    ],
-)
-def test_the_line_wins(mine: Callable, words: list[str], number: int) -> None:
-    assert len(asked("experiment=mine", *words)) == number
+LINES = [
+    (["seed=5"], 2),  # over gives way to a value
+    (["seed=5,6,7"], 6),  # and to a list
+    (["loss=cce"], 4),  # what is left of a cell tells it from others
+    (["sweep.cells=[]"], 2),
+    (["sweep.over={}"], 2),
+    (["sweep.over={batch_size:[4,8,16]}"], 6),
+    (["sweep=none", "bottleneck=2,3"], 2),  # a choice stands for the experiment's own
+    (["sweep=seeds"], 5),
+]
+
+
+def test_the_line_wins(mine: Callable) -> None:
+    mine(text=TABLE[: TABLE.index("    - {dataset: wine")] + TWO)
+    for words, number in LINES:
+        assert len(asked("experiment=mine", *words)) == number, words
 
 
 def test_cells_that_the_line_makes_equal_stand_there_once(mine: Callable) -> None:
