@@ -16,7 +16,9 @@ def healthy(r: Reading) -> Finding:
     if c is None:
         return _adversarial(r)
     if len(c) < 3:
-        return found("still learning", r, f"{len(c)} of at least 3 epochs; too early to see more", 0.5)
+        return found(
+            "still learning", r, f"{len(c)} of at least 3 epochs; too early to see more", 0.5
+        )
     if not signs.learned(r):
         told = (f"no fall beyond the noise: {short(c.start)} in the first epoch, {short(c.end)} in "
                 "the last; nothing was learned, or all of it within the first epoch")  # fmt: skip
