@@ -230,15 +230,17 @@ def _outputs(found: Audit, model: Model, data: Dataset, stage: Stage) -> bool | 
         tick(len(batch.x))
     error = _by_class(np.concatenate(errors), truth, k) if errors else None
     reads = world.counted(np.concatenate(read)) if read else None
-    found.fates = Fates(n, error, reads, world.confusion)
+    # a prediction is read by nobody: the reader's own errors are another ruler
+    found.fates = Fates(n, error, reads, None if found.predicts else world.confusion)
     if reads is None:
         found.reasons["fates"] = world.why_not
     return True
 
 
 def _as_data(x: Tensor, world: World) -> Tensor:
-    """Images as the data's own file would hold them, on the CPU; what is no number is black."""
-    return stored(x.cpu().nan_to_num(), world.data.spec)
+    """Images as the data's own file would hold them, on the CPU; what is not finite is nan."""
+    x = x.cpu()
+    return stored(x.where(x.isfinite(), torch.nan), world.data.spec)
 
 
 def _by_class(errors: np.ndarray, truth: np.ndarray, k: int) -> Share:

@@ -114,7 +114,7 @@ def _of_samples(found: Audit) -> list[str]:
     elif clear < FEW:
         out = [f"{clear:,} samples of a clear class are too few to tell their shares"]
     else:
-        out = [f"samples hold every class as often as training drew it ({tests})"]
+        out = [f"no class is drawn more or less often than in training, beyond chance ({tests})"]
     value, low, high = s.unclear
     if low > s.unclear_expected + DOUBT:
         out.append(
@@ -150,6 +150,8 @@ def _of_fates(found: Audit) -> list[str]:
         rare = found.biased.rare
         if rare is not None and rare not in worst[:1]:
             worst = [rare, *(i for i in worst if i != rare)]
+        if fates.real is None and not worst and np.isfinite(kept.value).any():
+            worst = [int(np.nanargmin(kept.value))]
         for i in worst[:1]:
             beside = "" if fates.real is None else f", originals {_percent(real[i])}"
             out.append(
@@ -161,7 +163,7 @@ def _of_fates(found: Audit) -> list[str]:
             more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
             out.append(f"lost beyond chance, too: {', '.join(others[:NAMED])}{more}")
         if not worst:
-            out.append("every class comes back as itself as often as its originals are read so")
+            out.append("no class comes back as itself less often than its originals, beyond chance")
     ratio = np.array([np.nan]) if fates.error is None else error_ratios(fates.error)
     if np.isfinite(ratio).any():
         i = found.biased.rare

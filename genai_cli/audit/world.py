@@ -41,10 +41,13 @@ class Reader(NamedTuple):
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor) -> np.ndarray:
-        """(B,) the class read off each image (B, C, H, W), or the number of classes: unclear."""
-        p = self.classifier.network(x.cpu().float()).softmax(1)
+        """(B,) the class read off each image (B, C, H, W), or the number of classes: unclear, as
+        is an image that holds what is no finite number."""
+        x = x.cpu().float()
+        p = self.classifier.network(x).softmax(1)
         sure, best = p.max(1)
-        return torch.where(sure < self.least, p.shape[1], best).numpy()
+        clear = x.isfinite().flatten(1).all(1) & (sure >= self.least)
+        return torch.where(clear, best, p.shape[1]).numpy()
 
 
 class World(NamedTuple):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
+from genai_cli.audit import measure
 from genai_cli.audit.shares import (
     among_clear,
     apparent,
@@ -14,6 +18,8 @@ from genai_cli.audit.shares import (
     of_counts,
     quantile,
 )
+from genai_cli.audit.world import Reader
+from genai_cli.evaluation.reference import Reference
 
 K = 10
 TRUE = np.full(K, 0.1)
@@ -116,3 +122,12 @@ def test_confusions_count() -> None:
     true, read = np.array([0, 0, 1, 2]), np.array([0, 3, 1, 0])
     expected = [[1, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0]]
     assert confusion_of(true, read, (3, 4)).tolist() == expected
+
+
+def test_what_is_no_number_is_of_no_clear_class() -> None:
+    reader = Reader(Reference(lambda x: 100 * x.flatten(1), 1.0, ""), 0.9)  # of the brighter pixel
+    images = torch.tensor([[0.0, 1.0], [0.0, torch.nan], [0.0, torch.inf], [1.0, 0.0]])
+    spec = SimpleNamespace(unit_interval=True, levels=256)
+    world = SimpleNamespace(data=SimpleNamespace(spec=spec))
+    stored = measure._as_data(images.view(4, 1, 1, 2), world)
+    assert reader(stored).tolist() == [1, 2, 2, 0]
