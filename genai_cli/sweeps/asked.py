@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ from genai_cli import plain_yaml, runs
 from genai_cli.compose import Cell
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Launcher
-from genai_cli.sweeps.lists import over_words
+from genai_cli.sweeps.lists import cell_words, over_words
 from genai_cli.sweeps.settings import Sweep
 
 
@@ -82,9 +83,12 @@ def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -
     if not all(isinstance(x, list) and all(isinstance(w, str) for w in x) for x in (words, places)):
         raise UserError(f"{folder / runs.SWEEP} is damaged")
     searched = content.get("sweep")
-    over = searched.get("over") if isinstance(searched, dict) else None
+    varied = searched if isinstance(searched, dict) else {}
+    over, listed = varied.get("over"), varied.get("cells")
     if isinstance(over, dict):
         words = [*words, *over_words(over, [])]
+    if isinstance(listed, list):
+        words = [*words, *itertools.chain(*cell_words(listed, (), []))]
     no_lookup(words, folder / runs.SWEEP)
     for place in places:
         if str(Path(place).resolve()) not in folders:

@@ -127,7 +127,9 @@ def test_a_strangers_sweep_reads_no_environment(
     key, _, text = word.partition("=")
     over = {"search": "random", "over": {"bottleneck": [2, 3], key: text}}
     listed = {"sweep": over, "line": {"overrides": [], "config_dirs": []}}
-    for more in ({}, search, listed):
+    cells = {"search": "halving", "cells": [{"bottleneck": 2}, {"bottleneck": text}]}
+    in_cells = {"sweep": cells, "line": {"overrides": [], "config_dirs": []}}
+    for more in ({}, search, listed, in_cells):
         (sweep / runs.SWEEP).write_text(yaml.safe_dump(content | more))
         done = genai("sweep", "resume", str(sweep))
         assert done.code == 2
