@@ -21,13 +21,17 @@ class Done(NamedTuple):
 
 
 class Server:
-    """Runs `genai` command lines, each in a process of its own that has all imports already."""
+    """Runs `genai` command lines, each in a process of its own that has all imports already.
 
-    def __init__(self) -> None:
+    Args:
+        how: ``curve``: runs draw their loss curve alone.
+    """
+
+    def __init__(self, *how: str) -> None:
         paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "fork_server.py")],
+            [sys.executable, str(HERE / "fork_server.py"), *how],
             env=os.environ | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
