@@ -40,21 +40,33 @@ def fashion_root() -> Path:
 
 
 @pytest.fixture(scope="module")
-def undrawn() -> Iterator[Callable]:
-    """Runs of this module end without their figures, which are two thirds of the time of a small
-    one. tests/figures, test_contract and test_configs look at figures."""
-    from genai_cli.figures import of_run
+def undrawn() -> Iterator[dict[str, Callable]]:
+    """Runs and evaluations of this module end without their figures, which are two thirds of the
+    time of small ones. tests/figures, test_contract and test_configs look at figures."""
+    from PIL import Image
 
-    plain = of_run.draw
+    from genai_cli.figures import evaluated, of_run
+
+    def blank(path: Path, *about: object, **more: object) -> None:
+        Image.new("L", (8, 8)).save(path)
+
+    plain = {
+        "of_run.draw": of_run.draw,
+        "evaluated.class_shares": evaluated.class_shares,
+        "evaluated.closest_pairs": evaluated.closest_pairs,
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(of_run, "draw", lambda *about: [])
+        patch.setattr(evaluated, "class_shares", blank)
+        patch.setattr(evaluated, "closest_pairs", blank)
         yield plain
 
 
 @pytest.fixture
-def drawn(undrawn: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn(undrawn: dict[str, Callable], monkeypatch: pytest.MonkeyPatch) -> None:
     """This test of an `undrawn` module looks at figures."""
-    monkeypatch.setattr("genai_cli.figures.of_run.draw", undrawn)
+    for name, function in undrawn.items():
+        monkeypatch.setattr(f"genai_cli.figures.{name}", function)
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def test_a_mistake_is_one_line(node: dict[str, Any], word: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_run_passport_log_and_ranking_say_it(tmp_path: Path, capsys) -> None:
     words = ["train", "model=autoencoder", "epochs=1", "trainer.max_steps=2", f"outputs={tmp_path}"]
     for name, more in ("honest", []), ("seen", ["dataset.validation=test"]):

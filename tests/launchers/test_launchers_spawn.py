@@ -79,7 +79,9 @@ def status(folder: Path) -> str:
             *("kill 0 5", r"rank 0 was killed by SIGKILL; go on with: genai resume "),
             marks=pytest.mark.slow,
         ),
-        ("raise 1 5", r"\[rank 1\] ValueError: broken on purpose$"),
+        pytest.param(
+            *("raise 1 5", r"\[rank 1\] ValueError: broken on purpose$"), marks=pytest.mark.slow
+        ),
         ("raise all 5", r"\[rank [01]\] ValueError: broken on purpose$"),
     ],
 )

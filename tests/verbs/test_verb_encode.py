@@ -230,7 +230,10 @@ def test_numbers_that_are_not_finite_are_counted(shaky, genai):
     assert "note: 40 of them hold numbers that are not finite" in done.out
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(  # the other signal: tests/verbs/test_verb_sample.py
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_a_signal_leaves_the_file_that_was_there(shaky, number, code):
     run = shaky()
     words = [sys.executable, "-m", "genai_cli", "encode", str(run), "device=cpu"]

@@ -216,6 +216,14 @@ def test_another_seed_draws_other_sets(run: Callable[[str], Path]) -> None:
     assert b["passport"]["player"]["seed"] == 5
 
 
+def test_its_figures_are_drawn(run: Callable[[str], Path], drawn: None) -> None:
+    path = run("gan")
+    found = evaluated(path, "n=40", "only=[samples,memorisation]")
+    (place,) = path.glob("evaluation/*")
+    assert set(found["files"]) == {"classes.png", "closest_pairs.png"}
+    assert all((place / name).stat().st_size > 10_000 for name in found["files"])
+
+
 def test_a_set_is_what_sample_draws_with_that_seed(run: Callable[[str], Path]) -> None:
     import genai_cli
     from genai_cli.evaluation.drawing import Drawing

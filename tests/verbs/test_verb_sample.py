@@ -406,7 +406,10 @@ def test_large_sets_are_streamed(tmp_path):
     assert read["y"].tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(  # the other signal: tests/verbs/test_verb_encode.py
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_leaves_no_half_folder(trained, number, code):
     run = trained["vae"]
     before = set(run.rglob("*"))
