@@ -107,8 +107,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 # that their rows are the batch: test_rows_of_all_ranks_are_the_batch_in_order
 RANKS = pytest.mark.parametrize(
     ("family", "world"),
-    [(n, 2) for n in SMALL]
-    + [pytest.param(n, 3, marks=pytest.mark.slow) for n in SMALL],
+    [(n, 2) for n in SMALL] + [pytest.param(n, 3, marks=pytest.mark.slow) for n in SMALL],
 )
 
 
