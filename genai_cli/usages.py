@@ -235,7 +235,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
                 "--all": "all of them, not only the newest 20",
                 "--json": "for scripts",
                 "prune": "remove the runs that match, status=failed if nothing is given; a sweep"
-                " goes only as a whole",
+                " or a lecture goes only as a whole",
                 "--yes": "do it: without --yes, prune only says what it would remove",
             },
         ),

@@ -130,11 +130,16 @@ def standing(folder: Path, state: State) -> str:
     """The status in a word: a lecture that runs no more without saying so has died."""
     if state.status != "running":
         return state.status
+    return "running" if at_work(folder) else "died"
+
+
+def at_work(folder: Path) -> bool:
+    """Whether a process plays the lecture now."""
     try:
         with open(folder / LOG, encoding="utf-8") as file:
-            return "running" if busy(file) else "died"
+            return busy(file)
     except OSError:
-        return "died"
+        return False
 
 
 def find(reference: str, outputs: str | None = None) -> Path:

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from genai_cli import runs
+from genai_cli import places, runs
 from genai_cli.comparison.settings import brief, differing, reference
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.lecture.folder import at_work
 from genai_cli.offers import STATUSES
 from genai_cli.textual import plain_table, short
 
@@ -157,19 +158,18 @@ def _table(root: Path, records: list[dict[str, Any]]) -> str:
 
 
 def _prune(root: Path, records: list[dict[str, Any]], sure: bool) -> int:
-    """Remove runs; a cell of a sweep only with all its sweep, so that its table stays true."""
+    """Remove runs; a cell of a sweep only with all its sweep, so that its table stays true, and a
+    run of a lecture only with all the lecture, whose page shows it."""
     whole: dict[Path, list[Path]] = {}
     for r in records:
         path = r["path"]
-        unit = path.parent if runs.is_sweep(path.parent) else path
         if r["status"] == "running" and runs.held(path):
             raise UserError(f"{path} is running; stop it first")
-        whole.setdefault(unit, []).append(path)
-    targets = [
-        unit
-        for unit, members in whole.items()
-        if not runs.is_sweep(unit) or len(members) == sum(map(runs.is_run, unit.iterdir()))
-    ]
+        whole.setdefault(_unit(path), []).append(path)
+    targets = [unit for unit, members in whole.items() if len(members) == _runs_in(unit)]
+    for unit in targets:
+        if places.is_lecture(unit) and at_work(unit):
+            raise UserError(f"{unit} is running; stop it first")
     if not targets:
         print(f"nothing to remove in {root}")
         return 0
@@ -182,3 +182,16 @@ def _prune(root: Path, records: list[dict[str, Any]], sure: bool) -> int:
         print(f"{len(targets)} in all; to remove them add --yes (statuses: "
               f"{listing(runs.STATUSES)})")  # fmt: skip
     return 0
+
+
+def _unit(run: Path) -> Path:
+    """What a run is removed with: its lecture, else its sweep, else it is alone."""
+    lecture = next(filter(places.is_lecture, run.parents), None)
+    return lecture or (run.parent if runs.is_sweep(run.parent) else run)
+
+
+def _runs_in(unit: Path) -> int:
+    """How many runs are in a lecture, a sweep or a run."""
+    if places.is_lecture(unit):
+        return sum(len(list(runs.all_runs(item))) for item in unit.iterdir() if item.is_dir())
+    return sum(map(runs.is_run, unit.iterdir())) if runs.is_sweep(unit) else 1

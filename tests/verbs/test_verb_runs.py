@@ -122,3 +122,21 @@ def test_a_damaged_run_does_not_hide_the_others(
     assert done.code == 0
     assert all(folder.name[-4:] in done.out for folder in three)
     assert genai("resume", three[1].name[-4:]).code == 0
+
+
+def test_a_lecture_goes_only_as_a_whole(three: list[Path], genai: Callable) -> None:
+    """Its page shows the run that was to fail, too."""
+    lecture = three[0].parent / "10-00-00-lecture-abcd"
+    for name, status in (("01-a", "failed"), ("02-b", "finished")):
+        copy = lecture / name / "2026-01-01" / "10-00-00-mlp-abcd"
+        shutil.copytree(three[0], copy)
+        runs.write_json(copy / "run.json", runs.read_json(copy / "run.json") | {"status": status})
+    (lecture / "lecture.json").write_text("{}")
+    assert "nothing to remove" in genai("runs", "prune", "--yes").out
+    with open(lecture / "lecture.log", "a") as log:
+        assert lock(log)
+        done = genai("runs", "prune", "status=failed,finished", "--yes")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert "is running" in done.err
+    assert genai("runs", "prune", "status=failed,finished", "--yes").code == 0
+    assert not lecture.exists()
