@@ -88,7 +88,7 @@ def marks(counts: np.ndarray, shares: np.ndarray, confusion: np.ndarray) -> np.n
     """(K,) of each class 1 over-represented, −1 under-represented, 0 neither beyond chance.
 
     Of all classes together a run that draws exactly ``shares`` gets a mark with a probability of
-    about 5 %: of simulated ones 3 to 4 % at 2,000 samples, up to 8 % at 50,000, where it shows that
+    about 5 %: of simulated ones up to 4 % at 2,000 samples, 8 % at 50,000, where it shows that
     the share of a class that is clear is taken as known.
 
     Args:
