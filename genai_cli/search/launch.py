@@ -99,11 +99,12 @@ def _resume(folder: Path, how: Launcher, signals: Signals) -> int:
         sweep = Sweep(**asked["sweep"])
         given = asked["line"]
         line = compose.Line(given["overrides"], True, given["config_dirs"], [], [], [])
+        goal = Goal(**asked["goal"])
     except (KeyError, TypeError):
         raise UserError(f"{folder / runs.SWEEP} is damaged") from None
     search = _search(line, sweep, how)
     search.resume(folder, asked)
-    trials = Trials(folder, Goal(**asked["goal"])).read(asked["cells"], asked["varied"])
+    trials = Trials(folder, goal).read(asked["cells"], asked["varied"])
     again = [folder / t.name for t in trials if t.state not in (FINISHED, PRUNED)]
     _undisturbed(folder, again)
     mended = mend(folder, asked, asked["cells"], how, search.first, search.now)
