@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from genai_cli import outcome, packed, runs
 from genai_cli.training.pack import Stack
 
-pytestmark = pytest.mark.slow  # sweeps of whole runs; test_training_pack.py has the stacks
+# sweeps of whole runs; test_training_pack.py has the stacks
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 QUICK = (
     "model=autoencoder", "model.widths=[16]", "bottleneck=4", "precision=fp64", "epochs=3",
@@ -79,7 +80,7 @@ def pair(genai: Callable, *words: str) -> tuple[list[Path], list[Path], object]:
     return alone, runs.cells(folder), done
 
 
-def test_packed_runs_are_the_runs_alone(genai: Callable) -> None:
+def test_packed_runs_are_the_runs_alone(genai: Callable, drawn: None) -> None:
     words = ("seed=0,1", "optimizer.lr=1e-3,1e-2", "trainer.ema=0.9", "trainer.keep=2")
     alone, cells, done = pair(genai, *QUICK, *words)
     assert done.code == 0
@@ -192,9 +193,8 @@ def test_a_signal_while_runs_are_measured_leaves_the_others_saved(
     assert numbers(cells[1])["epoch"] == 3
 
 
-@pytest.mark.slow
 def test_other_processes_measure_and_draw_the_same(
-    genai: Callable, monkeypatch: pytest.MonkeyPatch
+    genai: Callable, drawn: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("train", "-m", *QUICK, "seed=0,1,2,3", "trainer.pack=auto")
     here = runs.cells(sweep_of(genai(*words, "name=here")))
