@@ -8,6 +8,7 @@ written whole before the work starts (runs.py).
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import sys
@@ -247,18 +248,11 @@ def _experiment(line: Line) -> list[str]:
     return [word for word in line.overrides if word.startswith("experiment=")]
 
 
-@contextlib.contextmanager
-def hydra_session(line: Line, sweeps: bool = True) -> Iterator[None]:
-    """Hydra with our config folder, the user's own folders and the typed schema; ``sweeps``: in
-    which an experiment may say what -m varies."""
-    from hydra import initialize_config_dir
+@functools.cache  # a session that registered it again would search every folder once more
+def _find_user_configs() -> None:
     from hydra.core.config_search_path import SearchPathQuery
-    from hydra.core.config_store import ConfigStore
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
-
-    from genai_cli.schema import Composed, TrainConfig
 
     class UserConfigs(SearchPathPlugin):
         """GENAI_PATH/configs stand before ours: what a user names explicitly wins."""
@@ -272,8 +266,21 @@ def hydra_session(line: Line, sweeps: bool = True) -> Iterator[None]:
                         SearchPathQuery(provider="main"),
                     )
 
-    ConfigStore.instance().store(name="train_schema", node=Composed if sweeps else TrainConfig)
     Plugins.instance().register(UserConfigs)
+
+
+@contextlib.contextmanager
+def hydra_session(line: Line, sweeps: bool = True) -> Iterator[None]:
+    """Hydra with our config folder, the user's own folders and the typed schema; ``sweeps``: in
+    which an experiment may say what -m varies."""
+    from hydra import initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+
+    from genai_cli.schema import Composed, TrainConfig
+
+    ConfigStore.instance().store(name="train_schema", node=Composed if sweeps else TrainConfig)
+    _find_user_configs()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -137,6 +137,17 @@ def test_they_are_composed_once_in_a_process(asked: list[list[str]]) -> None:
     assert asked == [["model=vae"]]
 
 
+def test_a_hundredth_line_searches_no_more_folders_than_the_first() -> None:
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    found = []
+    for _ in range(3):
+        with compose.hydra_session(compose.parse(["seed=1"])):
+            found.append(len(list(Plugins.instance().discover(SearchPathPlugin))))
+    assert found[0] == found[1] == found[2] > 0
+
+
 def test_a_users_yaml_is_read_again(tmp_path: Path, asked: list[list[str]]) -> None:
     (tmp_path / "experiment").mkdir()
     for epochs in (3, 4):
