@@ -195,8 +195,9 @@ def _memorisation(rows: Sequence[Row]) -> Iterator[str]:
         p = row.cells[name].value
         said = "< .001" if p < 0.001 else f"= {p:.3f}"
         yield (
-            f"Warning: {_named(row)} may copy training examples: its samples lie closer to them"
-            f" than test examples do (p {said}); look at closest_pairs.png."
+            f"Warning: {_named(row)} may copy training examples, or draw what is smoother than any:"
+            f" its samples lie closer to them than test examples do (p {said});"
+            " look at closest_pairs.png."
         )
     if known and not copied:
         least = min(known, key=lambda r: r.cells[name].value)
