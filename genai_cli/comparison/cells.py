@@ -66,7 +66,11 @@ def _settings(runs: Sequence[Run]) -> list[Setting]:
     for run in runs:
         given = words.get(run.path.name, {})
         found.setdefault(tuple((k, given[k]) for k in keys if k in given), []).append(run)
-    return [Setting(dict(values), members) for values, members in found.items()]
+    out = [Setting(dict(values), members) for values, members in found.items()]
+    first = keys[0] if keys else ""
+    if len({s.values[first] for s in out if first in s.values}) == len(out):  # it tells all apart
+        out = [s._replace(values={first: s.values[first]}) for s in out]
+    return out
 
 
 def _curves(path: Path, settings: Sequence[Setting]) -> list[Path]:
@@ -149,7 +153,8 @@ def _note(run: Run, curve: Curve) -> str:
         told.append(f"test {BY_NAME[name].label} {_shown(entry['value'], name)}")
     seconds = run.summary.get("cost/seconds")
     if seconds is not None:
-        told.append(f"{number(seconds['value'], 2)} s")
+        took = seconds["value"]
+        told.append(f"{took:,.0f} s" if took >= 10 else f"{number(took, 2)} s")
     known = np.isfinite(curve.validation)
     if not known.any():
         return " · ".join(told)

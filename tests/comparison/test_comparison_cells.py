@@ -73,15 +73,29 @@ def test_seeds_share_a_panel_and_losses_do_not_share_an_axis(
     sweep: Callable, drawn: dict, tmp_path: Path
 ) -> None:
     rows = [
-        ({"loss": loss, "model.widths": "[8,8,8]", "seed": seed, "force_loss": "true"}, 0.5, None)
-        for loss in ("mse", "mae")
+        ({"loss": loss, "model.widths": widths, "seed": seed, "force_loss": "true"}, 0.5, None)
+        for loss, widths in (("mse", "[8,8,8]"), ("mae", "[8,8,8]"), ("mae", "[4,2]"))
         for seed in ("0", "1")
     ]
     cells.of_sweep(tmp_path, sweep(rows))
     (_, panels), heading = drawn["cell_curves"]
-    assert [panel.title for panel in panels] == ["mse widths=3×8", "mae widths=3×8"]
+    assert [panel.title for panel in panels] == [
+        "mse widths=3×8",
+        "mae widths=3×8",
+        "mae widths=[4,2]",
+    ]
     assert panels[0].objective != panels[1].objective
     assert heading["detail"].endswith("of 2 seeds the first")
+
+
+def test_a_panel_is_named_by_the_key_that_tells_all_apart(
+    sweep: Callable, drawn: dict, tmp_path: Path
+) -> None:
+    rows = [({"loss": loss, "model.widths": "[8]"}, 0.5, None) for loss in ("mse", "mae")]
+    cells.of_sweep(tmp_path, sweep(rows))
+    (_, panels), heading = drawn["cell_curves"]
+    assert [panel.title for panel in panels] == ["mse", "mae"]
+    assert heading["title"] == "Loss curves by loss"
 
 
 def test_many_cells_become_lines_in_a_panel_for_each_value(
