@@ -21,7 +21,7 @@ VERBS = {
     "sample": "make images with a run, or walk through its codes",
     "evaluate": "measure runs: reconstruction, likelihood, samples, copies, speed",
     "encode": "write the codes of a split, as an array or a table",
-    "audit": "count classes: which ones samples and reconstructions keep, and lose",
+    "audit": "count classes: which ones samples and reconstructions keep",
     "compare": "put runs side by side: which one is right for which use",
     "report": "write one page about a run or a sweep, to read, mail or print",
     "lecture": "the lecture's experiments: question, command, picture, finding",

@@ -276,6 +276,7 @@ def hydra_session(line: Line, sweeps: bool = True) -> Iterator[None]:
     from hydra import initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
 
     from genai_cli.schema import Composed, TrainConfig
 
@@ -287,3 +288,4 @@ def hydra_session(line: Line, sweeps: bool = True) -> Iterator[None]:
             yield
     finally:
         GlobalHydra.instance().clear()
+        HydraConfig.instance().cfg = None  # `show` sets it; nothing may look anything up in it

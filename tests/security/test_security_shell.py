@@ -190,3 +190,11 @@ def test_every_process_of_ours_is_started_so() -> None:
             found = [x for x in text.splitlines() if shell in x and ".eval(" not in x]
             found = [x for x in found if "run.eval" not in x and "def " not in x]
             assert not found, (file, found)
+
+
+def test_after_a_config_was_shown_nothing_is_looked_up_in_hydra(capsys) -> None:
+    from genai_cli.cli import main
+
+    assert main(["train", "--cfg", "job"]) == 0
+    assert main(["train", "name=${hydra:runtime.cwd}"]) == 2
+    assert "HydraConfig was not set" in capsys.readouterr().err

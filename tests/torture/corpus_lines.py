@@ -401,7 +401,7 @@ data check nope → nope
 data check digit → digit | did you mean 'digits'
 data check digits nope=1 → nope
 data check digits limit=0 → limit=0
-data check digits limit=99999 → limit=99999
+data check digits limit=0 → limit=0
 data check digits split_seed=-1 → split_seed=-1
 data check digits split_seed=x → split_seed=x
 data check NONE → holds no images
