@@ -25,7 +25,7 @@ from genai_cli.launchers.worker import lost
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
 
-AGAIN = 8.0  # seconds between a job's end and its return to the queue, where it was requeued
+AGAIN = 20.0  # seconds between a job's end and its return to the queue, where it was requeued
 LATE = 15.0  # seconds that a shared disk may take to show what a job wrote before its end
 FIRST, SLOWEST = 1.0, 10.0  # seconds between two questions to the controller: more with time
 ENDS = ("finished", "stopped", "failed")
