@@ -1,27 +1,64 @@
-"""Shared by all tests: no user folders, one torch thread, the real command in this process."""
+"""Shared by all tests: a bare host, no user folders, the real command in this process."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import bare_host
 import pytest
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers of pytest-xdist share the cores
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&" does, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+FOLDER = pytest.StashKey[Path]()
+DESELECTED = pytest.StashKey[Counter[str]]()
+LAST_LINE = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module is imported; workers of pytest-xdist inherit the environment."""
+    config.stash[DESELECTED] = Counter()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.stash[FOLDER] = bare_host.enter(gpu=config.getoption("markexpr").strip() == "gpu")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if line := config.stash.get(LAST_LINE, ""):
+        config.get_terminal_writer().line(line)
+    if FOLDER in config.stash:
+        shutil.rmtree(config.stash[FOLDER], ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    """A test that is marked for it finds the programs of the host."""
+    bare = dict(os.environ)
+    os.environ.update(bare_host.sees_real_programs({mark.name for mark in item.iter_markers()}))
+    try:
+        return (yield)
+    finally:
+        os.environ["PATH"] = bare["PATH"]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            message = "no CUDA device (make test-gpu)"
+            pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
 @pytest.fixture(autouse=True)
 def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the user's data folder, configs, outputs or terminal."""
-    for name in ("GENAI_PATH", "GENAI_OUTPUTS", "FORCE_COLOR", "GENAI_TRACEBACK"):
-        monkeypatch.delenv(name, raising=False)
+    """Each test has a data folder and a cache of its own."""
     monkeypatch.setenv("GENAI_DATA", str(tmp_path / "data-home"))
     monkeypatch.setenv("GENAI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
@@ -67,6 +104,14 @@ def drawn(undrawn: dict[str, Callable], monkeypatch: pytest.MonkeyPatch) -> None
     """This test of an `undrawn` module looks at figures."""
     for name, function in undrawn.items():
         monkeypatch.setattr(f"genai_cli.figures.{name}", function)
+
+
+@pytest.fixture
+def squeue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Slurm is installed here, by the one command that is looked for; its answers are patched."""
+    (tmp_path / "slurm-bin").mkdir()
+    (tmp_path / "slurm-bin" / "squeue").touch(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'slurm-bin'}:{os.environ['PATH']}")
 
 
 @pytest.fixture
@@ -117,8 +162,34 @@ def genai(
     return run
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what ``-m "… and not slurm"`` leaves out, once for each of its marks."""
+    for item in items:
+        for mark in {mark.name for mark in item.iter_markers()} & set(bare_host.NEEDS):
+            if f"not {mark}" in item.config.getoption("markexpr"):
+                item.config.stash[DESELECTED][mark] += 1
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """In CI a skipped test is a failure: what it needs must be installed there."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = dict(session.config.stash[DESELECTED])
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Every worker of pytest-xdist collects all tests, so the count of one is that of all."""
+    counted = getattr(node, "workeroutput", {}).get("deselected")
+    if counted is not None:
+        node.config.stash[DESELECTED] = Counter(counted)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The last line of a run says which marked tests did not run, and what they need."""
+    skipped: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        skipped.update(set(bare_host.NEEDS) & set(report.keywords))
+    config.stash[LAST_LINE] = bare_host.not_run(skipped, config.stash[DESELECTED])

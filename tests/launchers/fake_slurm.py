@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ class FakeSlurm:
         bin.mkdir()
         for name in ("sbatch", "squeue", "scancel"):  # looked for, never started
             (bin / name).touch(0o755)
-        monkeypatch.setenv("PATH", f"{bin}:/usr/bin:/bin")
+        monkeypatch.setenv("PATH", f"{bin}:{os.environ['PATH']}")
         monkeypatch.setattr(queue, "_run", self)
         monkeypatch.setattr(queue, "LATE", 0.0)
         monkeypatch.setattr(queue, "PAUSE", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,7 +185,7 @@ def test_without_wait_it_says_how_to_look(sweep: Path, capsys: pytest.CaptureFix
 
 
 def test_what_is_in_the_queue_is_not_touched_by_a_resume(
-    sweep: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
+    sweep: Path, genai: Callable, squeue: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _launch(sweep, Slurm(wait=False))
     states = {0: ("PENDING", "Resources"), 1: ("COMPLETED", ""), 2: ("RUNNING", "")}
@@ -250,7 +251,7 @@ def test_answers_of_the_queue_are_read(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
 
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     command("squeue", "printf '12_0|RUNNING|None\\n12_3|PENDING|Resources\\n'")
     assert queue.states("12") == {0: ("RUNNING", "None"), 3: ("PENDING", "Resources")}
     command("squeue", "echo '12|COMPLETED|None'")

@@ -13,6 +13,8 @@ from report_folders import make_sweep
 
 from genai_cli.verbs import report
 
+pytestmark = pytest.mark.browser
+
 LOADED = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
 WIDTH = "document.documentElement.scrollWidth"
 

@@ -84,6 +84,7 @@ def test_a_run_that_contradicts_its_lesson_is_not_hidden(lecture: Callable[..., 
     assert "not seen here: mean collapse; the doctor says" in text
 
 
+@pytest.mark.browser
 def test_what_others_wrote_is_text(browser: Any, lecture: Callable[..., Path]) -> None:
     attack = ALL.encode("utf-8", "replace").decode()
     place = lecture(f"$ genai audit x\n{attack}\n$ genai \n", command=attack, started=attack)
@@ -106,6 +107,7 @@ def test_pictures_are_small_and_as_wide_as_the_page_needs() -> None:
     assert len(smaller(tiny).data) <= len(tiny.data)
 
 
+@pytest.mark.browser
 def test_it_is_read_on_a_phone_and_in_the_dark(browser: Any, lecture: Callable[..., Path]) -> None:
     place = lecture()
     report.main([str(place)])

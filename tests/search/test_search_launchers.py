@@ -40,7 +40,7 @@ def test_as_many_trials_at_once_as_fit_on_the_gpu(
 
 
 def test_trials_that_are_queued_are_not_started_again(
-    genai: Callable, monkeypatch: pytest.MonkeyPatch
+    genai: Callable, squeue: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(serial, "work", lambda *a, **k: 0)

@@ -19,7 +19,7 @@ from genai_cli.verbs.train import Prepared, prepare
 pytestmark = pytest.mark.slow  # compiling; test_verb_step.py compiles one net in every run
 
 CPU = torch.device("cpu")
-DEVICES = [CPU] + [torch.device("cuda")] * torch.cuda.is_available()
+CUDA = pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
 SMALL = {  # few operators: a compile takes seconds
     "autoencoder": "model.widths=[8] model.dropout=0.2 schedule=cosine optimizer=rmsprop",
@@ -87,7 +87,7 @@ def assert_near(one: torch.Tensor, other: torch.Tensor, tolerance: float, name: 
     assert float((one - other).abs().max() if one.numel() else 0.0) <= tolerance * size, name
 
 
-@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_compiled_is_the_plain_step(family: str, device: torch.device) -> None:
     words = f"model={family} {SMALL.get(family, '')} {TRAINED} precision=fp64"
@@ -136,12 +136,11 @@ def test_a_graph_needs_cuda_and_an_optimizer_on_the_device() -> None:
         make_step("graph", run, ready.cfg, CPU)
 
 
-if torch.cuda.is_available():
-
-    @pytest.mark.parametrize("family", FAMILIES)
-    def test_captured_is_the_plain_step(family: str) -> None:
-        """More steps than the warm-up of every set of players; the same kernels in one launch."""
-        words = f"model={family} {SMALL.get(family, '')} {TRAINED} epochs=8 precision=fp64"
-        words = words.replace("epochs=2 ", "")
-        step = assert_same("graph", words, 1e-9, torch.device("cuda"))
-        assert step.captured
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", FAMILIES)
+def test_captured_is_the_plain_step(family: str) -> None:
+    """More steps than the warm-up of every set of players; the same kernels in one launch."""
+    words = f"model={family} {SMALL.get(family, '')} {TRAINED} epochs=8 precision=fp64"
+    words = words.replace("epochs=2 ", "")
+    step = assert_same("graph", words, 1e-9, torch.device("cuda"))
+    assert step.captured
