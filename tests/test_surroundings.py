@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import pty
 import signal
@@ -110,6 +111,25 @@ def test_a_path_that_is_too_long_is_one_line(words: str, genai: Callable) -> Non
     assert done.code == 2
     assert done.err.count("\n") == 1
     assert done.folders == []
+
+
+@pytest.mark.parametrize("words", ["runs", "resume latest", "train epochs=1 init_from=k3f9"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_an_outputs_folder_that_cannot_be_read_is_not_an_empty_one(
+    words: str, number: int, genai: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    listdir = os.listdir
+
+    def failing(path: object = ".") -> list[str]:
+        if Path(str(path)).name == "outputs":
+            raise OSError(number, os.strerror(number), str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", failing)
+    done = genai(*words.split())
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "outputs" in done.err
 
 
 def test_everything_odd_at_once(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ def trusted(folder: Path, state: State) -> None:
         if not equals or key.startswith("-") or key == "outputs":
             raise UserError(f"{path}: '{word}' is no word of a lecture; start a new one")
     homes = [folder / part.folder for part in state.parts]
-    for place in (folder, *homes, *(day for home in homes for day in home.glob(places.DAYS))):
+    days = [day for home in homes for day in places.matching(home, places.DAYS)]
+    for place in (folder, *homes, *days):
         refuse_links(place)
 
 

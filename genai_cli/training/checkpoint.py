@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from genai_cli.durable import sync_folder, write_text
 from genai_cli.errors import UserError
+from genai_cli.places import matching
 from genai_cli.training.intact import META, STATE, WEIGHTS, damage, sha256, sum_of
 from genai_cli.training.loop import Training
 from genai_cli.training.snapshot import Snapshot, restore, snapshot
@@ -136,7 +137,7 @@ def check_fits(folder: Path, model: nn.Module) -> None:
 
 def candidates(folder: Path) -> Iterator[Path]:
     """Checkpoint folders, newest first."""
-    steps = [p for p in folder.glob("step-*") if re.fullmatch("[0-9]+", p.name[5:])]
+    steps = [p for p in matching(folder, "step-*") if re.fullmatch("[0-9]+", p.name[5:])]
     yield from sorted(steps, key=_step, reverse=True)
 
 
