@@ -7,11 +7,14 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-VENV := .venv
+VENV ?= .venv
+TORCH ?=  # another one than constraints.txt has, which then brings the sympy that it needs
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PINS := $(VENV)/constraints.txt
 
-.PHONY: train lecture test test-slow test-slurm torture audit bench bench-gpu lint format wheel clean help
+.PHONY: train lecture test test-slow test-slurm test-gpu test-pythons torture audit bench bench-gpu
+.PHONY: lint format wheel clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -24,7 +27,7 @@ train: $(STAMP)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test: $(STAMP)
-	@$(PYTEST) -m "not slow and not slurm and not torture" $(ARGS)
+	@$(PYTEST) -m "not slow and not slurm and not gpu and not torture" $(ARGS)
 
 # every experiment of the lecture with its commands, then its page (genai lecture --help)
 WHAT ?= all
@@ -38,11 +41,27 @@ torture: $(STAMP)
 
 # training runs of minutes: the numbers that README claims, at their real size
 test-slow: $(STAMP)
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -m "slow and not gpu" $(ARGS)
 
 # a real Slurm of two nodes on this machine (Debian: munge slurmctld slurmd slurm-client)
 test-slurm: $(STAMP)
 	@$(BIN)/python -m pytest -m slurm $(ARGS)
+
+# on an NVIDIA GPU, which no other test sees
+test-gpu: $(STAMP)
+	@$(BIN)/python -m pytest -m gpu $(ARGS)
+
+# `make test` on the oldest Python with the oldest torch, and on the newest: each in a .venv of its
+# own, with an interpreter from PATH or pyenv. One that is missing is told, and a failure in CI
+OLDEST_TORCH = torch==2.6.0 torchvision==0.21.0
+test-pythons:
+	@$(call with_python,3.10,TORCH="$(OLDEST_TORCH)" test)
+	@$(call with_python,3.13,test)
+
+with_python = p=$$(for p in "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(1).*/bin/python python$(1); \
+  do "$$p" -c '' 2>/dev/null && echo "$$p"; done | tail -1); \
+  if [ -n "$$p" ]; then $(MAKE) PYTHON="$$p" VENV=.venv-$(1) $(2); \
+  else echo "not tested: Python $(1), which is neither on PATH nor in pyenv" >&2; [ -z "$$CI" ]; fi
 
 # under half an hour on two cores; CORES=1 beside other work, FASHION=DIR of its files
 CORES ?= $(shell nproc)
@@ -78,9 +97,9 @@ bench-gpu: $(VENV)/.peers
 # the peers, beside the package; without this a script leaves out whoever is not there
 $(VENV)/.peers: $(STAMP)
 	@if command -v uv >/dev/null; then \
-	  uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[test,bench]'; \
+	  uv pip install -q --python $(BIN)/python --constraint $(PINS) --editable '.[test,bench]'; \
 	else \
-	  $(BIN)/python -m pip install -q --constraint constraints.txt --editable '.[test,bench]'; \
+	  $(BIN)/python -m pip install -q --constraint $(PINS) --editable '.[test,bench]'; \
 	fi
 	@touch $@
 
@@ -95,9 +114,9 @@ audit: $(VENV)/.audit
 
 $(VENV)/.audit: $(STAMP)
 	@if command -v uv >/dev/null; then \
-	  uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[audit]'; \
+	  uv pip install -q --python $(BIN)/python --constraint $(PINS) --editable '.[audit]'; \
 	else \
-	  $(BIN)/python -m pip install -q --constraint constraints.txt --editable '.[audit]'; \
+	  $(BIN)/python -m pip install -q --constraint $(PINS) --editable '.[audit]'; \
 	fi
 	@touch $@
 
@@ -112,21 +131,24 @@ wheel: $(STAMP)
 
 # bytecode is compiled here once: without it every start costs two to three times as much
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "genai-cli needs Python 3.10 or newer: make PYTHON=python3.12 …" >&2; exit 2; }
+	@mkdir -p $(VENV)
+	@if [ -n "$(TORCH)" ]; then grep -vE '^(torch|torchvision|sympy)==' constraints.txt; \
+	  else cat constraints.txt; fi >$(PINS)
 	@if command -v uv >/dev/null; then \
 	  echo "installing into $(VENV) with uv"; \
-	  uv venv -q --allow-existing --python $(PYTHON) $(VENV) && \
+	  uv venv -q --allow-existing --python "$(PYTHON)" $(VENV) && \
 	  uv pip install -q --python $(BIN)/python --compile-bytecode \
-	    --constraint constraints.txt --editable '.[test]'; \
+	    --constraint $(PINS) --editable '.[test]' $(TORCH); \
 	else \
 	  echo "installing into $(VENV) with pip"; \
-	  $(PYTHON) -m venv $(VENV) && \
+	  "$(PYTHON)" -m venv $(VENV) && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check \
-	    --constraint constraints.txt --editable '.[test]'; \
+	    --constraint $(PINS) --editable '.[test]' $(TORCH); \
 	fi
 	@$(BIN)/python -m compileall -q genai_cli
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache
