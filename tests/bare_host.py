@@ -67,9 +67,10 @@ def enter(gpu: bool) -> Path:
     return folder
 
 
-def sees_real_programs(marks: set[str]) -> dict[str, str]:
+def seen_besides(marks: set[str]) -> dict[str, str]:
     """What the environment of a test with these marks has instead of the bare host's."""
-    return {"PATH": os.environ[HOST_PATH]} if marks & REAL_PROGRAMS else {}
+    real = {"PATH": os.environ[HOST_PATH]} if marks & REAL_PROGRAMS else {}
+    return real | ({"GENAI_CORES": ""} if "slurm" in marks else {})  # its jobs count their own
 
 
 def not_run(skipped: Counter[str], deselected: Counter[str]) -> str:

@@ -39,12 +39,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
     """A test that is marked for it finds the programs of the host."""
-    bare = dict(os.environ)
-    os.environ.update(bare_host.sees_real_programs({mark.name for mark in item.iter_markers()}))
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in bare_host.seen_besides({m.name for m in item.iter_markers()}).items():
+            patch.setenv(name, value)
         return (yield)
-    finally:
-        os.environ["PATH"] = bare["PATH"]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
