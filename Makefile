@@ -7,8 +7,8 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-VENV ?= .venv
-TORCH ?=  # another one than constraints.txt has, which then brings the sympy that it needs
+VENV := .venv
+TORCH :=  # another one than constraints.txt has, which brings the sympy that it needs
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PINS := $(VENV)/constraints.txt
