@@ -2,7 +2,8 @@
 
 The sheet lists the run folders of each task. TERM (a preemption, or scancel) saves and ends with
 143: whether the job is started again is Slurm's decision. USR1 (the time limit is near) saves and
-has the job started again, in the same folder, where it left off.
+has the job started again, in the same folder, where it left off; so does the TERM of a time limit
+that came before the save was done.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from genai_cli.training.preempt import Signals  # before anything slow: a signal may come early
@@ -34,8 +36,8 @@ def main(sheet: str) -> int:
                 write_table(folder)
 
         code = work(job, signals, changed=changed) if job else 0
-        if code >= 128 and first and signals.number == getattr(signal, "SIGUSR1", None):
-            _again()
+        if code >= 128 and first and (_notified(signals) or _over_time()):
+            _requeue(signals)
         return code
 
 
@@ -51,12 +53,40 @@ def over(cell: Path) -> bool:
     return status == "stopped" or (status == "finished" and finished)
 
 
-def _again() -> None:
-    from genai_cli.launchers.queue import requeue
+def _task() -> str:
+    """This job, or this task of an array. SLURM_JOB_ID does not name a task: that of one of them is
+    the array's, and means all of them."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 
-    refusal = requeue(os.environ["SLURM_JOB_ID"])
-    told = f"this job is not started again: {refusal}" if refusal else "started again when it can"
-    print(f"the time limit is near, saved; {told}", flush=True)
+
+def _notified(signals: Signals) -> bool:
+    """Whether the last signal was USR1: no preemption and no scancel came since."""
+    return signals.number == getattr(signal, "SIGUSR1", None)
+
+
+def _over_time() -> bool:
+    """Whether Slurm ends this job for its time limit."""
+    from genai_cli.launchers import queue
+
+    states = queue.states(_task()) or {}
+    return any(reason == "TimeLimit" for _, reason in states.values())
+
+
+def _requeue(signals: Signals) -> None:
+    """Have this job started again. A controller that does not answer is asked until it does: the
+    job is not over before, and Slurm ends it at its limit."""
+    from genai_cli.launchers import queue
+
+    while (refusal := queue.requeue(_task())) is None and _notified(signals):
+        time.sleep(queue.PAUSE)
+    if refusal is None:
+        outcome = "Slurm did not say whether this job is started again"
+    elif refusal:
+        outcome = f"this job is not started again: {refusal}"
+    else:
+        outcome = "started again when it can"
+    print(f"the time limit is near, saved; {outcome}", flush=True)
 
 
 if __name__ == "__main__":

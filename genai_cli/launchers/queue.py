@@ -15,10 +15,11 @@ OVER = (  # states in which a job is never started again by itself
 )
 SECONDS = 60  # a busy controller may take long to answer
 LATE, PAUSE = 30.0, 2.0  # seconds that a job may take to show in the queue, and between two looks
-# What sbatch says when it does not know whether the controller took the job
+# What a command says when it does not know whether the controller did what it was asked to
 DOUBT = re.compile(
     r"timed out|Unable to contact|[Cc]onnect|Zero Bytes|Transport endpoint|Unexpected message"
 )
+REQUEUED = re.compile(r"pending execution")  # asked before, by a question without an answer
 TOO_MANY = re.compile(r"Submit ?Job|job submit limit|job array specification", re.IGNORECASE)
 LONGEST = 1001  # tasks of an array, where Slurm's configuration does not say: its own default
 
@@ -129,12 +130,19 @@ def cancel(jobs: Sequence[str]) -> None:
     _run(["scancel", *jobs])
 
 
-def requeue(job: str) -> str:
-    """Ask for a job to be started again; "" or why that was refused."""
+def requeue(job: str) -> str | None:
+    """Ask for a job, or a task of an array, to be started again.
+
+    Returns:
+        "" if it will be; why not; or None without an answer, when it may be all the same.
+    """
     done = _run(["scontrol", "requeue", job])
-    if done is None:
-        return "no answer"
-    return " ".join(done.stderr.split()) if done.returncode else ""
+    message = "" if done is None else " ".join(done.stderr.split())
+    if done is None or done.returncode < 0 or (done.returncode and DOUBT.search(message)):
+        return None  # below 0: it was ended by a signal, as the job's other processes are
+    if not done.returncode or REQUEUED.search(message):
+        return ""
+    return message or f"scontrol requeue {job} ended with {done.returncode}"
 
 
 def _run(words: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str] | None:

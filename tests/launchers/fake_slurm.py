@@ -23,6 +23,9 @@ class FakeSlurm:
         refuses: what sbatch says, instead of taking anything.
         mute: commands that give no answer; sbatch takes the job all the same.
         hidden: whether squeue does not show jobs yet.
+        reason: why jobs are in their state.
+        requeues: what scontrol says to the next requests to start a job again; None: no answer.
+            Requests after these are granted.
     """
 
     def __init__(self, bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +33,8 @@ class FakeSlurm:
         self.states: dict[str, str] = {}
         self.longest, self.limit, self.refuses = 1001, None, ""
         self.mute: set[str] = set()
-        self.hidden = False
+        self.hidden, self.reason = False, "None"
+        self.requeues: list[str | None] = []
         self.asked: list[str] = []
         bin.mkdir()
         for name in ("sbatch", "squeue", "scancel"):  # looked for, never started
@@ -46,6 +50,9 @@ class FakeSlurm:
             return self._sbatch("--test-only" in words, text)
         if words[0] in self.mute:
             return None
+        if words[:2] == ["scontrol", "requeue"]:
+            message = self.requeues.pop(0) if self.requeues else ""
+            return None if message is None else self._said("", message)
         if words[0] == "scontrol":
             return self._said(f"MaxArraySize            = {self.longest}\n")
         if words[0] == "squeue":
@@ -76,9 +83,10 @@ class FakeSlurm:
             name = f"#SBATCH --job-name={words[words.index('-n') + 1]}\n"
             known = [n for n, script in self.scripts.items() if name in script]
             return self._said("".join(f"{n}\n" for n in known if not self.hidden))
-        number = words[words.index("-j") + 1]
-        lines = [f"{number}_{i}|{self.states.get(number, 'PENDING')}|None"
-                 for i in range(self.tasks(number))]  # fmt: skip
+        number, _, task = words[words.index("-j") + 1].partition("_")
+        tasks = [int(task)] if task else range(self.tasks(number))
+        state = f"{self.states.get(number, 'PENDING')}|{self.reason}"
+        lines = [f"{number}_{i}|{state}" for i in tasks]
         return self._said("\n".join(lines))
 
     def _said(self, out: str, error: str = "") -> object:
