@@ -25,7 +25,6 @@ from genai_cli.launchers.worker import lost
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
 
-AGAIN = 20.0  # seconds between a job's end and its return to the queue, where it was requeued
 LATE = 15.0  # seconds that a shared disk may take to show what a job wrote before its end
 FIRST, SLOWEST = 1.0, 10.0  # seconds between two questions to the controller: more with time
 ENDS = ("finished", "stopped", "failed")
@@ -162,9 +161,6 @@ class Wait:
         never = self._state(task)[0] == "CANCELLED" and not any(map(_begun, silent))
         if silent and not never and time.monotonic() - since < LATE:
             return
-        saved = any(_status(cell) == "interrupted" for cell in cells)
-        if saved and not self.cancelled and time.monotonic() - since < AGAIN:
-            return  # may be started again; until then Slurm calls it CANCELLED, or nothing
         for cell in silent:
             self._lost(cell, task)
         for cell in cells:
@@ -172,7 +168,8 @@ class Wait:
         del self.open[task]
 
     def _ended(self, cell: Path) -> bool:
-        """The folder says so, and nobody works in it; a cell saved to be requeued goes on."""
+        """The folder says so. One that was saved is over, too: a job that is requeued goes from
+        COMPLETING to PENDING and is never in a state of `queue.OVER` in between."""
         return _status(cell) in (*ENDS, "interrupted")
 
     def _state(self, task: Task) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from genai_cli import runs
-from genai_cli.launchers import job, queue, serial, slurm
+from genai_cli.launchers import queue, serial, slurm
 from genai_cli.launchers.settings import Slurm
 from genai_cli.outcome import set_status
 from genai_cli.training.preempt import Signals
@@ -89,10 +89,10 @@ def test_a_job_that_said_nothing_fails_with_slurms_reason(
 def test_a_requeued_job_is_waited_for(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = runs.cells(sweep)
 
-    def cut() -> States:  # USR1: interrupted, and CANCELLED for a moment (Slurm 22.05)
+    def cut() -> States:
         for cell in cells:
             set_status(cell, "interrupted")
-        return dict.fromkeys(range(3), ("CANCELLED", "None"))
+        return dict.fromkeys(range(3), ("COMPLETING", "TimeLimit"))
 
     def again() -> States:
         return dict.fromkeys(range(3), ("PENDING", "BeginTime"))
@@ -105,6 +105,23 @@ def test_a_requeued_job_is_waited_for(sweep: Path, monkeypatch: pytest.MonkeyPat
     _answers(monkeypatch, lambda: dict.fromkeys(range(3), ("RUNNING", "")), cut, again, again, done)
     assert _launch(sweep) == (False, 0)
     assert _statuses(sweep) == ["finished"] * 3
+
+
+def test_a_saved_job_that_slurm_ended_is_not_waited_for(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def over() -> States:
+        looks.append(1)
+        for cell in runs.cells(sweep):
+            set_status(cell, "interrupted")
+        return dict.fromkeys(range(3), ("TIMEOUT", "TimeLimit"))
+
+    _answers(monkeypatch, over)
+    assert _launch(sweep) == (False, 143)
+    assert _statuses(sweep) == ["interrupted"] * 3
+    assert len(looks) == 1
 
 
 def test_cancelled_jobs_are_interrupted(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,53 +216,6 @@ def test_what_is_in_the_queue_is_not_touched_by_a_resume(
     assert [(cells[i] / runs.RUN).read_text() for i in (0, 2)] == [before[0], before[2]]
 
 
-# ---- the job -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def sheet(sweep: Path) -> Path:
-    _launch(sweep, Slurm(wait=False))
-    return sweep / "slurm" / "000.json"
-
-
-def test_a_job_trains_the_cells_of_its_task_and_not_again(
-    sheet: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
-    assert job.main(str(sheet)) == 0
-    cells = runs.cells(sheet.parent.parent)
-    assert _statuses(sheet.parent.parent) == ["running", "finished", "running"]
-    rows = (sheet.parent.parent / runs.SWEEP_TABLE).read_text().splitlines()
-    assert "finished" in rows[2]
-    before = (cells[1] / runs.LOG).read_text()
-    assert job.main(str(sheet)) == 0  # requeued after its end
-    assert (cells[1] / runs.LOG).read_text() == before
-
-
-@pytest.mark.parametrize(("number", "again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
-def test_usr1_asks_to_be_started_again_and_term_does_not(
-    number: int, again: bool, sheet: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from genai_cli.launchers import worker
-
-    asked: list[str] = []
-    monkeypatch.setattr(queue, "requeue", lambda number: asked.append(number) or "")
-    monkeypatch.setenv("SLURM_JOB_ID", "9")
-    run = worker.run
-
-    def interrupted(*args: object, **more: object) -> int:
-        signal.raise_signal(number)
-        return run(*args, **more)
-
-    monkeypatch.setattr(worker, "run", interrupted)
-    cell = runs.cells(sheet.parent.parent)[0]
-    text = (cell / runs.CONFIG).read_text()
-    (cell / runs.CONFIG).write_text(text.replace("epochs: 1", "epochs: 9"))
-    assert job.main(str(sheet)) == 143
-    assert runs.read_json(cell / runs.RUN)["status"] == "interrupted"
-    assert asked == (["9"] if again else [])
-
-
 def test_answers_of_the_queue_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def command(name: str, text: str) -> None:
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -260,6 +230,10 @@ def test_answers_of_the_queue_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     assert queue.states("12") == {}
     command("squeue", "echo 'slurm_load_jobs error: Unable to contact controller' >&2; exit 1")
     assert queue.states("12") is None
+    command("scontrol", "exit 0")
+    assert queue.requeue("12") == ""
+    command("scontrol", "kill $$")
+    assert queue.requeue("12") is None
     command("sacct", "printf '12_0|CANCELLED by 0|0:15\\n'")
     assert queue.accounted("12") == {0: ("CANCELLED", "0:15")}
     command("sbatch", "cat > script; echo '12;cluster'")
