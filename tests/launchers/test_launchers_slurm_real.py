@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import own_model
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 TOOL = Path(os.environ.get("GENAI_LOCAL_SLURM", ROOT.parent / "shared" / "tools" / "local-slurm"))
 QUICK = ("model=autoencoder", "dataset.limit=64", "device=cpu")
 LAUNCHER = ("hydra/launcher=slurm", "hydra.launcher.minutes=10")
+PATIENCE = 300.0  # seconds that a busy machine may take
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +69,7 @@ class Genai:
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*words)
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def slurm(self, *words: str) -> str:
@@ -103,8 +104,8 @@ def _statuses(sweep: Path) -> list[str]:
         return [row["status"] for row in csv.DictReader(file)]
 
 
-def _wait(seconds: float, what: object) -> None:
-    deadline = time.monotonic() + seconds
+def _wait(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not what():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.1)
@@ -151,19 +152,17 @@ def test_preempted_three_times_it_ends_bit_equal(real: Genai) -> None:
     words = ("train", "model=vae", "dataset.limit=640", "device=cpu", "epochs=400", "name=one",
              "trainer.threads=1")  # fmt: skip
     process = real.start(*words, *LAUNCHER)
-    _wait(30, lambda: real.folders)
+    _wait(lambda: real.folders)
     (folder,) = real.folders
     steps: list[int] = []
     for _ in range(3):
         rows = len(runs.read_metrics(folder))
-        _wait(60, lambda rows=rows: len(runs.read_metrics(folder)) > rows + 5)
+        _wait(lambda rows=rows: len(runs.read_metrics(folder)) > rows + 5)
         number = runs.read_json(folder / "slurm" / "000.json")["job"]
         real.slurm("scontrol", "requeue", number)
-        _wait(30, lambda: runs.read_json(folder / runs.RUN)["status"] == "interrupted")
+        _wait(lambda: runs.read_json(folder / runs.RUN)["status"] == "interrupted")
         steps.append(len(runs.read_metrics(folder)))
-        _wait(30, lambda n=number: "PENDING" in real.slurm("squeue", "-h", "-j", n, "-o", "%T"))
-        real.slurm("scontrol", "update", f"jobid={number}", "StartTime=now")
-    out, err = process.communicate(timeout=150)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     assert steps == sorted(set(steps))
     assert steps[-1] < 400
@@ -184,10 +183,10 @@ def test_preempted_three_times_it_ends_bit_equal(real: Genai) -> None:
 def test_scancel_leaves_what_sweep_resume_finishes(real: Genai) -> None:
     words = ("train", "-m", "bottleneck=2,3,4", "epochs=1000", *QUICK, *LAUNCHER)
     process = real.start(*words, "hydra.launcher.parallel=2")
-    _wait(60, lambda: len(list(real.place.glob("outputs/*/*/*/metrics.csv"))) == 2)
+    _wait(lambda: len(list(real.place.glob("outputs/*/*/*/metrics.csv"))) == 2)
     (sweep,) = real.folders
     real.slurm("scancel", runs.read_json(sweep / "slurm" / "000.json")["job"])
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, out + err
     assert _statuses(sweep) == ["interrupted"] * 3
     steps = [max((r["step"] for r in runs.read_metrics(c)), default=0) for c in runs.cells(sweep)]
@@ -199,32 +198,35 @@ def test_scancel_leaves_what_sweep_resume_finishes(real: Genai) -> None:
     assert ["going on after" in log for log in logs] == [True, True, False]
 
 
-def test_near_its_time_limit_a_job_is_started_again(real: Genai) -> None:
-    """This Slurm drops now and then a job that is requeued while it ends: the run is then told as
-    interrupted, and resumable. One of four tries has to come through."""
-    assert any(_signalled(real) == 0 for _ in range(4))
+def test_near_its_time_limit_a_task_is_started_again_and_no_other(real: Genai) -> None:
+    """The task whose number is that of the array: a request for that number is one for all tasks.
 
-
-def _signalled(real: Genai) -> int:
-    words = ("train", "model=vae", "dataset.limit=640", "device=cpu", "epochs=300", *LAUNCHER)
-    before = set(real.folders)
+    A job that is requeued starts again some seconds later, as the node refuses it before
+    ("Job credential revoked"), which ends it: nothing here brings its start forward.
+    """
+    words = ("train", "-m", "bottleneck=2,3", "model=vae", "dataset.limit=640", "device=cpu",
+             "epochs=300", *LAUNCHER)  # fmt: skip
     process = real.start(*words)
-    _wait(
-        60,
-        lambda: (
-            set(real.place.glob("outputs/*/*/metrics.csv")) - {f / "metrics.csv" for f in before}
-        ),
-    )
-    (folder,) = set(real.folders) - before
-    number = runs.read_json(folder / "slurm" / "000.json")["job"]
-    real.slurm("scancel", "--batch", "--signal=USR1", number)  # as at the limit
-    _wait(30, lambda: "PENDING" in real.slurm("squeue", "-h", "-j", number, "-o", "%T"))
-    real.slurm("scontrol", "update", f"jobid={number}", "StartTime=now")
-    out, err = process.communicate(timeout=120)
-    status = runs.read_json(folder / runs.RUN)["status"]
-    assert (process.returncode, status) in ((0, "finished"), (143, "interrupted")), out + err
-    assert "started again when it can" in (folder / "slurm" / f"{number}.log").read_text()
-    return process.returncode
+    _wait(lambda: list(real.place.glob("outputs/*/*/slurm/000.json")))
+    (sweep,) = real.folders
+    _wait(lambda: runs.read_json(sweep / "slurm" / "000.json")["job"])
+    array = runs.read_json(sweep / "slurm" / "000.json")["job"]
+
+    def tasks(column: str) -> list[list[str]]:
+        columns = f"ArrayTaskID:9,{column}:19"
+        rows = real.slurm("squeue", "-h", "-r", "-t", "all", "-j", array, "-O", columns)
+        return sorted(row.split() for row in rows.splitlines())
+
+    _wait(lambda: "PENDING" not in str(tasks("State")))
+    (task,) = (int(task) for task, number in tasks("JobID") if number == array)
+    _wait(lambda: runs.read_metrics(runs.cells(sweep)[task]))
+    real.slurm("scancel", "--batch", "--signal=USR1", f"{array}_{task}")  # as at the limit
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, out + err
+    assert _statuses(sweep) == ["finished"] * 2
+    assert tasks("RestartCnt") == [[str(i), str(int(i == task))] for i in range(2)]
+    assert "going on after" in (runs.cells(sweep)[task] / runs.LOG).read_text()
+    assert "started again when it can" in (sweep / "slurm" / f"{array}_{task}.log").read_text()
 
 
 def test_a_run_over_two_nodes_has_the_losses_of_one_process(real: Genai, named_nodes: None) -> None:
