@@ -63,7 +63,7 @@ def introduce(
     )
     report.line(
         f"model  {cfg.model['name']}, loss {cfg.loss['name']}, optimizer {cfg.optimizer['name']}; "
-        f"{place}, {cfg.precision}"
+        f"{place}, {'fp32 or bf16' if cfg.precision == 'auto' else cfg.precision}"
     )
     for note in data.notes:
         report.line(f"note   {note}")

@@ -7,6 +7,7 @@ processes of their own, as `genai resume` would do it, from what lies in the fol
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,6 +25,7 @@ from genai_cli.cores import cores
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.models.base import Model
+from genai_cli.schema import TrainConfig
 from genai_cli.session import Session, begin, diverged
 from genai_cli.textual import short
 from genai_cli.training import checkpoint, machine, setup
@@ -66,7 +68,7 @@ def train(
                 show(f"note: {error}: left to it")
                 continue
             try:
-                cfg = setup.config_of(folder)
+                cfg = _in_fp32(setup.config_of(folder))
                 session = begin(folder, cfg, data, device, report)
                 cells[folder] = Cell(session.state, cfg), session
             except Exception as error:
@@ -100,9 +102,12 @@ def _train(
         size = {"cells": len(cells), "threads": threads}
         how = {"step_kind": "packed", "pack": size}
         how["threads"] = described.get("threads") or threads  # of the run, should it go on alone
+        how["precision"] = session.cfg.precision
         how["device"] = machine.device_name(machine.pick_device(session.cfg.device))
         runs.write_json(folder / runs.RUN, described | how)
         session.report.log(f"step   packed: {len(cells)} runs in one, {threads} threads")
+        if setup.config_of(folder).precision == "auto":
+            session.report.log("precision fp32: a stack is not measured")
         session.report.start_live(session.cfg.epochs, session.state)
     if ends.importing:
         torch.set_num_threads(1)
@@ -133,6 +138,11 @@ def _train(
     for folder, (_, session) in list(cells.items()):
         session.end(signals.code)
         del cells[folder]
+
+
+def _in_fp32(cfg: TrainConfig) -> TrainConfig:
+    """``precision=auto`` of a cell of a stack, where nothing is measured."""
+    return dataclasses.replace(cfg, precision="fp32") if cfg.precision == "auto" else cfg
 
 
 def _calibrate(stack: Stack, data: Dataset) -> None:
@@ -268,8 +278,8 @@ _data: dict[str, Dataset] = {}  # of this process: cells share their data set
 def conclude(folder: str, status: str) -> int:
     """Measure and draw a trained run from its folder; the exit code, as of `verbs.train.run`."""
     path = Path(folder)
-    cfg = setup.config_of(path)
-    threads = runs.read_json(path / runs.RUN).get("threads")
+    described = runs.read_json(path / runs.RUN)
+    cfg, threads = setup.resolved(setup.config_of(path), described), described.get("threads")
     device = machine.pick_device(cfg.device)
     with machine.numerics(cfg, threads), Reporter(path / runs.LOG, quiet=True) as report:
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec
     from genai_cli.schema import TrainConfig
 
-Precision = Literal["fp32", "bf16", "fp64"]
+Precision = Literal["auto", "fp32", "bf16", "fp64"]
 Init = Literal[
     "default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal"
 ]

@@ -149,7 +149,8 @@ def begin(
     saver = Saver(checkpoints, every, keep, metrics.sync, back_to)
     outcome.introduce(report, folder, cfg, data, state, damaged)
     names = cfg.trainer.loggers if ranks.first else []
-    loggers = Loggers(folder, names, setup.plain(cfg), state.step, report.line)
+    asked = runs.read_config(folder) if names else {}  # a service refuses another one on resume
+    loggers = Loggers(folder, names, asked, state.step, report.line)
     watch = Watch(folder, cfg, state.epoch)
     status = "stopped" if out_of_patience(state, cfg) or watch.stopped else "finished"
     if ranks.first:

@@ -53,12 +53,17 @@ def again(
     """
     now = {**fresh, **described, **{k: fresh[k] for k in ANEW}}
     now |= {"status": "running", "finished": None}
+    if fresh["precision"] is None and "precision" not in changes:  # auto, which was measured
+        now["precision"] = described.get("precision")
     unbegun = described.get("device") is None and described.get("threads") is None
     if unbegun or "trainer.threads" in changes or "trainer.devices" in changes:
         now["threads"] = fresh["threads"]
     if "trainer.step" in changes:
         now["step_kind"] = None
-    entry = _entry(changes, {k: before for k, (before, _) in differing(described, now).items()})
+    was = {k: before for k, (before, _) in differing(described, now).items()}
+    if now["precision"] is None and described.get("precision") is not None:
+        was["precision"] = described["precision"]  # it is to be measured
+    entry = _entry(changes, was)
     if now.pop("reason", None):  # asked to stop, or pruned by its sweep: whoever resumes it knows
         entry["was"]["reason"] = described["reason"]
         now["prune"] = False
@@ -76,7 +81,7 @@ def in_force(described: Mapping[str, Any], config: Mapping[str, Any]) -> dict[st
             kept = {k: v for k, v in kept.items() if k in known and known[k] == v[1]}
             if len(kept) < len(changes):
                 was = entry.get("was") if isinstance(entry.get("was"), dict) else {}
-                back |= {k: v for k, v in was.items() if k in ("threads", "step_kind")}
+                back |= {k: was[k] for k in ("threads", "step_kind", "precision") if k in was}
                 entry = {**entry, "changes": kept}
         entries.append(entry)
     return {**described, **back, **({"resumed": entries} if entries else {})}
@@ -115,6 +120,15 @@ def history(described: Mapping[str, Any]) -> Iterator[Entry]:
         pairs = changes.items() if isinstance(changes, dict) else ()
         found = {k: (v[0], v[1]) for k, v in pairs if isinstance(v, list) and len(v) == 2}
         yield Entry(max(entry["step"], 0), found, was if isinstance(was, dict) else {})
+
+
+def precision_from(described: Mapping[str, Any], step: int) -> str | None:
+    """The precision of the steps that follow ``step``; None where it is not known."""
+    found = described.get("precision")
+    for entry in reversed(list(history(described))):
+        if entry.step > step:
+            found = entry.was.get("precision", found)
+    return found
 
 
 def parts(

@@ -113,6 +113,8 @@ def read(folder: Path) -> Run:
         config = {}
         notes.append(f"{place}: its {runs.CONFIG} cannot be read")
     described = runs.read_json(folder / runs.RUN)
+    if config.get("precision") == "auto" and described.get("precision"):
+        config["precision"] = described["precision"]  # what the numbers were trained in
     done = runs.read_json(folder / runs.SUMMARY)
     data = described.get("dataset")
     data = data if isinstance(data, dict) else {}

@@ -114,6 +114,7 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
         start, clock.since = time.time() - began, time.perf_counter()
         state = setup.new_training(cfg, data, device)
         chosen = choose.settle(state, data, cfg, device, described)
+        cfg = dataclasses.replace(cfg, precision=chosen.precision)
         begin = clock.lap()
         steps = train(state, data, cfg, device, chosen.step)
         for _ in itertools.islice(steps, min(WARM, state.last_step(cfg) - 1)):

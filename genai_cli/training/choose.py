@@ -1,4 +1,4 @@
-"""Which kind of step and how many CPU threads a run takes: measured at its start, then recorded.
+"""The precision, CPU threads and kind of step of a run: measured at its start, then recorded.
 
 Nothing here moves a run: gradients are computed and thrown away. What is chosen goes into run.json
 and is taken from there on resume, so that a resumed run does the very arithmetic of the
@@ -7,30 +7,26 @@ uninterrupted one.
 
 from __future__ import annotations
 
-import statistics
+import dataclasses
+import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from genai_cli.errors import UserError
-from genai_cli.models.base import Batch
 from genai_cli.training import machine
-from genai_cli.training.randomness import generator
-from genai_cli.training.step import Gradient, Step, autograd, make_step, micro_batches
+from genai_cli.training.probe import FEWEST, Probe
+from genai_cli.training.step import Step, make_step
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset
     from genai_cli.schema import TrainConfig
     from genai_cli.training.loop import Training
 
-FEWEST = 500  # steps below which nothing is measured: what could be gained is less than a look
-LOOK, LOOK_SHARE = 0.4, 0.01  # a measurement may take so many seconds, and so much of the run
+GAIN = 0.9  # bf16 keeps 8 of 24 bits: ``auto`` takes it where a gradient takes this share or less
 # What compiling takes and saves grows with the operators of an eager step. Fitted on one thread,
 # cold caches: AE 83 operators, 20 s, saves 0.5 of 0.9 ms; convolutional VAE 174, 25 s, 0.7 of 8.4;
 # U-Net 593, 71 s, 16 of 72; spline flow 2670, 42 s, 21 of 33; flow of digits 3266, 89 s, 47 of 64.
@@ -43,8 +39,13 @@ class Chosen(NamedTuple):
 
     kind: str  # eager, compiled or graph; run.json's step_kind
     threads: int  # of the CPU; run.json's threads
+    precision: str  # fp32, bf16 or fp64; run.json's precision
     step: Step
     lines: tuple[str, ...]  # for the user and train.log: what and why
+
+    def recorded(self) -> dict[str, Any]:
+        """What run.json keeps of it, and a resumed run takes from there."""
+        return {"threads": self.threads, "step_kind": self.kind, "precision": self.precision}
 
 
 def settle(
@@ -61,33 +62,35 @@ def settle(
     Args:
         run: before its next step; its weights, moments and generators are left as they are.
         data: on the device.
-        cfg: ``trainer.step`` and ``trainer.threads`` leave nothing to choose where they are given.
+        cfg: ``precision``, ``trainer.step`` and ``trainer.threads`` leave nothing to choose where
+            they are given.
         device: where the run is.
-        recorded: run.json; ``step_kind`` and ``threads`` are None before a first step.
+        recorded: run.json; ``step_kind``, and ``threads`` and ``precision`` where they were left
+            open, are None before a first step.
 
     Raises:
         UserError: a kind was asked for that this machine, model or optimizer does not have.
     """
     ranks, probe = run.ranks, Probe(run, data, cfg, device)
     chosen = _settled(probe, recorded) if ranks.first else None
-    same = ranks.told(chosen and {"threads": chosen.threads, "step_kind": chosen.kind})
+    same = ranks.told(chosen and chosen.recorded())
     chosen = chosen or _settled(probe, same)
     kinds = ranks.everyone(chosen.kind)
     if len(set(kinds)) == 1:
         return chosen
     lines = (*chosen.lines, f"step   eager: rank {kinds.index('eager')} cannot compile")
-    return Chosen("eager", chosen.threads, make_step("eager", run, cfg, device), lines)
+    step = make_step("eager", run, probe.cfg, device)
+    return Chosen("eager", chosen.threads, chosen.precision, step, lines)
 
 
 def _settled(probe: Probe, recorded: Mapping[str, Any]) -> Chosen:
-    given = recorded.get("threads") or probe.cfg.trainer.threads
-    threads, why_threads = _threads(probe, given)
+    threads, precision, lines = _threads_and_precision(probe, recorded)
     torch.set_num_threads(threads)
+    probe.cfg = dataclasses.replace(probe.cfg, precision=precision)
     kind, step, why = _kind(probe, recorded.get("step_kind"))
-    lines = [f"step   {kind}: {why}"] if why else []
-    if why_threads:
-        lines.append(f"cpu    {threads} thread{'s' * (threads > 1)}: {why_threads}")
-    return Chosen(kind, threads, step, tuple(lines))
+    if why:
+        lines.insert(0, f"step   {kind}: {why}")
+    return Chosen(kind, threads, precision, step, tuple(lines))
 
 
 def check(cfg: TrainConfig, device: torch.device, here: bool = True) -> None:
@@ -108,101 +111,79 @@ def check(cfg: TrainConfig, device: torch.device, here: bool = True) -> None:
         raise UserError(f"trainer.step={cfg.trainer.step}: {refusal}; use trainer.step=eager")
 
 
-class Probe:
-    """The first batch and its noise, on which gradients are timed and thrown away."""
+def _threads_and_precision(probe: Probe, recorded: Mapping[str, Any]) -> tuple[int, str, list[str]]:
+    """(CPU threads, precision, lines that say what was measured).
 
-    def __init__(
-        self, run: Training, data: Dataset, cfg: TrainConfig, device: torch.device
-    ) -> None:
-        self.run, self.data, self.cfg, self.device = run, data, cfg, device
-        self.left = run.last_step(cfg) - run.step
-        self.n = min(cfg.batch_size, len(data.train))  # of a whole batch
-        self.plain: Gradient = partial(autograd, run.model, run.players, cfg.precision)
-        self.example: tuple[Batch, dict[str, Tensor]] | None = None
-
-    def gradients(self, compute: Gradient) -> None:
-        """All players' gradients of one batch, waited for."""
-        model, cfg = self.run.model, self.cfg
-        if self.example is None:
-            n, rows = self.n, self.run.ranks.rows(self.n)
-            batch = self.data.train.batch(torch.arange(n)[rows])
-            noise = model.noise(n, generator(cfg.seed, "probe", 0, self.device))
-            self.example = (batch, {k: v[rows] for k, v in noise.items()})
-        for player in self.run.players:
-            micro_batches(compute, player, *self.example, cfg.trainer.accumulate, self.n)
-            for p in player.module.parameters():
-                p.grad = None
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """The model in training mode, as in a step."""
-        before = self.run.model.training
-        self.run.model.train()
-        try:
-            yield
-        finally:
-            self.run.model.train(before)
-
-    def race(
-        self, ways: Mapping[Any, Callable[[], None]], compute: Mapping[Any, Gradient]
-    ) -> dict[Any, float]:
-        """Median seconds of each way to take the gradients, in turns of a look.
-
-        ``ways[name]()`` is called before every turn, which begins with an untimed call.
-        """
-        seconds: dict[Any, list[float]] = {name: [] for name in ways}
-        limit = LOOK
-
-        def timed(name: Any) -> float:
-            now = time.perf_counter()
-            self.gradients(compute[name])
-            return time.perf_counter() - now
-
-        with self.training():
-            self.gradients(self.plain)  # the very first is slow for reasons of its own
-            start, turns = time.perf_counter(), 0
-            while turns == 0 or time.perf_counter() - start < (LOOK if turns < 3 else limit):
-                turns += 1
-                for name, prepare in ways.items():
-                    prepare()
-                    first = timed(name)
-                    many = 3 if first < limit / 20 else 1
-                    again = [timed(name) for _ in range(many)] if first < limit / 2 else [first]
-                    seconds[name] += again
-                    limit = min(limit, LOOK_SHARE * self.left * min(again))
-        return {name: statistics.median(times) for name, times in seconds.items()}
-
-    def operators(self) -> int:
-        """Calls of an eager gradient: what a compiler has to go through."""
-        with self.training(), _Counter() as counter:
-            self.gradients(self.plain)
-        return counter.calls
+    Threads that share small steps lose, and so does bf16 on a processor without instructions for
+    it. Either depends on the other, so they are measured together.
+    """
+    cfg, most = probe.cfg, machine.default_threads()
+    given = recorded.get("threads") or cfg.trainer.threads
+    threads = [given or most]
+    if given is None and probe.device.type == "cpu" and most > 1 and probe.left >= FEWEST:
+        threads = [1, most]
+    precisions, lines = _precisions(probe, recorded)
+    try:
+        seconds = _race(probe, threads, precisions)
+    except RuntimeError as error:  # an operation without bf16, a device without it
+        if cfg.precision != "auto" or len(precisions) == 1:
+            raise
+        told = " ".join(str(error).split())[:120]
+        lines.append(f"precision fp32: in bf16 a gradient fails ({told})")
+        precisions = ["fp32"]
+        seconds = _race(probe, threads, precisions)
+    fastest = {p: min(((n, p) for n in threads), key=seconds.__getitem__) for p in precisions}
+    took = {p: 1000 * seconds[way] for p, way in fastest.items()}
+    precision = precisions[0]
+    if cfg.precision == "auto" and len(precisions) > 1:
+        precision = "bf16" if took["bf16"] <= GAIN * took["fp32"] else "fp32"
+    best = fastest[precision][0]
+    if len(threads) > 1:
+        one, many = (f"{1000 * seconds[n, precision]:.1f} ms" for n in threads)
+        plural = "s" * (best > 1)
+        lines.append(
+            f"cpu    {best} thread{plural}: a gradient takes {one} with 1 and {many} with {most}"
+        )
+    if len(precisions) > 1:
+        other = "fp32" if precision == "bf16" else "bf16"
+        line = f"precision {precision}: a gradient takes {took[precision]:.1f} ms, "
+        line += f"with {other} {took[other]:.1f}"
+        if cfg.precision == "auto":
+            lines.append(line)
+        elif took[other] < GAIN * took[precision]:
+            times = took[precision] / took[other]
+            lines.append(f"{line} ({times:.1f} times faster): precision=auto")
+    return best, precision, lines
 
 
-class _Counter(TorchDispatchMode):
-    calls = 0
+def _race(probe: Probe, threads: list[int], precisions: list[str]) -> dict[tuple[int, str], float]:
+    """Seconds of a gradient with (threads, precision); of a single one nothing is measured."""
+    ways = list(itertools.product(threads, precisions))
+    if len(ways) == 1:
+        return {ways[0]: 0.0}
+    eager = {precision: probe.eager(precision) for precision in precisions}
+    return probe.race(
+        {way: partial(torch.set_num_threads, way[0]) for way in ways},
+        {way: eager[way[1]] for way in ways},
+    )
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.calls += 1
-        return func(*args, **(kwargs or {}))
 
+def _precisions(probe: Probe, recorded: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """(what to measure, the first of which is taken where nothing is measured; lines on why not).
 
-def _threads(probe: Probe, given: int | None) -> tuple[int, str]:
-    """CPU threads, and why where that was not given."""
-    if given is not None:
-        return given, ""
-    most = machine.default_threads()
-    if probe.device.type != "cpu" or most == 1:
-        return most, ""
-    if probe.left < FEWEST:
-        return most, ""
-    ways = {n: partial(torch.set_num_threads, n) for n in (1, most)}
-    seconds = probe.race(ways, dict.fromkeys(ways, probe.plain))
-    best = min(seconds, key=lambda n: seconds[n])
-    one, many = (f"{1000 * seconds[n]:.1f} ms" for n in (1, most))
-    return best, f"a gradient takes {one} with 1 and {many} with {most}"
+    ``auto`` chooses between fp32 and bf16. Beside a bf16 that was asked for, fp32 is measured at a
+    run's first start, to say so where it is faster.
+    """
+    asked, long = probe.cfg.precision, probe.left >= FEWEST
+    if asked == "bf16" and long and recorded.get("step_kind") is None:
+        return ["bf16", "fp32"], []
+    if asked != "auto":
+        return [asked], []
+    if recorded.get("precision") is not None:  # by the first rank
+        return [recorded["precision"]], []
+    if not long:
+        return ["fp32"], [f"precision fp32: {probe.left:,} steps are too few to measure bf16"]
+    return ["fp32", "bf16"], []
 
 
 def _kind(probe: Probe, recorded: str | None) -> tuple[str, Step, str]:

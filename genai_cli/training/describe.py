@@ -85,9 +85,9 @@ def description(cfg: TrainConfig, data: Dataset, gpus: int | None = None) -> dic
         "parameters": sum(p.numel() for p in model.parameters()),
         "device": device_name(device) if gpus is None else None,
         "devices": cfg.trainer.devices,
-        "precision": cfg.precision,
+        "precision": None if cfg.precision == "auto" else cfg.precision,
         "threads": cfg.trainer.threads or threads,
-        "step_kind": None,  # and threads, where they are None: measured at the start (choose.py)
+        "step_kind": None,  # and the two above, where None: measured at the start (choose.py)
         "versions": versions(device),
         "git": git_commit(),
         "dataset": {

@@ -26,7 +26,7 @@ FREE_TRAINER = (
 MOST = 32  # cells of a stack under auto
 SMALL_STEP = 36_000_000  # multiply-adds of a step of one cell up to which a stack pays on a CPU
 PROBED = 8  # training examples on which a stack must agree with its cells
-AGREE = {"fp64": 1e-9, "fp32": 1e-3, "bf16": 1e-1}  # of rounding alone
+AGREE = {"fp64": 1e-9, "fp32": 1e-3, "auto": 1e-3, "bf16": 1e-1}  # of rounding alone; auto is fp32
 
 
 def units(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,6 +157,19 @@ def config_of(run: Path) -> TrainConfig:
     return cfg
 
 
+def resolved(cfg: TrainConfig, described: Mapping[str, Any]) -> TrainConfig:
+    """The config of a run with what ``precision=auto`` came to; as it is before that is measured.
+
+    Args:
+        cfg: as config.yaml has it, which keeps what was asked.
+        described: run.json, which has what was measured.
+    """
+    found = described.get("precision")
+    if cfg.precision != "auto" or found not in ("fp32", "bf16"):
+        return cfg
+    return dataclasses.replace(cfg, precision=found)
+
+
 def typed(config: dict[str, Any], where: Path) -> TrainConfig:
     """Plain data as a `TrainConfig` whose groups say what they are."""
     from omegaconf import OmegaConf
@@ -209,7 +222,7 @@ def load(
         UserError: no such run or checkpoint, other data than it was trained on.
     """
     folder = runs.find(str(run), outputs)
-    cfg = config_of(folder)
+    cfg = resolved(config_of(folder), runs.read_json(folder / runs.RUN))
     place = pick_device(device)
     data = load_data(cfg)
     same_data(folder, data)

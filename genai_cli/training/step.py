@@ -77,7 +77,13 @@ def summed(run: Training) -> Summed | None:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """bf16 mixed precision, or nothing."""
+    """bf16 mixed precision, or nothing.
+
+    Raises:
+        ValueError: ``auto``, which choose.py has not made one of the others.
+    """
+    if precision == "auto":
+        raise ValueError("precision=auto is to be measured first")
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()

@@ -50,7 +50,7 @@ def main(args: list[str]) -> int:
     parts = sessions.parts(config, described, NOTED)
     if ask["device"] is not None:
         parts = [(step, part | {"device": ask["device"]}) for step, part in parts]
-    prepared = [(step, _prepared(folder, part, described)) for step, part in parts]
+    prepared = [(step, _prepared(folder, part, described, step)) for step, part in parts]
     told = _end(described, rows[-1])
     until = int(rows[-1]["step"]) if told else None
     first = prepared[0][1]
@@ -95,8 +95,10 @@ def _asked(changes: list[str]) -> dict[str, Any]:
     return ask
 
 
-def _prepared(folder: Path, config: dict[str, Any], described: Mapping[str, Any]) -> Prepared:
-    """One part of the run, with the data it was trained on; nothing is written."""
+def _prepared(
+    folder: Path, config: dict[str, Any], described: Mapping[str, Any], step: int
+) -> Prepared:
+    """One part of the run, from ``step`` on, with the run's data; nothing is written."""
     from genai_cli import rules
     from genai_cli.verbs.train import Prepared
 
@@ -112,6 +114,8 @@ def _prepared(folder: Path, config: dict[str, Any], described: Mapping[str, Any]
     kind = described.get("step_kind")
     now |= {"threads": described.get("threads") or now["threads"]}
     now |= {"step_kind": "eager" if kind == "packed" else kind}
+    if cfg.precision == "auto":
+        now["precision"] = sessions.precision_from(described, step)
     trainer = dataclasses.replace(cfg.trainer, loggers=[])
     return Prepared(dataclasses.replace(cfg, outputs=None, trainer=trainer), data, now)
 
@@ -141,7 +145,9 @@ def _train(
             print(f"again  from step {step} with {', '.join(words)}")
             runs.write_config(twin, setup.plain(part.cfg))
             described = runs.read_json(twin / runs.RUN)
-            runs.write_json(twin / runs.RUN, described | {"status": "running", "finished": None})
+            again = {"status": "running", "finished": None}
+            again |= {"precision": part.described["precision"]}
+            runs.write_json(twin / runs.RUN, described | again)
         code = run(twin, part.data, resume=i > 0, signals=signals, until=end)
         if signals.code or code not in (0, 143):
             return code

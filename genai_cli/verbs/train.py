@@ -247,6 +247,7 @@ def _run(
         data = data or setup.load_data(cfg)
         before = described
         described = group.told(group.first and describe.found_here(before, cfg, data, picked))
+        cfg = setup.resolved(cfg, described)
         other = sessions.differing(before, described) if resume else {}
         if moved := sessions.moved(other):
             report.line(moved)
@@ -255,11 +256,11 @@ def _run(
             session = begin(folder, cfg, data, device, report, resume, group)
         state = session.state
         chosen = choose.settle(state, data, cfg, device, described)
+        session.cfg = cfg = dataclasses.replace(cfg, precision=chosen.precision)
         for line in chosen.lines:
             report.line(line)
         if group.first:
-            recorded = {"devices": group.world, "threads": chosen.threads}
-            recorded |= {"step_kind": chosen.kind}
+            recorded = {"devices": group.world} | chosen.recorded()
             recorded |= {key: described[key] for key in ("device", "versions")}
             now = runs.read_json(folder / runs.RUN)
             if other:  # nobody has announced it: a sweep's worker, a job of a cluster

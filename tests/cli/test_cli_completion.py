@@ -147,6 +147,8 @@ def test_a_key_is_offered_once():
 
 def test_values_that_are_known():
     assert offered("train device=") == [f"device={d} " for d in ("auto", "cpu", "cuda", "mps")]
+    known = ("fp32", "bf16", "fp64", "auto")
+    assert offered("train precision=") == [f"precision={p} " for p in known]
     assert offered("train precision=b") == ["precision=bf16 "]
     assert offered("train trainer.deterministic=t") == ["trainer.deterministic=true "]
     assert offered("train model.network=") == ["model.network=fc ", "model.network=conv "]

@@ -236,7 +236,7 @@ def test_bold_only_on_a_terminal(monkeypatch):
     ("value", "meaning", "words"),
     [
         ("auto", "auto, cpu, cuda, cuda:N or mps", "auto cpu cuda mps"),
-        ("fp32", "fp32, bf16 (mixed) or fp64", "fp32 bf16 fp64"),
+        ("fp32", "fp32, bf16 (mixed), fp64, or auto (the faster)", "fp32 bf16 fp64 auto"),
         ("relu", "relu gelu silu", "relu gelu silu"),
         ("auto", "linear sigmoid; auto = the one that fits", "linear sigmoid auto"),
         ("null", "null | crop | pad: what is done", "null crop pad"),

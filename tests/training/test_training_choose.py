@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -12,8 +12,10 @@ import torch
 from genai_cli import compose
 from genai_cli.errors import UserError
 from genai_cli.models.base import Model
-from genai_cli.training import compiled, machine, setup
-from genai_cli.training.choose import Chosen, Probe, check, settle
+from genai_cli.training import compiled, machine, probe, setup
+from genai_cli.training.choose import Chosen, check, settle
+from genai_cli.training.distributed import Ranks
+from genai_cli.training.probe import Probe
 from genai_cli.training.step import autograd
 from genai_cli.verbs.train import Prepared, prepare
 
@@ -148,7 +150,7 @@ def test_threads_that_are_given_are_taken() -> None:
 def test_threads_are_measured_where_it_pays(monkeypatch: pytest.MonkeyPatch, fast: int) -> None:
     monkeypatch.setattr(machine, "default_threads", lambda: 3)
     monkeypatch.setattr(
-        Probe, "race", lambda self, ways, compute: {k: 0.01 * (1 + (k != fast)) for k in ways}
+        Probe, "race", lambda self, ways, compute: {k: 0.01 * (1 + (k[0] != fast)) for k in ways}
     )
     chosen = settled(f"{BASE} epochs=300 trainer.step=eager")
     assert chosen.threads == fast == torch.get_num_threads()
@@ -158,9 +160,167 @@ def test_threads_are_measured_where_it_pays(monkeypatch: pytest.MonkeyPatch, fas
 
 def test_a_race_takes_turns_and_the_median() -> None:
     ready = ready_for(f"{BASE} epochs=300")
-    probe = Probe(setup.new_training(ready.cfg, ready.data, CPU), ready.data, ready.cfg, CPU)
+    looker = Probe(setup.new_training(ready.cfg, ready.data, CPU), ready.data, ready.cfg, CPU)
     turns: list[str] = []
     ways = {"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}
-    seconds = probe.race(ways, {"a": probe.plain, "b": probe.plain})
+    seconds = looker.race(ways, {"a": looker.plain, "b": looker.plain})
     assert turns[:6] == ["a", "b"] * 3
     assert 0 < seconds["a"] < 1
+
+
+Times = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch) -> Times:
+    """``speeds(fp32=, bf16=)``: what a gradient takes by precision, in seconds; the keys of every
+    race since."""
+
+    def arrange(**times: float) -> list[Any]:
+        races: list[Any] = []
+
+        def race(self: Probe, ways: Any, compute: Any) -> dict[Any, float]:
+            races.append(list(ways))
+            return {way: times[way[1]] / way[0] for way in ways}
+
+        monkeypatch.setattr(Probe, "race", race)
+        return races
+
+    return arrange
+
+
+AUTO = f"{BASE} epochs=300 trainer.step=eager trainer.threads=1 precision=auto"
+
+
+@pytest.mark.parametrize(
+    ("bf16", "faster", "line"),
+    [
+        (0.005, "bf16", "precision bf16: a gradient takes 5.0 ms, with fp32 16.3"),
+        (0.050, "fp32", "precision fp32: a gradient takes 16.3 ms, with bf16 50.0"),
+        (0.015, "fp32", "precision fp32: a gradient takes 16.3 ms, with bf16 15.0"),  # too little
+    ],
+)
+def test_auto_takes_the_faster_precision(
+    bf16: float, faster: str, line: str, speeds: Times
+) -> None:
+    races = speeds(fp32=0.0163, bf16=bf16)
+    chosen = settled(AUTO)
+    assert (chosen.precision, chosen.lines) == (faster, (line,))
+    assert chosen.recorded() == {"threads": 1, "step_kind": "eager", "precision": faster}
+    assert chosen.step.keywords["precision"] == faster
+    assert races == [[(1, "fp32"), (1, "bf16")]]
+
+
+def test_the_precision_depends_on_the_threads_and_they_on_it(
+    speeds: Times, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "default_threads", lambda: 4)
+    races = speeds(fp32=0.02, bf16=0.01)
+    chosen = settled(AUTO.replace("trainer.threads=1", "trainer.threads=null"))
+    assert (chosen.threads, chosen.precision) == (4, "bf16")
+    assert chosen.lines == (
+        "cpu    4 threads: a gradient takes 10.0 ms with 1 and 2.5 ms with 4",
+        "precision bf16: a gradient takes 2.5 ms, with fp32 5.0",
+    )
+    assert len(races[0]) == 4
+
+
+def test_a_short_run_looks_at_no_precision(speeds: Times) -> None:
+    races = speeds()
+    chosen = settled(AUTO.replace("epochs=300", "epochs=10"))
+    assert chosen.precision == "fp32"
+    assert chosen.lines == ("precision fp32: 30 steps are too few to measure bf16",)
+    assert (
+        settled(AUTO.replace("300", "10").replace("precision=auto", "precision=bf16")).lines == ()
+    )
+    assert races == []
+
+
+def test_a_recorded_precision_is_not_measured_again(speeds: Times) -> None:
+    races = speeds()
+    chosen = settled(AUTO, precision="bf16", step_kind="eager", threads=1)
+    assert (chosen.precision, chosen.lines, races) == ("bf16", (), [])
+
+
+def test_a_slower_precision_that_was_asked_for_is_told_of(speeds: Times) -> None:
+    asked = AUTO.replace("precision=auto", "precision=bf16")
+    speeds(fp32=0.0054, bf16=0.0163)
+    chosen = settled(asked)
+    assert chosen.precision == "bf16"
+    assert chosen.lines == (
+        "precision bf16: a gradient takes 16.3 ms, with fp32 5.4 (3.0 times faster): "
+        "precision=auto",
+    )
+    speeds(fp32=0.0163, bf16=0.0054)
+    assert settled(asked).lines == ()
+    races = speeds()
+    assert settled(asked, precision="bf16", step_kind="eager", threads=1).lines == ()
+    assert settled(asked.replace("bf16", "fp32")).lines == ()
+    assert races == []
+
+
+def test_what_cannot_be_computed_in_bf16_stays_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Probe.gradients
+
+    def gradients(self: Probe, compute: Any) -> None:
+        if compute.args[-1] == "bf16":
+            raise RuntimeError('"inverse"\nnot implemented for BFloat16')
+        plain(self, compute)
+
+    monkeypatch.setattr(Probe, "gradients", gradients)
+    chosen = settled(AUTO)
+    assert chosen.precision == "fp32"
+    assert chosen.lines == (
+        'precision fp32: in bf16 a gradient fails ("inverse" not implemented for BFloat16)',
+    )
+    with pytest.raises(RuntimeError, match="inverse"):
+        settled(AUTO.replace("precision=auto", "precision=bf16"))
+
+
+class Two(Ranks):
+    """One of two ranks, whose other one says what ``first`` has said."""
+
+    said: ClassVar[list[Any]] = []
+
+    def rows(self, n: int) -> slice:
+        return slice(self.rank * n // 2, (self.rank + 1) * n // 2)
+
+    def told(self, value: Any) -> Any:
+        if self.first:
+            self.said.append(value)
+        return self.said[-1]
+
+    def everyone(self, value: Any) -> list[Any]:
+        return [value, value]
+
+
+def test_the_first_of_several_ranks_chooses_the_precision_for_all(speeds: Times) -> None:
+    ready = ready_for(AUTO)
+    run = setup.new_training(ready.cfg, ready.data, CPU)
+    found = []
+    for rank, times in enumerate(({"fp32": 2.0, "bf16": 1.0}, {"fp32": 1.0, "bf16": 2.0})):
+        races = speeds(**times)
+        run.ranks = Two(rank, 2)
+        found.append(settle(run, ready.data, ready.cfg, CPU, {}).precision)
+        assert len(races) == 1 - rank
+    assert found == ["bf16", "bf16"]
+
+
+def test_a_large_gradient_is_measured_three_times_where_that_is_little_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready = ready_for(f"{BASE} epochs=1000")
+    clock = [0.0]
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: clock[0])
+
+    def gradients(self: Probe, compute: str) -> None:
+        clock[0] += 1.0 if compute == "slow" else 0.5
+
+    monkeypatch.setattr(Probe, "gradients", gradients)
+    for epochs, turns in ((1000, 3), (100, 1)):  # 30 or 3 times the 1 s of the faster is allowed
+        ready.cfg.epochs = epochs
+        looker = Probe(setup.new_training(ready.cfg, ready.data, CPU), ready.data, ready.cfg, CPU)
+        taken: list[str] = []
+        ways = {name: partial(taken.append, name) for name in ("slow", "fast")}
+        assert looker.race(ways, {name: name for name in ways}) == {"slow": 1.0, "fast": 0.5}
+        assert taken == ["slow", "fast"] * turns

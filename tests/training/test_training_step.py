@@ -209,6 +209,11 @@ def test_micro_batches_of_several_players_give_the_same_step(batch: Batch, noise
     torch.testing.assert_close(whole, parts, rtol=1e-10, atol=1e-12)
 
 
+def test_a_precision_that_is_still_to_be_measured_computes_nothing():
+    with pytest.raises(ValueError, match="precision=auto"):
+        autocast("auto", torch.device("cpu"))
+
+
 def test_only_bf16_runs_under_autocast():
     for precision, dtype in (
         ("fp32", torch.float32),
