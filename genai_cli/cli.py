@@ -129,12 +129,14 @@ def _call(words: list[str]) -> int:
 
         print(verb_help(verb, [a for a in args if a not in HELP]))
         return 0
+    from genai_cli.library_messages import kept_from_terminal
     from genai_cli.stopping import at_once, in_order, listening
     from genai_cli.streams import printed_visibly
     from genai_cli.surroundings import settle
 
     settle()
-    with listening(in_order if verb in WRITING else at_once), printed_visibly():
+    listens = listening(in_order if verb in WRITING else at_once)
+    with listens, printed_visibly(), kept_from_terminal():
         return importlib.import_module(f"genai_cli.verbs.{verb}").main(args) or 0
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genai_cli.errors import UserError
+from genai_cli.library_messages import take_over_logging
 from genai_cli.mistakes import one_line
 from genai_cli.paths import config_dir, user_dirs
 
@@ -39,6 +40,7 @@ class Composer:
     """
 
     def __init__(self, verb: str, folders: Sequence[str] = ()) -> None:
+        take_over_logging()  # Hydra has been imported
         self.verb = verb
         self.words = search_path(folders)
         self.places = [*map(Path, folders), *(d / "configs" for d in user_dirs()), config_dir()]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from genai_cli.console import Reporter, show
 from genai_cli.cores import cores
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
+from genai_cli.library_messages import kept_from_terminal
 from genai_cli.models.base import Model
 from genai_cli.schema import TrainConfig
 from genai_cli.session import Session, begin, diverged
@@ -61,6 +63,8 @@ def train(
         ends = open_logs.enter_context(Ends(folders, changed))
         data = data.to(device)
         cells: dict[Path, tuple[Cell, Session]] = {}
+        keep = partial(_log_all, cells)
+        open_logs.enter_context(kept_from_terminal(keep))
         for folder in folders:
             try:
                 report = open_logs.enter_context(Reporter(folder / runs.LOG, quiet=True))
@@ -138,6 +142,11 @@ def _train(
     for folder, (_, session) in list(cells.items()):
         session.end(signals.code)
         del cells[folder]
+
+
+def _log_all(cells: Mapping[Path, tuple[Cell, Session]], text: str) -> None:
+    for _, session in cells.values():
+        session.report.log(text)
 
 
 def _in_fp32(cfg: TrainConfig) -> TrainConfig:
@@ -281,7 +290,8 @@ def conclude(folder: str, status: str) -> int:
     described = runs.read_json(path / runs.RUN)
     cfg, threads = setup.resolved(setup.config_of(path), described), described.get("threads")
     device = machine.pick_device(cfg.device)
-    with machine.numerics(cfg, threads), Reporter(path / runs.LOG, quiet=True) as report:
+    log = Reporter(path / runs.LOG, quiet=True)
+    with machine.numerics(cfg, threads), log as report, kept_from_terminal(report.log):
         try:
             key = str((cfg.dataset, cfg.split_seed))
             if key not in _data:
@@ -304,4 +314,5 @@ def _ignore_interrupts() -> None:
 
 def _import() -> None:
     """What concluding needs."""
-    from genai_cli.figures import of_run  # noqa: F401
+    with kept_from_terminal():
+        from genai_cli.figures import of_run  # noqa: F401

@@ -1,4 +1,5 @@
-"""Folders that libraries write to behind our back, where the user's own cannot be used.
+"""Folders that libraries write to behind our back, where the user's own cannot be used, and how
+much torch says there.
 
 A container or a batch job may have no home, a home that cannot be written, or a user that has no
 name. matplotlib then warns twice on stderr, and torch's compiler, which the first optimizer
@@ -12,6 +13,7 @@ import os
 from genai_cli.errors import UserError
 
 MATPLOTLIB, TORCH = "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR"
+CPP = "TORCH_CPP_LOG_LEVEL"  # of what its C++ writes to stderr, past Python: no warnings
 
 
 def settle() -> None:
@@ -25,6 +27,7 @@ def settle() -> None:
         os.getcwd()
     except FileNotFoundError:
         raise UserError("the folder you are in has been removed; cd to another one") from None
+    os.environ.setdefault(CPP, "ERROR")
     if not _home():
         os.environ["HOME"] = _own()
     given = os.environ.get(MATPLOTLIB)

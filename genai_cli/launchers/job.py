@@ -14,12 +14,13 @@ import sys
 import time
 from pathlib import Path
 
+from genai_cli.library_messages import kept_from_terminal
 from genai_cli.training.preempt import Signals  # before anything slow: a signal may come early
 
 
 def main(sheet: str) -> int:
     """The exit code of the cells: 0, 1 where one failed (FAILED in Slurm), 143 saved."""
-    with Signals() as signals:
+    with Signals() as signals, kept_from_terminal():
         from genai_cli import ranks, runs
         from genai_cli.launchers.worker import work
         from genai_cli.sweeps.folder import write_table

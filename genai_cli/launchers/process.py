@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from genai_cli.library_messages import kept_from_terminal
 from genai_cli.training.preempt import Signals  # before anything slow: a signal may come early
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def main() -> int:
     os.dup2(null, 1)  # the runs speak in their logs; the screen is somebody else's
     os.close(null)
     inbox: SimpleQueue[str | None] = SimpleQueue()
-    with Signals() as signals:
+    with Signals() as signals, kept_from_terminal():
         threading.Thread(target=_listen, args=(inbox, signals), daemon=True).start()
         from genai_cli.launchers.worker import work
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from genai_cli import ranks
+from genai_cli.library_messages import kept_from_terminal
 from genai_cli.training.preempt import Signals  # before anything slow: a signal may come early
 
 LAST = 60.0  # seconds to save and end, for a rank whose starter is gone
@@ -29,7 +30,7 @@ def main(folder: Path) -> int:
 
 
 def _train(folder: Path) -> int:
-    with Signals() as signals:
+    with Signals() as signals, kept_from_terminal():
         if ranks.watched():
             threading.Thread(target=_outlive_nobody, daemon=True).start()
         from genai_cli import runs

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
+from genai_cli.library_messages import stderr_kept
 from genai_cli.models.base import Batch, Model, Player
 from genai_cli.training.step import Gradient, Terms, autocast, autograd, summed, train_step
 
@@ -107,7 +108,8 @@ class CompiledStep:
 
     def _first(self, player: Player, batch: Batch, noise: dict[str, Tensor], count: int) -> Terms:
         try:
-            graph = Graph(self.run.model, player, self.cfg.precision, batch, noise, count)
+            with stderr_kept():
+                graph = Graph(self.run.model, player, self.cfg.precision, batch, noise, count)
         except Exception as error:  # torch.compile may raise anything on a model it cannot follow
             self.uncompiled[player.name] = reason(error)
             if len(self.uncompiled) == len(self.run.players):

@@ -7,6 +7,7 @@ import functools
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +17,10 @@ import torch
 from genai_cli import __version__
 from genai_cli.cores import cores
 from genai_cli.errors import UserError
+from genai_cli.library_messages import take_over_logging
 from genai_cli.schema import TrainConfig
 
+take_over_logging()  # torch has made its handlers
 SMALL_STEP = 30_000_000  # multiply-adds of a step below which one CPU thread is used
 LARGE_STEP = 3_000_000_000  # and above which all are; between the two they are measured
 
@@ -34,19 +37,43 @@ def pick_device(name: str, gpus: int | None = None) -> torch.device:
     """
     if gpus is not None:
         return _granted(name, gpus)
+    found, why = _cuda()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if found else "cpu"
         if name == "cpu" and torch.backends.mps.is_available():
             name = "mps"
     device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device={name}: torch finds no CUDA device here; use device=cpu")
+    if device.type == "cuda" and not found:
+        reason = f" ({why})" if why else ""
+        raise UserError(f"device={name}: torch finds no CUDA device here{reason}; use device=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         most = torch.cuda.device_count() - 1
         raise UserError(f"device={name}: there is cuda:0 to cuda:{most} here")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device=mps: torch finds no Apple GPU here; use device=cpu")
     return device
+
+
+def unused_gpu(name: str, device: torch.device) -> str | None:
+    """A word to the user where ``device=auto`` is not the GPU that torch sees and cannot use."""
+    why = _cuda()[1]
+    if name != "auto" or device.type == "cuda" or not why:
+        return None
+    return f"note: device=auto is {device}: torch cannot use CUDA here ({why})"
+
+
+_cuda_said: list[str] = []  # torch says it once, at the first question
+
+
+def _cuda() -> tuple[bool, str]:
+    """(whether there is a CUDA device; what torch says of one that it cannot use, or "")."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        found = torch.cuda.is_available()
+    if heard:
+        said = " ".join(str(heard[0].message).split()).removeprefix("CUDA initialization: ")
+        _cuda_said[:] = [said.split(". ")[0][:150]]
+    return found, "" if found or not _cuda_said else _cuda_said[0]
 
 
 def _granted(name: str, gpus: int) -> torch.device:

@@ -116,6 +116,8 @@ def prepare(
     notes: list[str] = []  # told once nothing is wrong: a mistake is one line
     if gpus is None and (crowded := ranks.crowded(cfg, device)):
         notes.append(crowded)
+    if gpus is None and (unused := machine.unused_gpu(cfg.device, device)):
+        notes.append(unused)
     if cfg.init_from is not None:  # "latest" now, not when the run reads its config again
         try:
             source = runs.find(cfg.init_from, cfg.outputs)
@@ -198,6 +200,7 @@ def run(
     """
     from genai_cli import runs
     from genai_cli.console import Reporter
+    from genai_cli.library_messages import kept_from_terminal
     from genai_cli.training import checkpoint, distributed, machine, setup
     from genai_cli.training.preempt import Signals
 
@@ -213,7 +216,8 @@ def run(
         cfg = setup.config_of(folder)
         described = runs.read_json(folder / runs.RUN)
         log = folder / runs.LOG if group.first else None
-        with machine.numerics(cfg, described.get("threads")), Reporter(log) as report:
+        numerics = machine.numerics(cfg, described.get("threads"))
+        with numerics, Reporter(log) as report, kept_from_terminal(report.log):
             for back in itertools.count():  # how often it has gone back
                 code = _run(folder, cfg, data, resume, described, group, report, until, back)
                 if code is not None:
@@ -236,6 +240,7 @@ def _run(
 ) -> int | None:
     """`run` once threads and number type are set; None: it has gone back, and must be resumed."""
     from genai_cli import outcome, runs, sessions
+    from genai_cli.library_messages import stderr_kept
     from genai_cli.training import choose, describe, machine, setup
     from genai_cli.training.finite import Diverged
     from genai_cli.training.loop import calibrate, evaluate, train
@@ -255,7 +260,8 @@ def _run(
         with resting():
             session = begin(folder, cfg, data, device, report, resume, group)
         state = session.state
-        chosen = choose.settle(state, data, cfg, device, described)
+        with stderr_kept():  # it may compile
+            chosen = choose.settle(state, data, cfg, device, described)
         session.cfg = cfg = dataclasses.replace(cfg, precision=chosen.precision)
         for line in chosen.lines:
             report.line(line)
