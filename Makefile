@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PINS := $(VENV)/constraints.txt
 
-.PHONY: train lecture test test-slow test-slurm test-gpu test-pythons torture audit bench bench-gpu
+.PHONY: train lecture test test-slow test-slurm test-gpu test-kernels test-pythons torture audit bench bench-gpu
 .PHONY: lint format wheel clean help
 
 help:
@@ -26,8 +26,9 @@ train: $(STAMP)
 # file shares is made once
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+DEFAULT = not slow and not slurm and not gpu and not torture
 test: $(STAMP)
-	@$(PYTEST) -m "not slow and not slurm and not gpu and not torture" $(ARGS)
+	@$(PYTEST) -m "$(DEFAULT)" $(ARGS)
 
 # every experiment of the lecture with its commands, then its page (genai lecture --help)
 WHAT ?= all
@@ -46,6 +47,20 @@ test-slow: $(STAMP)
 # a real Slurm of two nodes on this machine (Debian: munge slurmctld slurmd slurm-client)
 test-slurm: $(STAMP)
 	@$(BIN)/python -m pytest -m slurm $(ARGS)
+
+# the rooms that compute, with the instructions of three generations of processors: other orders of
+# summation, other kernels. What training reaches is held with a margin (tests marked `trains`)
+KERNELS = tests/models tests/networks tests/diffusion tests/training tests/evaluation
+test-kernels: $(STAMP)
+	@$(call with_kernels,default,SSE41,SSE4_2)
+	@$(call with_kernels,avx2,AVX2,AVX2)
+	@$(call with_kernels,avx512,AVX512_CORE,AVX512)
+
+# $(1) of torch's own kernels, $(2) of oneDNN's, $(3) of MKL's
+with_kernels = if [ $(1) = default ] || grep -qm1 '$(subst avx512,avx512dq,$(1))' /proc/cpuinfo; then \
+  echo "tests that compute, with $(1)"; ATEN_CPU_CAPABILITY=$(1) ONEDNN_MAX_CPU_ISA=$(2) \
+  MKL_ENABLE_INSTRUCTIONS=$(3) $(PYTEST) -q -m "$(DEFAULT)" $(KERNELS) $(ARGS); \
+  else echo "not tested: $(1), which this processor lacks" >&2; fi
 
 # on an NVIDIA GPU, which no other test sees
 test-gpu: $(STAMP)

@@ -20,6 +20,7 @@ PROGRAMS = (
 KEPT = (  # what a person tells the tests, and how this interpreter finds its libraries
     *("CI", "GENAI_CHROMIUM", "GENAI_FASHION_MNIST", "GENAI_LOCAL_SLURM", "GENAI_TORTURE_SEED"),
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR", "PYTEST_DEBUG_TEMPROOT"),
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"),  # make test-kernels
 )
 HOST_PATH = "GENAI_TESTS_PATH"  # the PATH that the tests were started with
 NEEDS = {  # mark: what its tests need

@@ -22,6 +22,12 @@ DESELECTED = pytest.StashKey[Counter[str]]()
 LAST_LINE = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tests that train")
+    group.addoption("--train-seed", type=int, default=0, help="seed of tests marked `trains`")
+    group.addoption("--margins", type=Path, help="a file that they add their margins to")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported; workers of pytest-xdist inherit the environment."""
     config.stash[DESELECTED] = Counter()
@@ -102,6 +108,26 @@ def drawn(undrawn: dict[str, Callable], monkeypatch: pytest.MonkeyPatch) -> None
     """This test of an `undrawn` module looks at figures."""
     for name, function in undrawn.items():
         monkeypatch.setattr(f"genai_cli.figures.{name}", function)
+
+
+@pytest.fixture
+def train_seed(request: pytest.FixtureRequest) -> int:
+    """What a test marked `trains` draws weights, data and noise from: it holds for any."""
+    return request.config.getoption("--train-seed")
+
+
+@pytest.fixture
+def assert_below(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
+    """Assert ``value < limit`` of what training reached, and note limit / value, which is to be
+    at least 1.3 on every processor and with every seed (`make test-kernels`)."""
+
+    def check(value: float, limit: float) -> None:
+        if path := request.config.getoption("--margins"):
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(f"{limit / max(value, 1e-12):.4g} {request.node.nodeid}\n")
+        assert value < limit
+
+    return check
 
 
 @pytest.fixture

@@ -268,13 +268,17 @@ def test_temperature_scales_the_noise(gan: Make):
     assert torch.equal(warm, model.decode(0.5 * z))
 
 
-def test_a_gan_comes_to_draw_the_eight_images_it_is_shown(gan: Make):
+@pytest.mark.trains
+def test_a_gan_comes_to_draw_both_images_it_is_shown(
+    gan: Make, train_seed: int, assert_below: Callable
+):
     torch.set_default_dtype(torch.float32)
+    torch.manual_seed(train_seed)
     model = gan(IMAGES, "relativistic", 8, widths=[64], r1=3.0, r2=3.0)
-    x = (torch.rand(8, 1, 8, 8, generator=generator(3, "x")) > 0.5).float()
+    x = (torch.rand(2, 1, 8, 8, generator=generator(train_seed, "x")) > 0.5).float()
     players = model.players()
     optimizers = {
-        p.name: torch.optim.Adam(p.module.parameters(), 2e-3, (0.0, 0.9)) for p in players
+        p.name: torch.optim.Adam(p.module.parameters(), 5e-3, (0.0, 0.9)) for p in players
     }
 
     def distances() -> tuple[float, float]:
@@ -284,14 +288,15 @@ def test_a_gan_comes_to_draw_the_eight_images_it_is_shown(gan: Make):
         return square.min(1).values.mean().item(), square.min(0).values.mean().item()
 
     start = distances()
-    for step in range(1600):
+    for step in range(400):
         for optimizer in optimizers.values():
-            optimizer.param_groups[0]["lr"] = 5e-3 * (1 - 0.9 * step / 1600)
-        index = torch.randint(8, (32,), generator=generator(0, "index", step))
-        train_step(model, players, optimizers, Batch(x[index], None), noise(model, 32, step), step)
-    end = distances()
-    assert end[0] < start[0] / 3  # every sample is near an image: 5.0 and 6.2 times on two seeds
-    assert end[1] < start[1] / 20  # and every image near a sample
+            optimizer.param_groups[0]["lr"] = 5e-3 * (1 - 0.9 * step / 400)
+        index = torch.randint(2, (32,), generator=generator(train_seed, "index", step))
+        draws = model.noise(32, generator(train_seed, "noise", step))
+        train_step(model, players, optimizers, Batch(x[index], None), draws, step)
+    # squared: every sample is near an image, and every image near a sample
+    for before, after in zip(start, distances(), strict=True):
+        assert_below(after, before / 5)
 
 
 @pytest.mark.parametrize(
