@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +23,11 @@ from genai_cli.training.randomness import generator
 from genai_cli.verbs.train import prepare
 
 MODELS = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "model").glob("*.yaml"))
-DATA = ("digits", "wine", "diabetes", "moons")
+VECTORS = ("wine", "diabetes", "moons")
 CONV = ("model.network=conv", "model.channels=[8,16]", "model.depth=1", "model.hidden=16")
 SMALL = {  # what keeps a family's contract tests within seconds; a case's own words win
-    "ddpm": {"model.timesteps": "20", "model.channels": "[8,8]", "bottleneck": "16"},
-    "flow": {"model.steps": "3", "model.widths": "[48]"},
+    "ddpm": {"model.timesteps": "10", "model.channels": "[8,8]", "bottleneck": "16"},
+    "flow": {"model.steps": "2", "model.widths": "[48]"},
     "latent_flow": {"model.flow_steps": "2", "model.flow_widths": "[32]"},
 }
 CHOICES = [  # (model, data, words) besides every model's own defaults
@@ -39,16 +40,16 @@ CHOICES = [  # (model, data, words) besides every model's own defaults
     ("mlp", "diabetes", ("loss=huber",)),
     ("vae", "digits", ("loss=bernoulli",)),
     ("vae", "digits", ("loss=logistic", "model.kl_warmup=5", "model.free_bits=0.1")),
-    ("vae", "digits", ("loss.sigma=learned", *CONV)),
+    ("vae", "digits", ("loss.sigma=learned",)),
     ("vae", "moons", ("loss.sigma=0.5", "model.beta=2")),
     ("vae", "digits", ("loss=bernoulli", "loss.binarise=true")),
     ("flow", "digits", ("model.layout=multiscale", "model.input=logit", "model.channels=8")),
     ("flow", "digits", ("model.dequantisation=variational", "model.steps=2")),
     ("flow", "wine", ("model.coupling=affine", "model.mixing=permute", "model.dropout=0.25")),
-    ("gan", "digits", (*CONV, "model.augment=[color,translation,cutout]", "loss=hinge")),
+    ("gan", "digits", ("model.augment=[color,translation,cutout]", "loss=hinge")),
     ("gan", "digits", ("model.penalty_every=2", "model.r2=1", "loss=relativistic")),
     ("gan", "wine", ("loss=wgan_gp", "model.spectral_norm=true")),
-    ("latent_flow", "digits", ("loss=bernoulli", "model.coupling=spline", *CONV)),
+    ("latent_flow", "digits", ("loss=bernoulli", "model.coupling=spline")),
     ("ddpm", "digits", ("loss=min_snr", "model.prediction=eps", "model.noise_schedule=linear")),
     ("ddpm", "digits", ("loss=vlb", "model.conditional=true", "model.sampler=dpmpp")),
     ("ddpm", "digits", ("model.prediction=edm", "model.sampler=heun")),
@@ -71,10 +72,16 @@ def _keys(model: str) -> set[str]:
     return set(inspect.signature(model_class(model)).parameters)
 
 
-def _cases() -> list[Case]:
-    cases = [Case(m, d) for m in MODELS for d in DATA]
-    conv = [m for m in MODELS if {"network", "hidden"} <= _keys(m)]
-    return [*cases, *(Case(m, "digits", CONV) for m in conv), *(Case(*c) for c in CHOICES)]
+def _cases() -> list[Any]:
+    """Every model on images and on one of the sets of vectors, in turn; the other sets are slow."""
+    digits = [Case(m, "digits") for m in MODELS]
+    vectors = [Case(m, d) for m, d in zip(MODELS, itertools.cycle(VECTORS), strict=False)]
+    conv = [Case(m, "digits", CONV) for m in MODELS if {"network", "hidden"} <= _keys(m)]
+    others = [
+        c for c in itertools.starmap(Case, itertools.product(MODELS, VECTORS)) if c not in vectors
+    ]
+    slow = [pytest.param(c, marks=pytest.mark.slow) for c in others]
+    return [*digits, *vectors, *conv, *(Case(*c) for c in CHOICES), *slow]
 
 
 class Ready(NamedTuple):

@@ -14,8 +14,6 @@ from genai_cli.models.base import Batch, Model
 from genai_cli.training.randomness import Rows
 from genai_cli.training.step import train_step
 
-IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 15, 9)]
-
 
 def rows(ready: Any, start: int, stop: int, noise: dict[str, Tensor]) -> dict[str, Tensor]:
     """The terms of examples start … stop, with their share of the noise."""
@@ -24,62 +22,77 @@ def rows(ready: Any, start: int, stop: int, noise: dict[str, Tensor]) -> dict[st
     return ready.losses(part, {k: v[start:stop] for k, v in noise.items()})
 
 
-def test_every_term_is_finite_with_one_value_for_each_example(ready):
-    for training in (True, False):
-        ready.model.train(training)
-        terms = ready.losses(ready.batch, ready.noise())
-        for player in ready.model.players():
-            assert f"{player.name}/loss" in terms
+def test_a_loss_is_pure_finite_and_of_one_example_unless_the_model_says_otherwise(ready):
+    model, noise, before = ready.model, ready.noise(), torch.get_rng_state()
+    tensors = [*model.parameters(), *model.buffers()]
+    given = [t for t in (*ready.batch, *noise.values()) if t is not None]
+    copies = [t.clone() for t in [*tensors, *given]]
+    first, second = (ready.losses(ready.batch, noise) for _ in range(2))
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert all(torch.equal(a, b) for a, b in zip([*tensors, *given], copies, strict=True))
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training
+
+    alone = [rows(ready, i, i + 1, noise) for i in range(6)]
+    same = all(
+        torch.allclose(torch.cat([a[name] for a in alone]), values, rtol=1e-9, atol=1e-12)
+        for name, values in first.items()
+    )
+    assert same != model.couples_examples
+    assert model.couples_examples == (  # only a batch's own sigma does
+        ready.case.model in ("vae", "latent_flow") and ready.cfg.loss.get("sigma") == "optimal"
+    )
+
+    evaluated = ready._replace(model=model.eval())
+    for terms in (first, evaluated.losses(ready.batch, evaluated.noise())):
+        assert {f"{player.name}/loss" for player in model.players()} <= set(terms)
         for name, values in terms.items():
             assert values.shape == (6,), name
             assert values.isfinite().all(), name
             assert values.dtype == torch.float64, name
 
 
-def test_a_loss_is_of_one_example_unless_the_model_says_otherwise(ready):
-    noise = ready.noise()
-    together = ready.losses(ready.batch, noise)
-    alone = [rows(ready, i, i + 1, noise) for i in range(6)]
-    same = all(
-        torch.allclose(torch.cat([a[name] for a in alone]), values, rtol=1e-9, atol=1e-12)
-        for name, values in together.items()
-    )
-    assert same != ready.model.couples_examples
-
-
-def test_only_the_batchs_own_sigma_couples_examples(ready):
-    assert ready.model.couples_examples == (
-        ready.case.model in ("vae", "latent_flow") and ready.cfg.loss.get("sigma") == "optimal"
-    )
-
-
-def test_noise_has_one_row_for_each_example_and_depends_on_the_generator_alone(ready):
+def test_noise_is_of_its_generator_and_holds_the_dropout(ready):
     first, again, other = ready.noise(5), ready.noise(5), ready.noise(5, index=1)
     for name, values in first.items():
         assert len(values) == 5, name
         assert torch.equal(values, again[name]), name
         assert not torch.equal(values, other[name]), name
+    noise = ready.noise()
+    if ready.cfg.model.get("dropout"):  # null: the family decides
+        dropout_comes_from_the_mask(ready, noise)
+    else:
+        assert "keep" not in noise
+    ready.model.eval()
+    assert "keep" not in ready.noise()
 
 
-def test_loss_is_pure(ready):
-    noise, before = ready.noise(), torch.get_rng_state()
-    tensors = [*ready.model.parameters(), *ready.model.buffers()]
-    given = [t for t in (*ready.batch, *noise.values()) if t is not None]
-    copies = [t.clone() for t in [*tensors, *given]]
-    first, second = (ready.losses(ready.batch, noise) for _ in range(2))
-    assert all(torch.equal(first[k], second[k]) for k in first)
-    assert all(torch.equal(a, b) for a, b in zip([*tensors, *given], copies, strict=True))
-    assert all(p.grad is None for p in ready.model.parameters())
-    assert torch.equal(torch.get_rng_state(), before)
-    assert ready.model.training
+def dropout_comes_from_the_mask(ready: Any, noise: dict[str, Tensor]) -> None:
+    """The mask has its rate and mean one, and a loss that it changes is plain without it."""
+    keep = ready.noise(400)["keep"]
+    assert set(keep.unique().tolist()) == {0.0, 1 / 0.75}
+    n = keep.numel()
+    assert abs((keep == 0).double().mean().item() - 0.25) < 5 * (0.25 * 0.75 / n) ** 0.5
+    assert abs(keep.mean().item() - 1) < 5 * (1 / 3 / n) ** 0.5
+    with torch.no_grad():  # layers that start at zero would hide a mask
+        for p in ready.model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    keep = noise.pop("keep")
+    loss = f"{ready.model.players()[0].name}/loss"
+    without = ready.losses(ready.batch, noise)[loss]
+    ones = ready.losses(ready.batch, noise | {"keep": torch.ones_like(keep)})[loss]
+    masked = ready.losses(ready.batch, noise | {"keep": keep})[loss]
+    assert torch.equal(ones, without)
+    assert not torch.allclose(masked, without)
 
 
-def test_weights_carry_the_whole_model(ready):
+def test_weights_carry_the_whole_model_and_each_gets_a_gradient_within_three_steps(ready):
     noise = ready.noise()
     before = ready.losses(ready.batch, noise)
     torch.manual_seed(1)
     weights = {k: v + torch.rand_like(v) for k, v in ready.model.state_dict().items()}
-    twin = ready.built()
+    twin, model = ready.built(), ready.built()
     twin.load_state_dict(weights)
     ready.model.load_state_dict(weights)
     after, copy = ready.losses(ready.batch, noise), ready._replace(model=twin)
@@ -87,22 +100,19 @@ def test_weights_carry_the_whole_model(ready):
         assert torch.equal(values, after[name])
     assert not any(torch.equal(before[k], v) for k, v in after.items() if k.endswith("/loss"))
 
-
-def test_every_parameter_gets_a_gradient_within_three_steps(ready):
     touched = set()
-    optimizer = torch.optim.SGD(ready.model.parameters(), 1e-3)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
     for step in range(3):
-        ready.model.step.fill_(step)
-        for player in ready.model.players():
+        model.step.fill_(step)
+        for player in model.players():
             optimizer.zero_grad()
-            loss = ready.model.loss(ready.batch, ready.noise(index=step), player.name)["loss"]
-            loss.mean().backward()
-            for name, p in ready.model.named_parameters():
+            model.loss(ready.batch, ready.noise(index=step), player.name)["loss"].mean().backward()
+            for name, p in model.named_parameters():
                 if p.grad is not None and p.grad.abs().max() > 0:
                     touched.add(name)
             optimizer.step()
-    every = list(ready.model.named_parameters())
-    if len(ready.model.players()) > 1:  # what is added to all scores of a discriminator may cancel
+    every = list(model.named_parameters())
+    if len(model.players()) > 1:  # what is added to all scores of a discriminator may cancel
         every = [(name, p) for name, p in every if p.numel() > 1 or name in touched]
     assert touched == {name for name, _ in every}
 
@@ -141,67 +151,36 @@ def test_eight_examples_are_learned_by_heart(case, prepare_case):
     raise AssertionError(f"still {shortfall(model, ready.batch, noise):.3g} of {start:.3g}")
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_micro_batches_of_a_ragged_batch_give_the_same_step(case, prepare_case, dtype, rtol):
-    torch.set_default_dtype(dtype)
-    ready = prepare_case(case, rows=7)  # three pieces of 3, 3 and 1
-    if ready.model.couples_examples:  # such a loss refuses micro-batches, see test_models_vae.py
-        ready = prepare_case(case._replace(words=(*case.words, "loss.sigma=learned")), rows=7)
+def test_micro_batches_of_a_ragged_batch_give_the_same_step(case, prepare_case):
+    for dtype, rtol in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        torch.set_default_dtype(dtype)
+        ready = prepare_case(case, rows=7)  # three pieces of 3, 3 and 1
+        if ready.model.couples_examples:  # such a loss refuses micro-batches: test_models_vae.py
+            ready = prepare_case(case._replace(words=(*case.words, "loss.sigma=learned")), rows=7)
+        stepped = [values_after_a_step(ready, accumulate) for accumulate in (1, 3)]
+        torch.testing.assert_close(*stepped, rtol=rtol, atol=rtol)
+
+
+def values_after_a_step(ready: Any, accumulate: int) -> list[Tensor]:
+    """All parameters and terms after one step of plain gradient descent on a fresh model."""
+    model = ready.built()
+    players = model.players()
+    optimizers = {
+        p.name: torch.optim.SGD(p.module.parameters(), 0.01) for p in players if p.optimizer is None
+    }
     noise = ready.noise(7)
-    stepped = []
-    for accumulate in (1, 3):
-        model = ready.built()
-        players = model.players()
-        optimizers = {
-            p.name: torch.optim.SGD(p.module.parameters(), 0.01)
-            for p in players
-            if p.optimizer is None
-        }
-        terms = train_step(model, players, optimizers, ready.batch, noise, 0, accumulate=accumulate)
-        assert all(values.shape == (7,) for values in terms.values())
-        stepped.append([*model.parameters(), *terms.values()])
-    torch.testing.assert_close(*stepped, rtol=rtol, atol=rtol)
+    terms = train_step(model, players, optimizers, ready.batch, noise, 0, accumulate=accumulate)
+    assert all(values.shape == (7,) for values in terms.values())
+    return [*model.parameters(), *terms.values()]
 
 
-def test_dropout_and_only_dropout_comes_from_the_mask(ready):
-    if "dropout" not in ready.cfg.model:
-        assert "keep" not in ready.noise()
-        return
-    noise = ready.noise()
-    if not ready.cfg.model["dropout"]:  # null: the family decides
-        assert "keep" not in noise
-        return
-    with torch.no_grad():  # layers that start at zero would hide a mask
-        for p in ready.model.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    keep = noise.pop("keep")
-    loss = f"{ready.model.players()[0].name}/loss"
-    without = ready.losses(ready.batch, noise)[loss]
-    ones = ready.losses(ready.batch, noise | {"keep": torch.ones_like(keep)})[loss]
-    masked = ready.losses(ready.batch, noise | {"keep": keep})[loss]
-    assert torch.equal(ones, without)
-    assert not torch.allclose(masked, without)
-
-
-def test_dropout_masks_have_their_rate_and_mean_one(ready):
-    keep = ready.noise(4000).get("keep")
-    if keep is None:
-        assert "dropout" not in ready.cfg.model
-        return
-    assert set(keep.unique().tolist()) == {0.0, 1 / 0.75}
-    n = keep.numel()
-    assert abs((keep == 0).double().mean().item() - 0.25) < 5 * (0.25 * 0.75 / n) ** 0.5
-    assert abs(keep.mean().item() - 1) < 5 * (1 / 3 / n) ** 0.5
-
-
-def test_there_is_no_dropout_outside_training(ready):
-    ready.model.eval()
-    assert "keep" not in ready.noise()
-
-
-def test_abilities_have_their_shapes(ready):
+def test_abilities_have_their_shapes_and_codes_give_back_what_is_reconstructed(ready):
     model, data = ready.model.eval(), ready.data.spec
     x = ready.batch.x
+    if hasattr(model, "reconstruct") and model.reconstructs_by in ("code", "inversion"):
+        torch.testing.assert_close(model.reconstruct(x), model.decode(model.encode(x)))
+    else:
+        assert not (hasattr(model, "encode") and hasattr(model, "decode"))
     width, event = getattr(model, "code_size", ready.cfg.bottleneck), tuple(data.event_shape)
     model.finish([ready.batch])
     rebuilt = tuple(data.target_shape) if data.target == "image" else event
@@ -226,51 +205,36 @@ def test_abilities_have_their_shapes(ready):
         assert model.log_prob_kind in ("exact", "bound")
 
 
-def test_reconstruct_is_decode_of_encode(ready):
+def test_samples_are_a_function_of_their_generator_and_not_of_the_batch(ready):
     model = ready.model
-    if hasattr(model, "reconstruct") and model.reconstructs_by in ("code", "inversion"):
-        torch.testing.assert_close(
-            model.reconstruct(ready.batch.x), model.decode(model.encode(ready.batch.x))
-        )
-    else:
-        assert not (hasattr(model, "encode") and hasattr(model, "decode"))
-
-
-def test_rows_of_a_sample_do_not_depend_on_the_batch(ready):
-    model = ready.model.eval()
     if not hasattr(model, "sample"):
+        assert ready.case.model == "mlp"
         return
     model.finish([ready.batch])
+    a, b, c = (model.sample(4, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    model.eval()
     with torch.no_grad():
-        whole = model.sample(20, generator=Rows(0, "sample", 0, 20))
-        parts = [model.sample(n, generator=Rows(0, "sample", i, n)) for i, n in ((0, 3), (3, 17))]
+        whole = model.sample(12, generator=Rows(0, "sample", 0, 12))
+        parts = [model.sample(n, generator=Rows(0, "sample", i, n)) for i, n in ((0, 3), (3, 9))]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-6, atol=1e-6)
     assert not torch.allclose(whole[0], whole[1])
 
 
-def test_samples_are_a_function_of_their_generator(ready):
-    if not hasattr(ready.model, "sample"):
-        assert ready.case.model == "mlp"
-        return
-    ready.model.finish([ready.batch])
-    a, b, c = (ready.model.sample(4, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1))
-    assert torch.equal(a, b)
-    assert not torch.equal(a, c)
-
-
 @pytest.mark.parametrize("network", ["fc", "conv"])
-@pytest.mark.parametrize("shape", IMAGES, ids=str)
 @pytest.mark.parametrize("name", ["autoencoder", "vae"])
 def test_images_of_any_size_pass_both_networks(
-    build: Callable[..., Model], name: str, network: str, shape: tuple[int, ...]
+    build: Callable[..., Model], name: str, network: str
 ):
-    spec = Spec(event_shape=shape, levels=256, unit_interval=True)
     loss = {"name": "mse"} if name == "autoencoder" else {"name": "logistic"}
-    model = build(name, spec, loss, network=network, channels=[3, 5, 7], widths=[9], depth=1)
-    x = torch.rand(2, *shape)
-    noise = model.noise(2, torch.Generator())
-    terms = model.loss(Batch(x, None), noise)
-    assert terms["loss"].shape == (2,)
-    assert terms["loss"].isfinite().all()
-    assert model.encode(x).shape == (2, 3)
-    assert model.reconstruct(x).shape == (2, *shape)
+    for shape in [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 15, 9)]:
+        spec = Spec(event_shape=shape, levels=256, unit_interval=True)
+        model = build(name, spec, loss, network=network, channels=[3, 5, 7], widths=[9], depth=1)
+        x = torch.rand(2, *shape)
+        noise = model.noise(2, torch.Generator())
+        terms = model.loss(Batch(x, None), noise)
+        assert terms["loss"].shape == (2,), shape
+        assert terms["loss"].isfinite().all(), shape
+        assert model.encode(x).shape == (2, 3), shape
+        assert model.reconstruct(x).shape == (2, *shape)
