@@ -34,9 +34,9 @@ def test_a_loss_is_pure_finite_and_of_one_example_unless_the_model_says_otherwis
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training
 
-    alone = [rows(ready, i, i + 1, noise) for i in range(6)]
+    parts = [rows(ready, start, stop, noise) for start, stop in ((0, 1), (1, 3), (3, 6))]
     same = all(
-        torch.allclose(torch.cat([a[name] for a in alone]), values, rtol=1e-9, atol=1e-12)
+        torch.allclose(torch.cat([part[name] for part in parts]), values, rtol=1e-9, atol=1e-12)
         for name, values in first.items()
     )
     assert same != model.couples_examples
@@ -51,25 +51,29 @@ def test_a_loss_is_pure_finite_and_of_one_example_unless_the_model_says_otherwis
             assert values.shape == (6,), name
             assert values.isfinite().all(), name
             assert values.dtype == torch.float64, name
+    assert "keep" not in evaluated.noise()
 
 
-def test_noise_is_of_its_generator_and_holds_the_dropout(ready):
+def test_noise_is_of_its_generator_holds_the_dropout_and_weights_carry_the_model(ready):
+    noise_is_of_its_generator(ready)
+    if ready.cfg.model.get("dropout"):
+        dropout_comes_from_the_mask(ready._replace(model=ready.built()))
+    else:
+        assert "keep" not in ready.noise()
+    weights_carry_the_whole_model(ready)
+
+
+def noise_is_of_its_generator(ready: Any) -> None:
     first, again, other = ready.noise(5), ready.noise(5), ready.noise(5, index=1)
     for name, values in first.items():
         assert len(values) == 5, name
         assert torch.equal(values, again[name]), name
         assert not torch.equal(values, other[name]), name
-    noise = ready.noise()
-    if ready.cfg.model.get("dropout"):  # null: the family decides
-        dropout_comes_from_the_mask(ready, noise)
-    else:
-        assert "keep" not in noise
-    ready.model.eval()
-    assert "keep" not in ready.noise()
 
 
-def dropout_comes_from_the_mask(ready: Any, noise: dict[str, Tensor]) -> None:
+def dropout_comes_from_the_mask(ready: Any) -> None:
     """The mask has its rate and mean one, and a loss that it changes is plain without it."""
+    noise = ready.noise()
     keep = ready.noise(400)["keep"]
     assert set(keep.unique().tolist()) == {0.0, 1 / 0.75}
     n = keep.numel()
@@ -87,12 +91,12 @@ def dropout_comes_from_the_mask(ready: Any, noise: dict[str, Tensor]) -> None:
     assert not torch.allclose(masked, without)
 
 
-def test_weights_carry_the_whole_model_and_each_gets_a_gradient_within_three_steps(ready):
+def weights_carry_the_whole_model(ready: Any) -> None:
     noise = ready.noise()
     before = ready.losses(ready.batch, noise)
     torch.manual_seed(1)
     weights = {k: v + torch.rand_like(v) for k, v in ready.model.state_dict().items()}
-    twin, model = ready.built(), ready.built()
+    twin = ready.built()
     twin.load_state_dict(weights)
     ready.model.load_state_dict(weights)
     after, copy = ready.losses(ready.batch, noise), ready._replace(model=twin)
@@ -100,13 +104,23 @@ def test_weights_carry_the_whole_model_and_each_gets_a_gradient_within_three_ste
         assert torch.equal(values, after[name])
     assert not any(torch.equal(before[k], v) for k, v in after.items() if k.endswith("/loss"))
 
-    touched = set()
+
+def test_every_parameter_gets_a_gradient_within_three_steps_and_eight_examples_are_learned(
+    case, prepare_case
+):
+    ready = prepare_case(case, rows=8)
+    every_parameter_gets_a_gradient(ready)
+    eight_examples_are_learned_by_heart(ready)
+
+
+def every_parameter_gets_a_gradient(ready: Any) -> None:
+    model, touched = ready.model, set()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
     for step in range(3):
         model.step.fill_(step)
         for player in model.players():
             optimizer.zero_grad()
-            model.loss(ready.batch, ready.noise(index=step), player.name)["loss"].mean().backward()
+            model.loss(ready.batch, ready.noise(8, step), player.name)["loss"].mean().backward()
             for name, p in model.named_parameters():
                 if p.grad is not None and p.grad.abs().max() > 0:
                     touched.add(name)
@@ -126,8 +140,7 @@ def shortfall(model: Model, batch: Batch, noise: dict[str, Tensor]) -> float:
         return (model.reconstruct(batch.x) - target).square().mean().item()
 
 
-def test_eight_examples_are_learned_by_heart(case, prepare_case):
-    ready = prepare_case(case, rows=8)
+def eight_examples_are_learned_by_heart(ready: Any) -> None:
     if len(ready.model.players()) > 1 or ready.model.reconstructs_by == "denoising":
         return  # a loss that need not fall so far: see test_models_gan.py and _ddpm.py
     off = dict.fromkeys(("dropout", "denoise", "label_smoothing", "input_noise", "beta"), 0.0)
@@ -174,7 +187,8 @@ def values_after_a_step(ready: Any, accumulate: int) -> list[Tensor]:
     return [*model.parameters(), *terms.values()]
 
 
-def test_abilities_have_their_shapes_and_codes_give_back_what_is_reconstructed(ready):
+def test_abilities_have_their_shapes_and_samples_are_of_their_generator(ready):
+    samples_are_a_function_of_their_generator_and_not_of_the_batch(ready)
     model, data = ready.model.eval(), ready.data.spec
     x = ready.batch.x
     if hasattr(model, "reconstruct") and model.reconstructs_by in ("code", "inversion"):
@@ -205,7 +219,7 @@ def test_abilities_have_their_shapes_and_codes_give_back_what_is_reconstructed(r
         assert model.log_prob_kind in ("exact", "bound")
 
 
-def test_samples_are_a_function_of_their_generator_and_not_of_the_batch(ready):
+def samples_are_a_function_of_their_generator_and_not_of_the_batch(ready: Any) -> None:
     model = ready.model
     if not hasattr(model, "sample"):
         assert ready.case.model == "mlp"
