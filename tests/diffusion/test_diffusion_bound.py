@@ -39,13 +39,13 @@ def test_a_step_is_the_divergence_of_two_posteriors(t: int, large: bool):
     torch.testing.assert_close(found, kl_divergence(q, p))
 
 
-@pytest.mark.parametrize("levels", [2, 17, 256])
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 5.0])
-def test_discrete_probabilities_sum_to_one(levels: int, sigma: float):
-    grid = torch.linspace(-1, 1, levels)[:, None]
-    for mean in (-1.2, -0.3, 0.0, 0.97):
-        nll = bound.discrete_nll(grid, torch.full_like(grid, mean), torch.tensor(sigma), levels)
-        assert nll.neg().exp().sum().item() == pytest.approx(1)
+def test_discrete_probabilities_sum_to_one(sigma: float):
+    for levels in [2, 17, 256]:
+        grid = torch.linspace(-1, 1, levels)[:, None]
+        for mean in (-1.2, -0.3, 0.0, 0.97):
+            nll = bound.discrete_nll(grid, torch.full_like(grid, mean), torch.tensor(sigma), levels)
+            assert nll.neg().exp().sum().item() == pytest.approx(1), levels
 
 
 def test_discrete_probability_is_the_mass_of_its_bin():

@@ -38,10 +38,11 @@ def moments_of_affine(run) -> tuple[Tensor, Tensor]:
     return images[0], a.T @ a
 
 
-@pytest.mark.parametrize("name", ["linear", "cosine", "sigmoid"])
-@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("name", "large"), [("linear", False), ("cosine", True), ("sigmoid", False)]
+)
 def test_ancestral_recovers_mean_and_covariance(oracle, name: str, large: bool):
-    schedule, n = Schedule(name, 500), 20_000
+    schedule, n = Schedule(name, 500), 10_000
     truth = oracle(schedule)
     steps = samplers.even_steps(500, 500)
     walk = samplers.ancestral(truth.at_step, schedule, standard(n), steps, noises(n), large)
@@ -51,11 +52,10 @@ def test_ancestral_recovers_mean_and_covariance(oracle, name: str, large: bool):
     torch.testing.assert_close(x.T.cov(), truth.covariance, atol=2 * error, rtol=0)
 
 
-@pytest.mark.parametrize("eta", [0.3, 1.0])
-def test_noisy_ddim_recovers_mean_and_covariance(oracle, eta: float):
-    schedule, n = Schedule("cosine", 500), 20_000
+def test_noisy_ddim_recovers_mean_and_covariance(oracle):
+    schedule, n = Schedule("cosine", 500), 10_000
     truth, steps = oracle(schedule), samplers.even_steps(500, 250)
-    x = last(samplers.ddim(truth.at_step, schedule, standard(n), steps, noises(n), eta))
+    x = last(samplers.ddim(truth.at_step, schedule, standard(n), steps, noises(n), 0.3))
     error = 5 / math.sqrt(n)
     torch.testing.assert_close(x.mean(0), truth.mean, atol=error, rtol=0)
     torch.testing.assert_close(x.T.cov(), truth.covariance, atol=2 * error, rtol=0)
@@ -91,7 +91,7 @@ def test_ddim_with_eta_one_is_ancestral_step_by_step(oracle, count: int):
 
 def test_large_variance_is_that_of_the_forward_step(oracle):
     schedule = Schedule("cosine", 50)
-    truth, x, n = oracle(schedule), standard(1), 200_000
+    truth, x, n = oracle(schedule), standard(1), 50_000
     for large, wanted in (
         (True, schedule.beta(30, 20)),
         (False, schedule.posterior(x, x, 30, 20)[1]),

@@ -13,14 +13,14 @@ NAMES = ["linear", "cosine", "sigmoid"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("steps", [1, 10, 1000])
-def test_the_signal_only_falls(name: str, steps: int):
-    schedule = Schedule(name, steps)
-    log = schedule.log_alpha_bar
-    assert log.shape == (steps + 1,)
-    assert log[0] == 0
-    assert (log.diff() < 0).all()
-    assert log.isfinite().all()
+def test_the_signal_only_falls(name: str):
+    for steps in [1, 10, 1000]:
+        schedule = Schedule(name, steps)
+        log = schedule.log_alpha_bar
+        assert log.shape == (steps + 1,), steps
+        assert log[0] == 0, steps
+        assert (log.diff() < 0).all(), steps
+        assert log.isfinite().all(), steps
 
 
 def test_linear_has_the_betas_of_ho():

@@ -152,7 +152,7 @@ def test_one_step_averages_to_log_prob(ddpm, spec: Spec):
     model = ddpm(spec).eval()
     one = data(model, 1)
     model.prepare(data(model, 50))
-    x, n = one.x.expand(4000, *model.event_shape), 4000
+    x, n = one.x.expand(1500, *model.event_shape), 1500
     (name,) = {"bound", "bits_per_dim"} & set(model.loss(one, model.noise(1, generator())))
     scale = math.log(2) * model.code_size if name == "bits_per_dim" else 1
     with torch.no_grad():
@@ -178,7 +178,8 @@ def test_log_prob_is_a_lower_bound_on_a_density(ddpm):
     """∫ exp(log_prob) ≤ 1; and it is not a trivial one."""
     model = ddpm(Spec(event_shape=(1,)), timesteps=10, widths=[8])
     grid = torch.linspace(-12, 12, 121)[:, None]
-    mass = model.log_prob(grid, generator(), draws=400).exp().sum() * 24 / 120
+    with torch.no_grad():
+        mass = model.log_prob(grid, generator(), draws=200).exp().sum() * 24 / 120
     assert 0.5 < mass < 1
 
 
@@ -266,13 +267,14 @@ def test_rows_do_not_depend_on_how_they_are_batched(ddpm, sampler: str):
     assert whole.unique(dim=0).shape == whole.shape
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_image_samples_are_images(ddpm, sampler: str, prediction: str):
-    x = ddpm(IMAGE, prediction=prediction).sample(3, sampler=sampler, steps=4)
-    assert x.shape == (3, 1, 8, 8)
-    assert ((x >= 0) & (x <= 1)).all()
-    assert x.std() > 0
+def test_image_samples_are_images(ddpm, prediction: str):
+    model = ddpm(IMAGE, prediction=prediction)
+    for sampler in SAMPLERS:
+        x = model.sample(3, sampler=sampler, steps=4)
+        assert x.shape == (3, 1, 8, 8), sampler
+        assert ((x >= 0) & (x <= 1)).all(), sampler
+        assert x.std() > 0, sampler
 
 
 def test_options_of_sample_override_those_of_the_model(ddpm):
@@ -421,11 +423,11 @@ def test_eight_images_are_learned_by_heart(ddpm, network: str):
     keys = {"widths": [128], "channels": [8], "bottleneck": 16, "attention": False}
     model = ddpm(IMAGE, network=network, timesteps=100, **keys)
     x = (draw(8, 1, 8, 8) > 0).to(torch.float64)
-    batch = Batch(x.repeat(4, 1, 1, 1), None)
+    batch = Batch(x.repeat(2, 1, 1, 1), None)
     before = (model.reconstruct(x) - x).square().mean()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for step in range(200):
-        loss = model.loss(batch, model.noise(32, generator(step)))["loss"].mean()
+    for step in range(120):
+        loss = model.loss(batch, model.noise(16, generator(step)))["loss"].mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -455,18 +457,18 @@ def test_labels_for_a_model_that_knows_none_are_refused(ddpm):
         ddpm().sample(2, torch.zeros(2))
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "sigmoid"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_samples_of_vectors_stay_near_the_data(ddpm, schedule: str, prediction: str):
+def test_samples_of_vectors_stay_near_the_data(ddpm, prediction: str):
     """Where nothing of the data is left, an error of eps is multiplied by up to 20,000."""
-    model = ddpm(prediction=prediction, noise_schedule=schedule, timesteps=1000)
-    x = data(model, 200).x
-    model.prepare(Batch(x, None))
-    for sampler in SAMPLERS:
-        found = model.sample(50, generator=generator(), sampler=sampler, steps=20)
-        low, high = x.amin(0), x.amax(0)
-        assert (found > low - (high - low)).all(), sampler
-        assert (found < high + (high - low)).all(), sampler
+    for schedule in ["linear", "cosine", "sigmoid"]:
+        model = ddpm(prediction=prediction, noise_schedule=schedule, timesteps=1000)
+        x = data(model, 200).x
+        model.prepare(Batch(x, None))
+        for sampler in SAMPLERS:
+            found = model.sample(50, generator=generator(), sampler=sampler, steps=20)
+            low, high = x.amin(0), x.amax(0)
+            assert (found > low - (high - low)).all(), sampler
+            assert (found < high + (high - low)).all(), sampler
 
 
 def test_the_bound_of_vectors_is_not_clipped(ddpm):

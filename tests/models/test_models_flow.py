@@ -49,7 +49,7 @@ def stored(n: int, spec: Spec = GREY) -> Tensor:
 def test_the_density_integrates_to_one(flow, dim: int, coupling: str):
     model = flow(Spec(event_shape=(dim,)), coupling=coupling)
     model.first.prepare(2 * torch.randn(50, dim) + 1)
-    axis = torch.linspace(-40, 40, 1601)
+    axis = torch.linspace(-25, 25, 401)
     grid = torch.cartesian_prod(*[axis] * dim).view(-1, dim)
     with torch.no_grad():
         mass = model.log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** dim
@@ -174,13 +174,13 @@ def test_variational_noise_starts_as_uniform_noise(flow):
 
 
 @pytest.mark.parametrize("coupling", ["affine", "spline"])
-@pytest.mark.parametrize("name", ["marginals", "logit", "affine"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_round_trip_returns_every_level(flow, layout: str, name: str, coupling: str):
-    model, x = flow(GREY, layout=layout, input=name, coupling=coupling), stored(20)
-    torch.testing.assert_close(model.reconstruct(x), x)
-    z = model.encode(x)
-    assert z.shape == (20, model.code_size) == (20, 16)
+def test_round_trip_returns_every_level(flow, layout: str, coupling: str):
+    for name in ["marginals", "logit", "affine"]:
+        model, x = flow(GREY, layout=layout, input=name, coupling=coupling), stored(20)
+        torch.testing.assert_close(model.reconstruct(x), x, msg=f"{name}: {{}}".format)
+        z = model.encode(x)
+        assert z.shape == (20, model.code_size) == (20, 16), name
 
 
 def test_round_trip_of_continuous_data(flow):

@@ -41,9 +41,10 @@ def latent_flow(build: Callable[..., LatentFlow]) -> Callable[..., LatentFlow]:
 @pytest.mark.parametrize("bottleneck", [1, 2])
 def test_the_prior_is_a_density_that_integrates_to_one(latent_flow, coupling, bottleneck):
     model = shaken(latent_flow(bottleneck, coupling=coupling))
-    line = torch.linspace(-15, 15, 501)
+    line = torch.linspace(-10, 10, 251)
     grid = torch.cartesian_prod(*[line] * bottleneck).view(-1, bottleneck)
-    total = model.log_prior(grid).exp().sum() * (line[1] - line[0]) ** bottleneck
+    with torch.no_grad():
+        total = model.log_prior(grid).exp().sum() * (line[1] - line[0]) ** bottleneck
     assert total.item() == pytest.approx(1, abs=0.01)
 
 
@@ -56,8 +57,9 @@ def test_the_sampled_divergence_has_the_closed_forms_mean(latent_flow):
                 continue
             p.copy_(torch.tensor([0.3, -0.2]))
     mu, logvar = draw(1, 2, seed=1), draw(1, 2, seed=2)
-    eps = draw(400_000, 2)
-    kl, charged = model.divergence(mu.expand_as(eps), logvar.expand_as(eps), eps)
+    eps = draw(100_000, 2)
+    with torch.no_grad():
+        kl, charged = model.divergence(mu.expand_as(eps), logvar.expand_as(eps), eps)
     assert torch.equal(kl, charged)
     u_mean, volume = model.flow(mu)  # affine: the posterior stays normal behind it
     spread = torch.autograd.functional.jacobian(lambda z: model.flow(z[None])[0][0], mu[0])
@@ -84,10 +86,10 @@ def test_temperature_zero_is_the_middle_of_the_flow(latent_flow):
 
 
 def test_more_importance_samples_tighten_the_bound(latent_flow):
-    model, x = shaken(latent_flow(2)), draw(64, 5, seed=3)
+    model, x = shaken(latent_flow(2)), draw(32, 5, seed=3)
     bounds = [
         model.log_prob(x, samples=k, generator=torch.Generator().manual_seed(0)).mean().item()
-        for k in (1, 20, 400)
+        for k in (1, 10, 100)
     ]
     assert bounds == sorted(bounds)
 
@@ -114,12 +116,12 @@ def test_prepare_starts_the_flow_at_the_codes(latent_flow):
 def test_a_flow_learns_a_prior_that_a_normal_cannot_be(latent_flow):
     """Codes on two far clusters: the flow's KL falls below the standard normal's."""
     model = latent_flow(2, coupling="spline", flow_steps=3, flow_widths=[32])
-    side = torch.randint(0, 2, (512, 1), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    mu, logvar = 2.5 * side + 0.1 * draw(512, 2), torch.full((512, 2), -4.0)
+    side = torch.randint(0, 2, (128, 1), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    mu, logvar = 2.5 * side + 0.1 * draw(128, 2), torch.full((128, 2), -4.0)
     optimizer = torch.optim.Adam(model.flow.parameters(), 1e-2)
-    for step in range(150):
+    for step in range(80):
         optimizer.zero_grad()
-        model.divergence(mu, logvar, draw(512, 2, seed=step))[0].mean().backward()
+        model.divergence(mu, logvar, draw(128, 2, seed=step))[0].mean().backward()
         optimizer.step()
-    learned = model.divergence(mu, logvar, draw(512, 2, seed=999))[0].mean()
+    learned = model.divergence(mu, logvar, draw(128, 2, seed=999))[0].mean()
     assert learned < 0.6 * kl_to_standard_normal(mu, logvar).sum(1).mean()

@@ -37,57 +37,59 @@ def test_halvings_are_whole_halves(side: int, stages: int, sides: list[int]):
     assert halvings(side, stages) == sides
 
 
-@pytest.mark.parametrize(("h", "w"), SIDES)
-def test_conv_networks_give_exact_sizes_for_every_number_of_stages(h: int, w: int):
-    for stages in range(1, int(min(h, w)).bit_length()):
-        channels = list(range(2, 2 + stages))
-        encoder = ConvEncoder((3, h, w), channels, out=5, depth=1)
-        decoder = ConvDecoder((3, h, w), channels, code=5, depth=1)
-        maps: list[tuple[int, ...]] = []
-        for stage in encoder.stages:
-            stage.register_forward_hook(lambda m, i, out, maps=maps: maps.append(out.shape[2:]))
-        code = encoder(torch.rand(2, 3, h, w))
-        assert code.shape == (2, 5)
-        assert maps == list(zip(halvings(h, stages)[1:], halvings(w, stages)[1:], strict=True))
-        assert decoder(code).shape == (2, 3, h, w)
+def test_conv_networks_give_exact_sizes_for_every_number_of_stages():
+    for h, w in SIDES:
+        for stages in range(1, int(min(h, w)).bit_length()):
+            channels = list(range(2, 2 + stages))
+            encoder = ConvEncoder((3, h, w), channels, out=5, depth=1)
+            decoder = ConvDecoder((3, h, w), channels, code=5, depth=1)
+            maps: list[tuple[int, ...]] = []
+            for stage in encoder.stages:
+                stage.register_forward_hook(lambda m, i, out, maps=maps: maps.append(out.shape[2:]))
+            code = encoder(torch.rand(2, 3, h, w))
+            assert code.shape == (2, 5), (h, w)
+            assert maps == list(
+                zip(halvings(h, stages)[1:], halvings(w, stages)[1:], strict=True)
+            ), (h, w)
+            assert decoder(code).shape == (2, 3, h, w), (h, w)
 
 
-@pytest.mark.parametrize(("h", "w"), SIDES)
-def test_stages_are_allowed_down_to_one_pixel_and_no_further(h: int, w: int):
-    most = int(min(h, w)).bit_length() - 1
-    check_stages((1, h, w), [1] * most)
-    with pytest.raises(UserError, match=rf"halves an image {most + 1} times.*at most {most}"):
-        check_stages((1, h, w), [1] * (most + 1))
+def test_stages_are_allowed_down_to_one_pixel_and_no_further():
+    for h, w in SIDES:
+        most = int(min(h, w)).bit_length() - 1
+        check_stages((1, h, w), [1] * most)
+        with pytest.raises(UserError, match=rf"halves an image {most + 1} times.*at most {most}"):
+            check_stages((1, h, w), [1] * (most + 1))
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_residual_blocks_start_as_identities(name: str):
-    deep = ConvEncoder((1, 8, 8), [4, 6], out=3, activation=name, depth=2)
-    plain = ConvEncoder((1, 8, 8), [4, 6], out=3, activation=name, depth=0)
-    plain.load_state_dict({k: v for k, v in deep.state_dict().items() if "blocks" not in k})
-    x = torch.rand(2, 1, 8, 8)
-    assert torch.equal(deep(x), plain(x))
-    (block, _), _ = deep.blocks
-    (gradient,) = torch.autograd.grad(deep(x).sum(), block.second.weight)
-    assert gradient.abs().max() > 0  # and can leave it
+def test_residual_blocks_start_as_identities():
+    for name in ACTIVATIONS:
+        deep = ConvEncoder((1, 8, 8), [4, 6], out=3, activation=name, depth=2)
+        plain = ConvEncoder((1, 8, 8), [4, 6], out=3, activation=name, depth=0)
+        plain.load_state_dict({k: v for k, v in deep.state_dict().items() if "blocks" not in k})
+        x = torch.rand(2, 1, 8, 8)
+        assert torch.equal(deep(x), plain(x)), name
+        (block, _), _ = deep.blocks
+        (gradient,) = torch.autograd.grad(deep(x).sum(), block.second.weight)
+        assert gradient.abs().max() > 0, name  # and can leave it
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_mlp_is_linear_maps_with_activations_between(name: str):
-    network, x = MLP([3, 4, 5, 2], name, last="tanh"), torch.randn(6, 3)
-    activation = {
-        "linear": nn.Identity(),
-        "elu": nn.ELU(),
-        "gelu": nn.GELU(),
-        "silu": nn.SiLU(),
-        "relu": nn.ReLU(),
-        "tanh": nn.Tanh(),
-        "sigmoid": nn.Sigmoid(),
-        "leaky_relu": nn.LeakyReLU(),
-    }[name]
-    a, b, c = network.layers
-    twin = nn.Sequential(a, activation, b, activation, c, nn.Tanh())
-    torch.testing.assert_close(network(x), twin(x))
+def test_mlp_is_linear_maps_with_activations_between():
+    for name in ACTIVATIONS:
+        network, x = MLP([3, 4, 5, 2], name, last="tanh"), torch.randn(6, 3)
+        activation = {
+            "linear": nn.Identity(),
+            "elu": nn.ELU(),
+            "gelu": nn.GELU(),
+            "silu": nn.SiLU(),
+            "relu": nn.ReLU(),
+            "tanh": nn.Tanh(),
+            "sigmoid": nn.Sigmoid(),
+            "leaky_relu": nn.LeakyReLU(),
+        }[name]
+        a, b, c = network.layers
+        twin = nn.Sequential(a, activation, b, activation, c, nn.Tanh())
+        torch.testing.assert_close(network(x), twin(x), msg=f"{name}: {{}}".format)
 
 
 def test_mlp_mask_covers_its_hidden_units_in_order():

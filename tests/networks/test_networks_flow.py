@@ -70,23 +70,23 @@ ELEMENTS = {"affine": Affine(), "spline": Spline(5, 3.0)}
 
 
 @pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
-@pytest.mark.parametrize("dim", [1, 2, 3, 6])
-def test_coupling_of_vectors(element, dim: int):
-    check(shaken(Coupling(dim, element, mlp)), 2 * torch.randn(7, dim))
+def test_coupling_of_vectors(element):
+    for dim in [1, 2, 3, 6]:
+        check(shaken(Coupling(dim, element, mlp)), 2 * torch.randn(7, dim))
 
 
 @pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
 @pytest.mark.parametrize("shape", IMAGES, ids=str)
-@pytest.mark.parametrize("odd", [False, True])
-def test_checkerboard_coupling(element, shape: tuple[int, ...], odd: bool):
-    layer = shaken(Checkerboard(shape, odd, element, conv(shape[1:])))
-    x = torch.randn(3, *shape)
-    check(layer, x)
-    z, _ = layer(x)
-    rows, columns = torch.meshgrid(*(torch.arange(s) for s in shape[1:]), indexing="ij")
-    stays = (rows + columns) % 2 == int(odd)
-    assert torch.equal(z[..., stays], x[..., stays])
-    assert (z[..., ~stays] != x[..., ~stays]).all()
+def test_checkerboard_coupling(element, shape: tuple[int, ...]):
+    for odd in [False, True]:
+        layer = shaken(Checkerboard(shape, odd, element, conv(shape[1:])))
+        x = torch.randn(3, *shape)
+        check(layer, x)
+        z, _ = layer(x)
+        rows, columns = torch.meshgrid(*(torch.arange(s) for s in shape[1:]), indexing="ij")
+        stays = (rows + columns) % 2 == int(odd)
+        assert torch.equal(z[..., stays], x[..., stays]), odd
+        assert (z[..., ~stays] != x[..., ~stays]).all(), odd
 
 
 @pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
@@ -145,15 +145,16 @@ def test_half_of_the_dimensions_change_places_in_two_dimensions():
 
 @pytest.mark.parametrize("coupling", ["affine", "spline"])
 @pytest.mark.parametrize("mixing", ["lu", "permute"])
-@pytest.mark.parametrize("dim", [1, 2, 5])
-def test_vector_flow(dim: int, mixing: str, coupling: str):
-    flow = vector_flow(dim, steps=3, widths=[8], coupling=coupling, bins=5, mixing=mixing)
-    check(shaken(flow), torch.randn(6, dim))
-    assert flow.droppable == (0 if dim == 1 else 3 * 8)
+def test_vector_flow(mixing: str, coupling: str):
+    for dim in [1, 2, 5]:
+        flow = vector_flow(dim, steps=3, widths=[8], coupling=coupling, bins=5, mixing=mixing)
+        check(shaken(flow), torch.randn(6, dim))
+        assert flow.droppable == (0 if dim == 1 else 3 * 8), dim
 
 
-@pytest.mark.parametrize("coupling", ["affine", "spline"])
-@pytest.mark.parametrize("shape", IMAGES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "coupling"), [*((shape, "spline") for shape in IMAGES), (IMAGES[2], "affine")]
+)
 def test_multiscale_flow(shape: tuple[int, ...], coupling: str):
     flow = shaken(Multiscale(shape, scales=None, steps=2, coupling=coupling, **SETTINGS), 0.1)
     x = torch.randn(3, *shape)

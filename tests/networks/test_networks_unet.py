@@ -34,16 +34,16 @@ def awake(network: nn.Module) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize("bottleneck", [1, 5, 64])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_images_of_any_size_come_back_in_their_shape(shape: tuple[int, ...], bottleneck: int):
-    channels = [6, 10] if min(shape[1:]) > 4 else [6]
-    network = awake(UNet(shape, channels, bottleneck, depth=2))
-    x = torch.randn(3, *shape)
-    out = network(x, torch.tensor([1.0, 500.0, 1000.0]))
-    assert out.shape == x.shape
-    assert out.isfinite().all()
-    assert (out.flatten(1).std(1) > 0).all()
+def test_images_of_any_size_come_back_in_their_shape(shape: tuple[int, ...]):
+    for bottleneck in [1, 5, 64]:
+        channels = [6, 10] if min(shape[1:]) > 4 else [6]
+        network = awake(UNet(shape, channels, bottleneck, depth=2))
+        x = torch.randn(3, *shape)
+        out = network(x, torch.tensor([1.0, 500.0, 1000.0]))
+        assert out.shape == x.shape, bottleneck
+        assert out.isfinite().all(), bottleneck
+        assert (out.flatten(1).std(1) > 0).all(), bottleneck
 
 
 @pytest.mark.parametrize(
