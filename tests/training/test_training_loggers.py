@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from PIL import Image
 
 from genai_cli import runs
 
@@ -19,7 +20,19 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 QUICK = ("dataset.limit=64", "model.widths=[8]", "bottleneck=2", "epochs=3")
 
 
-def test_tensorboard_has_every_row_once(drawn: None, genai: Callable) -> None:
+@pytest.fixture
+def two_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run ends with two small pictures instead of its figures."""
+
+    def draw(folder: Path, *about: object) -> list[Path]:
+        for name in ("loss_curve", "samples"):
+            Image.new("L", (8, 8)).save(folder / f"{name}.png")
+        return []
+
+    monkeypatch.setattr("genai_cli.figures.of_run.draw", draw)
+
+
+def test_tensorboard_has_every_row_once(two_figures: None, genai: Callable) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -96,7 +109,7 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> Wandb:
 
 
 def test_wandb_gets_the_config_once_and_each_row(
-    drawn: None, genai: Callable, wandb: Wandb
+    two_figures: None, genai: Callable, wandb: Wandb
 ) -> None:
     done = genai("train", *QUICK, "trainer.loggers=[wandb]")
     assert done.code == 0

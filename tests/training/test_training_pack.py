@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -118,13 +119,21 @@ def hold(words: str, rtol: float = 1e-9) -> None:
             assert not torch.allclose(first, second)
 
 
-@pytest.mark.parametrize("name", CASES)
+FIRST = ("autoencoder", "micro-batches", "gan", "ddpm")  # the others are slow
+FEW = ("sgd", "adam", "nadam", "rmsprop")  # states of every kind: momentum, counters, averages
+
+
+def slow_but(names: Iterable[str], few: Sequence[str]) -> list[Any]:
+    return [pytest.param(n, marks=[pytest.mark.slow] * (n not in few)) for n in names]
+
+
+@pytest.mark.parametrize("name", slow_but(CASES, FIRST))
 def test_stacked_cells_are_the_cells_alone(name: str) -> None:
     words = CASES[name]
     hold(words if words.startswith("model=") else f"model={name} {words}")
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, FEW))
 def test_every_optimizer_with_rates_of_its_own(name: str) -> None:
     rtol = 1e-6 if name == "rmsprop" else 1e-9  # it divides by roots of what is nearly zero
     words = f"model=mlp model.widths=[8] optimizer={name} optimizer.lr=1e-3,1e-2 seed=0,1"
@@ -132,10 +141,10 @@ def test_every_optimizer_with_rates_of_its_own(name: str) -> None:
 
 
 def test_those_who_stay_go_on_as_if_nobody_had_left() -> None:
-    configs, data = prepared("model=gan seed=0,1,2 trainer.ema=0.9 optimizer.lr=1e-3,1e-4")
+    configs, data = prepared("model=gan seed=0,1 trainer.ema=0.9 optimizer.lr=1e-3,1e-4")
     with machine.numerics(configs[0], 1):
         cells = [Cell(setup.new_training(cfg, data, CPU), cfg) for cfg in configs]
-        stack, gone = Stack(cells), {2: cells[1], 3: cells[4]}  # within and at the end of an epoch
+        stack, gone = Stack(cells), {2: cells[1], 3: cells[2]}  # within and at the end of an epoch
         left = {}
         for now in stack.train(data):
             if now.step in gone:
@@ -146,7 +155,7 @@ def test_those_who_stay_go_on_as_if_nobody_had_left() -> None:
             if now.step == cells[0].state.last_step(configs[0]):
                 break
         stack.settle()
-        assert len(stack.cells) == 4
+        assert len(stack.cells) == 2
         for cfg, cell in zip(configs, cells, strict=True):
             cfg.trainer.max_steps = left.get(id(cell))
             assert_same(alone(cfg, data)[0], cell.state)
@@ -200,8 +209,8 @@ WIDE = "model=autoencoder model.widths=[4000] batch_size=64"
 @pytest.mark.parametrize(
     ("words", "units", "said"),
     [
-        ("model=autoencoder seed=0,1,2 optimizer.lr=1e-3,1e-2", [[0, 1, 2, 3, 4, 5]], "of 6"),
-        ("model=autoencoder seed=range(5) trainer.pack=2", [[0, 1], [2, 3], [4]], "2, 2, 1"),
+        ("model=autoencoder seed=0,1 optimizer.lr=1e-3,1e-2", [[0, 1, 2, 3]], "of 4"),
+        ("model=autoencoder seed=range(3) trainer.pack=2", [[0, 1], [2]], "2, 1"),
         ("model=autoencoder bottleneck=2,4 seed=0,1", [[0, 1], [2, 3]], "of 2"),
         ("model=vae model.beta=1,2", [[0, 1]], "of 2"),
         ("model=vae model.free_bits=0,0.1 seed=0,1", [[0, 1], [2, 3]], "2, 2"),
@@ -264,13 +273,16 @@ def power(n: int) -> Callable[[float], float]:
     return lambda x: x**n
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        (1, 1, True), (1, 1.0, False), ((1, [2]), (1, [2]), True), ({"a": 1}, {"a": 2}, False),
-        (power(2), power(2), True), (power(2), power(3), False), (object(), object(), False),
-        (torch.ones(2), torch.ones(2), True), (torch.ones(2), torch.zeros(2), False),
-    ],
-)  # fmt: skip
-def test_same(a: object, b: object, expected: bool) -> None:
-    assert same(a, b) is expected
+def test_same() -> None:
+    for a, b, expected in [
+        (1, 1, True),
+        (1, 1.0, False),
+        ((1, [2]), (1, [2]), True),
+        ({"a": 1}, {"a": 2}, False),
+        (power(2), power(2), True),
+        (power(2), power(3), False),
+        (object(), object(), False),
+        (torch.ones(2), torch.ones(2), True),
+        (torch.ones(2), torch.zeros(2), False),
+    ]:
+        assert same(a, b) is expected, (a, b, expected)
