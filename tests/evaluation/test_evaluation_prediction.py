@@ -165,7 +165,7 @@ def test_a_diverged_model_has_no_interval():
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("n", [0, 1, 30, 20_000])
+@pytest.mark.parametrize("n", [0, pytest.param(1, marks=pytest.mark.slow), 20_000])
 def test_reliability_diagram(n, tmp_path):
     confidence = 1 - RNG.uniform(0, 1, n) ** 3 * 0.8
     right = (RNG.random(n) < confidence - 0.1).astype(float)

@@ -95,7 +95,13 @@ def test_fashion_needs_no_training(fashion_root: Path) -> None:
     found = reference(data, quiet)
     assert found.hash == "eb7bde689709298a"
     assert found.accuracy == 0.925
-    assert accuracy(found.network, data.test) == pytest.approx(0.925, abs=2e-4)
+
+
+@pytest.mark.fashion
+@pytest.mark.slow
+def test_fashion_has_the_accuracy_that_ships(fashion_root: Path) -> None:
+    data = load({"name": "fashion_mnist", "root": str(fashion_root)})
+    assert accuracy(reference(data, quiet).network, data.test) == pytest.approx(0.925, abs=2e-4)
 
 
 @pytest.mark.slow
@@ -117,17 +123,21 @@ def test_shipped_weights_that_are_damaged_name_the_remedy(
 # ---- training
 
 
-@pytest.mark.usefixtures("fast")
-def test_another_split_is_trained_once_and_kept(tmp_path: Path) -> None:
+def test_another_split_is_trained_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = load({"name": "digits"}, split_seed=1)
+    recipe = RECIPES["digits"]
+    assert number_of_steps(recipe, len(data.train), (1, 8, 8)) == 660  # 60 epochs of 11 batches
+    monkeypatch.setitem(RECIPES, "digits", recipe._replace(epochs=10, least=0.0))
+    monkeypatch.setattr(classifier, "FEWEST", 10)
     said: list[str] = []
     steps: list[tuple[int, int]] = []
     first = reference(data, said.append, lambda done, all_: steps.append((done, all_)))
     assert said == [
-        "training the reference classifier of digits once: 660 steps, about 3 s on one core"
+        "training the reference classifier of digits once: 110 steps, about 1 s on one core"
     ]
-    # 60 epochs of 11 batches: digits have a recipe
-    assert steps == [(i, 660) for i in range(1, 661)]
+    assert steps == [(i, 110) for i in range(1, 111)]
     (path,) = (tmp_path / "cache" / "reference").iterdir()
     assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16}
     again = reference(data, quiet)
@@ -172,9 +182,12 @@ def test_a_run_in_double_precision_has_the_same_reference() -> None:
     ],
     ids=str,
 )
-@pytest.mark.usefixtures("fast")
-def test_any_labelled_image_set(shape: tuple[int, ...], classes: int) -> None:
-    data = made(shape, classes)
+def test_any_labelled_image_set(
+    shape: tuple[int, ...], classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "FEWEST", 2)
+    monkeypatch.setattr(classifier, "MOST", 2)
+    data = made(shape, classes, n=50)
     found = reference(data, lambda text: None)
     x = data.test.batch(torch.arange(10)).x
     assert found.network.features(x).shape == (10, 128)
@@ -183,8 +196,9 @@ def test_any_labelled_image_set(shape: tuple[int, ...], classes: int) -> None:
     assert reference(data, quiet).hash == found.hash
 
 
-def test_a_small_set_is_learned() -> None:
-    """200 images are 2 batches: 20 epochs would be 40 steps, and it takes 500."""
+def test_a_small_set_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 images are 2 batches: 20 epochs would be 40 steps. A fifth of the 500 will do here."""
+    monkeypatch.setattr(classifier, "FEWEST", 100)
     data = made((1, 8, 8), 2)
     network = train(data)
     assert accuracy(network, data.test) == 1

@@ -9,6 +9,7 @@ from genai_cli.cli import main
 from genai_cli.data.dataset import Spec
 from genai_cli.data.pairs import Pair, hole
 from genai_cli.evaluation import restoring
+from genai_cli.figures import of_run
 from genai_cli.models.base import Batch
 
 
@@ -66,7 +67,11 @@ def test_a_pair_is_told_by_its_shapes():
         ("test/denoised_mse", "noisy input itself", ["model.denoise=0.5"]),
     ],
 )
-def test_a_run_that_restores_says_what_it_is_held_against(name, what, line, tmp_path, capsys):
+def test_a_run_that_restores_says_what_it_is_held_against(
+    name, what, line, tmp_path, capsys, monkeypatch
+):
+    for other in ("_loss_curve", "_samples", "_latent"):
+        monkeypatch.setattr(of_run, other, lambda folder, *about: folder)
     common = ["train", "model=autoencoder", "epochs=1", "dataset.limit=64", f"outputs={tmp_path}"]
     assert main([*common, *line]) == 0
     (folder,) = tmp_path.glob("*/*")
