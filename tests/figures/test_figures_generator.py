@@ -21,10 +21,12 @@ def pull(loss: str, values: list[float], label: str = "a") -> generator.Pull:
     [
         ([pull("minimax", [1.0, 1e-3, 1e-6]), pull("nonsaturating", [1.0, 2.0, 3.0])], 3),
         ([pull("hinge", [1.0, 2.0]), pull("lsgan", [0.5, 0.25], "b" * 60)], 1),
-        ([pull("minimax", [0.3])], 3),
+        pytest.param([pull("minimax", [0.3])], 3, marks=pytest.mark.slow),
         ([pull("minimax", [0.0, 0.0])], 3),
         ([pull("nonsaturating", [np.nan, 1.0])], 3),
-        ([pull("minimax", [0.1, 0.2], str(i)) for i in range(40)], 3),
+        pytest.param(
+            [pull("minimax", [0.1, 0.2], str(i)) for i in range(40)], 3, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_it_is_drawn_whatever_the_numbers_are(pulls, panels, tmp_path: Path):

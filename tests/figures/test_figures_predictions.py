@@ -18,7 +18,9 @@ def check(path):
         assert len(image.convert("L").getcolors()) > 20
 
 
-@pytest.mark.parametrize(("n", "k"), [(0, 10), (1, 2), (500, 10), (90, 50)])
+@pytest.mark.parametrize(
+    ("n", "k"), [(0, 10), (1, 2), (500, 10), pytest.param(90, 50, marks=pytest.mark.slow)]
+)
 def test_confusion(n, k, tmp_path):
     true = RNG.integers(0, k, n)
     guess = np.where(RNG.random(n) < 0.2, 0, true)
@@ -34,7 +36,7 @@ def test_a_class_number_outside_the_classes_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("n", "k"), [(0, 1), (1, 1), (9000, 1), (40, 7)])
+@pytest.mark.parametrize(("n", "k"), [(0, 1), (1, 1), (2000, 1), (40, 7)])
 def test_predicted_vs_true(n, k, tmp_path):
     true = RNG.normal(size=(n, k)) * 10.0 ** np.arange(k)
     guess = true + RNG.normal(size=true.shape)
@@ -49,6 +51,7 @@ def test_predicted_vs_true_of_constants_and_nan(tmp_path):
     check(tmp_path / "a.png")
 
 
+@pytest.mark.slow  # test_figures_curves.py and _grids.py ask it of a chart and of a sheet
 def test_the_same_arrays_give_the_same_bytes(tmp_path):
     y = RNG.integers(0, 3, 50)
     for name in "ab":

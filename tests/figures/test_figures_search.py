@@ -33,11 +33,13 @@ def trials(number: int, level: float = 20.0, keys: tuple[str, ...] = ("lr", "k",
     ("made", "goal"),
     [
         (trials(20), Goal("val/loss")),
-        (trials(20, level=-1000.0), Goal("val/loss")),
-        ([t for t in trials(20) if t.state == FINISHED], Goal("val/loss")),
+        pytest.param(trials(8, level=-1000.0), Goal("val/loss"), marks=pytest.mark.slow),
+        pytest.param(
+            [t for t in trials(8) if t.state == FINISHED], Goal("val/loss"), marks=pytest.mark.slow
+        ),
         (trials(1), Goal("val/loss")),
-        (trials(9, keys=("act",)), Goal("val/loss")),
-        (trials(9, keys=()), Goal("val/loss")),
+        pytest.param(trials(5, keys=("act",)), Goal("val/loss"), marks=pytest.mark.slow),
+        (trials(5, keys=()), Goal("val/loss")),
         ([t._replace(cost=t.cost and -0.9, curve={1: -0.9}) for t in trials(8)],
          Goal("val/accuracy", rising=True)),
         ([*trials(5), Trial("005", {"lr": "1", "k": "2", "act": "relu"}, RUNNING)],
@@ -47,13 +49,21 @@ def trials(number: int, level: float = 20.0, keys: tuple[str, ...] = ("lr", "k",
 @pytest.mark.filterwarnings("error")
 def test_it_is_drawn(tmp_path: Path, made: list[Trial], goal: Goal) -> None:
     asked = {"varied": list(made[0].values), "sweep": {"search": "tpe"}}
-    for name in ("a.png", "b.png"):
-        draw(tmp_path / name, asked, made, goal)
+    draw(tmp_path / "a.png", asked, made, goal)
     with Image.open(tmp_path / "a.png") as image:
         assert image.width > 1400
         colours = image.convert("RGB").getcolors(1 << 24)
     assert colours is not None
     assert len(colours) > 50
+
+
+@pytest.mark.slow  # test_figures_curves.py and _grids.py ask it of a chart and of a sheet
+def test_the_same_trials_give_the_same_bytes(tmp_path: Path) -> None:
+    made = trials(4, keys=("lr",))
+    for name in ("a.png", "b.png"):
+        draw(
+            tmp_path / name, {"varied": ["lr"], "sweep": {"search": "tpe"}}, made, Goal("val/loss")
+        )
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

@@ -63,9 +63,8 @@ def test_a_users_matplotlibrc_changes_nothing(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
+def test_numbers_are_short():
+    for value, text in [
         (0.012345, "0.0123"),
         (-54.23, "−54.2"),
         (1234.5, "1,234"),
@@ -75,7 +74,5 @@ def test_a_users_matplotlibrc_changes_nothing(tmp_path):
         (1e8, "10⁸"),
         (float("nan"), "not finite"),
         (float("inf"), "not finite"),
-    ],
-)
-def test_numbers_are_short(value, text):
-    assert style.number(value) == text
+    ]:
+        assert style.number(value) == text, (value, text)
