@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 import torch
 
 from genai_cli import compose
+from genai_cli.data.dataset import Dataset
+from genai_cli.data.sources import load
 from genai_cli.paths import config_dir
 from genai_cli.training import setup
 from genai_cli.training.loop import train
@@ -32,9 +36,14 @@ FILES = ("mnist", "kmnist", "cifar10")  # need files this repository does not ha
 OWN = ("folder", "table")  # need a path, see below
 
 
+@functools.cache
+def loaded(node: str) -> Dataset:
+    return load(json.loads(node))
+
+
 def two_steps(words: list[str]) -> None:
-    line = compose.parse(words)
-    prepared = prepare(compose.cells("train", line)[0].config, lambda _: None)
+    config = compose.cells("train", compose.parse(words))[0].config
+    prepared = prepare(config, lambda _: None, loaded(json.dumps(config.dataset)))
     cpu = torch.device("cpu")
     run = setup.new_training(prepared.cfg, prepared.data, cpu)
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
@@ -57,10 +66,26 @@ EXPERIMENTS = sorted(
 )
 
 
-@pytest.mark.parametrize("option", [o for o in OPTIONS if o != "dataset/fashion_mnist"])
-def test_every_option_trains_two_steps(option: str) -> None:
-    group, name = option.split("/")
-    two_steps([f"{group}={name}", *NEED.get(option, [])])
+def together(*groups: str) -> list[list[str]]:
+    """Lines with one option of each group, in turn, until every option was in one."""
+    options = [
+        [o.replace("/", "=") for o in OPTIONS if o.startswith(f"{group}/")] for group in groups
+    ]
+    options = [[o for o in each if o != "dataset=fashion_mnist"] for each in options]
+    most = max(map(len, options))
+    return [[each[i % len(each)] for each in options] for i in range(most)]
+
+
+LINES = [  # a VAE with every data set, optimizer, schedule and trainer; then models and losses
+    *together("dataset", "optimizer", "schedule", "trainer"),
+    *together("model"),
+    *([*words, *NEED.get(words[0].replace("=", "/"), [])] for words in together("loss")),
+]
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_every_option_trains_two_steps(words: list[str]) -> None:
+    two_steps([*words, "batch_size=16"])
 
 
 @pytest.mark.fashion
@@ -103,6 +128,8 @@ def test_nothing_is_left_out() -> None:
         "hydra",
     }  # fmt: skip
     assert len(OPTIONS) > 35
+    trained = {word for words in LINES for word in words}
+    assert {o.replace("/", "=") for o in OPTIONS} - trained == {"dataset=fashion_mnist"}
     assert {c.name for c in CONFIGS if len(c.parts) == 1} == {"train"}
 
 

@@ -25,7 +25,7 @@ pytestmark = [
 QUICK = ("dataset=digits", "dataset.limit=200", "device=cpu", "batch_size=50")
 RARE = ("dataset.rare=8", "dataset.rare_share=0.02")
 TRAINED = {
-    "autoencoder": ("model=autoencoder", "epochs=60", *RARE),
+    "autoencoder": ("model=autoencoder", "epochs=20", *RARE),
     "pair": ("model=autoencoder", "dataset.pair=inpaint", *RARE, "dataset.balance=true"),
     "gan": ("model=gan",),
     "mlp": ("model=mlp", *RARE),

@@ -92,14 +92,14 @@ def test_first_frame_of_an_animation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (5000, 4000), (7, 9)])
-@pytest.mark.parametrize("crop", ["center", "stretch", "pad"])
-def test_any_shape_becomes_square(tmp_path: Path, size: tuple[int, int], crop: str) -> None:
-    file = save(Image.new("L", size, 100), tmp_path / "x.png")
-    got = read(file, 8, 1, crop)
-    assert got.shape == (1, 8, 8)
-    assert got.max() == 100
-    if crop != "pad":
-        assert got.min() == 100
+def test_any_shape_becomes_square(tmp_path: Path, size: tuple[int, int]) -> None:
+    for crop in ["center", "stretch", "pad"]:
+        file = save(Image.new("L", size, 100), tmp_path / "x.png")
+        got = read(file, 8, 1, crop)
+        assert got.shape == (1, 8, 8), crop
+        assert got.max() == 100, crop
+        if crop != "pad":
+            assert got.min() == 100, crop
 
 
 def test_crops(tmp_path: Path) -> None:

@@ -30,18 +30,18 @@ ENOUGH = [  # scikit-learn refuses a test split of fewer examples than classes
 ]
 
 
-@pytest.mark.parametrize(("name", "fraction"), ENOUGH)
-def test_stratified_holdout_is_sklearns(name: str, fraction: float) -> None:
+def test_stratified_holdout_is_sklearns() -> None:
     from sklearn.model_selection import train_test_split
 
-    labels = LABELS[name]
-    for seed in (0, 1, 42, 2**32 - 1):
-        train, test = train_test_split(
-            np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed
-        )
-        kept, held = holdout(len(labels), fraction, seed, labels)
-        np.testing.assert_array_equal(kept, train)
-        np.testing.assert_array_equal(held, test)
+    for name, fraction in ENOUGH:
+        labels = LABELS[name]
+        for seed in (0, 1, 42, 2**32 - 1):
+            train, test = train_test_split(
+                np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed
+            )
+            kept, held = holdout(len(labels), fraction, seed, labels)
+            np.testing.assert_array_equal(kept, train)
+            np.testing.assert_array_equal(held, test)
 
 
 @pytest.mark.parametrize("n", [2, 17, 442, 10007])

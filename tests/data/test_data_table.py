@@ -147,12 +147,12 @@ CSV = {
 }
 
 
-@pytest.mark.parametrize("kind", CSV)
-def test_bad_csv_is_one_line(tmp_path: Path, kind: str, refused) -> None:
-    data, extra, words = CSV[kind]
-    file = tmp_path / "t.csv"
-    file.write_bytes(data)
-    refused({"name": "table", "path": str(file), **extra}, words)
+def test_bad_csv_is_one_line(tmp_path: Path, refused) -> None:
+    for kind in CSV:
+        data, extra, words = CSV[kind]
+        file = tmp_path / "t.csv"
+        file.write_bytes(data)
+        refused({"name": "table", "path": str(file), **extra}, words)
 
 
 def npz(**arrays) -> dict[str, np.ndarray]:
@@ -174,11 +174,11 @@ NPZ = {
 }
 
 
-@pytest.mark.parametrize("kind", NPZ)
-def test_bad_npz_is_one_line(tmp_path: Path, kind: str, refused) -> None:
-    arrays, words = NPZ[kind]
-    np.savez(tmp_path / "t.npz", **arrays)
-    refused({"name": "table", "path": str(tmp_path / "t.npz")}, words)
+def test_bad_npz_is_one_line(tmp_path: Path, refused) -> None:
+    for kind in NPZ:
+        arrays, words = NPZ[kind]
+        np.savez(tmp_path / "t.npz", **arrays)
+        refused({"name": "table", "path": str(tmp_path / "t.npz")}, words)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a zip", b"PK\3\4 cut"])

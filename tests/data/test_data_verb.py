@@ -36,33 +36,31 @@ def test_every_source_has_its_yaml() -> None:
     assert set(CONFIGS) == set(SOURCES)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_yaml_lists_every_key_with_its_default(name: str) -> None:
+def test_yaml_lists_every_key_with_its_default() -> None:
     import importlib
 
     from genai_cli.data.splits import Shared
 
-    node = verb.read_config(CONFIGS[name])
-    assert node.pop("name") == name
-    module, function = SOURCES[name].function.split(":")
-    own, parameters = signature_of(
-        getattr(importlib.import_module(f"genai_cli.data.{module}"), function)
-    )
-    expected = {key: parameters[key].default for key in own}
-    expected |= {key: getattr(Shared(), key) for key in shared_keys(SOURCES[name])}
-    assert node == expected
-    first, *rest = CONFIGS[name].read_text(encoding="utf-8").splitlines()
-    assert first.startswith("# ")
-    assert all("#" in line for line in rest if not line.startswith("name:"))
+    for name in CONFIGS:
+        node = verb.read_config(CONFIGS[name])
+        assert node.pop("name") == name, name
+        module, function = SOURCES[name].function.split(":")
+        own, parameters = signature_of(
+            getattr(importlib.import_module(f"genai_cli.data.{module}"), function)
+        )
+        expected = {key: parameters[key].default for key in own}
+        expected |= {key: getattr(Shared(), key) for key in shared_keys(SOURCES[name])}
+        assert node == expected, name
+        first, *rest = CONFIGS[name].read_text(encoding="utf-8").splitlines()
+        assert first.startswith("# "), name
+        assert all("#" in line for line in rest if not line.startswith("name:")), name
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, s in SOURCES.items() if s.origin in ("scikit-learn", "drawn")]
-)
-def test_yaml_loads(name: str) -> None:
-    dataset = load(verb.read_config(CONFIGS[name]))
-    assert "×".join(map(str, dataset.spec.event_shape)) == SOURCES[name].shape
-    assert sum(dataset.n.values()) == int(SOURCES[name].n)
+def test_yaml_loads() -> None:
+    for name in [n for n, s in SOURCES.items() if s.origin in ("scikit-learn", "drawn")]:
+        dataset = load(verb.read_config(CONFIGS[name]))
+        assert "×".join(map(str, dataset.spec.event_shape)) == SOURCES[name].shape, name
+        assert sum(dataset.n.values()) == int(SOURCES[name].n), name
 
 
 # ---- list, fetch, check ------------------------------------------------------------------------
