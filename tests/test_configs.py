@@ -76,10 +76,12 @@ def together(*groups: str) -> list[list[str]]:
     return [[each[i % len(each)] for each in options] for i in range(most)]
 
 
-LINES = [  # a VAE with every data set, optimizer, schedule and trainer; then models and losses
+LINES = [  # a VAE with every data set, optimizer, schedule and trainer; then losses and models
     *together("dataset", "optimizer", "schedule", "trainer"),
-    *together("model"),
     *([*words, *NEED.get(words[0].replace("=", "/"), [])] for words in together("loss")),
+]
+LINES += [
+    words for words in together("model") if words[0] not in {w for line in LINES for w in line}
 ]
 
 
