@@ -16,6 +16,9 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&" does, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup does
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FOLDER = pytest.StashKey[Path]()
 DESELECTED = pytest.StashKey[Counter[str]]()

@@ -35,7 +35,8 @@ def test_no_group_is_no_limit(tmp_path: Path) -> None:
 def test_the_least_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "CGROUP", tmp_path)
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    for name in ("SLURM_CPUS_PER_TASK", "GENAI_CORES"):
+        monkeypatch.delenv(name, raising=False)
     assert cores.cores() == 8
     (tmp_path / "cpu.max").write_text("400000 100000")
     assert cores.cores() == 4
