@@ -113,11 +113,11 @@ class Ready(NamedTuple):
             for k, v in self.model.loss(batch, noise, p.name).items()
         }
 
-    def built(self, **keys: Any) -> Model:
-        """A fresh model of this case, the same weights each time, with keys set anew."""
+    def built(self, seed: int = 0, **keys: Any) -> Model:
+        """A fresh model of this case, for a seed the same weights, with keys set anew."""
         known = {k: v for k, v in keys.items() if k in self.cfg.model}
         self.cfg.model.update(known)
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = build_model(self.cfg, self.data.spec)
         model.prepare(self.data.train.batch(torch.arange(100)))
         return model
