@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bare_host
 import pytest
+
+if TYPE_CHECKING:
+    from command_server import Server
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&" does, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -86,10 +90,12 @@ def fashion_root() -> Path:
 @pytest.fixture(scope="module")
 def undrawn() -> Iterator[dict[str, Callable]]:
     """Runs and evaluations of this module end without their figures, which are two thirds of the
-    time of small ones. tests/figures, test_contract and test_configs look at figures."""
+    time of small ones, and time six small draws for their speed. tests/figures, test_contract and
+    test_configs look at figures."""
     from PIL import Image
 
-    from genai_cli.figures import evaluated, of_run
+    from genai_cli.evaluation import speed
+    from genai_cli.figures import calibration, evaluated, of_run, predictions
 
     def blank(path: Path, *about: object, **more: object) -> None:
         Image.new("L", (8, 8)).save(path)
@@ -98,11 +104,15 @@ def undrawn() -> Iterator[dict[str, Callable]]:
         "of_run.draw": of_run.draw,
         "evaluated.class_shares": evaluated.class_shares,
         "evaluated.closest_pairs": evaluated.closest_pairs,
+        "predictions.confusion": predictions.confusion,
+        "calibration.reliability": calibration.reliability,
     }
     with pytest.MonkeyPatch.context() as patch:
+        for name in plain:
+            patch.setattr(f"genai_cli.figures.{name}", blank)
         patch.setattr(of_run, "draw", lambda *about: [])
-        patch.setattr(evaluated, "class_shares", blank)
-        patch.setattr(evaluated, "closest_pairs", blank)
+        patch.setattr(speed, "ENOUGH", 0.0)
+        patch.setattr("genai_cli.evaluation.evaluate.MANY", 64)
         yield plain
 
 
@@ -111,6 +121,17 @@ def drawn(undrawn: dict[str, Callable], monkeypatch: pytest.MonkeyPatch) -> None
     """This test of an `undrawn` module looks at figures."""
     for name, function in undrawn.items():
         monkeypatch.setattr(f"genai_cli.figures.{name}", function)
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """`genai` commands in processes of their own, without the seconds of their imports. Of their
+    figures they save a loss curve of one number, in `make torture` all."""
+    from command_server import Server
+
+    server = Server(*([] if request.config.option.markexpr == "torture" else ["curve"]))
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -195,6 +216,47 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
         for mark in {mark.name for mark in item.iter_markers()} & set(bare_host.NEEDS):
             if f"not {mark}" in item.config.getoption("markexpr"):
                 item.config.stash[DESELECTED][mark] += 1
+
+
+@pytest.fixture(scope="session")
+def trained_before() -> dict[tuple, tuple[Path, Path]]:
+    """What `finished` has trained: a folder and where it stood."""
+    return {}
+
+
+@pytest.fixture
+def finished(
+    request: pytest.FixtureRequest,
+    genai: Callable[..., Ran],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    trained_before: dict[tuple, tuple[Path, Path]],
+) -> Callable[..., Path]:
+    """The run or sweep of ``genai train WORDS`` in this test's outputs: trained by the first test
+    that asks for it, and copied for the others."""
+
+    def folder_of(*words: str) -> Path:
+        key = (*words, "undrawn" in request.fixturenames)
+        if key in trained_before:
+            kept, where = trained_before[key]
+            return Path(shutil.copytree(kept, tmp_path / where))
+        before = set((tmp_path / "outputs").glob("*/*"))
+        done = genai("train", *words)
+        assert done.code == 0, done.err
+        (folder,) = set(done.folders) - before
+        kept = tmp_path_factory.mktemp("finished") / "run"
+        trained_before[key] = shutil.copytree(folder, kept), folder.relative_to(tmp_path)
+        return folder
+
+    return folder_of
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: looking through it again and again takes a tenth of
+    the time of small tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

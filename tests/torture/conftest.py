@@ -7,23 +7,15 @@ import os
 import random
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from command_server import Server
 from corpus import here, place, run  # noqa: F401 (fixtures of bad input)
 from torture_runs import Whole, contents, folder_of
-from torture_server import Server
 
 SEED = int(os.environ.get("GENAI_TORTURE_SEED") or 0)
-
-
-@pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """In `make torture` runs draw all their figures."""
-    server = Server(*([] if request.config.option.markexpr == "torture" else ["curve"]))
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="session")

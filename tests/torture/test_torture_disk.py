@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from command_server import Done, Server
 from torture_runs import Whole, assert_equal, folder_of, newest, words
-from torture_server import Done, Server
 
 ERRORS = {
     "ENOSPC": "the disk is full",

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_server import Server
 from torture_runs import MODELS, Whole, assert_equal, newest, words
-from torture_server import Server
 
 KILLED = -signal.SIGKILL
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_server import Server
 from torture_runs import MODELS, Whole, assert_equal, folder_of, words
-from torture_server import Server
 
 from genai_cli import runs
 

@@ -4,21 +4,19 @@ with `genai sweep resume` and ends as the undisturbed one: a grid, a search that
 from __future__ import annotations
 
 import csv
-import os
+import json
 import random
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from fault import Fault
+from command_server import Server
 from safetensors.torch import load_file
 
 from genai_cli import runs
-from genai_cli.cli import main
 
 SAME = (
     "train", "-m", "model=autoencoder", "dataset.limit=64", "model.widths=[8]", "batch_size=32",
@@ -37,45 +35,23 @@ SWEEPS = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genai_cli.figures.of_run.draw", lambda *given: [])
-    monkeypatch.setattr("genai_cli.figures.search.draw", lambda *given: None)
-
-
-def forked(outputs: Path, words: tuple[str, ...], **fault: Any) -> tuple[int, str, list[str]]:
-    """`genai WORDS` in a child of this process: its code, what it said, the operations it did."""
+def forked(
+    server: Server, outputs: Path, words: tuple[str, ...], **fault: Any
+) -> tuple[int, str, list[str]]:
+    """`genai WORDS` in a process of its own: its code, what it said, the operations it did."""
     outputs.parent.mkdir(exist_ok=True)
-    said, seen = outputs.with_suffix(".out"), outputs.with_suffix(".seen")
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            made = Fault(str(outputs), **fault)
-            made.install()
-            code = main([*words, f"outputs={outputs}"])
-            made.root = os.devnull
-            seen.write_text("\n".join(made.seen))
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    done = seen.read_text().split("\n") if seen.exists() else []
-    return os.waitstatus_to_exitcode(status), said.read_text(), done
+    seen = outputs.with_suffix(".seen")
+    more = {"fault": {"root": str(outputs)} | fault, "seen": str(seen)}
+    done = server.run(outputs.parent, *words, f"outputs={outputs}", **more)
+    return done.code, done.said, json.loads(seen.read_text()) if seen.exists() else []
 
 
 class Whole:
     """The undisturbed sweep of a name, trained once."""
 
-    def __init__(self, name: str, place: Path) -> None:
-        self.words = (*SAME, *SWEEPS[name])
-        code, said, self.operations = forked(place / name, self.words)
+    def __init__(self, server: Server, name: str, place: Path) -> None:
+        self.server, self.words = server, (*SAME, *SWEEPS[name])
+        code, said, self.operations = forked(server, place / name, self.words)
         assert code == 0, said
         (self.folder,) = (place / name).glob("*/*")
         self.told = told(self.folder)
@@ -83,13 +59,10 @@ class Whole:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Whole]]:
-    with pytest.MonkeyPatch.context() as patched:  # a session fixture comes before `_no_figures`
-        patched.setattr("genai_cli.figures.of_run.draw", lambda *given: [])
-        patched.setattr("genai_cli.figures.search.draw", lambda *given: None)
-        known: dict[str, Whole] = {}
-        place = tmp_path_factory.mktemp("whole")
-        yield lambda name: known.get(name) or known.setdefault(name, Whole(name, place))
+def whole(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Whole]:
+    known: dict[str, Whole] = {}
+    place = tmp_path_factory.mktemp("whole")
+    return lambda name: known.get(name) or known.setdefault(name, Whole(server, name, place))
 
 
 def weights(cell: Path) -> dict[str, Any]:
@@ -128,7 +101,7 @@ def survives(one: Whole, outputs: Path, at: int, how: str, again: int | None = N
     Returns:
         What was killed, as "begun" or "nothing" (there was no sweep.yaml yet).
     """
-    code, said, _ = forked(outputs, one.words, at=at, how=how)
+    code, said, _ = forked(one.server, outputs, one.words, at=at, how=how)
     if code == 0:  # threads make the number of operations differ by a few
         assert at > 0.9 * len(one.operations)
     else:
@@ -136,17 +109,17 @@ def survives(one: Whole, outputs: Path, at: int, how: str, again: int | None = N
     (sweep,) = outputs.glob("*/*") if list(outputs.glob("*/*")) else (outputs / "x" / "y",)
     resume = ("sweep", "resume", str(sweep))
     if not runs.is_sweep(sweep):
-        code, said, _ = forked(outputs, resume)
+        code, said, _ = forked(one.server, outputs, resume)
         assert (code, said.count("\n")) == (2, 1), said
         assert "genai train -m" in said
         assert not list(outputs.rglob(runs.CONFIG))  # what is lost is a folder without a run
         return "nothing"
     if again is not None:
-        code, said, _ = forked(outputs, resume, at=again, how=how)
+        code, said, _ = forked(one.server, outputs, resume, at=again, how=how)
         assert code in (0, -signal.SIGKILL), said
     before = files(sweep)
     yaml.safe_load((sweep / runs.SWEEP).read_text())
-    code, said, _ = forked(outputs, resume)
+    code, said, _ = forked(one.server, outputs, resume)
     assert code == 0, said
     after = files(sweep)
     if "sweep=halving" not in one.words:  # whose cells go on
@@ -159,7 +132,11 @@ def survives(one: Whole, outputs: Path, at: int, how: str, again: int | None = N
 
 
 @pytest.mark.parametrize(
-    ("name", "share", "how"), [("grid", 0.03, "half"), ("random", 0.5, "before")]
+    ("name", "share", "how"),
+    [
+        ("grid", 0.03, "half"),
+        pytest.param("random", 0.5, "before", marks=pytest.mark.torture),
+    ],
 )
 def test_a_sweep_that_is_killed_loses_nothing(
     name: str,

@@ -1,11 +1,13 @@
 """A process that has imported everything once and forks a child for each command line.
 
 One line of JSON in, one out: a `genai` command of half a second would else wait three for imports.
-Nothing here computes with torch before a fork, so that no thread is lost by it.
+A command is run to its end, or started and asked about later. Nothing here computes with torch
+before a fork, so that no thread is lost by it.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -14,6 +16,7 @@ import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 LONGEST = 120.0  # seconds a command may take: what hangs is a defect
@@ -30,6 +33,7 @@ def main() -> None:
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(_serve(json.loads(line))), file=answers, flush=True)
+    os._exit(0)  # with nothing to tidy
 
 
 def _everything(name: str) -> None:
@@ -47,21 +51,45 @@ def _everything(name: str) -> None:
 
 
 def _prepare(curve: bool) -> None:
-    """Compose what most commands choose; ``curve``: of a run's figures, 9 tenths of its time, only
-    the loss curve is drawn."""
-    from genai_cli import compose
-    from genai_cli.figures import of_run
+    """Compose what most commands choose; ``curve``: of a run's figures, 9 tenths of its time, there
+    is the loss curve alone, and it is a number of epochs."""
+    from matplotlib.figure import Figure
 
-    compose.cells("train", compose.parse(["model=vae"]))
+    from genai_cli import compose, runs
+    from genai_cli.figures import of_run, search, style
+
+    for words in (["model=vae"], ["model=vae", "schedule=cosine"]):
+        compose.cells("train", compose.parse(words))
+
+    def draw(folder: Path, *about: Any) -> list[Path]:
+        fig = Figure(figsize=(1, 1))
+        fig.text(0.5, 0.5, str(len(runs.read_metrics(folder))))
+        style.save(fig, folder / "loss_curve.png")
+        return [folder / "loss_curve.png"]
+
     if curve:
-        of_run.draw = lambda folder, model, data, cfg, extra, epoch, note=("", None): [
-            of_run._loss_curve(folder, model, cfg, epoch, note)
-        ]
+        of_run.draw = draw
+        search.draw = lambda *about: None
+    gc.collect()
+    gc.freeze()  # a child that collects copies no page of these
 
 
 def _serve(ask: dict[str, Any]) -> dict[str, Any]:
-    """Run ``ask["words"]`` in ``ask["cwd"]``; killed after ``ask["seconds"]``, if it says so, and
-    sent each of ``ask["signals"]``, pairs of seconds and a number."""
+    """Start ``ask["words"]`` in ``ask["cwd"]``, look at a command that was started, or `_run`."""
+    if "poll" in ask:
+        done, status = os.waitpid(ask["poll"], os.WNOHANG)
+        return {"code": os.waitstatus_to_exitcode(status) if done else None}
+    if ask.get("start"):
+        child = os.fork()
+        if child == 0:
+            _child(ask)
+        return {"pid": child}
+    return _run(ask)
+
+
+def _run(ask: dict[str, Any]) -> dict[str, Any]:
+    """A command to its end; killed after ``ask["seconds"]``, if it says so, and sent each of
+    ``ask["signals"]``, pairs of seconds and a number."""
     open(ask["out"], "w").close()  # a signal may come before the child has opened it
     started = time.monotonic()
     child = os.fork()
@@ -86,7 +114,12 @@ def _child(ask: dict[str, Any]) -> None:
     code = 70  # an error that the command let through
     try:
         os.chdir(ask["cwd"])
-        out = os.open(ask["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # not the server's
+        if ask.get("terminal"):
+            os.setsid()
+            out = os.open(ask["terminal"], os.O_RDWR)  # it becomes the controlling one
+        else:
+            out = os.open(ask["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
         sys.stdout = os.fdopen(1, "w", closefd=False)
@@ -96,7 +129,7 @@ def _child(ask: dict[str, Any]) -> None:
 
         fault = None
         if ask.get("fault") is not None:
-            from fault import Fault
+            from fault import Fault  # tests/torture
 
             fault = Fault(**ask["fault"])
             fault.install()
