@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,25 @@ def thinned(cases: Iterable[Any], every: int) -> list[Any]:
     return [
         case if k % every == 0 else pytest.param(case, marks=marks) for k, case in enumerate(cases)
     ]
+
+
+def in_parts(some: Sequence[Any], others: Sequence[Any], size: int = 20) -> list[Any]:
+    """Lists of so many cases, a test each; those of ``others`` are for `make torture` alone."""
+    parts = []
+    for cases, marks in ((some, ()), (others, (pytest.mark.torture,))):
+        for i in range(0, len(cases), size):
+            part = list(cases[i : i + size])
+            parts.append(pytest.param(part, marks=marks, id=f"part {len(parts)}"))
+    return parts
+
+
+def one_of_a_rule(cases: Mapping[str, tuple[Any, list[str]]]) -> tuple[list[str], list[str]]:
+    """The names of the first of all cases that are to say the same, but for names and numbers, and
+    the names of all others."""
+    firsts: dict[str, str] = {}
+    for name, (_, says) in cases.items():
+        firsts.setdefault(re.sub(r"'[^']*'|\S*\d\S*", "", says[-1]), name)
+    return [*firsts.values()], [name for name in cases if name not in firsts.values()]
 
 
 class Accepted(BaseException):

@@ -8,34 +8,39 @@ import corpus_data
 import corpus_lines
 import corpus_runs
 import pytest
-from corpus import one_line, refused, tell, thinned, tree
+from corpus import in_parts, one_line, one_of_a_rule, refused, tell, thinned, tree
 
 LINES = corpus_lines.read(corpus_lines.TRAIN, "train") + corpus_lines.read(corpus_lines.VERBS)
+RULES = [(words, says) for words, says, first in LINES if first]
+OTHERS = [(words, says) for words, says, first in LINES if not first]
 
 
-@pytest.mark.parametrize(("words", "says"), LINES, ids=[" ".join(w)[:60] for w, _ in LINES])
-def test_a_wrong_line_is_refused(words, says, run: Path, here: Path, capfd):
+@pytest.mark.parametrize("lines", in_parts(RULES, OTHERS))
+def test_a_wrong_line_is_refused(lines, run: Path, here: Path, capfd):
     named = {"RUN": str(run), "HERE": str(here)}
-    swapped = []
-    for word in words:
-        key, equals, value = word.rpartition("=")
-        swapped.append(f"{key}{equals}{named.get(value, value)}")
-    refused(swapped, [named.get(part, part) for part in says], here, capfd)
+    for words, says in lines:
+        swapped = []
+        for word in words:
+            key, equals, value = word.rpartition("=")
+            swapped.append(f"{key}{equals}{named.get(value, value)}")
+        refused(swapped, [named.get(part, part) for part in says], here, capfd)
 
 
 def test_there_are_enough_of_them():
-    assert len({tuple(words) for words, _ in LINES}) >= 340
+    assert len({tuple(words) for words, *_ in LINES}) >= 340
+    assert len(RULES) >= 150
 
 
-@pytest.mark.parametrize("name", corpus_data.CASES)
-def test_broken_data_is_refused(name: str, tmp_path: Path, here: Path, capfd):
-    make, says = corpus_data.CASES[name]
-    folder = tmp_path / "data"
-    folder.mkdir()
-    words = make(folder)
-    before = tree(here)
-    refused(["train", *words], says, tmp_path, capfd)
-    assert tree(here) == before
+@pytest.mark.parametrize("names", in_parts(*one_of_a_rule(corpus_data.CASES)))
+def test_broken_data_is_refused(names: list[str], tmp_path: Path, here: Path, capfd):
+    for number, name in enumerate(names):
+        make, says = corpus_data.CASES[name]
+        folder = tmp_path / str(number) / "data"
+        folder.mkdir(parents=True)
+        words = make(folder)
+        before = tree(here)
+        refused(["train", *words], says, folder.parent, capfd)
+        assert tree(here) == before, name
 
 
 # ---- run folders -------------------------------------------------------------------------------
@@ -52,12 +57,14 @@ USES = (
 )
 
 
-@pytest.mark.parametrize("name", thinned(corpus_runs.EDITS, 2))
-def test_an_edited_run_is_not_resumed(name: str, run: Path, tmp_path: Path, here: Path, capfd):
-    change, says = corpus_runs.EDITS[name]
-    folder = corpus_runs.copied(run, tmp_path / "o" / "2026-01-01" / "edited", change)
-    word = "trainer.keep=3" if "epochs" in name else "epochs=2"
-    refused(["resume", str(folder), word], says, tmp_path, capfd)
+@pytest.mark.parametrize("names", in_parts(*one_of_a_rule(corpus_runs.EDITS)))
+def test_an_edited_run_is_not_resumed(names: list[str], run: Path, tmp_path: Path, here, capfd):
+    for number, name in enumerate(names):
+        change, says = corpus_runs.EDITS[name]
+        root = tmp_path / str(number)
+        folder = corpus_runs.copied(run, root / "o" / "2026-01-01" / "edited", change)
+        word = "trainer.keep=3" if "epochs" in name else "epochs=2"
+        refused(["resume", str(folder), word], says, root, capfd)
 
 
 def use(words: tuple[str, ...], folder: Path, tmp_path: Path, capfd) -> None:
@@ -83,7 +90,7 @@ SPOILED = {name: change for name, (change, _) in corpus_runs.EDITS.items()} | co
 ROTATED = [(name, USES[k % len(USES)]) for k, name in enumerate(SPOILED)]
 
 
-@pytest.mark.parametrize(("name", "words"), ROTATED[::3])
+@pytest.mark.parametrize(("name", "words"), ROTATED[::8])
 def test_a_verb_survives_a_spoiled_run(name, words, run: Path, tmp_path: Path, here: Path, capfd):
     folder = corpus_runs.copied(run, tmp_path / "o" / "2026-01-01" / "spoiled", SPOILED[name])
     use(words, folder, tmp_path, capfd)
@@ -111,19 +118,19 @@ SWEEPS = {
 }
 
 
-@pytest.mark.parametrize("name", SWEEPS)
-def test_a_spoiled_sweep_is_not_resumed(name: str, tmp_path: Path, here: Path, capfd):
+def test_a_spoiled_sweep_is_not_resumed(tmp_path: Path, here: Path, capfd):
     folder = tmp_path / "o" / "2026-01-01" / "12-00-00-sweep-aaaa"
     folder.mkdir(parents=True)
-    (folder / "sweep.yaml").write_bytes(SWEEPS[name])
-    refused(["sweep", "resume", str(folder)], ["sweep"], tmp_path, capfd)
-    refused(["compare", str(folder)], ["sweep"], tmp_path, capfd)
+    for content in SWEEPS.values():
+        (folder / "sweep.yaml").write_bytes(content)
+        refused(["sweep", "resume", str(folder)], ["sweep"], tmp_path, capfd)
+        refused(["compare", str(folder)], ["sweep"], tmp_path, capfd)
 
 
 NO_RUNS = ["**", "*", "[", "?", "x" * 5000, "a/b/c", "..", "~", "\0", "é"]
 
 
 @pytest.mark.parametrize("reference", thinned(NO_RUNS, 4))
-@pytest.mark.parametrize("verb", ["resume", "sample", "evaluate", "encode", "compare", "report"])
-def test_a_word_that_is_no_run(verb: str, reference: str, tmp_path: Path, here: Path, capfd):
-    refused([verb, reference], [], tmp_path, capfd)
+def test_a_word_that_is_no_run(reference: str, tmp_path: Path, here: Path, capfd):
+    for verb in ("resume", "sample", "evaluate", "encode", "compare", "report"):
+        refused([verb, reference], [], tmp_path, capfd)
