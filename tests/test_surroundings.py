@@ -9,11 +9,11 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_server import Server
 
 from genai_cli import runs, surroundings
 
@@ -164,24 +164,18 @@ def test_everything_odd_at_once(tmp_path: Path) -> None:
     assert "1×8×8" in (folder / runs.LOG).read_text(encoding="utf-8")
 
 
-def test_a_terminal_that_is_closed_saves_the_run(tmp_path: Path) -> None:
+def test_a_terminal_that_is_closed_saves_the_run(server: Server, tmp_path: Path) -> None:
     """HUP, and then every write to the screen fails."""
-    child, screen = pty.fork()
-    if child == 0:
-        os.chdir(tmp_path)
-        os.environ["TERM"] = "xterm"
-        words = ["train", "epochs=100000", *TINY]
-        os.execv(sys.executable, [sys.executable, "-m", "genai_cli", *words])
+    screen, terminal = pty.openpty()
+    words = ("train", "epochs=100000", *TINY)
+    env = {"TERM": "xterm"}
+    started = server.start(tmp_path, *words, terminal=os.ttyname(terminal), env=env)
     text = b""
     while b"epoch" not in text:  # the live line
         text += os.read(screen, 4096)
+    os.close(terminal)
     os.close(screen)
-    deadline = time.monotonic() + 60
-    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-        time.sleep(0.02)
-    assert os.waitstatus_to_exitcode(ended[1]) == 143
+    assert started.wait() == 143
     (folder,) = tmp_path.glob("outputs/*/*")
     assert runs.read_json(folder / runs.RUN)["status"] == "interrupted"
     assert (folder / runs.CHECKPOINTS / "last").exists()

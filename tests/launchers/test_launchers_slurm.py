@@ -21,17 +21,18 @@ States = dict[int, tuple[str, str]]
 
 
 @pytest.fixture
-def sweep(genai: Callable, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sweep(finished: Callable, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A sweep of three cells, written and not begun; questions to Slurm take no time."""
     with monkeypatch.context() as patched:
         patched.setattr(serial, "work", lambda *a, **k: 0)
-        done = genai("train", "-m", "bottleneck=2,3,4", "epochs=1", "dataset.limit=64")
+        words = ("bottleneck=2,3,4", "epochs=1", "dataset.limit=64", "name=written")
+        folder = finished("-m", *words)
     monkeypatch.setattr(slurm, "FIRST", 0.0)
     monkeypatch.setattr(slurm, "LATE", 0.0)
     monkeypatch.setattr(queue, "submit", lambda text, name: "7")
     monkeypatch.setattr(queue, "longest_array", lambda: 1001)
     monkeypatch.setattr(queue, "accounted", lambda number: {})
-    return done.folders[0]
+    return folder
 
 
 def _answers(monkeypatch: pytest.MonkeyPatch, *answers: Callable[[], States | None]) -> None:

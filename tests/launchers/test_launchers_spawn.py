@@ -12,6 +12,8 @@ from pathlib import Path
 
 import own_model
 import pytest
+import torch.distributed as dist
+from command_server import Server
 
 from genai_cli import runs
 from genai_cli.cli import main
@@ -80,9 +82,9 @@ def status(folder: Path) -> str:
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            *("raise 1 5", r"\[rank 1\] ValueError: broken on purpose$"), marks=pytest.mark.slow
+            *("raise all 5", r"\[rank [01]\] ValueError: broken on purpose$"),
+            marks=pytest.mark.slow,
         ),
-        ("raise all 5", r"\[rank [01]\] ValueError: broken on purpose$"),
     ],
 )
 def test_a_dead_rank_ends_the_run_and_is_named(
@@ -137,23 +139,22 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(
         assert row == pytest.approx(wanted, rel=1e-5)
 
 
-def test_torchrun_makes_one_folder(tmp_path: Path) -> None:
+def test_ranks_as_torchrun_starts_them_make_one_folder(server: Server, tmp_path: Path) -> None:
+    """With torchrun's variables; torchrun itself starts those of the slow test below."""
     words = ["train", "model=autoencoder", "model.widths=[16]", "dataset.limit=65", "epochs=2"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*torchrun, "-m", "genai_cli", *words, f"outputs={tmp_path}"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    (folder,) = tmp_path.glob("*/*")
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    ranks = []
+    for rank in range(2):
+        env, out = spawn.environment(rank, 2, store.port), str(tmp_path / f"rank-{rank}.txt")
+        ranks.append(server.start(tmp_path, *words, env=env, out=out))
+    assert [rank.wait() for rank in ranks] == [0, 0], [rank.said for rank in ranks]
+    (folder,) = tmp_path.glob("outputs/*/*")
     described = json.loads((folder / "run.json").read_text())
     assert (described["status"], described["devices"]) == ("finished", 2)
     assert runs.read_config(folder)["trainer"]["devices"] == 2
     assert len(runs.read_metrics(folder)) == 2
     log = (folder / "train.log").read_text()
-    assert log.count("finished after") == done.stdout.count("finished after") == 1
+    assert [text.count("finished after") for text in (log, *(r.said for r in ranks))] == [1, 1, 0]
     assert "2 ranks, each on cpu" in log
 
 

@@ -18,14 +18,13 @@ QUICK = ("epochs=2", "dataset.limit=64", "model=autoencoder")
 
 
 @pytest.fixture
-def cells(genai: Callable, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def cells(finished: Callable, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Two cells that are written and not begun."""
     from genai_cli.launchers import serial
 
     with monkeypatch.context() as patched:
         patched.setattr(serial, "work", lambda *a, **k: 0)
-        done = genai("train", "-m", "bottleneck=2,3", *QUICK)
-    return runs.cells(done.folders[0])
+        return runs.cells(finished("-m", "bottleneck=2,3", *QUICK, "name=written"))
 
 
 def _status(cell: Path) -> str:
