@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,19 @@ QUICK = ("model=autoencoder", "epochs=3", "dataset.limit=64")
 COST = (1, 1, 2, 0.1, 9, 0.1, 1.0, 0.1, 0.1, 1, None, 1, 1)  # of a cell that is not measured
 
 
-def test_a_sweep_is_measured_once_for_each_shape(genai: Callable) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_a_sweep_is_measured_once_for_each_shape(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from genai_cli.planning import measure
+    from genai_cli.training import setup
+
+    def here(config: dict, environment: dict) -> measure.Cost:  # in this process
+        folder = tmp_path / str(config["bottleneck"])
+        folder.mkdir()
+        return measure.cost(setup.typed(config, Path("plan")), folder, time.time())
+
+    monkeypatch.setattr(measure, "measured", here)
     words = ("-m", "bottleneck=2,8", "seed=1,2,3", *QUICK, "hydra/launcher=joblib")
     done = genai("plan", *words)
     assert done.code == 0, done.err
@@ -32,8 +46,8 @@ def test_a_sweep_is_measured_once_for_each_shape(genai: Callable) -> None:
     assert "estimates" in done.out
 
 
-def test_one_run(genai: Callable) -> None:
-    done = genai("plan", *QUICK)
+def test_one_run_in_a_process_of_its_own(genai: Callable) -> None:
+    done = genai("plan", *QUICK, "trainer.max_steps=8")
     assert (done.code, done.outputs.exists()) == (0, False), done.err
     assert "autoencoder" in done.out
     assert "cells  1" in done.out

@@ -52,7 +52,13 @@ def told(done: object) -> dict:
     return runs.read_json(folder / RESULT)
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(m, marks=[pytest.mark.slow] * (m not in ("gan", "vae", "flow")))
+        for m in FAMILIES
+    ],
+)
 def test_every_family_is_identical(model: str, genai: Callable) -> None:
     words = ("train", "epochs=2", "dataset.limit=64", "batch_size=32", f"model={model}")
     folder = first(genai(*words, *SMALL.get(model, ())))
@@ -65,8 +71,8 @@ def test_every_family_is_identical(model: str, genai: Callable) -> None:
     assert f"\n{IDENTICAL}: 2 epochs of metrics.csv, " in done.out
 
 
-def test_the_folder_alone_is_enough(genai: Callable, tmp_path: Path) -> None:
-    folder = first(genai(*WORDS))
+def test_the_folder_alone_is_enough(genai: Callable, finished: Callable, tmp_path: Path) -> None:
+    folder = finished(*WORDS[1:])
     kept = tmp_path / "kept"
     kept.mkdir()
     for name in (runs.CONFIG, runs.RUN, runs.METRICS, runs.SUMMARY):
@@ -152,8 +158,8 @@ class Mute:
         return lambda *_: None
 
 
-def test_what_differs_is_named_with_its_first_epoch(genai: Callable) -> None:
-    folder = first(genai(*WORDS))
+def test_what_differs_is_named_with_its_first_epoch(genai: Callable, finished: Callable) -> None:
+    folder = finished(*WORDS[1:])
     described = runs.read_json(folder / runs.RUN)
     described["versions"]["torch"] = "1.0"
     runs.write_json(folder / runs.RUN, described)
@@ -186,26 +192,24 @@ def test_a_packed_cell_says_what_it_was(genai: Callable) -> None:
     assert "trained in a stack of 2 runs, here alone: not bit-equal" in done.out
 
 
-@pytest.mark.parametrize(
-    ("words", "part"),
-    [
-        ("", "name one run: genai reproduce RUN"),
-        ("nope", "no run 'nope'"),
-        ("latest rtol=-1", "rtol=-1 is not allowed"),
-        ("latest rtol=many", "rtol=many is not allowed"),
-        ("latest device=[1]", "is not allowed"),
-        ("latest device=cuda:99", "device=cuda:99"),
-        ("latest epochs=3", "unknown key 'epochs'"),
-        ("latest --force", "unknown flag '--force'"),
-    ],
-)
-def test_a_mistake_is_one_line_and_leaves_nothing(
-    words: str, part: str, genai: Callable, run_folder: Path
-) -> None:
-    done = genai("reproduce", *words.split())
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert part in done.err
-    assert len(done.folders) == 1
+MISTAKES = [
+    ("", "name one run: genai reproduce RUN"),
+    ("nope", "no run 'nope'"),
+    ("latest rtol=-1", "rtol=-1 is not allowed"),
+    ("latest rtol=many", "rtol=many is not allowed"),
+    ("latest device=[1]", "is not allowed"),
+    ("latest device=cuda:99", "device=cuda:99"),
+    ("latest epochs=3", "unknown key 'epochs'"),
+    ("latest --force", "unknown flag '--force'"),
+]
+
+
+def test_a_mistake_is_one_line_and_leaves_nothing(genai: Callable, run_folder: Path) -> None:
+    for words, part in MISTAKES:
+        done = genai("reproduce", *words.split())
+        assert (done.code, done.err.count("\n")) == (2, 1), words
+        assert part in done.err
+        assert len(done.folders) == 1, words
 
 
 @pytest.fixture
@@ -291,8 +295,8 @@ def test_what_an_older_version_did_not_write_is_no_difference() -> None:
     assert compare(old, old, (b, a)).verdict(1e-3) == DIFFERS
 
 
-def test_the_newer_columns_are_named(genai: Callable) -> None:
-    folder = first(genai(*WORDS))
+def test_the_newer_columns_are_named(genai: Callable, finished: Callable) -> None:
+    folder = finished(*WORDS[1:])
     lines = (folder / runs.METRICS).read_text().split()
     (folder / runs.METRICS).write_text("".join(x.rpartition(",")[0] + "\n" for x in lines))
     done = genai("reproduce", folder.name[-4:])
