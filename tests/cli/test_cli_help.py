@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,22 +38,36 @@ def flat(node: dict, head: str = "") -> dict[str, object]:
     return out
 
 
-@pytest.mark.parametrize(
-    "file", sorted(CONFIGS.rglob("*.yaml")), ids=lambda f: f"{f.parent.name}/{f.stem}"
-)
-def test_line_reader_agrees_with_yaml(file):
+def test_line_reader_agrees_with_yaml():
     """Every key and value of every shipped file."""
     import yaml
 
-    expected = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    expected.pop("defaults", None)
-    sheet = read_sheet(file)
-    assert sheet.summary
-    assert {k: yaml.safe_load(v.value) for k, v in sheet.keys.items()} == flat(expected)
+    files = sorted(CONFIGS.rglob("*.yaml"))
+    assert len(files) > 100
+    for file in files:
+        expected = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        expected.pop("defaults", None)
+        sheet = read_sheet(file)
+        assert sheet.summary, file
+        assert {k: yaml.safe_load(v.value) for k, v in sheet.keys.items()} == flat(expected), file
 
 
-@pytest.mark.parametrize("option", ["", *OPTIONS])
-def test_composed_keys_agree_with_hydra(option):
+def rows(options: list[str]) -> Iterator[tuple[str, ...]]:
+    """Lines in which every option stands once, with one of each other group."""
+    groups = [[o for o in options if o.startswith(f"{g}=")] for g in Tree().groups]
+    for line in itertools.zip_longest(*filter(None, groups)):
+        yield tuple(filter(None, line))
+
+
+EXPERIMENTS = [o for o in OPTIONS if o.startswith("experiment=")]
+LINES = [(), *rows([o for o in OPTIONS if o not in EXPERIMENTS])]
+LINES += [
+    pytest.param((o,), marks=[pytest.mark.slow] * (k % 8 > 0)) for k, o in enumerate(EXPERIMENTS)
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+def test_composed_keys_agree_with_hydra(line):
     """Defaults, inheritance and overrides of every option, against a real composition."""
     import yaml
     from hydra import compose, initialize_config_dir
@@ -64,11 +80,11 @@ def test_composed_keys_agree_with_hydra(option):
     ConfigStore.instance().store(name="train_schema", node=TrainConfig)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("train", [option] if option else [])
+        config = compose("train", list(line))
     GlobalHydra.instance().clear()
-    group, _, name = option.partition("=")
     tree = Tree()
-    keys = tree.keys(tree.chosen({group: [name]} if option else {}))
+    named = {group: [name] for group, _, name in (option.partition("=") for option in line)}
+    keys = tree.keys(tree.chosen(named))
     expected = flat(OmegaConf.to_container(config, resolve=True))
     found = {k: yaml.safe_load(v.value) for k, v in keys.items()}
     assert {k: v for k, v in found.items() if v != expected.get(k)} == {}
@@ -190,14 +206,13 @@ def test_unknown_option_is_a_mistake(tree):
         verb_help("train", ["loss=mse,msee"])
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_help_of_every_shipped_option(option):
-    text = verb_help("train", [option])
-    group, _, name = option.partition("=")
-    sheet = Tree().sheet(group, name)
-    assert f"{option}: " in text
-    for key in sheet.keys:
-        assert f"{key}=" in text or key == f"{group}.name"
+def test_help_of_every_shipped_option():
+    for option in OPTIONS:
+        text = verb_help("train", [option])
+        group, _, name = option.partition("=")
+        assert f"{option}: " in text
+        for key in Tree().sheet(group, name).keys:
+            assert f"{key}=" in text or key == f"{group}.name", option
 
 
 def test_train_help_names_every_group_key_and_option():

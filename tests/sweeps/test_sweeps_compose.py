@@ -19,32 +19,32 @@ from genai_cli.sweeps.settings import Sweep
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 LINES = {
-    "groups": ["model=vae,gan,mlp", "seed=1,2"],
-    "every family": ["model=glob(*,exclude=ddpm)", "bottleneck=range(2,4)"],
-    "group and its keys": ["optimizer=adam,sgd", "optimizer.lr=1e-3,1e-2", "seed=7"],
+    "groups": ["model=vae,gan", "seed=1,2"],
+    "some families": ["model=glob(*,exclude=*o*)", "bottleneck=range(2,3)"],
+    "group and its keys": ["optimizer=adam,sgd", "optimizer.lr=1e-3", "seed=7"],
     "keys before their group": ["schedule.warmup=0,0.5", "schedule=cosine", "schedule.final=0.1"],
-    "experiments": ["experiment=digits_gan,digits_ddpm", "epochs=3,4"],
-    "experiment or none": ["experiment=fashion_conv_vae,null", "model.depth=0,1"],
-    "experiments in a list": ["experiment=[digits_gan],[]", "batch_size=16,32"],
-    "the line beats the experiment": ["experiment=ring_gan", "model=vae,gan", "bottleneck=3,9"],
-    "lists": ["model.widths=[8],[16,8],[]", "model.activation=relu,tanh", "tags=[a,b]"],
-    "null": ["trainer.patience=null,3", "trainer.clip=null", "monitor=null,val/loss"],
-    "numbers": ["optimizer.lr=1e-3,.01,1", "trainer.min_delta=0,1e-3", "epochs=1_000,2"],
-    "words": ["device=cpu,'cpu'", "init_from='a b','a,b',null", "name=x"],
-    "true and false": ["force_loss=true,false", "trainer.deterministic=False,TRUE"],
+    "experiments": ["experiment=digits_gan,digits_ddpm", "epochs=3"],
+    "experiment or none": ["experiment=fashion_conv_vae,null", "model.depth=1"],
+    "experiments in a list": ["experiment=[digits_gan],[]", "batch_size=16"],
+    "the line beats the experiment": ["experiment=ring_gan", "model=vae,gan", "bottleneck=3"],
+    "lists": ["model.widths=[8],[16,8],[]", "model.activation=tanh", "tags=[a,b]"],
+    "null": ["trainer.patience=null,3", "trainer.clip=null", "monitor=null"],
+    "numbers": ["optimizer.lr=1e-3,.01,1", "trainer.min_delta=0", "epochs=1_000"],
+    "words": ["device='cpu'", "init_from='a b','a,b',null", "name=x"],
+    "true and false": ["force_loss=true,false", "trainer.deterministic=TRUE"],
     "a dictionary": ["model={beta:2.0},{beta:3.0,depth:1}", "model.beta=4"],
     "interpolation": ["batch_size=4,8", "bottleneck=${batch_size}"],
     "interpolation into a group": ["model.beta=1,2", "optimizer.lr=${model.beta}"],
-    "functions": ["seed=sort(3,1,2)", "bottleneck=choice(2,4)", "epochs=range(1,7,2)"],
-    "wrong type": ["bottleneck=4,abc,2.5", "epochs=1,x"],
-    "unknown group": ["model=vae,gna", "seed=1,2"],
+    "functions": ["seed=sort(3,1)", "bottleneck=choice(2)", "epochs=range(1,4,2)"],
+    "wrong type": ["bottleneck=4,abc,2.5", "epochs=x"],
+    "unknown group": ["model=vae,gna", "seed=1"],
     "unknown key": ["modle=1,2"],
     "unknown key of a group": ["optimizer.lrr=1,2"],
-    "key of one choice alone": ["model=vae,gan", "model.beta=1,2"],
-    "key of another loss": ["model=autoencoder", "loss=huber,mse", "loss.delta=1,2"],
-    "missing value": ["dataset=table,digits", "seed=1,2"],
-    "interpolation of nothing": ["epochs=${nothing},2", "seed=1,2"],
-    "interpolation of the wrong type": ["model=flow,vae", "batch_size=${device},2"],
+    "key of one choice alone": ["model=vae,gan", "model.beta=1"],
+    "key of another loss": ["model=autoencoder", "loss=huber,mse", "loss.delta=1"],
+    "missing value": ["dataset=table,digits", "seed=1"],
+    "interpolation of nothing": ["epochs=${nothing},2", "seed=1"],
+    "interpolation of the wrong type": ["model=vae", "batch_size=${device},2"],
     "a list for a number": ["bottleneck=[1],2"],
     "a word for a list": ["model.widths=8,[8]", "tags=a"],
     "a value below a value": ["seed.x=1,2"],
@@ -200,9 +200,9 @@ def test_a_sweep_of_ones_own(genai: Callable, tmp_path: Path) -> None:
     (tmp_path / "mine" / "sweep").mkdir(parents=True)
     (tmp_path / "mine" / "sweep" / "odd.yaml").write_text(
         "# Is three enough?\nover:\n  bottleneck: range(2,4)\n  model.widths: [[8], [9, 8]]\n"
-        "  trainer.clip: [null, 1]\n"
+        "  trainer.clip: [null]\n"
     )
     words = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1")
     done = genai("train", "-m", "sweep=odd", "-cd", str(tmp_path / "mine"), *words)
     assert done.code == 0, done.err
-    assert len([p for p in done.folders[0].iterdir() if p.is_dir()]) == 8
+    assert len([p for p in done.folders[0].iterdir() if p.is_dir()]) == 4

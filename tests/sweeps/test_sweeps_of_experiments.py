@@ -171,50 +171,50 @@ def test_the_other_searches_take_no_cells(mine: Callable, genai: Callable) -> No
     assert "sweep.cells says nothing to search=random" in done.err
 
 
-@pytest.mark.parametrize(
-    ("cell", "said"),
-    [
-        ("wine", "sweep.cells[0]=wine is not allowed: a cell is keys"),
-        ("{}", "sweep.cells[0]={} is not allowed"),
-        ("{seed: 3}", "seed stands in sweep.over and in sweep.cells[0]"),
-        ("{model: {widths: [8]}}", "write model.widths: …"),
-        ("{name: a}", "name cannot be swept"),
-        ("{experiment: digits_gan}", "an experiment is no key of a cell"),
-        ("{3: 4}", "3 is no key"),
-        ('{epochs: "3,4"}', "epochs=3,4 is several values"),
-        ("{lr: 3}", "unknown key 'lr'"),
-        ("{epochs: many}", "epochs=many is not allowed"),
-        ("{loss: cee}", "unknown loss 'cee'; did you mean 'cce'"),
-        ('{"+epochs": 3}', "a config has no other keys"),
-    ],
-)
-def test_mistakes_in_a_cell(mine: Callable, genai: Callable, cell: str, said: str) -> None:
-    mine(text=TABLE.replace("{dataset: wine, loss: cce}", cell))
-    done = genai("train", "-m", "experiment=mine")
-    assert done.code == 2
+CELLS_THAT_ARE_NONE = [
+    ("wine", "sweep.cells[0]=wine is not allowed: a cell is keys"),
+    ("{}", "sweep.cells[0]={} is not allowed"),
+    ("{seed: 3}", "seed stands in sweep.over and in sweep.cells[0]"),
+    ("{model: {widths: [8]}}", "write model.widths: …"),
+    ("{name: a}", "name cannot be swept"),
+    ("{experiment: digits_gan}", "an experiment is no key of a cell"),
+    ("{3: 4}", "3 is no key"),
+    ('{epochs: "3,4"}', "epochs=3,4 is several values"),
+    ("{lr: 3}", "unknown key 'lr'"),
+    ("{epochs: many}", "epochs=many is not allowed"),
+    ("{loss: cee}", "unknown loss 'cee'; did you mean 'cce'"),
+    ('{"+epochs": 3}', "a config has no other keys"),
+]
+
+
+def test_mistakes_in_a_cell(mine: Callable, genai: Callable) -> None:
+    for cell, said in CELLS_THAT_ARE_NONE:
+        mine(text=TABLE.replace("{dataset: wine, loss: cce}", cell))
+        one_line(genai("train", "-m", "experiment=mine"), said)
+
+
+def one_line(done: object, said: str) -> None:
+    assert done.code == 2, done.out
     assert said in done.err
-    assert done.err.count("\n") == 1
+    assert done.err.count("\n") == 1, done.err
     assert not done.outputs.exists()
 
 
-@pytest.mark.parametrize(
-    ("node", "said"),
-    [
-        ("sweep: 3", "sweep"),
-        ("sweep: {ovr: {seed: [1]}}", "unknown key 'sweep.ovr'; did you mean 'over'"),
-        ("sweep: {cells: 3}", "sweep.cells"),
-        ("sweep: {over: {seed: [1, 2]}, rungs: [1]}", "sweep.rungs says nothing to search=grid"),
-        ("sweep: {over: {}}", "-m needs a list"),
-        ("sweep: {over: {seed: 3}}", "sweep.over: seed is 3, which is no list"),
-        ("sweep: {over: {trainer: {clip: [1, 2]}}}", "sweep.over: trainer is {"),
-    ],
-)
-def test_mistakes_in_the_node(mine: Callable, genai: Callable, node: str, said: str) -> None:
-    mine(text=TABLE[: TABLE.index("sweep:")] + node + "\n")
-    done = genai("train", "-m", "experiment=mine")
-    assert done.code == 2
-    assert said in done.err
-    assert done.err.count("\n") == 1
+NODES_THAT_ARE_NONE = [
+    ("sweep: 3", "sweep"),
+    ("sweep: {ovr: {seed: [1]}}", "unknown key 'sweep.ovr'; did you mean 'over'"),
+    ("sweep: {cells: 3}", "sweep.cells"),
+    ("sweep: {over: {seed: [1, 2]}, rungs: [1]}", "sweep.rungs says nothing to search=grid"),
+    ("sweep: {over: {}}", "-m needs a list"),
+    ("sweep: {over: {seed: 3}}", "sweep.over: seed is 3, which is no list"),
+    ("sweep: {over: {trainer: {clip: [1, 2]}}}", "sweep.over: trainer is {"),
+]
+
+
+def test_mistakes_in_the_node(mine: Callable, genai: Callable) -> None:
+    for node, said in NODES_THAT_ARE_NONE:
+        mine(text=TABLE[: TABLE.index("sweep:")] + node + "\n")
+        one_line(genai("train", "-m", "experiment=mine"), said)
 
 
 def test_one_of_several_experiments_is_no_sweep(mine: Callable, genai: Callable) -> None:
