@@ -28,6 +28,8 @@ from genai_cli.errors import UserError
 from genai_cli.search.pruning import rule_of
 from genai_cli.sweeps import asked
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 VERBS = (
     "runs",
     "resume {run} epochs=2",
@@ -249,22 +251,24 @@ def odd_configs(witness: Path) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(33))
+@pytest.mark.parametrize("part", range(3))
 def test_no_key_of_a_config_builds_reads_or_moves_anything(
-    number: int,
-    genai: Callable,
-    copy: Callable,
-    witness: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    part: int, genai: Callable, copy: Callable, witness: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENAI_SECRET", "hunter2")
-    run = copy()
+    for number, change in enumerate(odd_configs(witness)[part::3]):
+        run = copy(f"12-00-00-vae-{number:04d}")
+        monkeypatch.chdir(run)  # genai resume .
+        obeys_nothing(change, run, genai, witness)
+
+
+def obeys_nothing(change: dict[str, Any], run: Path, genai: Callable, witness: Path) -> None:
+    """No verb builds what a changed config names, or shows what it looks up."""
     for place in (run / "models", run / "configs" / "model", run.parent / "models"):
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         (place / "evil.py").write_text(f"open({str(witness)!r}, 'w')\n")
-    monkeypatch.chdir(run)  # genai resume .
     config = runs.read_config(run)
-    for key, value in odd_configs(witness)[number].items():
+    for key, value in change.items():
         config[key] = config[key] | value if isinstance(value, dict) and key in config else value
     runs.write_config(run, config)
     before = sorted(p.name for p in run.iterdir())
@@ -274,8 +278,8 @@ def test_no_key_of_a_config_builds_reads_or_moves_anything(
         assert done.code in (0, 1, 2), (line, done.err)
         assert done.err.count("\n") <= 1, (line, done.err)
         told += done.out + done.err
-    assert not witness.exists()
-    assert "hunter2" not in told
+    assert not witness.exists(), change
+    assert "hunter2" not in told, change
     written = [
         p for p in run.rglob("*") if p.is_file() and p.suffix not in (".png", ".safetensors")
     ]

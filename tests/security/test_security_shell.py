@@ -38,15 +38,23 @@ SHELL = (
 KEYS = ("partition", "account", "qos", "constraint")
 
 
-def run(text: str, where: Path) -> None:
-    """The batch script as bash reads it, but for Python, which it ends in."""
-    lines = ["exec() { printf '%s\\n' \"$@\" > words; }", text]
+def run(where: Path, *texts: str) -> None:
+    """Batch scripts as bash reads them, but for Python, which they end in."""
+    for number, text in enumerate(texts):
+        (where / f"{number}.sh").write_text(text)
+    lines = [
+        "exec() { printf '%s\\n' \"$@\" > words; }",
+        'for each in *.sh; do (. "./$each"); done',
+    ]
     subprocess.run(["bash"], input="\n".join(lines).encode(), cwd=where, check=False)
+    for number in range(len(texts)):
+        (where / f"{number}.sh").unlink()
 
 
 @pytest.mark.parametrize("word", SHELL, ids=range(len(SHELL)))
 def test_no_value_of_a_sweep_is_shell_in_its_batch_script(word: str, tmp_path: Path) -> None:
     """A stranger's sweep.yaml names the queue; a folder may be called anything."""
+    texts = [script(Slurm(), tmp_path / "slurm" / "000.json", 2, word.replace("\n", ""))]
     for key in KEYS:
         try:
             how = launcher({"launcher": {"name": "slurm", key: word}}, [], [])
@@ -54,14 +62,14 @@ def test_no_value_of_a_sweep_is_shell_in_its_batch_script(word: str, tmp_path: P
             assert not word.isprintable() or "${" in word
             continue
         assert word.isprintable()
-        run(script(how, tmp_path / "sweep" / "slurm" / "000.json", 2, "genai"), tmp_path)
-    run(script(Slurm(), tmp_path / "slurm" / "000.json", 2, word.replace("\n", "")), tmp_path)
+        texts.append(script(how, tmp_path / "sweep" / "slurm" / "000.json", 2, "genai"))
     try:
-        text = script(Slurm(), tmp_path / word / "slurm" / "000.json", 2, "genai")
+        texts.append(script(Slurm(), tmp_path / word / "slurm" / "000.json", 2, "genai"))
     except UserError:
         assert not word.isprintable()
+        run(tmp_path, *texts)
     else:
-        run(text, tmp_path)
+        run(tmp_path, *texts)
         sheet = (tmp_path / "words").read_text().splitlines()[-1]
         assert sheet == str(tmp_path / word / "slurm" / "000.json")
     assert not (tmp_path / "fired").exists()
@@ -69,7 +77,7 @@ def test_no_value_of_a_sweep_is_shell_in_its_batch_script(word: str, tmp_path: P
 
 def test_the_script_of_a_test_does_fire(tmp_path: Path) -> None:
     """What `run` would do with shell that got through."""
-    run(script(Slurm(setup=["touch fired"]), tmp_path / "slurm" / "0.json", 1, "genai"), tmp_path)
+    run(tmp_path, script(Slurm(setup=["touch fired"]), tmp_path / "slurm" / "0.json", 1, "genai"))
     assert (tmp_path / "fired").exists()
 
 
