@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow  # compiling; test_verb_step.py compiles one net i
 CPU = torch.device("cpu")
 CUDA = pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)
 FAMILIES = sorted(p.stem for p in (config_dir() / "model").glob("*.yaml"))
+COMPILED = ("ddpm", "flow", "gan", "vae")  # a network of every kind, two players, a whole batch
 SMALL = {  # few operators: a compile takes seconds
     "autoencoder": "model.widths=[8] model.dropout=0.2 schedule=cosine optimizer=rmsprop",
     "ddpm": "model.network=mlp model.widths=[8] model.timesteps=20",
@@ -88,7 +89,7 @@ def assert_near(one: torch.Tensor, other: torch.Tensor, tolerance: float, name: 
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", COMPILED)
 def test_compiled_is_the_plain_step(family: str, device: torch.device) -> None:
     words = f"model={family} {SMALL.get(family, '')} {TRAINED} precision=fp64"
     step = assert_same("compiled", words, 1e-9, device)
@@ -96,11 +97,9 @@ def test_compiled_is_the_plain_step(family: str, device: torch.device) -> None:
     assert set(step.uncompiled) == ({"penalty"} if family == "gan" else set())
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_compiled_micro_batches_in_lower_precision(precision: str) -> None:
-    words = f"model=autoencoder model.widths=[8] {TRAINED} trainer.accumulate=3"
-    tolerance = 1e-5 if precision == "fp32" else 3e-2
-    assert_same("compiled", f"{words} precision={precision}", tolerance)
+def test_compiled_micro_batches_in_half_precision() -> None:
+    words = f"model=autoencoder model.widths=[8] {TRAINED} trainer.accumulate=3 precision=bf16"
+    assert_same("compiled", words, 3e-2)
 
 
 def test_a_parameter_that_reaches_no_loss_keeps_no_gradient() -> None:
