@@ -137,7 +137,7 @@ def train(
     functions of (seed, epoch) and (seed, step), so a resumed run takes the very steps the
     uninterrupted one would have taken. Each of several ranks takes its rows of every batch.
     ``step`` is what `choose.settle` found; without it the
-    kind is the config's, and eager where that is ``auto``.
+    kind is the config's, and eager where that is ``auto``; ``precision=auto`` must be resolved.
 
     Raises:
         Diverged: a term became infinite or nan; on a GPU it may show later in the epoch.
