@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import passport, restoring
+from genai_cli.evaluation.budget import Budget, Part, fitting
+from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.intervals import of_means
 from genai_cli.evaluation.measures import found
-from genai_cli.models.base import Model
+from genai_cli.models.base import Batch, Model
 from genai_cli.schema import TrainConfig
 from genai_cli.training.distributed import ALONE, Ranks
-from genai_cli.training.loop import EVALUATION_BATCH, evaluation_terms
+from genai_cli.training.loop import EVALUATION_BATCH, batch_terms
 from genai_cli.training.randomness import generator
 
 FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
@@ -22,55 +27,158 @@ LIKELIHOODS = ("bits_per_dim", "bound", "loss")  # terms that are one, where a f
 ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as active (Burda 2016)
 
 
-@torch.no_grad()
+class Measured(NamedTuple):
+    """What was found on the test examples, (n, …) each."""
+
+    values: dict[str, Tensor]  # (n,) of every term
+    extra: dict[str, Tensor]  # codes, predictions and targets, which the figures need
+    way: str  # what the value ``plain`` is
+    part: Part
+
+
+Stage = Callable[[Part, float], Callable[[int], None]]
+
+
+def quietly(part: Part, seconds: float) -> Callable[[int], None]:
+    """The stage of somebody who looks at nothing."""
+    return lambda n: None
+
+
 def per_example(
-    model: Model, data: Dataset, seed: int, ranks: Ranks = ALONE
-) -> tuple[dict[str, Tensor], dict[str, Tensor], str]:
-    """Values (n,) of every test term, the codes and predictions (n, …) the figures need, and what
-    ``plain`` is.
+    model: Model,
+    data: Dataset,
+    seed: int,
+    ranks: Ranks = ALONE,
+    budget: Budget | None = None,
+    stage: Stage = quietly,
+) -> Measured:
+    """The values of test examples: of all in their order, or of as many as the budget allows.
 
     ``mse`` is that of the reconstruction without noise, per element, in data space; of the target
     image where the data is a pair. Of what is to be restored (evaluation/restoring.py) ``plain`` is
     the error without a model, and ``denoised_mse`` that with one, where the task is to take noise
     away. Other terms are means over the noise draws the family asks for (``test_draws``). Ranks
     take the batches in turns, and all get all.
+
+    Where the budget does not suffice for all, `budget.fitting` says how much is measured, once,
+    from the time of the first batch (of the second, if the first was slow: it may have had to
+    allocate). Fewer examples are those that `chosen` gives.
+
+    Args:
+        model: with the weights that are kept.
+        data: on the model's device.
+        seed: of the noise.
+        ranks: of the run.
+        budget: infinite if not given.
+        stage: is told what is measured and how many seconds that takes, and gives what to call
+            with how many more examples of a draw are done.
     """
-    split = data.test
+    budget = budget or Budget()
+    part = budget.part or Part(len(data.test), model.test_draws)
+    known = budget.part is not None
+    found = _pass(model, data, seed, ranks, part, budget, stage, known)
+    if isinstance(found, Part):
+        found = _pass(model, data, seed, ranks, found, budget, stage, True)
+    return found
+
+
+@torch.no_grad()
+def _pass(
+    model: Model,
+    data: Dataset,
+    seed: int,
+    ranks: Ranks,
+    part: Part,
+    budget: Budget,
+    stage: Stage,
+    known: bool,
+) -> Measured | Part:
+    """`per_example` of a part of the split; or the smaller part, where that turns out to be too
+    much and ``known`` does not say that it is to be measured."""
+    split, player = data.test, model.players()
+    chunks = chosen(split, part.n).split(EVALUATION_BATCH)
+    rounds = -(-len(chunks) // ranks.world)
     values: dict[str, list[Tensor]] = {}
-    for draw in range(model.test_draws):
-        purpose = f"test/{draw}" if draw else "test"
-        for i, terms in enumerate(evaluation_terms(model, split, seed, purpose, FULL, ranks)):
-            for name, value in terms.items():
-                seen = values.setdefault(name, [])
-                value = value.cpu().double() / model.test_draws
-                if draw:
-                    seen[i] += value
-                else:
-                    seen.append(value)
+    once: dict[str, list[Tensor]] = {}
     extra: dict[str, list[Tensor]] = {}
+    way, draw, each, rest = "", 0, math.inf, math.inf
+    tick = stage(part, 0.0) if known else None
+    model.eval()
+    while draw < part.draws:
+        batches = split.batches(chunks[ranks.rank :: ranks.world])
+        for k in range(rounds):
+            batch, i = next(batches, None), ranks.rank + k * ranks.world
+            began = middle = time.perf_counter()
+            if batch is not None:
+                purpose = f"test/{draw}" if draw else "test"
+                _add(values, batch_terms(model, player, batch, seed, purpose, i, FULL), draw, k)
+                middle = time.perf_counter()
+                if not draw:
+                    way = _look(model, data, seed, i, batch, once, extra) or way
+            if tick is not None:
+                tick(0 if batch is None else len(batch.x))
+                continue
+            each = min(each, middle - began)
+            rest = rest if draw else min(rest, time.perf_counter() - middle)
+            slowest = [max(times) for times in zip(*ranks.everyone((each, rest)), strict=True)]
+            size = EVALUATION_BATCH * ranks.world
+            seconds = ranks.told(budget.for_test())
+            budget.whole = rounds * (part.draws * slowest[0] + slowest[1])
+            fits = fitting(part, *slowest, seconds, size)
+            if fits == part or draw or k:  # else another look: the first batch had to allocate
+                if fits.n < part.n:
+                    return fits
+                part = fits
+                tick = stage(part, rounds * (part.draws * slowest[0] + slowest[1]))
+                tick(0 if batch is None else (draw * part.n + (k + 1) * len(batch.x)))
+        draw += 1
+    means = {name: [total / part.draws for total in totals] for name, totals in values.items()}
+    joined = (_joined(parts, len(chunks), ranks) for parts in (means | once, extra))
+    return Measured(*joined, way, part)
+
+
+def _add(values: dict[str, list[Tensor]], terms: dict[str, Tensor], draw: int, k: int) -> None:
+    """Add the terms of batch k to the sums over the draws."""
+    for name, value in terms.items():
+        seen = values.setdefault(name, [])
+        value = value.cpu().double()
+        if draw:
+            seen[k] += value
+        else:
+            seen.append(value)
+
+
+def _look(
+    model: Model,
+    data: Dataset,
+    seed: int,
+    i: int,
+    batch: Batch,
+    values: dict[str, list[Tensor]],
+    extra: dict[str, list[Tensor]],
+) -> str:
+    """Add what batch i shows once: errors of its reconstruction, codes, predictions, targets;
+    what ``plain`` is, or ""."""
+    way = ""
     coded = model.reconstructs_by == "code"
-    rebuilds = hasattr(model, "reconstruct") and coded
-    if rebuilds:
-        values["mse"] = []  # in place of the training term, which may see noise
-    chunks, way = torch.arange(len(split)).split(EVALUATION_BATCH), ""
-    for k, batch in enumerate(split.batches(chunks[ranks.rank :: ranks.world])):
-        if rebuilds:
-            draws = generator(seed, "restored", ranks.rank + k * ranks.world, batch.x.device)
-            task = restoring.task(model, data.spec, batch, draws)
-            values["mse"].append(_mse(model.reconstruct(batch.x), task.truth))
-            if task.plain is not None:
-                way = restoring.MEANS[task.way]
-                values.setdefault("plain", []).append(_mse(task.plain, task.truth))
-            if task.way == restoring.INPUT:
-                restored = _mse(model.reconstruct(task.given), task.truth)
-                values.setdefault("denoised_mse", []).append(restored)
-        if hasattr(model, "encode") and coded:
-            extra.setdefault("codes", []).append(model.encode(batch.x))
-        if hasattr(model, "predict"):
-            extra.setdefault("predictions", []).append(model.predict(batch.x))
-        if batch.y is not None and batch.y.dim() < 3:
-            extra.setdefault("targets", []).append(batch.y)
-    return _joined(values, len(chunks), ranks), _joined(extra, len(chunks), ranks), way
+    if hasattr(model, "reconstruct") and coded:  # in place of the training term, which sees noise
+        draws = generator(seed, "restored", i, batch.x.device)
+        task = restoring.task(model, data.spec, batch, draws)
+        seen = {"mse": _mse(model.reconstruct(batch.x), task.truth)}
+        if task.plain is not None:
+            way = restoring.MEANS[task.way]
+            seen["plain"] = _mse(task.plain, task.truth)
+        if task.way == restoring.INPUT:
+            seen["denoised_mse"] = _mse(model.reconstruct(task.given), task.truth)
+        for name, value in seen.items():
+            values.setdefault(name, []).append(value.cpu())
+    if hasattr(model, "encode") and coded:
+        extra.setdefault("codes", []).append(model.encode(batch.x).cpu())
+    if hasattr(model, "predict"):
+        extra.setdefault("predictions", []).append(model.predict(batch.x).cpu())
+    if batch.y is not None and batch.y.dim() < 3:
+        extra.setdefault("targets", []).append(batch.y.cpu())
+    return way
 
 
 def _mse(found: Tensor, truth: Tensor) -> Tensor:
@@ -93,14 +201,17 @@ def metrics(
     cfg: TrainConfig,
     player: dict[str, Any],
     ranks: Ranks = ALONE,
+    budget: Budget | None = None,
+    stage: Stage = quietly,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
-    """({"test/mse": {value, low, high, n, passport}}, codes and predictions for the figures)."""
-    n = len(data.test)
-    if not n:
+    """({"test/mse": {value, low, high, n, passport}}, codes and predictions for the figures);
+    arguments as of `per_example`."""
+    if not len(data.test):
         return {}, {}
 
+    values, extra, way, (n, draws) = per_example(model, data, cfg.seed, ranks, budget, stage)
     if model.test_draws > 1:
-        player = player | {"draws": model.test_draws}
+        player = player | {"draws": draws}
     kind = getattr(model, "log_prob_kind", None)
 
     def entry(
@@ -111,10 +222,9 @@ def metrics(
         floor: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         likelihood = {"likelihood": kind} if kind and metric in LIKELIHOODS else {}
-        papers = {"ruler": ruler(metric, model, data, cfg), "player": player | likelihood}
+        papers = {"ruler": ruler(metric, model, data, cfg, n), "player": player | likelihood}
         return found(value, low, high, n=n, passport=papers, floor=floor)
 
-    values, extra, way = per_example(model, data, cfg.seed, ranks)
     regression = "predictions" in extra and data.spec.target == "values"
     if regression:
         values["mse"] = (extra["predictions"] - extra["targets"]).square().mean(1)
@@ -134,8 +244,8 @@ def metrics(
     return out, extra
 
 
-def ruler(metric: str, model: Model, data: Dataset, cfg: TrainConfig) -> dict[str, Any]:
-    """The passport's ruler of a test term."""
+def ruler(metric: str, model: Model, data: Dataset, cfg: TrainConfig, n: int) -> dict[str, Any]:
+    """The passport's ruler of a test term, of n examples."""
     likelihood = getattr(model, "likelihood", None)
     space = None
     if likelihood is not None and metric in ("loss", "reconstruction", "kl"):
@@ -144,4 +254,4 @@ def ruler(metric: str, model: Model, data: Dataset, cfg: TrainConfig) -> dict[st
         metric = f"{metric} ({cfg.loss['name']})"  # two objectives are two numbers
     if getattr(model, "classes", 0) and hasattr(model, "sample"):
         metric += " given the label"
-    return passport.ruler(metric, data, cfg, len(data.test), space)
+    return passport.ruler(metric, data, cfg, n, space)

@@ -6,6 +6,8 @@ The only file of this room that knows models; the drawing functions take plain a
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor
 from genai_cli import runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import restoring
+from genai_cli.evaluation.budget import affordable
 from genai_cli.figures import curves, density, grids, latent, predictions, scatter, strips, tables
 from genai_cli.figures import generator as generator_figure
 from genai_cli.models.base import Batch, Model
@@ -39,6 +42,8 @@ def draw(
     extra: dict[str, Tensor],
     epoch: int,
     note: tuple[str, int | None] = ("", None),
+    left: Callable[[], float] = lambda: math.inf,
+    stage: Callable[[int], Callable[[int], None]] = lambda n: lambda k: None,
 ) -> list[Path]:
     """Draw all figures of a run into its folder; return the files.
 
@@ -51,27 +56,50 @@ def draw(
             family has them (evaluation/summary.py).
         epoch: of the weights shown.
         note: for the loss curve, with the epoch it points at.
+        left: seconds that there are; samples that take long are then fewer than 64.
+        stage: is told how many figures there are, and gives what to call with 1 after each.
     """
-    files = [_loss_curve(folder, model, cfg, epoch, note)]
-    if "generator" in model.watched:
-        files.append(_generator(folder, cfg))
-    if not len(data.test):
-        return files
-    title = f"{cfg.model['name']} on {data.name}"
+    figures = _figures(folder, model, data, cfg, extra, epoch, note, left)
+    files, tick = [], stage(len(figures))
     with torch.no_grad():
-        if hasattr(model, "reconstruct"):
-            files.append(_reconstructions(folder, model, data, cfg.seed, title))
-        if hasattr(model, "sample"):
-            files.append(_samples(folder, model, data, cfg, title))
-        if hasattr(model, "trajectory") and (data.spec.is_image or data.spec.event_shape == (2,)):
-            files.append(_trajectory(folder, model, data, cfg.seed, title))
-        if data.spec.event_shape == (2,) and has_density(model):
-            files.append(_density(folder, model, data, cfg.seed, title))
-    if "predictions" in extra:
-        files.append(_predictions(folder, data, extra, title))
-    elif "codes" in extra:
-        files.append(_latent(folder, data, extra, title))
+        for figure in figures:
+            files.append(figure())
+            tick(1)
     return files
+
+
+def _figures(
+    folder: Path,
+    model: Model,
+    data: Dataset,
+    cfg: TrainConfig,
+    extra: dict[str, Tensor],
+    epoch: int,
+    note: tuple[str, int | None],
+    left: Callable[[], float],
+) -> list[Callable[[], Path]]:
+    """What draws each figure of a run, in their order; arguments as of `draw`."""
+    title = f"{cfg.model['name']} on {data.name}"
+    about = folder, model, data
+    drawn = [lambda: _loss_curve(folder, model, cfg, epoch, note)]
+    if "generator" in model.watched:
+        drawn.append(lambda: _generator(folder, cfg))
+    if not len(data.test):
+        return drawn
+    plane = data.spec.event_shape == (2,)
+    if hasattr(model, "reconstruct"):
+        drawn.append(lambda: _reconstructions(*about, cfg.seed, title))
+    if hasattr(model, "sample"):
+        drawn.append(lambda: _samples(*about, cfg, title, left()))
+    if hasattr(model, "trajectory") and (data.spec.is_image or plane):
+        drawn.append(lambda: _trajectory(*about, cfg.seed, title))
+    if plane and has_density(model):
+        drawn.append(lambda: _density(*about, cfg.seed, title))
+    if "predictions" in extra:
+        drawn.append(lambda: _predictions(folder, data, extra, title))
+    elif "codes" in extra:
+        drawn.append(lambda: _latent(folder, data, extra, title))
+    return drawn
 
 
 def _loss_curve(
@@ -166,10 +194,15 @@ def reconstructions(
         )
 
 
-def _samples(folder: Path, model: Model, data: Dataset, cfg: TrainConfig, title: str) -> Path:
+def _samples(
+    folder: Path, model: Model, data: Dataset, cfg: TrainConfig, title: str, left: float
+) -> Path:
     path = folder / "samples.png"
-    n = SAMPLES if data.spec.is_image else POINTS
     device = next(model.parameters()).device
+    n = SAMPLES if data.spec.is_image else POINTS
+    if data.spec.is_image and left < math.inf:
+        n = affordable(n, lambda k: model.sample(k, generator=generator(0, "probe", 0, device)),
+                        left / 2)  # fmt: skip
     drawn = model.sample(n, generator=generator(cfg.seed, "samples", 0, device))
     samples(path, _array(drawn), data, f"{title}: samples")
     return path

@@ -206,36 +206,57 @@ def finish(model: Model, data: Dataset) -> None:
 
 @torch.no_grad()
 def evaluate(
-    run: Training, split: Split, seed: int, purpose: str, precision: str
+    run: Training, split: Split, seed: int, purpose: str, precision: str, most: int | None = None
 ) -> dict[str, float]:
-    """Mean of every term over a split: the training objective, with noise fixed by ``purpose``.
+    """Mean of every term over a split, or over its first ``most`` examples: the training objective,
+    with noise fixed by ``purpose``.
 
     The same noise in every epoch, so that a validation curve moves only because the model does.
     Ranks take the batches in turns.
     """
     means = Means()
-    for terms in evaluation_terms(run.model, split, seed, purpose, precision, run.ranks):
+    for terms in evaluation_terms(run.model, split, seed, purpose, precision, run.ranks, most):
         means.add(terms)
     return means.means(run.ranks)
 
 
 def evaluation_terms(
-    model: Model, split: Split, seed: int, purpose: str, precision: str, ranks: Ranks = ALONE
+    model: Model,
+    split: Split,
+    seed: int,
+    purpose: str,
+    precision: str,
+    ranks: Ranks = ALONE,
+    most: int | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """The terms of every player, (B,) each, for each evaluation batch of a split in order; of
-    several ranks each its own."""
+    """The terms of every player, (B,) each, for each evaluation batch of a split in order, or of
+    its first ``most`` examples; of several ranks each its own."""
     if not len(split):  # dataset.val_fraction=0
         return
-    device = next(model.parameters()).device
     players = model.players()
     model.eval()
-    chunks = torch.arange(len(split)).split(EVALUATION_BATCH)[ranks.rank :: ranks.world]
+    n = len(split) if most is None else min(most, len(split))
+    chunks = torch.arange(n).split(EVALUATION_BATCH)[ranks.rank :: ranks.world]
     for k, batch in enumerate(split.batches(chunks)):
-        i = ranks.rank + k * ranks.world
-        noise = model.noise(len(batch.x), generator(seed, purpose, i, device))
-        with autocast(precision, device):
-            losses = {p.name: model.loss(batch, noise, p.name) for p in players}
-        if len(players) == 1:
-            yield losses[players[0].name]
-        else:
-            yield {f"{p}/{k}": v for p, terms in losses.items() for k, v in terms.items()}
+        yield batch_terms(
+            model, players, batch, seed, purpose, ranks.rank + k * ranks.world, precision
+        )
+
+
+def batch_terms(
+    model: Model,
+    players: list[Player],
+    batch: Batch,
+    seed: int,
+    purpose: str,
+    i: int,
+    precision: str,
+) -> dict[str, Tensor]:
+    """The terms of every player, (B,) each, for evaluation batch i."""
+    device = next(model.parameters()).device
+    noise = model.noise(len(batch.x), generator(seed, purpose, i, device))
+    with autocast(precision, device):
+        losses = {p.name: model.loss(batch, noise, p.name) for p in players}
+    if len(players) == 1:
+        return losses[players[0].name]
+    return {f"{p}/{k}": v for p, terms in losses.items() for k, v in terms.items()}
