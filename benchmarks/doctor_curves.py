@@ -33,9 +33,8 @@ from doctor_judge import Run, labels
 
 from genai_cli import compose, runs, session
 from genai_cli.evaluation import evidence, summary
-from genai_cli.outcome import check_finite
 from genai_cli.training import machine, setup
-from genai_cli.training.finite import Diverged
+from genai_cli.training.finite import Diverged, check_finite
 from genai_cli.training.loop import calibrate, evaluate, finish, train
 from genai_cli.verbs.train import prepare
 
@@ -117,7 +116,8 @@ def follow(run: Run, state: Any, longer: Any, case: Case | None) -> None:
 def conclude(run: Run, state: Any, weights: dict[str, Any] | None) -> None:
     """The numbers at the end of `genai train`, of the best weights; then training can go on."""
     cfg, data, model = run.cfg, run.data, run.model
-    run.evidence = evidence.unaveraged_loss(state, data, cfg.seed, "fp32")
+    averaged = run.rows[-1].get("val/loss", math.nan)
+    run.evidence = evidence.unaveraged_loss(state, data, cfg.seed, "fp32", averaged)
     run.train_loss = evaluate(state, data.train, cfg.seed, "judge", "fp32").get("loss")
     own = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(weights or weights_of(state))

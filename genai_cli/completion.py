@@ -190,6 +190,7 @@ def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Itera
         below = any(name.endswith(".") and key.startswith(name) for name in RESUMABLE)
         if key in RESUMABLE or section or below:
             yield word, meaning
+    yield "measure=all", "the whole test split, however long it takes"
 
 
 def _sampling(

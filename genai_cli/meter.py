@@ -11,11 +11,12 @@ from genai_cli.streams import raw
 
 
 class Meter:
-    """Bars of the parts, gone when all is done. Use it as a context manager."""
+    """Bars of the parts, gone when all is done. Use it as a context manager; ``quiet`` shows
+    none."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         self.bar: Any = None
-        if on_terminal():
+        if not quiet and on_terminal():
             from rich.console import Console
             from rich.progress import (
                 BarColumn,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,19 @@ from genai_cli import ranks, runs, storage
 from genai_cli.console import Reporter
 from genai_cli.data.dataset import Dataset
 from genai_cli.doctor import at_end as doctor
-from genai_cli.evaluation import evidence, summary
+from genai_cli.evaluation.budget import Budget, Part, of_training, part_of
+from genai_cli.measuring import Measured, amount, measure
+from genai_cli.meter import Meter
 from genai_cli.networks.layers import layers
 from genai_cli.schema import TrainConfig
 from genai_cli.textual import plain_table, short
-from genai_cli.training import checkpoint
 from genai_cli.training.distributed import ALONE, PeerLost, Ranks, tells
 from genai_cli.training.finite import Diverged
-from genai_cli.training.loop import Training, finish
+from genai_cli.training.loop import Training
+from genai_cli.training.preempt import Interrupted, Signals
 from genai_cli.training.randomness import generator
 
 LONGEST = 600  # characters of an error on stderr
-
-
-def check_finite(row: Mapping[str, float]) -> None:
-    """Raise `Diverged`, naming the first term of an epoch that is not finite."""
-    for name, value in row.items():
-        if not math.isfinite(value):
-            raise Diverged(f"{name} became {value} in epoch {int(row['epoch'])} "
-                           f"(step {int(row['step'])})")  # fmt: skip
 
 
 def introduce(
@@ -84,50 +77,113 @@ def introduce(
 
 
 def conclude(
-    folder: Path, cfg: TrainConfig, data: Dataset, state: Training, status: str, report: Reporter
-) -> None:
+    folder: Path,
+    cfg: TrainConfig,
+    data: Dataset,
+    state: Training,
+    status: str,
+    report: Reporter,
+    signals: Signals | None = None,
+    budget: Budget | None = None,
+) -> int:
     """Measure the best weights on the test split, draw, write summary.json, print the table.
 
-    All ranks measure, rank 0 does the rest.
+    All ranks measure, rank 0 does the rest. A signal ends it at once: the run is then trained and
+    not measured, which `genai resume` does.
+
+    Args:
+        folder: of the run, where the state is saved.
+        cfg: of the run.
+        data: on the model's device.
+        state: after its last step.
+        status: finished or stopped.
+        report: what it says.
+        signals: what the caller listens with, if not the ranks.
+        budget: how long it may take, if not the share of the training (evaluation/budget.py).
+
+    Returns:
+        The exit code: 0, or that of the signal.
     """
     report.stop_live()
-    seen = evidence.unaveraged_loss(state, data, cfg.seed, cfg.precision)
-    folder_of = checkpoint.named(folder / runs.CHECKPOINTS, "best")
-    checkpoint.load_weights(folder_of, state.model, ema=state.ema is not None)
-    state.model.eval()
-    state.model.step.fill_(state.step)
-    finish(state.model, data)
-    player = {"ema": state.ema is not None, "checkpoint": folder_of.name}
-    metrics, extra = summary.metrics(state.model, data, cfg, player, state.ranks)
-    check_finite(
-        {f"test/{name.removeprefix('test/')}": entry["value"] for name, entry in metrics.items()}
-        | {"epoch": state.epoch, "step": state.step}
-    )
-    if not state.ranks.first:
-        return
-    seen |= evidence.measure(state.model, data, cfg.seed)
-    found = doctor.at_the_end(folder, metrics, seen, report.log)
-    from genai_cli.figures import of_run  # matplotlib: not before the first step
+    signals = signals or state.ranks.signals or Signals()
+    group = state.ranks
+    if budget is None:
+        asked = runs.read_json(folder / runs.RUN).get("measure")
+        own = of_training(state.elapsed(), asked)
+        budget = Budget(*group.told((own.seconds, own.part)))
+    try:
+        with signals.raised(), Meter(quiet=report.quiet) as meter:
+            measured = measure(folder, cfg, data, state, report, budget, signals, meter)
+    except Interrupted as left:
+        code = left.code
+        group.leave(code)
+    except PeerLost:
+        code = group.left()
+        if not code:
+            raise
+    else:
+        code = 0
+    if code:
+        not_measured(folder, cfg, state, status, report)
+    elif measured is not None:
+        _write(folder, cfg, data, state, status, report, measured)
+    return code
 
-    files = of_run.draw(folder, state.model, data, cfg, extra, state.best_epoch, doctor.note(found))
+
+def _summary(folder: Path, cfg: TrainConfig, state: Training, status: str) -> dict[str, Any]:
+    """summary.json of a run that is not measured."""
     monitored = None
     if cfg.monitor is not None and state.best_step:
         rows = runs.read_metrics(folder)
         value = next(r[cfg.monitor] for r in rows if r["step"] == state.best_step)
         monitored = {"name": cfg.monitor, "value": value, "epoch": state.best_epoch}
-    seconds = round(state.elapsed(), 3)
-    written = {
+    return {
         "schema": runs.SCHEMA,
         "status": status,
         "epoch": state.epoch,
         "step": state.step,
-        "seconds": seconds,
+        "seconds": round(state.elapsed(), 3),
         "monitor": monitored,
-        "metrics": metrics,
-        "evidence": seen,
+        "measured": False,
+        "metrics": {},
+        "evidence": {},
     }
-    runs.write_json(folder / runs.SUMMARY, written)
+
+
+def not_measured(
+    folder: Path, cfg: TrainConfig, state: Training, status: str, report: Reporter
+) -> None:
+    """The run is trained and saved, and was told to stop before it was measured; rank 0 writes it.
+
+    What an earlier session has measured of the same weights stays.
+    """
+    if not state.ranks.first:
+        return
+    report.stop_live()
+    old = runs.read_json(folder / runs.SUMMARY)
+    if not old.get("metrics") or old.get("step") != state.step:
+        runs.write_json(folder / runs.SUMMARY, _summary(folder, cfg, state, status))
     set_status(folder, status)
+    told = f"{status} and saved at step {state.step}, not measured yet"
+    report.line(f"{told}; measure it with: genai resume {reference(folder)}")
+
+
+def _write(
+    folder: Path,
+    cfg: TrainConfig,
+    data: Dataset,
+    state: Training,
+    status: str,
+    report: Reporter,
+    measured: Measured,
+) -> None:
+    """The last of `conclude`: summary.json, the status, the table."""
+    metrics, seen, found, files = measured
+    written = _summary(folder, cfg, state, status)
+    seconds = written["seconds"]
+    written |= {"measured": True, "metrics": metrics, "evidence": seen}
+    runs.write_json(folder / runs.SUMMARY, written)
+    set_status(folder, status, done=("measure",))
     report.line()
     if status == "stopped":
         reason = runs.read_json(folder / runs.RUN).get("reason")
@@ -137,8 +193,13 @@ def conclude(
     if best and data.validation == "test":
         best += ", which chose them"
     averaged = ", averaged" if state.ema else ""
-    title = f"test split, {len(data.test):,} examples{best}{averaged}"
+    whole = Part(len(data.test), state.model.test_draws)
+    part = part_of(metrics) or whole
+    many = f"{whole.n:,} examples" if part == whole else amount(part, whole)
+    title = f"test split, {many}{best}{averaged}"
     report.line(plain_table(title, ("", "value", "95 % interval"), metric_rows(metrics)))
+    if part != whole:
+        report.line(f"all of it: genai resume {reference(folder)} measure=all")
     report.line()
     report.line(f"figures  {' '.join(f.name for f in files)}")
     for line in doctor.lines(found):
@@ -209,8 +270,9 @@ def log(folder: Path, text: str) -> None:
         file.write(text + "\n")
 
 
-def set_status(folder: Path, status: str) -> None:
-    """Write a run's status and time into run.json."""
+def set_status(folder: Path, status: str, done: Collection[str] = ()) -> None:
+    """Write a run's status and time into run.json; the keys in ``done`` go."""
     described = runs.read_json(folder / runs.RUN)
     finished = None if status == "running" else runs.now()
-    runs.write_json(folder / runs.RUN, described | {"status": status, "finished": finished})
+    kept = {key: value for key, value in described.items() if key not in done}
+    runs.write_json(folder / runs.RUN, kept | {"status": status, "finished": finished})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -16,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
@@ -140,7 +142,7 @@ def _train(
     if cells:
         stack.settle()
     for folder, (_, session) in list(cells.items()):
-        session.end(signals.code)
+        session.end(signals.code, signals)
         del cells[folder]
 
 
@@ -216,7 +218,8 @@ class Ends:
         workers = min(cores(), len(folders) // FEW, 8)
         if workers > 1:
             context = get_context("spawn")  # a copy of threads and locks is not safe to go on with
-            self.pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
+            self.stop = context.Event()
+            self.pool = ProcessPoolExecutor(workers, context, _listen, (self.stop,))
             self.warm = [self.pool.submit(_import) for _ in range(workers)]
 
     def __enter__(self) -> Ends:
@@ -224,11 +227,15 @@ class Ends:
 
     def __exit__(self, *_) -> None:
         if self.pool is not None:
-            # what is being drawn is finished first
+            if self.waiting:
+                self.stop.set()
             self.pool.shutdown(wait=bool(self.waiting), cancel_futures=True)
-        for folder in self.waiting:
+        for folder, (session, _) in self.waiting.items():
             if runs.read_json(folder / runs.RUN).get("status") == "running":
-                outcome.set_status(folder, "interrupted")
+                session.report.close()  # its words are for its log, which may be another's still
+                with Reporter(folder / runs.LOG, quiet=True) as report:
+                    about = folder, session.cfg, session.state, session.status
+                    outcome.not_measured(*about, report)
 
     @property
     def importing(self) -> bool:
@@ -254,17 +261,18 @@ class Ends:
         self.waiting[session.folder] = session, future
 
     def wait(self, signals: Signals) -> None:
-        """Until all have ended; after a signal those not begun stay as they are saved."""
+        """Until all have ended; after a signal none is measured any more."""
         for folder, (session, future) in list(self.waiting.items()):
             while future is not None and not future.done():
-                if signals.code and future.cancel():
-                    break
+                if signals.code:
+                    self.stop.set()
+                    future.cancel()
                 wait_for([future], timeout=0.2)
             if signals.code and (future is None or future.cancelled()):
                 continue
             if future is None or isinstance(future.exception(), BrokenProcessPool):
                 session.report.close()
-                conclude(str(folder), session.status)  # nobody else does: out of memory, say
+                conclude(str(folder), session.status, signals)  # nobody else does: no memory, say
             else:
                 future.result()
             del self.waiting[folder]
@@ -276,6 +284,7 @@ class Ends:
         status = runs.read_json(folder / runs.RUN).get("status")
         metrics = list(done.get("metrics", {}).items())[:3]
         numbers = "  ".join(f"{name} {short(entry['value'])}" for name, entry in metrics)
+        numbers = runs.UNMEASURED if runs.unmeasured(done) else numbers
         after = f" after {done['epoch']} epochs" if done else ""
         show(f"{self.told}/{self.number}  {folder.name}  {status}{after}  {numbers}".rstrip())
         self.changed()
@@ -284,8 +293,12 @@ class Ends:
 _data: dict[str, Dataset] = {}  # of this process: cells share their data set
 
 
-def conclude(folder: str, status: str) -> int:
-    """Measure and draw a trained run from its folder; the exit code, as of `verbs.train.run`."""
+def conclude(folder: str, status: str, signals: Signals | None = None) -> int:
+    """Measure and draw a trained run from its folder; the exit code, as of `verbs.train.run`.
+
+    ``signals`` is what the caller listens with; without, `_listen` has begun to.
+    """
+    signals = signals or _signals
     path = Path(folder)
     described = runs.read_json(path / runs.RUN)
     cfg, threads = setup.resolved(setup.config_of(path), described), described.get("threads")
@@ -300,16 +313,25 @@ def conclude(folder: str, status: str) -> int:
             setup.same_data(path, data)
             state = setup.new_training(cfg, data, device, resume=True)
             checkpoint.load(path / runs.CHECKPOINTS, state)
-            outcome.conclude(path, cfg, data, state, status, report)
-            return 0
+            return outcome.conclude(path, cfg, data, state, status, report, signals)
         except Exception as error:
             return outcome.failed(path, error, report)
 
 
-def _ignore_interrupts() -> None:
-    """A Ctrl-C reaches every process of a terminal; the first one decides."""
+_signals = Signals()  # of a process of the pool
+
+
+def _listen(stop: Event) -> None:
+    """A Ctrl-C reaches every process of a terminal; the first one decides, and sets ``stop``."""
     for number in Signals.HANDLED:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _signals.hear)
+
+    def wait() -> None:
+        stop.wait()
+        signal.raise_signal(signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _import() -> None:

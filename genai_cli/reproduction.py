@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli import runs
+from genai_cli.evaluation.budget import Part, part_of
 
 RESULT = "reproduction.json"
 IDENTICAL, WITHIN, DIFFERS = "identical", "within tolerance", "differs"
@@ -42,6 +43,7 @@ class Compared:
     weights: bool | None = None  # equal, byte for byte; None: not of the same step
     gaps: list[Gap] = field(default_factory=list)  # in the order of the epochs
     newer: list[str] = field(default_factory=list)  # what the first did not write yet
+    unlike: str = ""  # why the numbers of summary.json are not compared
 
     def verdict(self, rtol: float) -> str:
         if not self.gaps:
@@ -87,7 +89,10 @@ def compare(
     for row in by_step.values():
         found.gaps.append(Gap("the row", int(row["epoch"]), None, row["step"], math.inf))
     a, b = (_numbers(summary) for summary in summaries)
-    if a and b:
+    parts = [part_of(summary.get("metrics")) for summary in summaries]
+    if a and b and parts[0] != parts[1]:
+        found.unlike = f"measured on {' and on '.join(map(_amount, parts))}: not compared"
+    elif a and b:
         found.numbers = len(a.keys() & b.keys())
         found.newer += [name for name in b if name not in a]
         for name in a:
@@ -114,6 +119,11 @@ def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:
     entries = metrics.items() if isinstance(metrics, dict) else ()
     values = {k: e.get("value") for k, e in entries if isinstance(e, dict)}
     return {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
+
+
+def _amount(part: Part | None) -> str:
+    """How much of the test split was measured, in words."""
+    return "?" if part is None else f"{part.n:,} test examples with {part.draws} draws of the noise"
 
 
 def _gap(column: str, epoch: int | None, one: float | None, other: float | None) -> Gap | None:

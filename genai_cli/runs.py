@@ -31,6 +31,7 @@ CONFIG, RUN, METRICS = "config.yaml", "run.json", "metrics.csv"
 SUMMARY, LOG = "summary.json", "train.log"
 CHECKPOINTS = "checkpoints"
 SWEEP, SWEEP_TABLE = "sweep.yaml", "sweep.csv"
+UNMEASURED = "not measured yet"  # of a run that is trained, see `unmeasured`
 STATUSES = ("running", "finished", "stopped", "interrupted", "failed")
 
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -196,6 +197,11 @@ def status(folder: Path, described: Mapping[str, Any]) -> str:
     if not (folder / LOG).exists():
         return "waiting"
     return told if held(folder) else "died"
+
+
+def unmeasured(summary: Mapping[str, Any]) -> bool:
+    """Whether a run's training is over and its test split not measured yet, from summary.json."""
+    return summary.get("measured") is False
 
 
 def cells(sweep: Path) -> list[Path]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # verbs/train.py imports this, and `--cfg job` must not load 
     from genai_cli.training.finite import Diverged
     from genai_cli.training.loggers import Loggers
     from genai_cli.training.loop import Training
+    from genai_cli.training.preempt import Signals
     from genai_cli.training.saving import Saver
 
 
@@ -53,13 +54,13 @@ class Session:
         Raises:
             Diverged: a number of the row, or of what was to be saved, is not finite.
         """
-        from genai_cli import outcome
+        from genai_cli.training.finite import check_finite
         from genai_cli.training.gradients import gradients
 
         now, cfg = self.state, self.cfg
         pulls = gradients(now, self.data, cfg.seed)
         row = epoch_row(now, val) | {f"train/{name}": norm for name, norm in pulls.items()}
-        outcome.check_finite(row)
+        check_finite(row)
         best = now.at_epoch_end and is_best(now, row, cfg)
         self._by_first(lambda: self._write(row, best))
 
@@ -98,8 +99,13 @@ class Session:
                 finish(now.model, self.data)
                 of_run.draw(self.folder, now.model.eval(), self.data, cfg, {}, now.best_epoch)
 
-    def end(self, code: int) -> int:
-        """Save; conclude, unless a signal (130, 143) came before the last step. The exit code."""
+    def end(self, code: int, signals: Signals | None = None) -> int:
+        """Save; conclude, unless a signal (130, 143) came, or comes meanwhile. The exit code.
+
+        Args:
+            code: 0, or that of the signal.
+            signals: what the caller listens with, if not the ranks.
+        """
         from genai_cli import outcome
 
         state, cfg = self.state, self.cfg
@@ -110,9 +116,13 @@ class Session:
         if early:
             self.loggers.end("interrupted")
             return outcome.interrupted(self.folder, state, code, self.report)
-        outcome.conclude(self.folder, cfg, self.data, state, self.status, self.report)
-        self.loggers.end(self.status)
-        return 0
+        if code:
+            outcome.not_measured(self.folder, cfg, state, self.status, self.report)
+        else:
+            about = self.folder, cfg, self.data, state, self.status, self.report
+            code = outcome.conclude(*about, signals)
+        self.loggers.end("interrupted" if code else self.status)
+        return code
 
 
 def begin(

@@ -65,11 +65,16 @@ def at_once(number: int, frame: FrameType | None) -> None:
 def in_order(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that what is half written is removed; after an import, if one is
     going on."""
+    after_import(frame, lambda: _leave(number))
+
+
+def after_import(frame: FrameType | None, leave: Callable[[], None]) -> None:
+    """Call ``leave``, which raises: at once, or when the import that a signal came in is over."""
     if _importing(frame) and hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, lambda _, later: in_order(number, later))
+        signal.signal(signal.SIGALRM, lambda _, later: after_import(later, leave))
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
         return
-    _leave(number)
+    leave()
 
 
 def nobody() -> None:

@@ -25,11 +25,22 @@ AGAIN: dict[str, list[tuple[str, object]]] = {
             },
         ),
         (
+            "and",
+            {
+                "measure=all": "measure the whole test split, however long it takes: the end of a"
+                " run takes a tenth of its training, 10 s at least, and measures what fits",
+            },
+        ),
+        (
             "",
             "Without changes, an interrupted run goes on from its last checkpoint and ends with"
-            " the numbers of an uninterrupted one. A finished run stays as it is (exit code 0).",
+            " the numbers of an uninterrupted one. One that was stopped while it was measured is"
+            " measured. A finished run stays as it is (exit code 0).",
         ),
-        ("examples", ["genai resume latest", "genai resume k3f9 epochs=60"]),
+        (
+            "examples",
+            ["genai resume latest", "genai resume k3f9 epochs=60", "genai resume k3f9 measure=all"],
+        ),
     ],
     "reproduce": [
         ("", "genai reproduce RUN [KEY=VALUE …]"),

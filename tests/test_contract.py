@@ -117,11 +117,13 @@ def test_run_json(run_folder: Path) -> None:
 def test_summary_json(run_folder: Path) -> None:
     summary = json.loads((run_folder / "summary.json").read_text())
     assert list(summary) == [
-        "schema", "status", "epoch", "step", "seconds", "monitor", "metrics", "evidence",
+        "schema", "status", "epoch", "step", "seconds", "monitor", "measured", "metrics",
+        "evidence",
     ]  # fmt: skip
     assert set(summary["metrics"]) == {
         "test/loss", "test/reconstruction", "test/kl", "test/mse", "test/active_units",
     }  # fmt: skip
+    assert summary["measured"] is True
     for entry in summary["metrics"].values():
         assert list(entry) == ["value", "low", "high", "n", "passport"]
         assert set(entry["passport"]) == {"ruler", "player"}

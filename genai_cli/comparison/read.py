@@ -139,6 +139,8 @@ def read(folder: Path) -> Run:
         summary={},
         notes=notes,
     )
+    if runs.unmeasured(done):
+        notes.append(f"{place}: {runs.UNMEASURED}; genai resume {place}")
     measured = {name for e in evaluations for name in e["metrics"]}
     run.predicts = run.model == "mlp" or any(n.startswith("prediction/") for n in measured)
     run.predicts |= any(name in metrics for name in PREDICTED)

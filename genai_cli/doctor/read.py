@@ -41,7 +41,8 @@ def run(folder: Path) -> Reading:
     status = runs.status(folder, described)
     told = failure(folder, status)
     words = command(described)
-    return Reading(reference(folder), columns, config, numbers(summary), status, told, words)
+    about = reference(folder), columns, config, numbers(summary), status, told, words
+    return Reading(*about, unmeasured=runs.unmeasured(summary))
 
 
 def command(described: dict[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ class Reading:
     status: str = "finished"
     failure: str = ""  # what train.log says of a failed run
     command: list[str] = field(default_factory=list)  # that started it, where it was one run's
+    unmeasured: bool = False  # trained, and its test split not measured yet
 
     def column(self, name: str) -> np.ndarray | None:
         return self.columns.get(name)

@@ -18,6 +18,7 @@ from genai_cli.training.loop import Training, calibrate, evaluate
 from genai_cli.training.randomness import generator
 
 EXAMPLES = 256  # a share of variance is then known to some 10 %, and doctor's limits are far apart
+PAIRED = 500  # validation examples on which weights and their average are compared
 NEIGHBOURS = 5  # k of the coverage
 LARGEST = 1e30  # JSON has no infinity
 
@@ -66,13 +67,28 @@ def measure(model: Model, data: Dataset, seed: int) -> dict[str, float]:
     return {name: value for name, value in out.items() if math.isfinite(value)}
 
 
-def unaveraged_loss(run: Training, data: Dataset, seed: int, precision: str) -> dict[str, float]:
+def unaveraged_loss(
+    run: Training, data: Dataset, seed: int, precision: str, averaged: float
+) -> dict[str, float]:
     """``raw_loss``: the validation loss of the last weights themselves, where those of a short
-    run's average are shown: fewer steps than the average is long, 1 / (1 − decay)."""
+    run's average are shown: fewer steps than the average is long, 1 / (1 − decay).
+
+    Of a large split it is ``averaged``, the validation loss of the averaged weights, plus the
+    difference of the two on the first `PAIRED` examples, with the same noise.
+    """
     if run.ema is None or run.step * (1 - run.ema.decay) >= 1 or len(run.players) > 1:
         return {}
-    calibrate(run, data, seed)
-    loss = evaluate(run, data.val, seed, "validation", precision).get("loss", math.nan)
+    few = PAIRED if len(data.val) > 2 * PAIRED else None
+
+    def validated() -> float:
+        calibrate(run, data, seed)
+        found = evaluate(run, data.val, seed, "validation", precision, few)
+        return found.get("loss", math.nan)
+
+    loss = validated()
+    if few is not None:
+        with run.averaged():
+            loss += averaged - validated()
     return {"raw_loss": loss} if math.isfinite(loss) else {}
 
 

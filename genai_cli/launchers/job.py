@@ -48,6 +48,8 @@ def over(cell: Path) -> bool:
 
     done, config = runs.read_json(cell / runs.SUMMARY), runs.read_config(cell)
     status = runs.read_json(cell / runs.RUN).get("status")
+    if runs.unmeasured(done):
+        return False
     most = config["trainer"].get("max_steps")
     finished = done.get("epoch", 0) >= config["epochs"]
     finished = finished or (most is not None and done.get("step", 0) >= most)

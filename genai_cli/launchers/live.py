@@ -98,6 +98,7 @@ class Board:
         if status in ("finished", "stopped") and done:
             metrics = list(done.get("metrics", {}).items())[:2]
             numbers = "  ".join(f"{name} {short(entry['value'])}" for name, entry in metrics)
+            numbers = runs.UNMEASURED if runs.unmeasured(done) else numbers
             about = f" after {done['epoch']} epochs, {done['seconds']:.1f} s  {numbers}"
         elif status == "failed":
             about = f": {last_words(cell)}"

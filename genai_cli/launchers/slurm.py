@@ -82,7 +82,7 @@ def launch(
             print(told, flush=True)
             signals.code = 130
             return True
-    cancelled = [c for c in cells if runs.read_json(c / runs.RUN).get("status") == "interrupted"]
+    cancelled = any(map(_saved, cells))
     if cancelled and not signals.code:
         signals.code = 143  # by somebody's scancel
     return False
@@ -191,6 +191,12 @@ class Wait:
 
 def _status(cell: Path) -> str | None:
     return runs.read_json(cell / runs.RUN).get("status")
+
+
+def _saved(cell: Path) -> bool:
+    """Told to stop, in its training or its measuring; it may be started again."""
+    status, summary = _status(cell), runs.read_json(cell / runs.SUMMARY)
+    return status == "interrupted" or (status != "running" and runs.unmeasured(summary))
 
 
 def _begun(cell: Path) -> bool:

@@ -109,7 +109,8 @@ def _verdict(folder: Path, codes: Sequence[int], culprits: Sequence[int], signal
     """The exit code of the run; what a dead rank could not write itself is written."""
     status = runs.read_json(folder / runs.RUN).get("status")
     if status in ("finished", "stopped"):  # whoever died then, its work was done
-        return 0
+        waits = runs.unmeasured(runs.read_json(folder / runs.SUMMARY))
+        return (signals.code or max(codes[0], 0) or 143) if waits else 0
     if all(code in ORDERLY for code in codes):
         return codes[0]
     early = (-signal.SIGINT, -signal.SIGTERM)  # a signal that came before a rank could listen

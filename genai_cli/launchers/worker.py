@@ -107,4 +107,5 @@ def _alone(job: Sequence[Path], train: Callable[[], int]) -> int:
 
 def _code(cell: Path, signals: Signals) -> int:
     status = runs.read_json(cell / runs.RUN).get("status")
-    return {"failed": 1, "interrupted": signals.code or 143}.get(str(status), 0)
+    saved = status == "interrupted" or runs.unmeasured(runs.read_json(cell / runs.SUMMARY))
+    return 1 if status == "failed" else saved * (signals.code or 143)

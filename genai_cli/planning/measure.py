@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.child import python
+from genai_cli.evaluation.budget import SHARE
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,8 @@ class Cost:
     validation: float  # of one epoch
     start: float  # imports, until the data is there: once for each process
     begin: float  # the model, and what is measured to choose threads
-    end: float  # measuring the test split, drawing, saving
+    end: float  # measuring the test split, or what 10 s allow of it, drawing, saving
+    whole: float  # the same with all of the test split
     memory: int  # of the process at its peak
     gpu: int | None  # of the GPU at its peak; None on a CPU
     checkpoint: int  # one of them
@@ -49,7 +51,8 @@ class Cost:
 
     def seconds(self, steps: int, epochs: int, figures: int) -> float:
         """A run without the start of its process; ``figures`` times drawn besides the end."""
-        return self.begin + steps * self.step + epochs * self.validation + (1 + figures) * self.end
+        training = self.begin + steps * self.step + epochs * self.validation + figures * self.end
+        return training + max(self.end, min(self.whole, SHARE * training))
 
 
 class Failed(Exception):
@@ -101,6 +104,7 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
 
     from genai_cli import outcome, runs
     from genai_cli.console import Reporter
+    from genai_cli.evaluation.budget import Part, of_training, part_of
     from genai_cli.training import checkpoint, choose, describe, machine, setup
     from genai_cli.training.loop import EVALUATION_BATCH, calibrate, evaluation_terms, train
 
@@ -142,8 +146,12 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
         runs.write_config(folder, setup.plain(cfg))
         runs.write_json(folder / runs.RUN, described)
         with Reporter(folder / runs.LOG, quiet=True) as report:
-            outcome.conclude(folder, cfg, data, state, "finished", report)
+            budget = of_training(0.0)
+            outcome.conclude(folder, cfg, data, state, "finished", report, budget=budget)
         end = clock.lap()
+        n, draws = len(data.test), state.model.test_draws
+        part = part_of(runs.read_json(folder / runs.SUMMARY).get("metrics")) or Part(n, draws)
+        share = part.n * part.draws / max(1, n * draws)
     gpu = None
     if device.type == "cuda":
         import torch
@@ -159,6 +167,7 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
         start=start,
         begin=begin,
         end=end,
+        whole=end + (1 - share) * budget.whole,
         memory=peak_memory(),
         gpu=gpu,
         checkpoint=size,

@@ -52,6 +52,11 @@ class Facts:
             self.rows[-1].get("seconds") if self.rows else None
         )
 
+    @property
+    def unmeasured(self) -> bool:
+        """It is trained, and its test split is not measured yet."""
+        return self.status in ("finished", "stopped") and runs.unmeasured(self.summary)
+
     def public(self, value: object) -> str:
         """``value`` as text without the machine's paths."""
         return without_paths(value, self.path, self.path.parent, Path.home())

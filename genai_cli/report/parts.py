@@ -98,6 +98,9 @@ def warnings(facts: Facts) -> Html:
     elif facts.status == "interrupted":
         on = f"It was stopped and saved itself; it goes on with: genai resume {ref}"
         notes.append(_note("warn", "This run is not finished.", on))
+    elif facts.unmeasured:
+        on = f"It was stopped after its training; its test split is measured by: genai resume {ref}"
+        notes.append(_note("warn", "This run is not measured yet.", on))
     elif facts.status == "running":
         said = "This page shows what stood in its folder when the page was made."
         notes.append(_note("warn", "This run is still going on.", said))
@@ -212,6 +215,8 @@ def next_commands(facts: Facts) -> Html:
     lines = []
     if facts.status in ("interrupted", "died"):
         lines.append((f"genai resume {ref}", "goes on from the last checkpoint"))
+    elif facts.unmeasured:
+        lines.append((f"genai resume {ref}", "measures its test split"))
     elif facts.status in ("finished", "stopped") and epochs:
         lines.append((f"genai resume {ref} epochs={2 * epochs:.0f}", "trains it for longer"))
     if facts.status in ("finished", "stopped", "interrupted", "died"):

@@ -43,7 +43,7 @@ def lead(facts: Facts) -> list[object]:
 def _numbers(facts: Facts) -> Html:
     measured = mapping(facts.summary.get("metrics"))
     if not measured and not facts.evaluations:
-        going = facts.status in ("running", "waiting", "interrupted", "died")
+        going = facts.status in ("running", "waiting", "interrupted", "died") or facts.unmeasured
         return el("p", "Nothing was measured yet: a run is measured at its end."
                   if going else "Nothing was measured.")  # fmt: skip
     return join(numbers.tiles(facts), numbers.tables(measured, "h3") if measured else "")

@@ -52,12 +52,15 @@ def trial_of(folder: Path, values: Mapping[str, str], goal: Goal) -> Trial:
     state = {"stopped": FINISHED}.get(str(status), str(status))
     if status == "stopped" and reason.startswith(PRUNED):
         state = PRUNED
+    summary = runs.read_json(folder / runs.SUMMARY)
+    if state in (FINISHED, PRUNED) and runs.unmeasured(summary):
+        state = INTERRUPTED
     rows = runs.read_metrics(folder)
     curve = {int(row["epoch"]): goal.cost(row[goal.column]) for row in rows if goal.column in row}
     steps = int(rows[-1]["step"]) if rows else 0
     cost, epoch = None, 0
     if state in (FINISHED, PRUNED):
-        monitored = runs.read_json(folder / runs.SUMMARY).get("monitor") or {}
+        monitored = summary.get("monitor") or {}
         if monitored.get("name") == goal.column:
             cost, epoch = goal.cost(float(monitored["value"])), int(monitored["epoch"])
     return Trial(folder.name, values, state, curve, cost, epoch, steps, status == "stopped")

@@ -98,7 +98,8 @@ def launcher(content: Mapping[str, Any], words: Sequence[str], folders: Sequence
 
 
 def _done(cell: Path) -> bool:
-    return runs.read_json(cell / runs.RUN).get("status") in DONE
+    waits = runs.unmeasured(runs.read_json(cell / runs.SUMMARY))
+    return not waits and runs.read_json(cell / runs.RUN).get("status") in DONE
 
 
 def _tell_changes(cells: Sequence[Path]) -> None:

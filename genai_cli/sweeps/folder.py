@@ -69,7 +69,8 @@ def _standing(cell: Path) -> dict[str, str]:
         row |= {k: repr(e["value"]) for k, e in metrics.items() if isinstance(e, dict)}
     why = str(described.get("reason") or "")  # pruned by its sweep, or asked to stop
     error = last_words(cell) if status == "failed" else ""
-    notes = [_again(described), _retried(described), why, error]
+    waits = runs.UNMEASURED if status in ("finished", "stopped") and runs.unmeasured(done) else ""
+    notes = [_again(described), _retried(described), why, waits, error]
     if any(notes):
         row["note"] = "; ".join(filter(None, notes))
     return row

@@ -12,6 +12,7 @@ from genai_cli.sweeps.folder import SHOWN, last_words
 from genai_cli.textual import plain_table
 from genai_cli.training import checkpoint
 
+TRAINED = ("finished", "stopped")
 NEW = "waiting"  # nothing was lost, and nothing is done again
 
 
@@ -19,9 +20,15 @@ class Left(NamedTuple):
     """A cell that is to be trained."""
 
     cell: Path
-    was: str  # waiting, interrupted, died, failed, lost
+    was: str  # waiting, interrupted, died, failed, lost; finished or stopped and not measured yet
     why: str
     step: int  # of the checkpoint that it goes on from; 0: from the start
+
+    @property
+    def goes(self) -> str:
+        if self.was in TRAINED:
+            return "only measured"
+        return f"on from step {self.step}" if self.step else "from the start"
 
 
 def look(cells: Sequence[Path], mended: Mapping[Path, str]) -> list[Left]:
@@ -41,7 +48,7 @@ def _stands(cell: Path, wrong: str) -> tuple[str, str]:
     status = runs.status(cell, described)
     if not (cell / runs.LOG).exists():
         return NEW, "it had not begun"
-    why = {
+    why = dict.fromkeys(TRAINED, runs.UNMEASURED) | {
         "died": "its process ended without a word",
         "interrupted": "it was told to stop",
         "failed": last_words(cell),
@@ -63,11 +70,7 @@ def begin(folder: Path, found: Sequence[Left], number: int) -> None:
         number: of all its cells.
     """
     shown = sorted(found, key=lambda one: one.was == NEW)[:SHOWN]
-    rows = [
-        (x.cell.name, x.was, x.why[:80], f"on from step {x.step}" if x.step else "from the start")
-        for x in found
-        if x in shown
-    ]
+    rows = [(x.cell.name, x.was, x.why[:80], x.goes) for x in found if x in shown]
     title = f"sweep  {folder}: {len(found)} of {number} runs left"
     print(plain_table(title, ("cell", "was", "why", "goes"), rows, left=(0, 1, 2, 3)))
     if len(found) > len(shown):

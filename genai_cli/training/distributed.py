@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(minutes=30)  # for one that compiles, draws or writes; a dead one shows at once
 
+LEAVING = "genai/leaving"  # key of the store that the ranks share
+
 P, R = ParamSpec("P"), TypeVar("R")
 
 
@@ -145,6 +147,23 @@ class Ranks:
         late = self._stop[-1].on_gpu and len(self._stop) == 2
         return self._stop[0 if late else -1].code()
 
+    def leave(self, code: int) -> None:
+        """Tell the others that this one ends with the exit code of a signal: they may wait for it,
+        and would take it for dead."""
+        if self.world > 1:
+            with suppress(RuntimeError):
+                _store().set(LEAVING, str(code))
+
+    def left(self) -> int:
+        """The exit code with which another rank said it would `leave`, or 0."""
+        if self.world == 1:
+            return 0
+        with suppress(RuntimeError):
+            store = _store()
+            if store.check([LEAVING]):
+                return int(store.get(LEAVING))
+        return 0
+
     @_between
     def told(self, value: Any) -> Any:
         """What rank 0 calls ``value``; who is faster waits."""
@@ -238,14 +257,18 @@ def tells() -> bool:
     """Whether this rank's error is the first of its run: one line is enough where all have it."""
     if environment.world() == 1:
         return True
+    try:
+        return _store().add("genai/errors", 1) == 1
+    except RuntimeError:
+        return True
+
+
+def _store() -> Any:
+    """The store of whoever started us: it outlives the ranks."""
     import torch.distributed as dist
 
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    try:  # of whoever started us: it outlives the ranks
-        store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=5))
-        return store.add("genai/errors", 1) == 1
-    except RuntimeError:
-        return True
+    return dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=5))
 
 
 def _leave() -> None:

@@ -108,3 +108,11 @@ def broken(tensors: Mapping[str, Tensor]) -> str | None:
     whole = torch.stack([v.to(device, torch.float64) if device.type != "mps" else v.to(device)
                          for v in largest]).isfinite().tolist()  # fmt: skip
     return next((k for k, fine in zip(kept, whole, strict=True) if not fine), None)
+
+
+def check_finite(row: Mapping[str, float]) -> None:
+    """Raise `Diverged`, naming the first term of an epoch that is not finite."""
+    for name, value in row.items():
+        if not math.isfinite(value):
+            raise Diverged(f"{name} became {value} in epoch {int(row['epoch'])} "
+                           f"(step {int(row['step'])})")  # fmt: skip

@@ -10,6 +10,7 @@ from genai_cli.doctor import read, say
 from genai_cli.doctor.reading import Reading
 from genai_cli.doctor.rules import examine
 from genai_cli.errors import UserError, nearest
+from genai_cli.runs import UNMEASURED
 from genai_cli.textual import plain_table
 
 KEYS, FLAGS = ("outputs",), ("--json",)
@@ -46,6 +47,8 @@ def main(args: list[str]) -> int:
         head = ("run", "finding", "from epoch", "sure", "evidence")
         rows = [say.row(*each) for each in found]
         print(plain_table(f"{len(rows)} runs", head, rows, left=(0, 1, 4)))
+    for name in (r.name for r in patients if r.unmeasured and not flags):
+        print(f"note: {name} is {UNMEASURED}, and told by its curves alone; genai resume {name}")
     return 0
 
 

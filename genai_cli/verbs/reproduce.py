@@ -19,6 +19,7 @@ from genai_cli import ranks, runs, sessions
 from genai_cli.changes import NOTED
 from genai_cli.collector import resting
 from genai_cli.errors import UserError, listing, nearest
+from genai_cli.evaluation.budget import Part, part_of
 from genai_cli.reproduction import DIFFERS, RESULT, Compared, compare, same_weights
 from genai_cli.textual import plain_table
 from genai_cli.values import read_value
@@ -50,7 +51,8 @@ def main(args: list[str]) -> int:
     parts = sessions.parts(config, described, NOTED)
     if ask["device"] is not None:
         parts = [(step, part | {"device": ask["device"]}) for step, part in parts]
-    prepared = [(step, _prepared(folder, part, described, step)) for step, part in parts]
+    measured = part_of(runs.read_json(folder / runs.SUMMARY).get("metrics"))
+    prepared = [(step, _prepared(folder, part, described, step, measured)) for step, part in parts]
     told = _end(described, rows[-1])
     until = int(rows[-1]["step"]) if told else None
     first = prepared[0][1]
@@ -96,9 +98,14 @@ def _asked(changes: list[str]) -> dict[str, Any]:
 
 
 def _prepared(
-    folder: Path, config: dict[str, Any], described: Mapping[str, Any], step: int
+    folder: Path,
+    config: dict[str, Any],
+    described: Mapping[str, Any],
+    step: int,
+    measured: Part | None,
 ) -> Prepared:
-    """One part of the run, from ``step`` on, with the run's data; nothing is written."""
+    """One part of the run, from ``step`` on, with the run's data, to be measured on as much of the
+    test split as it was; nothing is written."""
     from genai_cli import rules
     from genai_cli.verbs.train import Prepared
 
@@ -116,6 +123,8 @@ def _prepared(
     now |= {"step_kind": "eager" if kind == "packed" else kind}
     if cfg.precision == "auto":
         now["precision"] = sessions.precision_from(described, step)
+    if measured is not None:
+        now["measure"] = measured._asdict()
     trainer = dataclasses.replace(cfg.trainer, loggers=[])
     return Prepared(dataclasses.replace(cfg, outputs=None, trainer=trainer), data, now)
 
@@ -182,6 +191,10 @@ def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, 
     history = _history(described)
     if found.newer:
         history.append(f"not written by the first run, not compared: {listing(found.newer)}")
+    if found.unlike:
+        history.append(f"{runs.SUMMARY}: {found.unlike}")
+    if runs.unmeasured(summaries[0]):
+        history.append(f"the first run is {runs.UNMEASURED}: no number of {runs.SUMMARY}")
     if other or history:
         print()
     if other:

@@ -25,7 +25,10 @@ from genai_cli.work import one_run
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset
+    from genai_cli.models.base import Model
     from genai_cli.schema import TrainConfig
+
+OWN = ("outputs=", "measure=")  # keys of a line that no config has
 
 
 def main(args: list[str]) -> int:
@@ -37,8 +40,11 @@ def main(args: list[str]) -> int:
     name, changes = one_run(args, "resume")
     if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
         changes.append(f"trainer.devices={ranks.world()}")
-    outputs = next((c.partition("=")[2] for c in changes if c.startswith("outputs=")), None)
-    changes = [c for c in changes if not c.startswith("outputs=")]
+    own = dict(c.split("=", 1) for c in changes if c.startswith(OWN))
+    outputs, measure = own.get("outputs"), own.get("measure")
+    changes = [c for c in changes if not c.startswith(OWN)]
+    if measure not in (None, "all"):
+        raise UserError(f"measure={measure} is not allowed: it can only be all")
 
     folder = runs.find(name, outputs)
     old = runs.read_config(folder)
@@ -47,6 +53,8 @@ def main(args: list[str]) -> int:
     if not described:
         raise UserError(f"{folder} has no readable {runs.RUN}; it cannot be resumed")
 
+    if measure:
+        described["measure"] = measure
     refuse_links(folder)
     refuse_queued(folder)
     given = [change.partition("=")[0] for change in changes]
@@ -74,10 +82,13 @@ def _resume(
     data = setup.load_data(cfg)
     setup.same_data(folder, data)
     setup.check_built(cfg, data, resume=True)
-    checkpoint.check_fits(folder / runs.CHECKPOINTS, build_model(cfg, data.spec))
+    model = build_model(cfg, data.spec)
+    checkpoint.check_fits(folder / runs.CHECKPOINTS, model)
     differences = difference(old, new)
     for line in told(differences, given):
         print(line)
+    if described.get("measure") == "all" and fully_measured(folder, model, data):
+        described.pop("measure")
     done = nothing_left(folder, described, cfg, data, differences)
     if done:
         idle = [key for key, _, _ in differences if key != "tags"]
@@ -98,6 +109,9 @@ def _resume(
     changes = {key: (before, after) for key, before, after in differences}
     described = sessions.in_force(described, old)
     now = sessions.again(described, describe.description(cfg, data), changes)
+    waits = runs.unmeasured(runs.read_json(folder / runs.SUMMARY)) or described.get("measure")
+    if waits and described.get("reason") and not differences:
+        now["reason"] = described["reason"]  # it stays at its end, and is measured
     notes = _notes(described, now, cfg, "epochs" in changes)
     for note in notes:
         print(f"note: {note}")
@@ -220,6 +234,14 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any,
     return [(k, before[k], after[k]) for k in before if before[k] != after[k]]
 
 
+def fully_measured(folder: Path, model: Model, data: Dataset) -> bool:
+    """Whether summary.json is of all test examples and of all draws of their noise."""
+    from genai_cli.evaluation.budget import Part, part_of
+
+    metrics = runs.read_json(folder / runs.SUMMARY).get("metrics")
+    return part_of(metrics) == Part(len(data.test), model.test_draws)
+
+
 def nothing_left(
     folder: Path,
     described: dict[str, Any],
@@ -231,6 +253,8 @@ def nothing_left(
     done = runs.read_json(folder / runs.SUMMARY)
     status = described.get("status")
     if status not in ("finished", "stopped") or (status == "stopped" and described.get("reason")):
+        return ""
+    if runs.unmeasured(done) or described.get("measure"):
         return ""
     judged = ("monitor", "trainer.patience", "trainer.min_delta")
     if status == "stopped" and not any(key in judged for key, _, _ in differences):

@@ -87,6 +87,7 @@ def _record(path: Path) -> dict[str, Any]:
         "parameters": described.get("parameters"),
         "epoch": done.get("epoch"),
         "seconds": _number(done.get("seconds")),
+        "measured": not runs.unmeasured(done) if done else None,
         "metrics": _metrics(done.get("metrics")),
     }
 
@@ -150,6 +151,8 @@ def _table(root: Path, records: list[dict[str, Any]]) -> str:
         )
         numbers = [f"{n.removeprefix('test/')} {short(r['metrics'][n])}"
                    for n in SHOWN_METRICS if n in r["metrics"]]  # fmt: skip
+        if r["measured"] is False and r["status"] in ("finished", "stopped"):
+            numbers = [runs.UNMEASURED]
         seconds = "" if r["seconds"] is None else f"{r['seconds']:.1f} s"
         rows.append([reference(r["path"]), r["started"], r["status"], seconds,
                      "  ".join(numbers[:2]), what])  # fmt: skip

@@ -65,6 +65,24 @@ def test_a_job_trains_the_cells_of_its_task_and_not_again(
     assert (cells[1] / runs.LOG).read_text() == before
 
 
+def test_usr1_while_a_cell_is_measured_has_it_measured_by_the_next_job(
+    sheet: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genai_cli.evaluation import summary
+
+    cell = runs.cells(sheet.parent.parent)[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(summary, "batch_terms", lambda *a: signal.raise_signal(signal.SIGUSR1))
+        assert job.main(str(sheet)) == 143
+    assert fake.asked == ["scontrol requeue 11"]
+    assert runs.read_json(cell / runs.RUN)["status"] == "finished"
+    assert runs.read_json(cell / runs.SUMMARY)["measured"] is False
+    rows = (cell / runs.METRICS).read_bytes()
+    assert job.main(str(sheet)) == 0
+    assert runs.read_json(cell / runs.SUMMARY)["measured"] is True
+    assert (cell / runs.METRICS).read_bytes() == rows
+
+
 @pytest.mark.parametrize(
     ("number", "state", "reason", "again"),
     [

@@ -132,6 +132,21 @@ def test_cancelled_jobs_are_interrupted(sweep: Path, monkeypatch: pytest.MonkeyP
     assert _statuses(sweep) == ["interrupted"] * 3
 
 
+def test_a_job_that_was_cancelled_while_it_measured_leaves_that_to_do(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> States:
+        for cell in runs.cells(sweep):
+            done = {"measured": False, "epoch": 1, "seconds": 1.0}
+            runs.write_json(cell / runs.SUMMARY, done)
+            set_status(cell, "finished")
+        return dict.fromkeys(range(3), ("CANCELLED", "None"))
+
+    _answers(monkeypatch, told)
+    assert _launch(sweep) == (False, 143)
+    assert _statuses(sweep) == ["finished"] * 3
+
+
 def test_a_signal_off_a_terminal_cancels(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[str] = []
     monkeypatch.setattr(queue, "cancel", cancelled.extend)

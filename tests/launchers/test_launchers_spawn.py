@@ -44,6 +44,9 @@ class Faulty(Model):
     def loss(self, batch, noise, player="model"):
         what, who, when = os.environ.get("FAULT", "none 0 0").split()
         mine = who == "all" or rank() == int(who)
+        measured = not self.training and len(batch.x) == 360  # the test split
+        if measured and mine and what == "measured":
+            os.kill(os.getpid(), signal.SIGTERM)
         if self.training and mine and int(self.step) == int(when):
             if what == "raise":
                 raise ValueError("broken on purpose")
@@ -137,6 +140,22 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(
     assert json.loads((cut / "run.json").read_text())["devices"] == 3
     for row, wanted in zip(numbers(cut)[100:], numbers(whole)[100:], strict=True):
         assert row == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_signal_to_one_rank_while_they_measure_ends_all(
+    genai: Callable, fault: Callable[[str], None]
+) -> None:
+    """Rank 0 measures the one batch; the other waits for it, and is not to be taken for dead."""
+    fault("measured 0 0")
+    words = (*WORDS, "epochs=1", "trainer.devices=2")
+    ran = genai("train", *words)
+    assert (ran.code, ran.err) == (143, "")
+    (folder,) = ran.folders
+    assert status(folder) == "finished"
+    assert runs.read_json(folder / runs.SUMMARY)["measured"] is False
+    fault("none 0 0")
+    assert genai("resume", str(folder), "trainer.devices=1").code == 0
+    assert runs.read_json(folder / runs.SUMMARY)["measured"] is True
 
 
 def test_ranks_as_torchrun_starts_them_make_one_folder(server: Server, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from genai_cli.compose import cells, parse
 from genai_cli.launchers.settings import Joblib, Serial, Slurm
 from genai_cli.planning.forecast import (
@@ -19,7 +21,7 @@ from genai_cli.planning.measure import Cost
 
 COST = Cost(
     parameters=10, threads=1, steps_per_epoch=20, step=0.5, timed=3, validation=2.0, start=3.0,
-    begin=1.0, end=4.0, memory=3 * 2**30, gpu=None, checkpoint=1000, files=70,
+    begin=1.0, end=4.0, whole=4.0, memory=3 * 2**30, gpu=None, checkpoint=1000, files=70,
 )  # fmt: skip
 
 
@@ -33,6 +35,15 @@ def test_a_run_is_steps_validation_figures_and_an_end() -> None:
     assert forecast(cfg, COST) == (1 + 100 + 20 + 3 * 4, 3 * 1000 + 70)
     (cfg,) = _configs("epochs=10", "trainer.max_steps=30")
     assert forecast(cfg, COST).seconds == 1 + 15 + 2 * 2 + 4
+
+
+def test_an_end_takes_a_tenth_of_the_training_at_most() -> None:
+    (cfg,) = _configs("epochs=10")
+    long = dataclasses.replace(COST, end=10.0, whole=15.0)
+    assert forecast(cfg, long).seconds == pytest.approx(1.1 * (1 + 100 + 20))
+    assert forecast(cfg, dataclasses.replace(long, whole=11.0)).seconds == 1 + 100 + 20 + 11
+    (cfg,) = _configs("epochs=1")
+    assert forecast(cfg, long).seconds == 1 + 10 + 2 + 10
 
 
 def test_shapes_differ_by_what_a_step_costs() -> None:

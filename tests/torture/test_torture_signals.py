@@ -61,7 +61,10 @@ def stopped(
             return
         described = runs.read_json(found[0] / runs.RUN)
         if not twice and done.code >= 0:  # at once is at once: the lock tells that nobody is there
-            assert described["status"] == ("interrupted" if done.code else "finished")
+            waits = runs.unmeasured(runs.read_json(found[0] / runs.SUMMARY))
+            ended = described["status"] == "finished"  # it is trained, and measured or not yet
+            assert described["status"] == ("finished" if waits or not done.code else "interrupted")
+            assert (ended and not waits) == (done.code == 0)
             assert not list(found[0].rglob(".*")), "half a file"
         command = ("resume", str(found[0].relative_to(place)))
     done = server.run(place, *command)

@@ -134,10 +134,10 @@ def test_what_fails_in_one_folder_fails_there(
 ) -> None:
     conclude = outcome.conclude
 
-    def broken(folder: Path, *rest: object) -> None:
+    def broken(folder: Path, *rest: object) -> int:
         if folder.name.startswith("001"):
             raise OSError("no space left on device")
-        conclude(folder, *rest)
+        return conclude(folder, *rest)
 
     monkeypatch.setattr(outcome, "conclude", broken)
     done = genai("train", "-m", *QUICK, "seed=0,1,2", "trainer.pack=auto")
@@ -178,16 +178,18 @@ def test_a_signal_while_runs_are_measured_leaves_the_others_saved(
 ) -> None:
     conclude = outcome.conclude
 
-    def interrupted(*args: object) -> None:
-        conclude(*args)
+    def interrupted(*args: object) -> int:
+        done = conclude(*args)
         signal.raise_signal(signal.SIGINT)
+        return done
 
     monkeypatch.setattr(outcome, "conclude", interrupted)
     done = genai("train", "-m", *QUICK, "seed=0,1,2", "trainer.pack=auto")
     assert done.code == 130
     monkeypatch.undo()
     sweep = sweep_of(done)
-    assert [r["status"] for r in table(sweep)] == ["finished", "interrupted", "interrupted"]
+    assert [r["status"] for r in table(sweep)] == ["finished"] * 3
+    assert [r["note"] for r in table(sweep)] == ["", "not measured yet", "not measured yet"]
     cells = runs.cells(sweep)
     assert genai("resume", str(cells[1])).code == 0
     assert numbers(cells[1])["epoch"] == 3

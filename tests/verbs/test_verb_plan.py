@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 QUICK = ("model=autoencoder", "epochs=3", "dataset.limit=64")
-COST = (1, 1, 2, 0.1, 9, 0.1, 1.0, 0.1, 0.1, 1, None, 1, 1)  # of a cell that is not measured
+COST = (1, 1, 2, 0.1, 9, 0.1, 1.0, 0.1, 0.1, 0.1, 1, None, 1, 1)  # of a cell that is not measured
 
 
 @pytest.mark.usefixtures("undrawn")

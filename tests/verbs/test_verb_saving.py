@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from genai_cli import outcome, runs
+from genai_cli import runs
 from genai_cli.console import Reporter
+from genai_cli.training import finite
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -83,12 +84,12 @@ def test_a_checkpoint_is_there_before_the_first_step(
 def test_a_failed_run_keeps_the_best_it_had(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = outcome.check_finite
+    plain = finite.check_finite
 
     def check(row: dict) -> None:
         plain(row | {"val/loss": float("nan")} if row["epoch"] == 3 else row)
 
-    monkeypatch.setattr(outcome, "check_finite", check)
+    monkeypatch.setattr(finite, "check_finite", check)
     done = genai(*WORDS)
     assert done.code == 1
     assert "val/loss became nan in epoch 3" in done.err

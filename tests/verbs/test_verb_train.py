@@ -258,9 +258,10 @@ def test_a_signal_in_any_cell_ends_the_sweep(
 
     conclude = outcome.conclude
 
-    def interrupted(*args: object) -> None:  # while the first cell is being measured
-        conclude(*args)
+    def interrupted(*args: object) -> int:  # when the first cell has just been measured
+        done = conclude(*args)
         signal.raise_signal(number)
+        return done
 
     monkeypatch.setattr(outcome, "conclude", interrupted)
     done = genai("train", "-m", "bottleneck=2,4,8", *QUICK)
