@@ -29,6 +29,9 @@ def words(args: argparse.Namespace) -> list[str]:
     return [
         "model=vae",
         "loss=bernoulli",
+        "schedule=constant",
+        "optimizer.lr=0.001",
+        "model.activation=relu",
         "model.network=conv",
         f"model.channels=[{channels}]",
         f"bottleneck={CODE}",

@@ -17,7 +17,7 @@ from genai_cli.data.dataset import Spec, Split
 from genai_cli.models.base import Batch, Model, Player
 from genai_cli.schema import TrainConfig, TrainerConfig
 
-QUICK = ("epochs=2", "dataset.limit=64", "model.widths=[16]")
+QUICK = ("epochs=2", "loss=gaussian", "dataset.limit=64", "model.widths=[16]")
 
 
 @pytest.fixture(scope="module")

@@ -190,13 +190,13 @@ LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": Gaussian, "logistic": Logisti
 
 
 def fitting(data: Spec) -> dict[str, tuple[str, ...]]:
-    """The likelihoods that fit the data, best first."""
-    fits: dict[str, tuple[str, ...]] = {"gaussian": ()}
+    """The likelihoods that fit the data, best first: of stored levels the one that counts them."""
+    fits = ["gaussian"]
     if data.unit_interval:
-        fits["bernoulli"] = ()
-    if data.unit_interval and data.levels:
-        fits["logistic"] = ()
-    return fits
+        fits.append("bernoulli")
+        if data.levels:
+            fits.insert(0, "logistic")
+    return dict.fromkeys(fits, ())
 
 
 def make(node: dict[str, Any], data: Spec) -> nn.Module:

@@ -33,7 +33,7 @@ def cosine(horizon: Positive, final: Fraction = 0.0) -> Factor:
 
 
 def onecycle(
-    horizon: Positive, peak: Rate = 0.3, start: Fraction = 0.04, final: Fraction = 1e-4
+    horizon: Positive, peak: Rate = 0.2, start: Fraction = 0.04, final: Fraction = 1e-4
 ) -> Factor:
     """start → 1 at ``peak`` of the run → final, by half cosines (Smith & Topin 2018)."""
 

@@ -39,7 +39,14 @@ CHOICES = [  # (model, data, words) besides every model's own defaults
     ("mlp", "wine", ("loss=bce",)),
     ("mlp", "diabetes", ("loss=huber",)),
     ("vae", "digits", ("loss=logistic", "model.kl_warmup=5", "model.free_bits=0.1")),
-    ("vae", "digits", ("loss.sigma=learned",)),
+    (
+        "vae",
+        "digits",
+        (
+            "loss=gaussian",
+            "loss.sigma=learned",
+        ),
+    ),
     ("vae", "digits", ("loss=bernoulli", "loss.binarise=true")),
     ("flow", "digits", ("model.layout=multiscale", "model.input=logit", "model.channels=4")),
     ("flow", "digits", ("model.dequantisation=variational", "model.steps=2")),
@@ -60,7 +67,7 @@ MORE = [  # in the slow run alone: a choice of which another stands in CHOICES
     *(("autoencoder", "digits", (f"loss={n}",)) for n in ("mae", "msle", "huber")),
     ("autoencoder", "digits", ("dataset.pair=superresolution",)),
     ("vae", "digits", ("loss=bernoulli",)),
-    ("vae", "moons", ("loss.sigma=0.5", "model.beta=2")),
+    ("vae", "moons", ("loss=gaussian", "loss.sigma=0.5", "model.beta=2")),
     ("ddpm", "wine", ("model.sampler=ancestral", "model.prediction=eps")),
 ]
 

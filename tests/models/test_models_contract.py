@@ -173,7 +173,8 @@ def test_micro_batches_of_a_ragged_batch_give_the_same_step(case, prepare_case):
         torch.set_default_dtype(dtype)
         ready = prepare_case(case, rows=7)  # three pieces of 3, 3 and 1
         if ready.model.couples_examples:  # such a loss refuses micro-batches: test_models_vae.py
-            ready = prepare_case(case._replace(words=(*case.words, "loss.sigma=learned")), rows=7)
+            words = (*case.words, "loss=gaussian", "loss.sigma=learned")
+            ready = prepare_case(case._replace(words=words), rows=7)
         stepped = [values_after_a_step(ready, accumulate) for accumulate in (1, 3)]
         torch.testing.assert_close(*stepped, rtol=rtol, atol=rtol)
 

@@ -164,7 +164,7 @@ def test_logistic_takes_float32_levels_for_what_they_are():
     [
         (VECTOR, ["gaussian"]),
         (GREY, ["gaussian", "bernoulli"]),
-        (GREY._replace(levels=17), ["gaussian", "bernoulli", "logistic"]),
+        (GREY._replace(levels=17), ["logistic", "gaussian", "bernoulli"]),
     ],
 )
 def test_what_fits_the_data_best_first(data: Spec, wanted: list[str]):

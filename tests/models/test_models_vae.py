@@ -207,7 +207,13 @@ def test_encode_is_the_posterior_mean(linear):
 
 
 def test_a_loss_that_couples_examples_refuses_micro_batches():
-    line = ["model=vae", "dataset=wine", "loss.sigma=optimal", "trainer.accumulate=2"]
+    line = [
+        "model=vae",
+        "dataset=wine",
+        "loss=gaussian",
+        "loss.sigma=optimal",
+        "trainer.accumulate=2",
+    ]
     (cell,) = compose.cells("train", compose.parse(line))
     with pytest.raises(UserError, match=r"trainer\.accumulate=2.*sigma=learned"):
         prepare(cell.config, lambda text: None)

@@ -142,7 +142,7 @@ def test_a_lost_cell_is_written_again(harm: str, halved: Path, genai: Callable) 
         (["sweep.keep=1", "seed=1,2"], "sweep.keep"),
         (["sweep.trials=3", "seed=1,2"], "says nothing to search=halving"),
         (["trainer.pack=2", "seed=1,2"], "trains cells alone"),
-        (["loss.sigma=learned,optimal"], "cannot vary loss"),
+        (["loss=gaussian", "loss.sigma=learned,optimal"], "cannot vary loss"),
         (["seed=1"], "needs a list"),
         (["seed=1,2", "monitor=null"], "set monitor=val/loss"),
     ],

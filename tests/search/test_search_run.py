@@ -171,7 +171,7 @@ def test_what_cannot_be_built_is_left_out_and_listed(genai: Callable) -> None:
     done = genai(
         "train", "-m", "sweep=random", "sweep.trials=4", "dataset.limit=64", "epochs=1",
         "model.widths=[8]", "bottleneck=2", "batch_size=2,8", "trainer.accumulate=2,8",
-        "loss.sigma=learned", "sweep.prune=none",
+        "loss=gaussian", "loss.sigma=learned", "sweep.prune=none",
     )  # fmt: skip
     assert done.code == 0, done.err
     (sweep,) = done.folders
@@ -185,7 +185,7 @@ MISTAKES = [
     (["bottleneck=8"], "needs something to choose from"),
     (["bottleneck=interval(1,9)"], "cell bottleneck=1.0: bottleneck=1.0 is not allowed"),
     (["model.beta=interval(0,1)"], "set monitor=val/reconstruction"),
-    (["loss.sigma=learned,optimal"], "cannot vary loss"),
+    (["loss=gaussian", "loss.sigma=learned,optimal"], "cannot vary loss"),
     (["split_seed=1,2"], "cannot vary split_seed"),
     (["seed=1,2", "sweep.rungs=[1]"], "says nothing to search=random"),
     (["seed=1,2", "sweep.trials=0"], "sweep.trials=0"),

@@ -120,7 +120,7 @@ def test_a_loss_of_the_whole_batch_is_not_cut(
 
     plain = VAE.loss
     monkeypatch.setattr(VAE, "loss", full)
-    words = ("model=vae", "loss.sigma=optimal", "bottleneck=2,3", *QUICK)
+    words = ("model=vae", "loss=gaussian", "loss.sigma=optimal", "bottleneck=2,3", *QUICK)
     done = genai("train", "-m", *words)
     assert done.code == 1
     for cell in cells(done.folders[0]):

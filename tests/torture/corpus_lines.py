@@ -50,7 +50,7 @@ schedule.warm=1 → schedule.warm
 trainer.pach=auto → pach | did you mean 'pack'
 trainer.max_step=1 → max_step | did you mean 'max_steps'
 dataset.limits=3 → limits | did you mean 'limit'
-loss.sigmas=3 → sigmas
+loss=gaussian loss.sigmas=3 → sigmas
 * seed.x=1 → seed
 * model= → unknown model ''
 * model=vea → 'vea' | did you mean 'vae'

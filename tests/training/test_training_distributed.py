@@ -28,7 +28,12 @@ BATCHES = ("batch_size=32", "dataset.limit=65", "epochs=2")  # 32, 32 and 1: a r
 SMALL = {
     "mlp": ("model=mlp", "model.widths=[16]", "dataset.flip=true", "dataset.shift=1"),
     "autoencoder": ("model=autoencoder", "model.widths=[16]", "trainer.accumulate=3"),
-    "vae": ("model=vae", "model.widths=[16]", "trainer.ema=0.9"),  # one sigma for the whole batch
+    "vae": (
+        "model=vae",
+        "loss=gaussian",
+        "model.widths=[16]",
+        "trainer.ema=0.9",
+    ),  # one sigma for the whole batch
     "bernoulli": ("model=vae", "loss=bernoulli", "model.dropout=0.2", "trainer.clip=0.5"),
     "flow": ("model=flow", "model.steps=2", "model.widths=[16]"),
     "latent_flow": ("model=latent_flow", "model.flow_steps=2", "model.flow_widths=[16]"),

@@ -32,7 +32,7 @@ CASES = {
     "trainer.ema=0.9 schedule=cosine dataset.shift=1",
     "vae": "seed=0,1",
     "betas-warmup": "model=vae loss=bernoulli model.beta=1,0.5 model.kl_warmup=4 seed=0,1",
-    "micro-batches": "model=vae loss.sigma=learned trainer.accumulate=3 seed=0,1",
+    "micro-batches": "model=vae loss=gaussian loss.sigma=learned trainer.accumulate=3 seed=0,1",
     "mlp": "seed=0,1 optimizer.weight_decay=0,0.1",
     "gan": "seed=0,1 model.discriminator_steps=2",
     "penalties": "model=gan loss=wgan_gp seed=0,1 model.r1=1 model.penalty_every=2",
