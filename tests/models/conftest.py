@@ -39,14 +39,7 @@ CHOICES = [  # (model, data, words) besides every model's own defaults
     ("mlp", "wine", ("loss=bce",)),
     ("mlp", "diabetes", ("loss=huber",)),
     ("vae", "digits", ("loss=logistic", "model.kl_warmup=5", "model.free_bits=0.1")),
-    (
-        "vae",
-        "digits",
-        (
-            "loss=gaussian",
-            "loss.sigma=learned",
-        ),
-    ),
+    ("vae", "digits", ("loss=gaussian", "loss.sigma=learned")),
     ("vae", "digits", ("loss=bernoulli", "loss.binarise=true")),
     ("flow", "digits", ("model.layout=multiscale", "model.input=logit", "model.channels=4")),
     ("flow", "digits", ("model.dequantisation=variational", "model.steps=2")),
