@@ -119,7 +119,7 @@ def check(cfg: TrainConfig) -> None:
 
 
 def settle(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainConfig:
-    """The config with every ``auto`` decided and the schedule's horizon fixed; each is told.
+    """The config with every ``auto`` decided and the schedule's horizon fixed.
 
     Raises:
         UserError: the loss does not fit the family, the data or the output activation.
@@ -138,8 +138,7 @@ def settle(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainCo
     name, choices = cfg.loss["name"], list(fits)
     if name == "auto":
         name = choices[0]
-        cfg.loss["name"] = name
-        note(f"loss=auto: {name}, which fits {cfg.model['name']} on this data")
+        cfg.loss["name"] = name  # the first line of a run says it, and its config.yaml
     elif name not in fits:
         what = f"loss={name} does not fit {_what(cfg, data)}"
         if not {name, *choices} <= set(LOSSES):  # not even computable: nothing to force

@@ -43,10 +43,17 @@ def command(phrase: str, r: Reading) -> str:
     if not r.family:
         return ""
     if phrase == "still learning":
-        return f"genai resume {r.name} epochs={2 * int(r.setting('epochs', len(r.epochs)))}"
+        epochs = 2 * int(r.setting("epochs", len(r.epochs)))
+        return train_longer(r.name, epochs, r.setting("schedule.horizon"))
     if phrase in ("converged", "validation below training"):
         return f"genai evaluate {r.name}"
     return _again(r, _values(phrase, r))
+
+
+def train_longer(run: str, epochs: int, horizon: float | None) -> str:
+    """The command that goes on with a run; a schedule that was planned for ``horizon`` epochs is
+    stretched, since its rate is near 0 at their end."""
+    return f"genai resume {run} epochs={epochs}" + f" schedule.horizon={epochs}" * bool(horizon)
 
 
 def _values(phrase: str, r: Reading) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from genai_cli import runs
+from genai_cli.doctor.advice import train_longer
 from genai_cli.report import figures
 from genai_cli.report.facts import Facts, mapping, number
 from genai_cli.report.markup import Html, details, el, join, table
@@ -218,7 +219,8 @@ def next_commands(facts: Facts) -> Html:
     elif facts.unmeasured:
         lines.append((f"genai resume {ref}", "measures its test split"))
     elif facts.status in ("finished", "stopped") and epochs:
-        lines.append((f"genai resume {ref} epochs={2 * epochs:.0f}", "trains it for longer"))
+        horizon = mapping(facts.config.get("schedule")).get("horizon")
+        lines.append((train_longer(ref, int(2 * epochs), horizon), "trains it for longer"))
     if facts.status in ("finished", "stopped", "interrupted", "died"):
         if "evaluate" in VERBS and not facts.evaluations:
             lines.append((f"genai evaluate {ref}", "measures it with one ruler for all families"))

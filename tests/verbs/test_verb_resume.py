@@ -135,7 +135,7 @@ def test_resumed_twice_with_conv_plateau_and_warmup(genai: Callable, stop_at: Ca
 
 @pytest.mark.parametrize("model", [quick(family) for family in FAMILIES])
 def test_more_epochs_continue_as_if_asked_at_first(model: str, genai: Callable) -> None:
-    words = ("train", f"model={model}", "dataset.limit=100", "batch_size=32")
+    words = ("train", f"model={model}", "dataset.limit=100", "batch_size=32", "schedule=constant")
     whole = one(genai(*words, "epochs=4", "name=whole"), "whole")
     short = one(genai(*words, "epochs=2", "name=short"), "short")
     done = genai("resume", short.name[-4:], "epochs=4")
@@ -203,7 +203,7 @@ def test_a_wrong_change_is_one_line_and_changes_nothing(genai: Callable) -> None
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(genai: Callable) -> None:
-    words = ("train", "dataset.limit=64", "batch_size=32")
+    words = ("train", "dataset.limit=64", "batch_size=32", "schedule=constant")
     whole = one(genai(*words, "epochs=4", "name=whole"), "whole")
     folder = one(genai(*words, "epochs=3", "name=hurt"), "hurt")
     victim = folder / "checkpoints" / "step-000006" / "weights.safetensors"
@@ -262,11 +262,11 @@ def test_a_planted_config_runs_nothing(genai: Callable, finished: Callable) -> N
 
 
 def test_numbers_are_read_as_train_reads_them(genai: Callable, finished: Callable) -> None:
-    finished(*SHORT)
+    finished(*SHORT, "schedule=constant")
     done = genai("resume", "latest", "optimizer.lr=1e-4", "epochs=2")
     assert done.code == 0, done.err
     assert metrics(done.folders[0])[-1]["lr"] == "0.0001"
-    assert "note   optimizer.lr: 0.001 → 0.0001   (the rest of the run" in done.out
+    assert "note   optimizer.lr: 0.01 → 0.0001   (the rest of the run" in done.out
 
 
 def test_the_best_is_remembered_when_validation_gets_worse(
