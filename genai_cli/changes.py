@@ -72,3 +72,9 @@ def matches(key: str, names: tuple[str, ...]) -> bool:
 def why_not(key: str) -> str:
     """Why a key that is neither safe nor noted must stay as it is."""
     return WHY_NOT.get(key) or WHY_NOT.get(key.split(".")[0]) or "it is fixed"
+
+
+def train_longer(run: str, epochs: int, horizon: float | None) -> str:
+    """The command that goes on with a run; a schedule that was planned for ``horizon`` epochs is
+    stretched, since its rate is near 0 at their end."""
+    return f"genai resume {run} epochs={epochs}" + f" schedule.horizon={epochs}" * bool(horizon)

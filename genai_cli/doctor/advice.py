@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from genai_cli.changes import train_longer
 from genai_cli.doctor.finding import Finding
 from genai_cli.doctor.reading import Reading
 
@@ -48,12 +49,6 @@ def command(phrase: str, r: Reading) -> str:
     if phrase in ("converged", "validation below training"):
         return f"genai evaluate {r.name}"
     return _again(r, _values(phrase, r))
-
-
-def train_longer(run: str, epochs: int, horizon: float | None) -> str:
-    """The command that goes on with a run; a schedule that was planned for ``horizon`` epochs is
-    stretched, since its rate is near 0 at their end."""
-    return f"genai resume {run} epochs={epochs}" + f" schedule.horizon={epochs}" * bool(horizon)
 
 
 def _values(phrase: str, r: Reading) -> dict[str, object]:

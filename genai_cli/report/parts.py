@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from genai_cli import runs
-from genai_cli.doctor.advice import train_longer
+from genai_cli.changes import train_longer
 from genai_cli.report import figures
 from genai_cli.report.facts import Facts, mapping, number
 from genai_cli.report.markup import Html, details, el, join, table
