@@ -68,6 +68,7 @@ def noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENAI_PATH", str(own))
 
 
+@pytest.mark.slow
 def test_a_run_keeps_them_in_its_log(noisy: None, tmp_path: Path) -> None:
     words = ["train", *QUICK, "model=noisy", "trainer.max_steps=1", f"outputs={tmp_path}"]
     command = [sys.executable, "-m", "genai_cli", *words]

@@ -202,6 +202,7 @@ def test_resume_while_it_trains_is_refused_and_writes_nothing(
     assert said == [(2, refusal)]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_stack_that_another_process_trains_is_left_to_it(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

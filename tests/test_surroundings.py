@@ -133,6 +133,7 @@ def test_an_outputs_folder_that_cannot_be_read_is_not_an_empty_one(
     assert "outputs" in done.err
 
 
+@pytest.mark.slow
 def test_everything_odd_at_once(tmp_path: Path) -> None:
     """No home, no cache, no colour, 20 columns, ASCII, no stdout and no stdin, umask 077, spaces
     and letters beyond ASCII in the path: the run is as any other, and says nothing on stderr."""

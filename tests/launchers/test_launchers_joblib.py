@@ -60,11 +60,21 @@ def _statuses(sweep: Path) -> list[str]:
     return [runs.read_json(cell / runs.RUN)["status"] for cell in runs.cells(sweep)]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
-)
-def test_a_killed_worker_costs_one_cell_and_a_signal_saves_what_goes_on(
+def test_a_killed_worker_costs_one_cell(fragile: None, genai: Callable) -> None:
+    words = ("-m", "model=fragile", "bottleneck=3,2", "epochs=2", "dataset.limit=64", *JOBLIB)
+    done = genai("train", *words)
+    assert done.code == 1
+    (sweep,) = done.folders
+    assert _statuses(sweep) == ["failed", "finished"]
+    assert "was killed by SIGKILL" in (runs.cells(sweep)[0] / runs.LOG).read_text()
+    assert "killed by SIGKILL" in done.out
+    assert "epoch 2/2" not in done.out  # the cells speak in their logs
+    assert "2/2" in done.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_workers_give_the_numbers_of_one_process_and_a_signal_saves_what_goes_on(
     number: int, code: int, fragile: None, genai: Callable, server: Server, tmp_path: Path
 ) -> None:
     one = genai("train", "-m", "model=fragile", *QUICK, "bottleneck=2,5", "name=one").folders[0]

@@ -142,6 +142,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(
         assert row == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_rank_while_they_measure_ends_all(
     genai: Callable, fault: Callable[[str], None]
 ) -> None:

@@ -80,7 +80,10 @@ def one_by_one(self: Composer, overrides: Sequence[str]) -> Any:
         return OmegaConf.to_object(config).of_run()
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, n in enumerate(LINES)],
+)
 def test_cells_are_what_hydra_composes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = of_ours(name)
     monkeypatch.setattr(Composer, "config", one_by_one)
@@ -88,6 +91,7 @@ def test_cells_are_what_hydra_composes(name: str, monkeypatch: pytest.MonkeyPatc
     assert len(ours) > 1 or "unknown" in ours[0][1]
 
 
+@pytest.mark.slow
 def test_the_lines_hold_configs_and_mistakes() -> None:
     """Two lists of refusals alone would be equal, too."""
     results = {name: of_ours(name) for name in LINES}

@@ -51,6 +51,7 @@ def test_tensorboard_has_every_row_once(two_figures: None, genai: Callable) -> N
     assert {"loss_curve", "samples"} <= set(events.Tags()["images"])
 
 
+@pytest.mark.slow
 def test_mlflow_goes_on_in_the_same_run(genai: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
