@@ -75,6 +75,7 @@ def why_not(key: str) -> str:
 
 
 def train_longer(run: str, epochs: int, horizon: float | None) -> str:
-    """The command that goes on with a run; a schedule that was planned for ``horizon`` epochs is
-    stretched, since its rate is near 0 at their end."""
-    return f"genai resume {run} epochs={epochs}" + f" schedule.horizon={epochs}" * bool(horizon)
+    """The command that goes on with a run; a schedule that was planned for ``horizon`` epochs, and
+    for fewer, is stretched, since its rate is near 0 at their end."""
+    stretched = f" schedule.horizon={epochs}" if horizon and horizon < epochs else ""
+    return f"genai resume {run} epochs={epochs}{stretched}"

@@ -80,4 +80,6 @@ def _unknown_key(key: str, parent: Any) -> str:
         within = [f"{group}.{last}" for group in names if _holds(parent, group, last)]
         hint = f"; did you mean '{within[0]}'?" if within else ""
     where = f" (choose from: {listing(names)})" if head and names else " (see --help)"
+    if head == "loss" and names == ["name"]:  # of loss=auto
+        where = "; name the loss that has it, like loss=gaussian"
     return f"unknown key '{inside}{last}'{hint}{'' if hint else where}"

@@ -8,6 +8,7 @@ processes of their own, as `genai resume` would do it, from what lies in the fol
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from functools import partial
 from multiprocessing import get_context
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 
 import torch
 
@@ -218,8 +220,8 @@ class Ends:
         workers = min(cores(), len(folders) // FEW, 8)
         if workers > 1:
             context = get_context("spawn")  # a copy of threads and locks is not safe to go on with
-            self.stop = context.Event()
-            self.pool = ProcessPoolExecutor(workers, context, _listen, (self.stop,))
+            stop, self.stop = context.Pipe(duplex=False)  # closed: that needs nobody to answer
+            self.pool = ProcessPoolExecutor(workers, context, _listen, (stop,))
             self.warm = [self.pool.submit(_import) for _ in range(workers)]
 
     def __enter__(self) -> Ends:
@@ -228,7 +230,7 @@ class Ends:
     def __exit__(self, *_) -> None:
         if self.pool is not None:
             if self.waiting:
-                self.stop.set()
+                self.stop.close()
             self.pool.shutdown(wait=bool(self.waiting), cancel_futures=True)
         for folder, (session, _) in self.waiting.items():
             if runs.read_json(folder / runs.RUN).get("status") == "running":
@@ -265,12 +267,14 @@ class Ends:
         for folder, (session, future) in list(self.waiting.items()):
             while future is not None and not future.done():
                 if signals.code:
-                    self.stop.set()
+                    self.stop.close()
                     future.cancel()
                 wait_for([future], timeout=0.2)
-            if signals.code and (future is None or future.cancelled()):
+            left = future is None or future.cancelled()
+            left = left or isinstance(future.exception(), BrokenProcessPool)
+            if signals.code and left:
                 continue
-            if future is None or isinstance(future.exception(), BrokenProcessPool):
+            if left:
                 session.report.close()
                 conclude(str(folder), session.status, signals)  # nobody else does: no memory, say
             else:
@@ -321,15 +325,24 @@ def conclude(folder: str, status: str, signals: Signals | None = None) -> int:
 _signals = Signals()  # of a process of the pool
 
 
-def _listen(stop: Event) -> None:
-    """A Ctrl-C reaches every process of a terminal; the first one decides, and sets ``stop``."""
+def _listen(stop: Connection) -> None:
+    """A Ctrl-C reaches every process of a terminal; the first one decides, and closes its end of
+    ``stop``, as its death does. TERM ends a process that concludes nothing: so the executor ends
+    those that are left of a pool that lost one."""
     for number in Signals.HANDLED:
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _signals.hear)
+    signal.signal(signal.SIGUSR1, _signals.hear)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _signals.hear(number, frame)
+        if not _signals.raising:
+            os._exit(143)
+
+    signal.signal(signal.SIGTERM, end)
 
     def wait() -> None:
-        stop.wait()
-        signal.raise_signal(signal.SIGTERM)
+        stop.poll(None)
+        signal.raise_signal(signal.SIGUSR1)
 
     threading.Thread(target=wait, daemon=True).start()
 

@@ -15,7 +15,7 @@ PROGRAMS = (
     *("chmod", "dirname", "basename", "readlink", "realpath", "echo", "printf", "head", "tail"),
     *("cut", "sort", "uniq", "tr", "wc", "tee", "sed", "grep", "awk", "test", "true", "false"),
     *("sleep", "kill", "date", "id", "uname", "hostname", "getconf", "find", "mount", "umount"),
-    *("gcc", "g++", "cc", "c++", "clang", "clang++", "as", "ld", "ldconfig"),  # of torch.compile
+    *("gcc", "g++", "cc", "c++", "clang", "clang++", "as", "ld", "ldconfig", "openssl"),  # compile
 )
 KEPT = (  # what a person tells the tests, and how this interpreter finds its libraries
     *("CI", "GENAI_CHROMIUM", "GENAI_FASHION_MNIST", "GENAI_LOCAL_SLURM", "GENAI_TORTURE_SEED"),

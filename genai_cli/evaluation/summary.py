@@ -128,7 +128,7 @@ def _pass(
             if fits == part or draw or k:  # else another look: the first batch had to allocate
                 if fits.n < part.n:
                     return fits
-                part = fits
+                part = fits._replace(draws=max(fits.draws, draw + 1))  # those that were taken
                 tick = stage(part, rounds * (part.draws * slowest[0] + slowest[1]))
                 tick(0 if batch is None else (draw * part.n + (k + 1) * len(batch.x)))
         draw += 1

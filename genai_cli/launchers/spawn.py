@@ -110,6 +110,7 @@ def _verdict(folder: Path, codes: Sequence[int], culprits: Sequence[int], signal
     status = runs.read_json(folder / runs.RUN).get("status")
     if status in ("finished", "stopped"):  # whoever died then, its work was done
         waits = runs.unmeasured(runs.read_json(folder / runs.SUMMARY))
+        waits = waits or bool(runs.read_json(folder / runs.RUN).get("measure"))
         return (signals.code or max(codes[0], 0) or 143) if waits else 0
     if all(code in ORDERLY for code in codes):
         return codes[0]

@@ -125,7 +125,7 @@ def _threads_and_precision(probe: Probe, recorded: Mapping[str, Any]) -> tuple[i
     precisions, lines = _precisions(probe, recorded)
     try:
         seconds = _race(probe, threads, precisions)
-    except RuntimeError as error:  # an operation without bf16, a device without it
+    except Exception as error:  # an operation, a device or NumPy without bf16; fp32 is tried next
         if cfg.precision != "auto" or len(precisions) == 1:
             raise
         told = " ".join(str(error).split())[:120]

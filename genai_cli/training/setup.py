@@ -69,7 +69,8 @@ def check_built(
     if model.couples_examples and cfg.trainer.accumulate > 1:
         raise UserError(
             f"trainer.accumulate={cfg.trainer.accumulate} would change this loss, which looks at "
-            "the whole batch (loss.sigma=optimal); use loss.sigma=learned or trainer.accumulate=1"
+            "the whole batch (loss.sigma=optimal); use loss=gaussian loss.sigma=learned, or "
+            "trainer.accumulate=1"
         )
     if model.couples_examples and type(model).couple is Model.couple and cfg.trainer.devices > 1:
         raise UserError(

@@ -380,6 +380,21 @@ def test_fewer_examples_begin_more(batches: list[int], genai: Callable) -> None:
         assert float((near - code).abs().sum(1).min()) < 1e-4
 
 
+def test_a_split_of_one_batch_counts_the_draws_that_were_taken(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second look comes after the second draw: no mean is over fewer than were added up."""
+    import genai_cli
+
+    (folder,) = genai(*DDPM).folders
+    model, data, _ = genai_cli.load(folder)
+    monkeypatch.setattr(summary, "fitting", lambda whole, *about: Part(whole.n, 1))
+    cut = summary.per_example(model, data, 0, budget=Budget(1e-3))
+    whole = summary.per_example(model, data, 0, budget=Budget(part=Part(360, 2)))
+    assert cut.part == whole.part == Part(360, 2)
+    assert cut.values["loss"].equal(whole.values["loss"])
+
+
 def test_samples_that_take_long_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(budget.time, "monotonic", lambda: now[0])

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from genai_cli import outcome, packed, runs
+from genai_cli.session import Session
 from genai_cli.training.pack import Stack
 
 # sweeps of whole runs; test_training_pack.py has the stacks
@@ -212,6 +213,28 @@ def test_other_processes_measure_and_draw_the_same(
         assert numbers(a)["metrics"] == numbers(b)["metrics"]
         assert "test split" in (b / "train.log").read_text()
     assert {row["status"] for row in table(there[0].parent)} == {"finished"}
+
+
+def test_a_pool_that_loses_a_process_ends_and_its_runs_are_measured(
+    genai: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where memory runs out; the other process waits for work and is ended by the executor."""
+    monkeypatch.setattr(packed, "cores", lambda: 2)
+    monkeypatch.setattr(packed, "FEW", 2)
+    add = packed.Ends.add
+
+    def after_a_kill(self: packed.Ends, session: Session) -> None:
+        add(self, session)
+        if len(self.waiting) == 1:
+            process = next(iter(self.pool._processes.values()))
+            process.kill()
+
+    monkeypatch.setattr(packed.Ends, "add", after_a_kill)
+    done = genai("train", "-m", *QUICK, "seed=0,1,2,3", "trainer.pack=auto")
+    assert done.code == 0, done.err
+    rows = table(sweep_of(done))
+    assert [row["status"] for row in rows] == ["finished"] * 4
+    assert all(numbers(cell)["measured"] for cell in runs.cells(sweep_of(done)))
 
 
 def test_what_cannot_be_stacked_trains_one_after_the_other(genai: Callable) -> None:
