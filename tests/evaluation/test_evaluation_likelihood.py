@@ -138,7 +138,8 @@ def test_a_continuous_flow_is_its_log_prob():
     case = Case("flow dataset=moons")
     with torch.no_grad():
         wanted = -case.model.log_prob(case.x())
-    torch.testing.assert_close(case().values["nats"], wanted.double())
+    # single precision, and batches of another size
+    torch.testing.assert_close(case().values["nats"], wanted.double(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["gaussian", "logistic"])
