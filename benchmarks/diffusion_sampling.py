@@ -20,8 +20,8 @@ from race import Entrant, main, version
 from torch import Tensor, nn
 from turns import Turns
 
+from genai_cli.rng import Rows
 from genai_cli.training import machine, setup
-from genai_cli.training.randomness import Rows
 
 
 def draw(

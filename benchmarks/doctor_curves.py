@@ -31,12 +31,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from doctor_cases import CASES, Case
 from doctor_judge import Run, labels
 
-from genai_cli import compose, runs, session
+from genai_cli.config import compose, schema
 from genai_cli.evaluation import evidence, summary
-from genai_cli.training import machine, setup
+from genai_cli.runner.prepare import prepare
+from genai_cli.training import machine, progress, setup
 from genai_cli.training.finite import Diverged, check_finite
 from genai_cli.training.loop import calibrate, evaluate, finish, train
-from genai_cli.verbs.train import prepare
 
 JUDGED = 40  # points of the test curve
 KEPT = (  # columns of metrics.csv besides the losses
@@ -102,12 +102,12 @@ def follow(run: Run, state: Any, longer: Any, case: Case | None) -> None:
             continue
         with now.averaged():
             calibrate(now, data, cfg.seed)
-            row = session.epoch_row(now, evaluate(now, data.val, cfg.seed, "validation", "fp32"))
+            row = progress.epoch_row(now, evaluate(now, data.val, cfg.seed, "validation", "fp32"))
         check_finite(row)
         run.rows.append(row)
         if now.epoch % stride == 0 or now.epoch == cfg.epochs:
             run.test[now.epoch] = tested(now, data, cfg)
-        if session.is_best(now, row, cfg):
+        if progress.is_best(now, row, cfg):
             weights = weights_of(now)
         if now.epoch == cfg.epochs:
             conclude(run, now, weights)
@@ -161,7 +161,7 @@ def record(case: Case, seed: int, run: Run, right: Sequence[str]) -> dict[str, A
         values = [short(row[name], digits) for row in run.rows if name in row]
         if values:
             columns[name] = values
-    flat = runs.flat(setup.plain(run.cfg))
+    flat = schema.flat(schema.plain(run.cfg))
     config = {k: flat[k] for k in READ if flat.get(k) not in (None, False, [], 0.0)}
     return {
         "case": case.name,

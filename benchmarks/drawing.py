@@ -22,14 +22,14 @@ from rows import append, table
 from torch import Tensor
 
 import genai_cli
-from genai_cli import runs
+from genai_cli.config.schema import TrainConfig
+from genai_cli.config.signatures import bind
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
-from genai_cli.knobs import bind
 from genai_cli.models.base import Model
-from genai_cli.schema import TrainConfig
+from genai_cli.rng import Rows
+from genai_cli.store import lookup
 from genai_cli.training.machine import device_name
-from genai_cli.training.randomness import Rows
 
 __all__ = ["Clock", "Run", "append", "heading", "opened", "parser", "table", "whole"]
 
@@ -78,7 +78,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def opened(args: argparse.Namespace) -> Iterator[Run]:
     """The runs of the command line, one after the other."""
     for word in args.runs:
-        folder = runs.find(word, args.outputs)
+        folder = lookup.find(word, args.outputs)
         model, data, config = genai_cli.load(folder, device=args.device)
         if not hasattr(model, "sample"):
             raise UserError(

@@ -14,12 +14,13 @@ from race import Entrant, version
 from torch import Tensor, nn
 from turns import Turns
 
-from genai_cli import compose
-from genai_cli.schema import TrainConfig
-from genai_cli.training import choose, machine, setup
+from genai_cli.config import compose
+from genai_cli.config.schema import TrainConfig
+from genai_cli.rng import generator
+from genai_cli.runner.prepare import Prepared, prepare
+from genai_cli.training import machine, setup
 from genai_cli.training.loop import train
-from genai_cli.training.randomness import generator
-from genai_cli.verbs.train import Prepared, prepare
+from genai_cli.training.step_kinds import choose
 
 NEAR = 2 << 20  # bytes: a copy of so many stays in the caches of one core
 

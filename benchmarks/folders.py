@@ -22,14 +22,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from genai_cli import compose, runs
+from genai_cli.config import compose, schema
 from genai_cli.launchers.settings import Serial
+from genai_cli.store import run_folder
+from genai_cli.store import sweep_table as folders
 from genai_cli.sweeps import asked
-from genai_cli.sweeps import folder as folders
+from genai_cli.sweeps import cells as cells_module
 from genai_cli.sweeps.checked import checked
 from genai_cli.sweeps.launch import write_cells
 from genai_cli.sweeps.settings import Sweep
-from genai_cli.training import setup
+from genai_cli.system import atomic_write
 
 SHAPES = 10  # codes of each family
 
@@ -72,11 +74,11 @@ def main() -> None:
         line = compose.parse(words)
         cells = timed("compose", lambda: compose.cells("train", line))
         kept = timed("check and build on meta", lambda: checked(cells))
-        sweep = runs.claim(root / "outputs", "sweep")
-        named = {folders.cell_name(i, cell): p for i, (cell, p) in enumerate(kept)}
+        sweep = run_folder.claim(root / "outputs", "sweep")
+        named = {cells_module.cell_name(i, cell): p for i, (cell, p) in enumerate(kept)}
         timed(f"write {len(named)} folders", lambda: write_cells(sweep, named, "genai train"))
         described = [
-            (name, cell, setup.plain(p.cfg))
+            (name, cell, schema.plain(p.cfg))
             for (name, p), (cell, _) in zip(named.items(), kept, strict=True)
         ]
         content = asked.asked("genai train", Sweep(), Serial(), described)
@@ -85,7 +87,9 @@ def main() -> None:
         fill(sweep, one)
         timed("sweep.csv, every cell changed", lambda: folders.write_table(sweep))
         cell = sweep / next(iter(named))
-        runs.write_json(cell / runs.RUN, runs.read_json(cell / runs.RUN) | {"tries": 2})
+        atomic_write.write_json(
+            cell / run_folder.RUN, run_folder.read_json(cell / run_folder.RUN) | {"tries": 2}
+        )
         timed("sweep.csv, one cell changed", lambda: folders.write_table(sweep))
         os.environ["GENAI_OUTPUTS"] = str(root / "outputs")
         timed("genai --version, for its start alone", lambda: command("--version"))
@@ -97,15 +101,15 @@ def main() -> None:
 
 def fill(sweep: Path, one: Path) -> None:
     """What training leaves in each cell: rows, numbers that differ, a log."""
-    done = json.loads((one / runs.SUMMARY).read_text())
-    for i, cell in enumerate(runs.cells(sweep)):
-        described = runs.read_json(cell / runs.RUN)
-        ended = {"status": "finished", "finished": runs.now(), "threads": 1}
-        runs.write_json(cell / runs.RUN, described | ended, durable=False)
+    done = json.loads((one / run_folder.SUMMARY).read_text())
+    for i, cell in enumerate(run_folder.cells(sweep)):
+        described = run_folder.read_json(cell / run_folder.RUN)
+        ended = {"status": "finished", "finished": run_folder.now(), "threads": 1}
+        atomic_write.write_json(cell / run_folder.RUN, described | ended, durable=False)
         for entry in done["metrics"].values():
             entry["value"] *= 1 + (i % 97) * 1e-4
-        runs.write_json(cell / runs.SUMMARY, done, durable=False)
-        for name in (runs.METRICS, runs.LOG):
+        atomic_write.write_json(cell / run_folder.SUMMARY, done, durable=False)
+        for name in (run_folder.METRICS, run_folder.LOG):
             shutil.copy(one / name, cell / name)
 
 

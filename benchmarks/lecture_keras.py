@@ -65,13 +65,15 @@ def keras_fit(config: dict[str, Any]) -> Losses:
     import tensorflow
     import torch
 
+    from genai_cli.config import schema
+    from genai_cli.runner import load
     from genai_cli.training import setup
 
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
-    cfg = setup.typed(config, Path("config.yaml"))
-    data = setup.load_data(cfg, lambda _: None)
+    cfg = schema.typed(config, Path("config.yaml"))
+    data = load.load_data(cfg, lambda _: None)
     x, test = (s.x.flatten(1).numpy().astype("float32") / s.top for s in (data.train, data.val))
     start = setup.new_training(cfg, data, torch.device("cpu")).model
     model, trainer, optimizer = config["model"], config["trainer"], dict(config["optimizer"])

@@ -22,7 +22,7 @@ from torch import Tensor
 from genai_cli.errors import UserError
 from genai_cli.evaluation.summary import ruler
 from genai_cli.models.base import Model
-from genai_cli.training.randomness import generator
+from genai_cli.rng import generator
 
 
 def many(model: Model) -> bool:

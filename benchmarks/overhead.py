@@ -31,10 +31,10 @@ from rows import append, table
 
 # what is timed: (name of the sum, module, class or None, functions)
 PLACES = (
-    ("log", "genai_cli.metrics", "Metrics", ("__init__", "add")),
-    ("log", "genai_cli.console", "Reporter", ("line", "step", "epoch", "log", "start_live")),
+    ("log", "genai_cli.store.metrics_csv", "Metrics", ("__init__", "add")),
+    ("log", "genai_cli.runner.console", "Reporter", ("line", "step", "epoch", "log", "start_live")),
     ("checkpoints", "genai_cli.training.saving", "Saver", ("begin", "epoch", "now", "rescue")),
-    ("figures", "genai_cli.figures.of_run", None, ("draw",)),
+    ("figures", "genai_cli.evaluation.run_figures", None, ("draw",)),
 )
 
 
@@ -81,7 +81,7 @@ def watched(clock: Clock) -> Iterator[None]:
 def train(args: argparse.Namespace, epochs: int) -> dict[str, Any]:
     """One run: seconds of its clock and of the three sums."""
     import genai_cli.training.setup  # torch is not part of what figures cost
-    from genai_cli.verbs import train as verb
+    from genai_cli.cli.commands import train as verb
 
     words = ["train", "model=autoencoder", "model.widths=[128]", "bottleneck=64", "batch_size=100"]
     words += [f"dataset={args.dataset}", f"epochs={epochs}", f"device={args.device}"]
@@ -89,7 +89,7 @@ def train(args: argparse.Namespace, epochs: int) -> dict[str, Any]:
     words += [f"dataset.root={args.root}"] if args.root else []
     words += [f"dataset.limit={args.limit}"] if args.limit else []
     start = time.perf_counter()
-    import genai_cli.figures.of_run  # noqa: F401  matplotlib is part of what figures cost
+    import genai_cli.evaluation.run_figures  # noqa: F401  matplotlib is part of what figures cost
 
     imported, clock = time.perf_counter() - start, Clock()
     with tempfile.TemporaryDirectory() as folder, watched(clock):

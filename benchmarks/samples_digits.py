@@ -26,7 +26,8 @@ from torch import Tensor
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.evaluation.drawing import stored
-from genai_cli.evaluation.features import Extractor, make
+from genai_cli.evaluation.extractor import Extractor
+from genai_cli.evaluation.features import make
 from genai_cli.evaluation.fidelity import neighbourhoods
 from genai_cli.evaluation.memorisation import Memorisation, closest, memorisation
 from genai_cli.evaluation.modes import class_shares

@@ -28,9 +28,10 @@ from torch import Tensor
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.evaluation.drawing import stored
-from genai_cli.evaluation.features import Extractor, make
+from genai_cli.evaluation.extractor import Extractor
+from genai_cli.evaluation.features import make
 from genai_cli.evaluation.fidelity import frechet_distance, moments
-from genai_cli.training.randomness import generator
+from genai_cli.rng import generator
 
 COMPONENTS = 16
 

@@ -23,10 +23,10 @@ import torch
 from drawing import Clock, append, heading, opened, parser, table
 from torch import Tensor
 
+from genai_cli.config.signatures import signature_of
 from genai_cli.data.sources import SOURCES
 from genai_cli.errors import UserError
 from genai_cli.evaluation.energy import mean_distance
-from genai_cli.knobs import signature_of
 
 
 def fresh(dataset: Mapping[str, Any], n: int, sets: int) -> list[Tensor]:

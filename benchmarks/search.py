@@ -19,8 +19,8 @@ from pathlib import Path
 import yaml
 from rows import append, table
 
-from genai_cli import runs
-from genai_cli.cli import main as genai
+from genai_cli.cli.main import main as genai
+from genai_cli.store import run_folder
 
 GRID = ("optimizer.lr=1e-4,4e-4,1.6e-3,6.3e-3,2.5e-2", "bottleneck=2,4,8,16,32")
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,2.5e-2))", "bottleneck=tag(log,range(2,33))")
@@ -33,15 +33,15 @@ def measured(name: str, seed: int | str, words: list[str]) -> dict[str, object]:
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
             code = genai(["train", "-m", *words, f"outputs={folder}"])
         sweep = next(Path(folder).glob("*/*"))
-        cells = runs.cells(sweep)
+        cells = run_folder.cells(sweep)
         values, steps, pruned = [], 0, 0
         for cell in cells:
-            rows = runs.read_metrics(cell)
+            rows = run_folder.read_metrics(cell)
             values += [row["val/loss"] for row in rows]
             steps += int(rows[-1]["step"]) if rows else 0
-            described = runs.read_json(cell / runs.RUN)
+            described = run_folder.read_json(cell / run_folder.RUN)
             pruned += str(described.get("reason", "")).startswith("pruned")
-        cell = yaml.safe_load((sweep / runs.SWEEP).read_text()).get("best") or {}
+        cell = yaml.safe_load((sweep / run_folder.SWEEP).read_text()).get("best") or {}
     return {"entrant": name, "seed": seed, "runs": len(cells), "pruned": pruned, "code": code,
             "steps": steps, "best": min(values), **(cell.get("values") or {})}  # fmt: skip
 

@@ -82,7 +82,8 @@ OURS = ["train", "model=autoencoder", "model.widths=[128]", "trainer.threads=1",
 CLAIMS = {
     "start-up, first step": {
         "genai train": Entrant(
-            first_step("genai-cli", "genai_cli.console:Reporter.step", [*GENAI, *OURS]), fail=True
+            first_step("genai-cli", "genai_cli.runner.console:Reporter.step", [*GENAI, *OURS]),
+            fail=True,
         ),
         "template.py": Entrant(
             first_step("lightning", "torch.optim.adam:Adam.step", TEMPLATE), needs=NEEDS

@@ -16,11 +16,11 @@ import time
 
 import torch
 
-from genai_cli import compose
-from genai_cli.networks.layers import layers
+from genai_cli.config import compose
+from genai_cli.models.summary import layers
+from genai_cli.runner.prepare import prepare
 from genai_cli.training import setup
 from genai_cli.training.loop import train
-from genai_cli.verbs.train import prepare
 
 CASES = (
     "batch_size=64",

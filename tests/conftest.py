@@ -94,23 +94,23 @@ def undrawn() -> Iterator[dict[str, Callable]]:
     test_configs look at figures."""
     from PIL import Image
 
-    from genai_cli.evaluation import speed
-    from genai_cli.figures import calibration, evaluated, of_run, predictions
+    from genai_cli.evaluation import run_figures, speed
+    from genai_cli.figures import calibration, evaluated, predictions
 
     def blank(path: Path, *about: object, **more: object) -> None:
         Image.new("L", (8, 8)).save(path)
 
     plain = {
-        "of_run.draw": of_run.draw,
-        "evaluated.class_shares": evaluated.class_shares,
-        "evaluated.closest_pairs": evaluated.closest_pairs,
-        "predictions.confusion": predictions.confusion,
-        "calibration.reliability": calibration.reliability,
+        "evaluation.run_figures.draw": run_figures.draw,
+        "figures.evaluated.class_shares": evaluated.class_shares,
+        "figures.evaluated.closest_pairs": evaluated.closest_pairs,
+        "figures.predictions.confusion": predictions.confusion,
+        "figures.calibration.reliability": calibration.reliability,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name in plain:
-            patch.setattr(f"genai_cli.figures.{name}", blank)
-        patch.setattr(of_run, "draw", lambda *about: [])
+            patch.setattr(f"genai_cli.{name}", blank)
+        patch.setattr(run_figures, "draw", lambda *about: [])
         patch.setattr(speed, "ENOUGH", 0.0)
         patch.setattr("genai_cli.evaluation.evaluate.MANY", 64)
         yield plain
@@ -120,7 +120,7 @@ def undrawn() -> Iterator[dict[str, Callable]]:
 def drawn(undrawn: dict[str, Callable], monkeypatch: pytest.MonkeyPatch) -> None:
     """This test of an `undrawn` module looks at figures."""
     for name, function in undrawn.items():
-        monkeypatch.setattr(f"genai_cli.figures.{name}", function)
+        monkeypatch.setattr(f"genai_cli.{name}", function)
 
 
 @pytest.fixture(scope="session")
@@ -165,7 +165,7 @@ def squeue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every cell takes 400 MiB of GPU memory; the bottlenecks for which that was asked."""
-    from genai_cli.planning import measure
+    from genai_cli.runner import cost
 
     asked: list[int] = []
 
@@ -176,7 +176,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(config["bottleneck"])
         return Cost()
 
-    monkeypatch.setattr(measure, "measured", fake)
+    monkeypatch.setattr(cost, "measured", fake)
     return asked
 
 
@@ -197,7 +197,7 @@ def genai(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ran]:
     """Run ``genai WORDS`` in this process, in an empty working directory."""
-    from genai_cli.cli import main
+    from genai_cli.cli.main import main
 
     monkeypatch.chdir(tmp_path)
 

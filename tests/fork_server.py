@@ -55,21 +55,24 @@ def _prepare(curve: bool) -> None:
     is the loss curve alone, and it is a number of epochs."""
     from matplotlib.figure import Figure
 
-    from genai_cli import compose, runs
-    from genai_cli.figures import of_run, search, style
+    from genai_cli.config import compose
+    from genai_cli.evaluation import run_figures
+    from genai_cli.figures import style
+    from genai_cli.store import run_folder
+    from genai_cli.sweeps.search import figure
 
     for words in (["model=vae"], ["model=vae", "schedule=cosine"]):
         compose.cells("train", compose.parse(words))
 
     def draw(folder: Path, *about: Any) -> list[Path]:
         fig = Figure(figsize=(1, 1))
-        fig.text(0.5, 0.5, str(len(runs.read_metrics(folder))))
+        fig.text(0.5, 0.5, str(len(run_folder.read_metrics(folder))))
         style.save(fig, folder / "loss_curve.png")
         return [folder / "loss_curve.png"]
 
     if curve:
-        of_run.draw = draw
-        search.draw = lambda *about: None
+        run_figures.draw = draw
+        figure.draw = lambda *about: None
     gc.collect()
     gc.freeze()  # a child that collects copies no page of these
 
@@ -125,7 +128,7 @@ def _child(ask: dict[str, Any]) -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", closefd=False)
         os.environ.update(ask.get("env") or {})
-        from genai_cli.cli import main as genai
+        from genai_cli.cli.main import main as genai
 
         fault = None
         if ask.get("fault") is not None:

@@ -11,10 +11,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from genai_cli.build import build_model, model_class, takes_bottleneck
-from genai_cli.data.dataset import Spec
-from genai_cli.errors import UserError
-from genai_cli.knobs import (
+from genai_cli.config.schema import TrainConfig
+from genai_cli.config.signatures import (
     Between,
     Count,
     Fraction,
@@ -25,7 +23,9 @@ from genai_cli.knobs import (
     bind,
     checked,
 )
-from genai_cli.schema import TrainConfig
+from genai_cli.data.dataset import Spec
+from genai_cli.errors import UserError
+from genai_cli.models.build import build_model, model_class, takes_bottleneck
 
 Refused = Callable[..., str]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from genai_cli import compose
+from genai_cli.config import compose
+from genai_cli.config.catalog import config_dir
 from genai_cli.data.dataset import Dataset
 from genai_cli.data.sources import load
-from genai_cli.paths import config_dir
+from genai_cli.runner.prepare import prepare
 from genai_cli.training import setup
 from genai_cli.training.loop import train
-from genai_cli.verbs.train import prepare
 
 CONFIGS = {p.relative_to(config_dir()).with_suffix("") for p in config_dir().rglob("*.yaml")}
 ADVERSARIAL = ("minimax", "nonsaturating", "lsgan", "hinge", "wgan_gp", "relativistic")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genai_cli import runs
-from genai_cli.data.dataset import Spec, Split
-from genai_cli.models.base import Batch, Model, Player
-from genai_cli.schema import TrainConfig, TrainerConfig
+from genai_cli.config.schema import TrainConfig, TrainerConfig
+from genai_cli.data.dataset import Batch, Spec, Split
+from genai_cli.models.base import Model, Player
+from genai_cli.store import run_folder as runs
 
 QUICK = ("epochs=2", "dataset.limit=64", "model.widths=[16]")
 
@@ -23,7 +23,7 @@ QUICK = ("epochs=2", "dataset.limit=64", "model.widths=[16]")
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished `genai train`, as a user gets it."""
-    from genai_cli.cli import main
+    from genai_cli.cli.main import main
 
     outputs = tmp_path_factory.mktemp("contract")
     assert main(["train", *QUICK, "loss=gaussian", f"outputs={outputs}"]) == 0

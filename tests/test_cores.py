@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import cores
+from genai_cli.system import cpu
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from genai_cli import cores
 )
 def test_a_quota_of_version_2(tmp_path: Path, text: str, found: int | None) -> None:
     (tmp_path / "cpu.max").write_text(f"{text}\n")
-    assert cores.quota(tmp_path) == found
+    assert cpu.quota(tmp_path) == found
 
 
 @pytest.mark.parametrize(("text", "found"), [("400000", 4), ("-1", None)])
@@ -23,22 +23,22 @@ def test_a_quota_of_version_1(tmp_path: Path, text: str, found: int | None) -> N
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{text}\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert cores.quota(tmp_path) == found
+    assert cpu.quota(tmp_path) == found
 
 
 def test_no_group_is_no_limit(tmp_path: Path) -> None:
-    assert cores.quota(tmp_path) is None
+    assert cpu.quota(tmp_path) is None
     (tmp_path / "cpu.max").write_text("nonsense")
-    assert cores.quota(tmp_path) is None
+    assert cpu.quota(tmp_path) is None
 
 
 def test_the_least_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "CGROUP", tmp_path)
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cpu, "CGROUP", tmp_path)
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     for name in ("SLURM_CPUS_PER_TASK", "GENAI_CORES"):
         monkeypatch.delenv(name, raising=False)
-    assert cores.cores() == 8
+    assert cpu.cores() == 8
     (tmp_path / "cpu.max").write_text("400000 100000")
-    assert cores.cores() == 4
+    assert cpu.cores() == 4
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
-    assert cores.cores() == 2
+    assert cpu.cores() == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 PCA_16 = 0.02045  # test MSE of 16 principal components fitted on the training images
 
@@ -23,7 +23,7 @@ def trained(
     def train(name: str, *words: str) -> dict[str, float]:
         done = genai("train", f"experiment={name}", f"dataset.root={fashion_root}", *words)
         assert done.code == 0, done.err
-        summary = runs.read_json(done.folders[-1] / "summary.json")
+        summary = run_folder.read_json(done.folders[-1] / "summary.json")
         return {key: entry["value"] for key, entry in summary["metrics"].items()}
 
     return train

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genai_cli.library_messages import kept_from_terminal, stderr_kept, take_over_logging
+from genai_cli.system.library_messages import kept_from_terminal, stderr_kept, take_over_logging
 from genai_cli.training import machine
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
-from genai_cli.console import Reporter
 from genai_cli.errors import UserError
-from genai_cli.locks import NoLocks, busy, lock
+from genai_cli.runner.console import Reporter
+from genai_cli.store import run_folder
+from genai_cli.system.file_lock import NoLocks, busy, lock
 
 OWNER = (  # takes the lock of a file, says so, and lives until it is killed
     "import fcntl, sys, time; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_EX);"
@@ -27,7 +27,7 @@ OWNER = (  # takes the lock of a file, says so, and lives until it is killed
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    path = tmp_path / runs.LOG
+    path = tmp_path / run_folder.LOG
     path.touch()
     return path
 
@@ -55,11 +55,11 @@ def test_a_dead_owner_keeps_no_lock(log: Path) -> None:
     with open(log, "ab") as mine, open(log, "rb") as asking:
         assert not lock(mine)
         assert busy(asking)
-        assert runs.held(log.parent)
+        assert run_folder.held(log.parent)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not busy(asking)
-        assert not runs.held(log.parent)
+        assert not run_folder.held(log.parent)
         assert lock(mine)
         assert busy(asking)  # another open file, of whatever process
 
@@ -89,9 +89,9 @@ def test_on_nfs_who_asks_needs_no_exclusive_lock(
         real(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    assert not runs.held(log.parent)
+    assert not run_folder.held(log.parent)
     with Reporter(log):
-        assert runs.held(log.parent)
+        assert run_folder.held(log.parent)
     with open(log, "rb") as reading, pytest.raises(OSError, match="Bad file descriptor") as error:
         lock(reading)
     assert not isinstance(error.value, NoLocks)  # a mistake of ours, not of the share
@@ -124,7 +124,7 @@ def test_a_share_without_locks_is_told(
     monkeypatch.setattr(fcntl, "flock", refusing(number))
     with open(log, "ab") as file, pytest.raises(NoLocks):
         lock(file)
-    assert not runs.held(log.parent)  # it must be possible to resume a run there
+    assert not run_folder.held(log.parent)  # it must be possible to resume a run there
     with Reporter(log):
         pass
     told = capsys.readouterr().out
@@ -164,7 +164,7 @@ def test_a_run_that_starts_waits_for_who_only_asks(log: Path) -> None:
 
 
 def test_a_second_reporter_is_refused(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genai_cli.console.PATIENCE", 0.05)
+    monkeypatch.setattr("genai_cli.runner.console.PATIENCE", 0.05)
     with Reporter(log) as first:
         with pytest.raises(UserError, match=f"{log.parent} is being trained by another process"):
             Reporter(log)
@@ -206,24 +206,24 @@ def test_resume_while_it_trains_is_refused_and_writes_nothing(
 def test_a_run_of_a_stack_that_another_process_trains_is_left_to_it(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli import packed
+    from genai_cli.runner import stacked
 
-    plain, taken = packed.train, []
+    plain, taken = stacked.train, []
 
     def train(folders: list[Path], *rest: object) -> None:
-        file = open(folders[1] / runs.LOG, "ab")  # noqa: SIM115 - until the test ends
+        file = open(folders[1] / run_folder.LOG, "ab")  # noqa: SIM115 - until the test ends
         assert lock(file)
         taken.append((folders[1], file))
         plain(folders, *rest)
 
-    monkeypatch.setattr(packed, "train", train)
-    monkeypatch.setattr("genai_cli.console.PATIENCE", 0.05)
+    monkeypatch.setattr(stacked, "train", train)
+    monkeypatch.setattr("genai_cli.runner.console.PATIENCE", 0.05)
     done = genai("train", "-m", "model=mlp", "epochs=1", "dataset.limit=40", "seed=0,1,2",
                  "trainer.pack=auto", "trainer.figures_every=0")  # fmt: skip
     folder, file = taken[0]
     assert f"note: {folder} is being trained by another process: left to it" in done.out
-    cells = runs.cells(folder.parent)
-    states = {cell: runs.read_json(cell / runs.RUN)["status"] for cell in cells}
+    cells = run_folder.cells(folder.parent)
+    states = {cell: run_folder.read_json(cell / run_folder.RUN)["status"] for cell in cells}
     assert states.pop(folder) == "running"  # what its own process has said of it
     assert list(states.values()) == ["finished", "finished"]
     file.close()

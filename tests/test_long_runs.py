@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
-from genai_cli.console import LINES, Reporter
-from genai_cli.metrics import Metrics
+from genai_cli.runner.console import LINES, Reporter
+from genai_cli.store import run_folder
+from genai_cli.store.metrics_csv import Metrics
 
 TINY = (
     "model=autoencoder", "model.widths=[4]", "bottleneck=2", "dataset.limit=16", "batch_size=4",
@@ -33,10 +33,10 @@ def test_a_row_costs_the_same_whatever_stands_before_it(
     for epoch in range(1, 101):
         metrics.add(row(epoch))
     monkeypatch.setattr(Metrics, "_write", None)  # no row is ever written twice
-    monkeypatch.setattr("genai_cli.metrics.read_metrics", None)
+    monkeypatch.setattr("genai_cli.store.metrics_csv.read_metrics", None)
     for epoch in range(101, 201):
         metrics.add(row(epoch))
-    rows = runs.read_metrics(tmp_path)
+    rows = run_folder.read_metrics(tmp_path)
     assert [r["epoch"] for r in rows] == list(range(1, 201))
     held = [value for value in vars(metrics).values() if isinstance(value, dict | list)]
     assert held
@@ -50,18 +50,18 @@ def test_a_late_column_keeps_all_rows(tmp_path: Path) -> None:
     metrics.add(row(6, **{"val/loss": 0.25}))
     again = Metrics(tmp_path, up_to_step=24)
     again.add(row(7, **{"train/kl": 0.5}))
-    rows = runs.read_metrics(tmp_path)
+    rows = run_folder.read_metrics(tmp_path)
     assert [r["epoch"] for r in rows] == list(range(1, 8))
     assert (rows[5]["val/loss"], rows[6]["train/kl"], again.last) == (0.25, 0.5, rows[6])
 
 
 @pytest.mark.parametrize("epochs", [3, 999, 20_000])
 def test_the_log_of_a_long_run_stays_small(epochs: int, tmp_path: Path, capsys) -> None:
-    with Reporter(tmp_path / runs.LOG) as report:
+    with Reporter(tmp_path / run_folder.LOG) as report:
         report.epochs = epochs
         for epoch in range(1, epochs + 1):
             report.epoch(row(epoch), best=False)
-    lines = (tmp_path / runs.LOG).read_text().splitlines()
+    lines = (tmp_path / run_folder.LOG).read_text().splitlines()
     assert min(epochs, LINES) <= len(lines) < 2 * LINES
     assert lines[-1].startswith(f"epoch {epochs}/{epochs}")
     assert capsys.readouterr().out.splitlines() == lines
@@ -93,7 +93,7 @@ def test_memory_and_files_stay(
     epochs: int, saves: int, figures: int, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a warm-up with figures: caches of torch, the allocator's pools, fonts."""
-    from genai_cli.session import Session
+    from genai_cli.runner.session import Session
 
     seen: list[tuple[int, float, set[str]]] = []
     plain = Session._write
@@ -118,7 +118,7 @@ def test_memory_and_files_stay(
     )
     assert grown < 6, [f"{e}: {m:.1f}" for e, m, _ in seen]
     assert len({frozenset(files) for *_, files in warm}) == 1
-    kept = list((done.folders[0] / runs.CHECKPOINTS).glob("step-*"))
+    kept = list((done.folders[0] / run_folder.CHECKPOINTS).glob("step-*"))
     assert len(kept) <= 3  # trainer.keep=2 and the best
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

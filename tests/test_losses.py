@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
-from genai_cli import losses
 from genai_cli.errors import UserError
+from genai_cli.losses import elementwise
 
 ACTIVATIONS = ("linear", "sigmoid", "softmax")
 PROBABILITY = ("cce", "kl")  # sums over classes; the others are means over elements
@@ -18,7 +18,7 @@ FUSED = (("bce", "sigmoid"), ("cce", "softmax"), ("kl", "softmax"))
 
 
 def loss(name: str, activation: str, raw: Tensor, target: Tensor) -> Tensor:
-    return losses.make({"name": name}, activation)(raw, target)
+    return elementwise.make({"name": name}, activation)(raw, target)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -63,7 +63,9 @@ def test_huber_delta_is_where_it_turns_linear(delta: float):
     error = torch.tensor([[0.5], [2.0], [-7.0]], dtype=torch.float64)
     a = error.abs()
     wanted = torch.where(a <= delta, a**2 / 2, delta * (a - delta / 2))[:, 0]
-    found = losses.make({"name": "huber", "delta": delta}, "linear")(error, torch.zeros_like(error))
+    found = elementwise.make({"name": "huber", "delta": delta}, "linear")(
+        error, torch.zeros_like(error)
+    )
     torch.testing.assert_close(found, wanted)
 
 
@@ -130,7 +132,7 @@ def test_kl_is_cce_minus_the_entropy_of_the_target(raw: Tensor, target: Tensor):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_loss_gives_one_value_for_each_example_alone(activation):
-    for name in losses.LOSSES:
+    for name in elementwise.LOSSES:
         for shape in [(4,), (1, 3, 5)]:
             raw = normal(7, *shape)
             target = normal(7, *shape, seed=1).flatten(1).softmax(1).view(7, *shape)
@@ -159,7 +161,7 @@ def test_fused_pairs_are_exact_at_huge_logits(name: str, activation: str, dtype:
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_pair_is_finite_with_finite_gradients(activation: str):
-    for name in losses.LOSSES:
+    for name in elementwise.LOSSES:
         for size in [0.0, 1e-30, 1.0, 1000.0]:
             raw = torch.tensor([[size, -size, 0.0]], dtype=torch.float32, requires_grad=True)
             target = torch.tensor([[0.0, 1.0, 0.0]])
@@ -176,7 +178,7 @@ def test_gradients_are_those_of_finite_differences(name, activation, raw: Tensor
 
 
 def test_softmax_runs_over_all_elements_of_an_image():
-    image = losses.activate(normal(3, 2, 4, 5), "softmax")
+    image = elementwise.activate(normal(3, 2, 4, 5), "softmax")
     torch.testing.assert_close(image.sum((1, 2, 3)), torch.ones(3, dtype=torch.float64))
 
 
@@ -196,7 +198,7 @@ def test_softmax_runs_over_all_elements_of_an_image():
     ],
 )
 def test_what_fits_a_task_best_first(task, unit_interval: bool, table: dict[str, list[str]]):
-    fits = losses.fitting(task, unit_interval)
+    fits = elementwise.fitting(task, unit_interval)
     assert {name: list(activations) for name, activations in fits.items()} == table
     assert list(fits) == list(table)
 
@@ -213,7 +215,7 @@ def test_what_fits_a_task_best_first(task, unit_interval: bool, table: dict[str,
 )
 def test_a_wrong_loss_is_one_line(node: dict, words: tuple[str, ...]):
     with pytest.raises(UserError) as caught:
-        losses.make(node, "linear")
+        elementwise.make(node, "linear")
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genai_cli import metrics, runs
+from genai_cli.store import metrics_csv, run_folder
 
 HEAD = "epoch,step,seconds,val/loss"
 LONG = "\n".join(f"{i},{i * 4},{i / 3!r},{1 / (i + 1)!r}" for i in range(2000))
@@ -22,13 +22,13 @@ def test_the_last_row_is_the_last_of_all_rows(tmp_path: Path) -> None:
         f"{HEAD}\n{LONG}\n2000,80",
     ]:
         (tmp_path / "metrics.csv").write_text(text)
-        rows = runs.read_metrics(tmp_path)
-        assert metrics.last_row(tmp_path) == (rows[-1] if rows else {}), text
+        rows = run_folder.read_metrics(tmp_path)
+        assert metrics_csv.last_row(tmp_path) == (rows[-1] if rows else {}), text
 
 
 def test_no_file_and_damage_have_no_row(tmp_path: Path) -> None:
-    assert metrics.last_row(tmp_path) == {}
+    assert metrics_csv.last_row(tmp_path) == {}
     (tmp_path / "metrics.csv").write_bytes(b"epoch,step\n\xff\xfe,1\n")
-    assert metrics.last_row(tmp_path) == {}
+    assert metrics_csv.last_row(tmp_path) == {}
     (tmp_path / "metrics.csv").write_text("epoch,step\nfew,words\n")
-    assert metrics.last_row(tmp_path) == {}
+    assert metrics_csv.last_row(tmp_path) == {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 
-from genai_cli import plain_yaml
-from genai_cli.paths import config_dir
+from genai_cli.config.catalog import config_dir
+from genai_cli.store import safe_yaml
 
 TEXTS = {
     "scalars": "a: 1\nb: 1e-3\nc: 1.5e-3\nd: null\ne: true\nf: 'x y'\ng: ~\nh: on\n",
@@ -43,23 +43,23 @@ def read(load, text: str) -> object:
 def test_a_text_is_what_the_library_reads() -> None:
     for name in TEXTS:
         for _ in range(2):  # the second time from what was kept
-            assert read(plain_yaml.load, TEXTS[name]) == read(yaml.safe_load, TEXTS[name]), name
+            assert read(safe_yaml.load, TEXTS[name]) == read(yaml.safe_load, TEXTS[name]), name
 
 
 def test_every_shipped_yaml() -> None:
     for path in config_dir().rglob("*.yaml"):
         text = path.read_text(encoding="utf-8")
-        assert plain_yaml.load(text) == yaml.safe_load(text)
+        assert safe_yaml.load(text) == yaml.safe_load(text)
 
 
 def test_what_was_read_can_be_changed() -> None:
-    first = plain_yaml.load("a: [1]\n")
+    first = safe_yaml.load("a: [1]\n")
     first["a"].append(2)
-    assert plain_yaml.load("a: [1]\n") == {"a": [1]}
+    assert safe_yaml.load("a: [1]\n") == {"a": [1]}
 
 
 def test_what_is_written_is_read_back_in_its_order() -> None:
     value = {"b": [1, [2, None]], "a": {"z": 1e-4, "ä": "é: #", "n": True}, "empty": {}, "l": []}
-    text = plain_yaml.dump(value)
+    text = safe_yaml.dump(value)
     assert list(yaml.safe_load(text)) == list(value)
     assert yaml.safe_load(text) == value

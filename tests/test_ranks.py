@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from genai_cli import compose, ranks
+from genai_cli.config import compose, ranks
+from genai_cli.config.schema import TrainConfig
 from genai_cli.errors import UserError
-from genai_cli.schema import TrainConfig
-from genai_cli.verbs.train import prepare
+from genai_cli.runner.prepare import prepare
 
 COUPLED = """
 from torch import nn

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import stopping
-from genai_cli.work import stoppable
+from genai_cli.cli.arguments import stoppable
+from genai_cli.system import signals
 
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 143, "SIGHUP": 143}
 IMPORTS = """
@@ -24,10 +24,10 @@ done = True
 """
 VERB = """
 import sys, types
-from genai_cli.cli import main
+from genai_cli.cli.main import main
 def verb(args):
     {body}
-sys.modules["genai_cli.verbs.{verb}"] = types.SimpleNamespace(main=verb)
+sys.modules["genai_cli.cli.commands.{verb}"] = types.SimpleNamespace(main=verb)
 sys.argv = ["genai", "{verb}"]
 sys.exit(main())
 """
@@ -77,12 +77,12 @@ def test_a_signal_while_the_interpreter_ends_is_no_news(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", CODES)
 def test_within_a_verb_it_is_an_exception_and_handlers_are_put_back(name: str) -> None:
     number = getattr(signal, name)
-    before = [signal.getsignal(n) for n in stopping.NUMBERS]
+    before = [signal.getsignal(n) for n in signals.NUMBERS]
     with pytest.raises((KeyboardInterrupt, SystemExit)) as left, stoppable():
         signal.raise_signal(number)
-    assert stopping.code_of(number) == CODES[name]
+    assert signals.code_of(number) == CODES[name]
     assert getattr(left.value, "code", 130) == CODES[name]
-    assert [signal.getsignal(n) for n in stopping.NUMBERS] == before
+    assert [signal.getsignal(n) for n in signals.NUMBERS] == before
 
 
 def test_closed_streams_are_never_a_files_number(tmp_path: Path) -> None:

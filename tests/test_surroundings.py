@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from command_server import Server
 
-from genai_cli import runs, surroundings
+from genai_cli.store import run_folder
+from genai_cli.system import cache_dirs
 
 TINY = (
     "model=autoencoder", "model.widths=[4]", "bottleneck=2", "dataset.limit=32", "batch_size=16",
@@ -31,25 +32,25 @@ def empty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(os, "environ", dict(os.environ))  # what `settle` sets is forgotten
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", *NAMES):
         os.environ.pop(name, None)
-    for name in (surroundings.MATPLOTLIB, surroundings.TORCH):
+    for name in (cache_dirs.MATPLOTLIB, cache_dirs.TORCH):
         os.environ.pop(name, None)
-    monkeypatch.setattr(surroundings, "_made", [])
+    monkeypatch.setattr(cache_dirs, "_made", [])
     return monkeypatch
 
 
 def settled() -> dict[str, str | None]:
-    surroundings.settle()
-    names = ("HOME", surroundings.MATPLOTLIB, surroundings.TORCH)
+    cache_dirs.settle()
+    names = ("HOME", cache_dirs.MATPLOTLIB, cache_dirs.TORCH)
     return {name: os.environ.get(name) for name in names}
 
 
 def test_a_usual_home_is_left_alone(empty: pytest.MonkeyPatch, tmp_path: Path) -> None:
     os.environ |= {"HOME": str(tmp_path), "USER": "me"}
     assert settled() == {
-        "HOME": str(tmp_path), surroundings.MATPLOTLIB: None, surroundings.TORCH: None,
+        "HOME": str(tmp_path), cache_dirs.MATPLOTLIB: None, cache_dirs.TORCH: None,
     }  # fmt: skip
     assert not list(tmp_path.iterdir())  # what was tried out is gone
-    assert surroundings._made == []
+    assert cache_dirs._made == []
 
 
 def test_a_user_without_home_and_name_gets_a_folder(empty: pytest.MonkeyPatch) -> None:
@@ -61,8 +62,8 @@ def test_a_user_without_home_and_name_gets_a_folder(empty: pytest.MonkeyPatch) -
     empty.setattr(pwd, "getpwuid", unknown)
     empty.setattr(os.path, "expanduser", lambda path: os.environ.get("HOME", "~") + path[1:])
     found = settled()
-    (own,) = surroundings._made
-    assert found["HOME"] == found[surroundings.TORCH] == own
+    (own,) = cache_dirs._made
+    assert found["HOME"] == found[cache_dirs.TORCH] == own
     assert os.access(own, os.W_OK)
     os.rmdir(own)
 
@@ -74,11 +75,11 @@ def test_what_cannot_be_written_is_replaced(
     (tmp_path / "file").write_text("")
     place = {"a file": str(tmp_path / "file"), "below a file": str(tmp_path / "file" / "x")}
     bad = place.get(where, where)
-    os.environ |= {"HOME": str(tmp_path), "USER": "me", surroundings.TORCH: bad}
+    os.environ |= {"HOME": str(tmp_path), "USER": "me", cache_dirs.TORCH: bad}
     os.environ["XDG_CACHE_HOME"] = bad
     found = settled()
-    (own,) = surroundings._made
-    assert found == {"HOME": str(tmp_path), surroundings.MATPLOTLIB: own, surroundings.TORCH: own}
+    (own,) = cache_dirs._made
+    assert found == {"HOME": str(tmp_path), cache_dirs.MATPLOTLIB: own, cache_dirs.TORCH: own}
     os.rmdir(own)
 
 
@@ -88,7 +89,7 @@ def test_where_nothing_can_be_written_nothing_is_made(empty: pytest.MonkeyPatch)
 
     empty.setattr("tempfile.mkdtemp", full)
     os.environ |= {"HOME": "/proc/none", "USER": "me"}
-    assert settled()[surroundings.MATPLOTLIB] == ""
+    assert settled()[cache_dirs.MATPLOTLIB] == ""
 
 
 def test_a_folder_that_is_gone_is_one_line(
@@ -142,7 +143,7 @@ def test_everything_odd_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "genai_cli", "train", "epochs=2", *TINY]
     env = {k: v for k, v in os.environ.items() if k in ("PATH", "OMP_NUM_THREADS")}
     env |= {
-        "HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none", surroundings.TORCH: "/proc/none",
+        "HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none", cache_dirs.TORCH: "/proc/none",
         "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "20", "LC_ALL": "C",
         "PYTHONIOENCODING": "ascii",
     }  # fmt: skip
@@ -160,12 +161,12 @@ def test_everything_odd_at_once(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     (folder,) = place.glob("outputs/*/*")
     assert folder.stat().st_mode & 0o077 == 0
-    with open(folder / runs.METRICS, newline="") as file:
+    with open(folder / run_folder.METRICS, newline="") as file:
         rows = list(csv.reader(file))
     assert [row[0] for row in rows] == ["epoch", "1", "2"]
     assert len({len(row) for row in rows}) == 1
-    assert runs.read_json(folder / runs.RUN)["status"] == "finished"
-    assert "1×8×8" in (folder / runs.LOG).read_text(encoding="utf-8")
+    assert run_folder.read_json(folder / run_folder.RUN)["status"] == "finished"
+    assert "1×8×8" in (folder / run_folder.LOG).read_text(encoding="utf-8")
 
 
 def test_a_terminal_that_is_closed_saves_the_run(server: Server, tmp_path: Path) -> None:
@@ -181,14 +182,14 @@ def test_a_terminal_that_is_closed_saves_the_run(server: Server, tmp_path: Path)
     os.close(screen)
     assert started.wait() == 143
     (folder,) = tmp_path.glob("outputs/*/*")
-    assert runs.read_json(folder / runs.RUN)["status"] == "interrupted"
-    assert (folder / runs.CHECKPOINTS / "last").exists()
-    assert "Traceback" not in (folder / runs.LOG).read_text()
+    assert run_folder.read_json(folder / run_folder.RUN)["status"] == "interrupted"
+    assert (folder / run_folder.CHECKPOINTS / "last").exists()
+    assert "Traceback" not in (folder / run_folder.LOG).read_text()
     assert not list(folder.rglob(".*"))
 
 
 def test_nohup_is_heeded() -> None:
-    from genai_cli.training.preempt import Signals
+    from genai_cli.system.preemption import Signals
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

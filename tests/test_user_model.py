@@ -17,7 +17,7 @@ MODEL = '''
 from typing import Annotated
 import torch
 from torch import nn
-from genai_cli.knobs import Between
+from genai_cli.config.signatures import Between
 from genai_cli.models.base import Model
 
 class Template(Model):

@@ -35,7 +35,7 @@ def test_wheel_finds_its_configs_from_anywhere(tmp_path: Path) -> None:
         == {f"{weights}/{p.name}" for p in (ROOT / weights).glob("*.safetensors")}
         != set()
     )
-    code = "import sys; from genai_cli.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from genai_cli.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = ["train", "epochs=1", "dataset.limit=64"]
     ran = subprocess.run(
         [sys.executable, "-c", code, *words],

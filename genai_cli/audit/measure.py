@@ -26,8 +26,8 @@ from genai_cli.evaluation import reconstruction
 from genai_cli.evaluation.drawing import ALIGN, Drawing, NotFinite, stored
 from genai_cli.evaluation.intervals import of_means
 from genai_cli.models.base import Model
+from genai_cli.rng import Rows
 from genai_cli.training.loop import EVALUATION_BATCH
-from genai_cli.training.randomness import Rows
 
 SHOWN = 10  # images of a class that a figure shows
 Stage = Callable[[str, int], Callable[[int], None]]

@@ -10,7 +10,7 @@ import numpy as np
 from genai_cli.audit.measure import Audit, Fates
 from genai_cli.audit.shares import LEVEL, Share, of_counts
 from genai_cli.audit.world import DOUBT, UNCLEAR
-from genai_cli.textual import plain_table, short
+from genai_cli.system.text import plain_table, short
 
 MARKS = {1: "over", -1: "under", 0: ""}
 NAMED = 3  # classes that a line of the verdict names

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genai_cli import runs
 from genai_cli.audit.measure import Audit
 from genai_cli.audit.say import error_ratios
 from genai_cli.audit.shares import Share, of_counts
-from genai_cli.comparison import settings
-from genai_cli.textual import plain_table
+from genai_cli.config import schema
+from genai_cli.store import run_folder
+from genai_cli.store.labels import labels as short_labels
+from genai_cli.store.labels import reference
+from genai_cli.system.text import plain_table
 
 
 class Row(NamedTuple):
@@ -40,7 +42,7 @@ class Row(NamedTuple):
 def labels(folders: Sequence[Path], found: Sequence[Audit]) -> list[str]:
     """A short name for each: the model, the task, and what was done to the classes; where that is
     not enough, the settings that differ."""
-    configs = [runs.flat(runs.read_config(folder)) for folder in folders]
+    configs = [schema.flat(run_folder.read_config(folder)) for folder in folders]
     models = [str(config.get("model.name")) for config in configs]
     names = []
     for model, config, one in zip(models, configs, found, strict=True):
@@ -50,7 +52,7 @@ def labels(folders: Sequence[Path], found: Sequence[Audit]) -> list[str]:
         names.append(" ".join(filter(None, [model, pair, share, balanced])))
     if len({*names}) == len(names):
         return names
-    return settings.labels(models, configs, [settings.reference(f) for f in folders])
+    return short_labels(models, configs, [reference(f) for f in folders])
 
 
 def focus(found: Sequence[Audit]) -> int:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from genai_cli.audit.shares import confusion_of
+from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset, Split
 from genai_cli.data.rare import number_of
 from genai_cli.data.sources import SOURCES, DataNote, load
 from genai_cli.errors import UserError
 from genai_cli.evaluation.reference import Reference, reference
-from genai_cli.schema import TrainConfig
 from genai_cli.training.loop import EVALUATION_BATCH
 
 OURS = (  # what a run does to the data, and no part of the population

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genai_cli import __version__, runs
 from genai_cli.audit.measure import Audit
 from genai_cli.audit.say import COLUMNS, rows, verdict
-from genai_cli.comparison.settings import reference
+from genai_cli.config.schema import TrainConfig
 from genai_cli.evaluation import passport
 from genai_cli.evaluation.request import Ask
-from genai_cli.schema import TrainConfig
-from genai_cli.textual import csv_cell
+from genai_cli.store import run_folder
+from genai_cli.store.labels import reference
+from genai_cli.system.text import csv_cell
 from genai_cli.training import checkpoint
+from genai_cli.version import __version__
 
 VERSION = 1  # of what the numbers mean
 
@@ -24,7 +25,7 @@ VERSION = 1  # of what the numbers mean
 def settings(folder: Path, cfg: TrainConfig, ask: Ask, n: int) -> dict[str, Any]:
     """What the numbers depend on besides the run."""
     averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
-    name = checkpoint.named(folder / runs.CHECKPOINTS, ask.checkpoint).name
+    name = checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint).name
     return {
         "n": ask.n or n,
         "seed": ask.seed,
@@ -40,12 +41,12 @@ def described(
     """audit.json: a row for each class, the confusions behind it, a passport for each part."""
     world, biased = found.world, found.biased
     out: dict[str, Any] = {
-        "schema": runs.SCHEMA,
+        "schema": run_folder.SCHEMA,
         "run": folder.name,
         "model": cfg.model["name"],
         "dataset": world.data.name,
         "version": __version__,
-        "finished": runs.now(),
+        "finished": run_folder.now(),
         "settings": dict(how),
         "rare": None,
         "balance": bool(cfg.dataset.get("balance")),

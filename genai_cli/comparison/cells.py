@@ -10,16 +10,16 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from genai_cli import runs as folders
 from genai_cli.comparison.charts import _column
 from genai_cli.comparison.read import DONE, Run
 from genai_cli.comparison.seeds import mean_interval
+from genai_cli.config.overrides import GROUPS
 from genai_cli.errors import UserError
 from genai_cli.evaluation.measures import BY_NAME
 from genai_cli.figures import cell_curves, cross_table
 from genai_cli.figures.cell_curves import Curve, Panel
 from genai_cli.figures.style import number
-from genai_cli.overrides import GROUPS
+from genai_cli.store import run_folder as folders
 
 MOST = 12  # panels, rows, columns
 SILENT = ("seed", "split_seed", "force_loss")  # keys that say nothing of what a cell is
@@ -48,7 +48,7 @@ def of_sweep(folder: Path, runs: Sequence[Run]) -> list[Path]:
 
 def _settings(runs: Sequence[Run]) -> list[Setting]:
     """The cells of a sweep by what was varied; none where these are other runs."""
-    from genai_cli.sweeps.asked import read
+    from genai_cli.store.sweep_table import read
 
     sweeps = {run.path.resolve().parent for run in runs}
     if len(sweeps) != 1 or not folders.is_sweep(sweep := sweeps.pop()):

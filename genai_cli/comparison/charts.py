@@ -11,10 +11,10 @@ import numpy as np
 
 from genai_cli.comparison.read import Run
 from genai_cli.comparison.seeds import mean_interval
-from genai_cli.comparison.settings import UNINTERESTING, brief, differing
 from genai_cli.figures import frontier, generator, losses, rate_distortion
 from genai_cli.figures.families import NAMES
 from genai_cli.figures.style import number
+from genai_cli.store.labels import UNINTERESTING, brief, differing
 
 QUALITIES = {"samples/frechet": "Fréchet distance", "samples/energy": "energy distance"}
 MOST_PANELS = 4  # rulers in one figure

@@ -65,7 +65,7 @@ def pair(run: Run, model: Model, data: Dataset) -> Pair:
     import torch
 
     from genai_cli.evaluation.energy import energy_distance, mean_distance
-    from genai_cli.training.randomness import Rows, normal
+    from genai_cli.rng import Rows, normal
 
     def codes(split: Any, purpose: str) -> Tensor:
         x = split.batch(torch.arange(min(CODES, len(split)))).x

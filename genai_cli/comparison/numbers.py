@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from genai_cli.textual import short
+from genai_cli.system.text import short
 
 
 def decimals(half: float) -> int:

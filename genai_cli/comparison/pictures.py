@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from genai_cli import runs as folders
 from genai_cli.comparison import cells, charts, codes
 from genai_cli.comparison.read import Run
 from genai_cli.figures import compare_sheet, posterior
 from genai_cli.figures.compare_sheet import Row
+from genai_cli.store import run_folder as folders
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genai_cli.data.dataset import Dataset
-    from genai_cli.models.base import Batch, Model
+    from genai_cli.data.dataset import Batch, Dataset
+    from genai_cli.models.base import Model
 
 MOST = 24  # runs on a sheet
 COLUMNS = 10  # images of each
@@ -110,12 +110,14 @@ class Group:
         """Load one run and keep what it makes, as arrays."""
         import torch
 
-        from genai_cli.training import machine, setup
+        from genai_cli.runner import load
+        from genai_cli.store import run_config
+        from genai_cli.training import machine
 
-        cfg = setup.config_of(run.path)
+        cfg = run_config.config_of(run.path)
         threads = folders.read_json(run.path / folders.RUN).get("threads")
         with machine.numerics(cfg, threads), torch.no_grad():
-            model, data, _ = setup.load(run.path)
+            model, data, _ = load.load(run.path)
             self.data = self.data or data
             if not len(data.test):
                 return
@@ -126,8 +128,8 @@ class Group:
                 self.pairs.append(codes.pair(run, model, data))
 
     def _reconstruct(self, run: Run, model: Model, data: Dataset) -> None:
-        from genai_cli.figures.of_run import rebuilt
-        from genai_cli.training.randomness import Rows
+        from genai_cli.evaluation.run_figures import rebuilt
+        from genai_cli.rng import Rows
 
         if not hasattr(model, "reconstruct"):
             self.unable["reconstruct"].append(run.label)
@@ -142,7 +144,7 @@ class Group:
         self.rebuilt.append(Row(label, _array(made), error))
 
     def _sample(self, run: Run, model: Model, data: Dataset) -> None:
-        from genai_cli.training.randomness import Rows
+        from genai_cli.rng import Rows
 
         if not hasattr(model, "sample"):
             self.unable["sample"].append(run.label)
@@ -234,9 +236,9 @@ class Group:
 
 def _plain(data: Dataset, batch: Batch) -> Row:
     """What interpolation makes of pairs of images."""
-    from genai_cli.evaluation import restoring
+    from genai_cli.models import restoration
 
-    plain, way = restoring.of_pair(batch, data.spec)
+    plain, way = restoration.of_pair(batch, data.spec)
     return Row(way, _array(plain), float((plain - batch.y).square().mean()))
 
 
@@ -248,7 +250,7 @@ def _index(data: Dataset, way: str) -> Tensor:
     """The fixed test examples, or points."""
     import torch
 
-    from genai_cli.figures.of_run import shown_examples
+    from genai_cli.evaluation.run_figures import shown_examples
 
     if data.spec.is_image:
         return shown_examples(data)

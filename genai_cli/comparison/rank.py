@@ -12,7 +12,7 @@ from genai_cli.evaluation.measures import BY_NAME
 from genai_cli.evaluation.passport import differences
 
 if TYPE_CHECKING:
-    from genai_cli.comparison.table import Row
+    from genai_cli.comparison.rows import Row
 
 EXACT = ("speed/calls", "cost/seconds")  # counted, or what was spent: without an interval
 

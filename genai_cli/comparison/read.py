@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genai_cli import runs
-from genai_cli.comparison.settings import reference
+from genai_cli.config import schema
 from genai_cli.errors import UserError
 from genai_cli.evaluation.measures import BY_NAME
-from genai_cli.metrics import last_row
+from genai_cli.store import run_folder
+from genai_cli.store.labels import reference
+from genai_cli.store.metrics_csv import last_row
 
 EVALUATIONS, EVALUATION = "evaluation", "evaluation.json"
 HUGE = 1e300  # no number of ours; an integer of JSON has no end
@@ -61,7 +62,7 @@ class Run:
     def metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv; none of one that cannot be read."""
         try:
-            return runs.read_metrics(self.path)
+            return run_folder.read_metrics(self.path)
         except (OSError, UserError):
             return []
 
@@ -89,7 +90,7 @@ class Run:
     def _pointed(self, word: str) -> str:
         """The checkpoint that best or last names."""
         try:
-            return (self.path / runs.CHECKPOINTS / word).read_text(encoding="utf-8").strip()
+            return (self.path / run_folder.CHECKPOINTS / word).read_text(encoding="utf-8").strip()
         except (OSError, ValueError):
             return word
 
@@ -108,14 +109,14 @@ def read(folder: Path) -> Run:
     notes: list[str] = []
     place = reference(folder)
     try:
-        config = runs.flat(runs.read_config(folder))
+        config = schema.flat(run_folder.read_config(folder))
     except UserError:
         config = {}
-        notes.append(f"{place}: its {runs.CONFIG} cannot be read")
-    described = runs.read_json(folder / runs.RUN)
+        notes.append(f"{place}: its {run_folder.CONFIG} cannot be read")
+    described = run_folder.read_json(folder / run_folder.RUN)
     if config.get("precision") == "auto" and described.get("precision"):
         config["precision"] = described["precision"]  # what the numbers were trained in
-    done = runs.read_json(folder / runs.SUMMARY)
+    done = run_folder.read_json(folder / run_folder.SUMMARY)
     data = described.get("dataset")
     data = data if isinstance(data, dict) else {}
     metrics = done.get("metrics")
@@ -129,7 +130,7 @@ def read(folder: Path) -> Run:
         split=str(data.get("split_hash", "")),
         validation=str(data.get("validation", "split")),
         config=config,
-        status=runs.status(folder, described) if described else "damaged",
+        status=run_folder.status(folder, described) if described else "damaged",
         finished=str(described.get("finished") or ""),
         seed=config.get("seed"),
         parameters=_count(described.get("parameters")),
@@ -139,8 +140,8 @@ def read(folder: Path) -> Run:
         summary={},
         notes=notes,
     )
-    if runs.unmeasured(done):
-        notes.append(f"{place}: {runs.UNMEASURED}; genai resume {place}")
+    if run_folder.unmeasured(done):
+        notes.append(f"{place}: {run_folder.UNMEASURED}; genai resume {place}")
     measured = {name for e in evaluations for name in e["metrics"]}
     run.predicts = run.model == "mlp" or any(n.startswith("prediction/") for n in measured)
     run.predicts |= any(name in metrics for name in PREDICTED)
@@ -237,7 +238,7 @@ def _count(value: Any) -> int | None:
 def newest_number(folder: Path) -> float:
     """When a number of a run was last written (st_mtime), 0 if none was: a figure of a comparison
     that is older shows another state of it."""
-    files = [folder / runs.RUN, folder / runs.SUMMARY]
+    files = [folder / run_folder.RUN, folder / run_folder.SUMMARY]
     files += (folder / EVALUATIONS).glob(f"*/{EVALUATION}")
     return max((f.stat().st_mtime for f in files if f.exists()), default=0.0)
 

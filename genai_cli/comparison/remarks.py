@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from genai_cli.comparison import choose, rank
+from genai_cli.comparison.rows import played
 
 if TYPE_CHECKING:
-    from genai_cli.comparison.table import Row
-
-NEUTRAL = {"temperature": 1, "guidance": 1, "eta": 0}  # options that change nothing so
+    from genai_cli.comparison.rows import Row
 
 
 def partly(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
@@ -42,16 +41,3 @@ def otherwise(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
             how = how or "other settings"
             notes.append(f"{row.label}: {rank.listed(names)} of samples drawn with {how}")
     return notes
-
-
-def played(player: Mapping[str, Any]) -> str:
-    """``ddim, 50 steps, averaged weights``."""
-    words = [str(player["sampler"])] if player.get("sampler") else []
-    if player.get("steps"):
-        words.append(f"{player['steps']} steps")
-    known = ("sampler", "steps", "ema", *choose.BESIDE)
-    more = {k: v for k, v in player.items() if k not in known and v is not None}
-    words += [f"{k}={v}" for k, v in more.items() if NEUTRAL.get(k) != v]
-    if player.get("ema"):
-        words.append("averaged weights")
-    return ", ".join(words)

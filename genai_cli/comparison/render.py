@@ -13,9 +13,9 @@ from typing import Any
 
 from genai_cli.comparison import verdict, words
 from genai_cli.comparison.choose import Cell
-from genai_cli.comparison.table import Comparison, Row, Section
+from genai_cli.comparison.rows import Comparison, Row, Section
 from genai_cli.comparison.words import LEGEND, Table, raised
-from genai_cli.textual import csv_cell
+from genai_cli.system.text import csv_cell
 
 SCHEMA = 1
 WIDTH = 110  # of a table, where the columns allow it

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from genai_cli.comparison.choose import Cell, way
 from genai_cli.comparison.numbers import plain, spelled
 from genai_cli.comparison.rank import EXACT, Ranking, alike, rankings
-from genai_cli.comparison.table import Row, Section
+from genai_cli.comparison.rows import Row, Section
 from genai_cli.evaluation.measures import BY_NAME
 
 COPIED = 0.01  # p below which samples are called suspiciously close to training examples

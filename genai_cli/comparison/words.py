@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genai_cli import runs
 from genai_cli.comparison.choose import Cell
 from genai_cli.comparison.numbers import compact
 from genai_cli.comparison.read import DONE, settings_of
-from genai_cli.comparison.settings import brief, reference
-from genai_cli.comparison.table import Comparison, Row, Section
+from genai_cli.comparison.rows import Comparison, Row, Section
 from genai_cli.evaluation.measures import BY_NAME, Measure
+from genai_cli.store import run_folder
+from genai_cli.store.labels import brief, reference
 
 TITLES = {  # tables, and the groups of measures in each
     "reconstruction": ("reconstruction",),
@@ -210,7 +210,7 @@ def commands(section: Section, comparison: Comparison) -> list[str]:
 
 def typed(path: Path) -> str:
     """The shortest word for a run or sweep that works from here: its suffix, else its path."""
-    if path.resolve().is_relative_to(runs.outputs_root().resolve()):
+    if path.resolve().is_relative_to(run_folder.outputs_root().resolve()):
         return reference(path)
     return shlex.quote(str(path))
 

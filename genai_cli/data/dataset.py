@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.augment import Augment
-from genai_cli.models.base import Batch
-from genai_cli.training.randomness import balanced_order, permutation
+from genai_cli.rng import balanced_order, permutation
 
 
 class Spec(NamedTuple):
@@ -103,3 +102,10 @@ class Dataset:
             val=self.val.to(device),
             test=self.test.to(device),
         )
+
+
+class Batch(NamedTuple):
+    """One batch in data space."""
+
+    x: Tensor  # (B, *event): images in [0, 1]; tables as scaled by the data set
+    y: Tensor | None  # (B,) labels, (B, K) targets or (B, *target) images

@@ -12,11 +12,11 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
+from genai_cli.config.signatures import Between, Count, Natural
 from genai_cli.data.home import user_path
 from genai_cli.data.images import SUFFIXES, Broken, ImageFiles, contents, decode, pool
 from genai_cli.data.raw import Raw, shown
 from genai_cli.errors import UserError
-from genai_cli.knobs import Between, Count, Natural
 
 Side = Annotated[int, Between(1, 8192)]  # pixels; more of them are a slip of the keyboard
 _PARTS = ("train", "val", "test")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genai_cli.cores import cores
+from genai_cli.system.cpu import cores
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from genai_cli.config.signatures import Between, bind, checked, signature_of
 from genai_cli.data.raw import shown
 from genai_cli.errors import UserError, listing, nearest
-from genai_cli.knobs import Between, bind, checked, signature_of
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 import torch
 
+from genai_cli.config.signatures import Between, Count, Natural, Rate
 from genai_cli.data.augment import Augment
 from genai_cli.data.dataset import Dataset, Spec, Split
 from genai_cli.data.holdout import holdout
@@ -18,7 +19,6 @@ from genai_cli.data.raw import Raw, content_hash
 from genai_cli.data.scale import Affine, fit
 from genai_cli.data.stream import StreamSplit
 from genai_cli.errors import UserError
-from genai_cli.knobs import Between, Count, Natural, Rate
 
 SEEN = (
     "dataset.validation=test: the validation split is the test split, so that best epoch and early "

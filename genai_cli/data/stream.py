@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from genai_cli.cores import cores
-from genai_cli.data.dataset import Split
+from genai_cli.config.ranks import neighbours
+from genai_cli.data.dataset import Batch, Split
 from genai_cli.data.images import ImageFiles
 from genai_cli.data.pairs import Pair
-from genai_cli.models.base import Batch
-from genai_cli.ranks import neighbours
+from genai_cli.system.cpu import cores
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genai_cli.config.signatures import Between, NonNegative, Positive
 from genai_cli.data.raw import Raw
-from genai_cli.knobs import Between, NonNegative, Positive
 
 Points = Annotated[int, Between(1, 10**7)]  # all are drawn at once
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from genai_cli.config.signatures import Positive, bind
 from genai_cli.errors import UserError, listing
-from genai_cli.knobs import Positive, bind
 
 Prediction = Literal["eps", "x0", "v", "edm"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from genai_cli.changes import train_longer
+from genai_cli.config.resumable import train_longer
 from genai_cli.doctor.finding import Finding
 from genai_cli.doctor.reading import Reading
 

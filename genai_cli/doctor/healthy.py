@@ -8,7 +8,7 @@ from genai_cli.doctor import limits, signs
 from genai_cli.doctor.advice import found
 from genai_cli.doctor.finding import Finding, below, beyond
 from genai_cli.doctor.reading import Reading
-from genai_cli.textual import short
+from genai_cli.system.text import short
 
 
 def healthy(r: Reading) -> Finding:

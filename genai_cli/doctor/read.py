@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from genai_cli import runs
-from genai_cli.comparison.settings import reference
+from genai_cli.config import schema
 from genai_cli.doctor.reading import Reading
 from genai_cli.errors import UserError, listing
+from genai_cli.store import run_folder
+from genai_cli.store.labels import reference
 
 TRAIN = ("loss", "train_loss", "train/loss", "train_loss_epoch", "training_loss", "loss_epoch")
 VALIDATION = ("val_loss", "val/loss", "val_loss_epoch", "validation_loss", "valid_loss")
@@ -32,17 +33,17 @@ LARGEST = 50_000_000  # bytes of a CSV: a loss for every epoch of years is small
 
 def run(folder: Path) -> Reading:
     """A run of ours, however it stands; damage shows as missing evidence."""
-    config = runs.flat(runs.read_config(folder))
-    rows = runs.read_metrics(folder)
+    config = schema.flat(run_folder.read_config(folder))
+    rows = run_folder.read_metrics(folder)
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
-    summary = runs.read_json(folder / runs.SUMMARY)
-    described = runs.read_json(folder / runs.RUN)
-    status = runs.status(folder, described)
+    summary = run_folder.read_json(folder / run_folder.SUMMARY)
+    described = run_folder.read_json(folder / run_folder.RUN)
+    status = run_folder.status(folder, described)
     told = failure(folder, status)
     words = command(described)
     about = reference(folder), columns, config, numbers(summary), status, told, words
-    return Reading(*about, unmeasured=runs.unmeasured(summary))
+    return Reading(*about, unmeasured=run_folder.unmeasured(summary))
 
 
 def command(described: dict[str, Any]) -> list[str]:
@@ -72,7 +73,7 @@ def failure(folder: Path, status: str) -> str:
     if status != "failed":
         return ""
     try:
-        said = (folder / runs.LOG).read_text(encoding="utf-8", errors="replace")
+        said = (folder / run_folder.LOG).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     found = re.findall(r"Diverged: (\S+ became \S+ in epoch \d+)", said)

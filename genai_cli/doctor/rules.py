@@ -16,7 +16,7 @@ from genai_cli.doctor.curve import TAIL
 from genai_cli.doctor.finding import Finding, below, beyond
 from genai_cli.doctor.healthy import healthy
 from genai_cli.doctor.reading import Reading
-from genai_cli.textual import short
+from genai_cli.system.text import short
 
 Rule = Callable[[Reading], Finding | None]
 

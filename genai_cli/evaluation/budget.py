@@ -6,20 +6,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
+
+from genai_cli.store.run_folder import Part
 
 SHARE, SECONDS = 0.1, 10.0  # of the time of the training; at least
 TEST = 2 / 3  # of that for the numbers; the figures have the rest
 FEWEST = 8  # samples in a figure, however long one takes
 PROBED, QUICK = 4, 0.05  # samples that are timed first, and seconds that show no need of fewer
 LEAST = 1000  # test examples: a 95 % interval 3 times as wide as that of 10,000
-
-
-class Part(NamedTuple):
-    """What is measured of a test split."""
-
-    n: int  # examples
-    draws: int  # of the noise of each
 
 
 @dataclass
@@ -93,14 +88,3 @@ def affordable(n: int, draw: Callable[[int], object], seconds: float) -> int:
         if taken * n / PROBED <= max(seconds, QUICK * n / PROBED):
             return n
     return max(FEWEST, int(PROBED * seconds / taken) // FEWEST * FEWEST)
-
-
-def part_of(metrics: Any) -> Part | None:
-    """What the metrics of a summary.json were measured on; None where there are none."""
-    for entry in metrics.values() if isinstance(metrics, Mapping) else ():
-        try:
-            papers = entry["passport"]
-            return Part(int(papers["ruler"]["n"]), int(papers["player"].get("draws", 1)))
-        except (KeyError, TypeError, AttributeError, ValueError):
-            continue
-    return None

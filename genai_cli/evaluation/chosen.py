@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Split
-from genai_cli.training.randomness import generator
+from genai_cli.rng import generator
 
 
 def chosen(split: Split, n: int) -> Tensor:

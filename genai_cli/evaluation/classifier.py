@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genai_cli.data.dataset import Dataset, Split
-from genai_cli.models.base import Batch
+from genai_cli.data.dataset import Batch, Dataset, Split
 
 FEATURES, DROPOUT = 128, 0.25
 BATCH, RATE, SEED = 128, 3e-3, 0

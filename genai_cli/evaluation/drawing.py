@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.models.base import Model
-from genai_cli.training.randomness import Rows, permutation
+from genai_cli.rng import Rows, permutation
 
 ALIGN = 64  # rows a call of the model is a multiple of: kernels for fewer add up in another order
 

@@ -11,7 +11,7 @@ import torch
 
 from genai_cli.evaluation.drawing import ALIGN
 from genai_cli.evaluation.evaluate import MANY
-from genai_cli.evaluation.features import Extractor
+from genai_cli.evaluation.extractor import Extractor
 from genai_cli.evaluation.job import Evaluation
 from genai_cli.evaluation.likelihood import likelihood
 from genai_cli.evaluation.samples import MOST, TRAINING, examples

@@ -14,25 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genai_cli import runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.evaluation import likelihood, prediction, reconstruction, speed
+from genai_cli.evaluation.drawing import NotFinite
 from genai_cli.evaluation.intervals import over_sets
 from genai_cli.evaluation.job import Evaluation, summarised
 from genai_cli.evaluation.request import MOST_N, Ask
-from genai_cli.evaluation.samples import (
-    MOST,
-    TRAINING,
-    Measured,
-    NotFinite,
-    Reference,
-    measure,
-    shares_table,
-)
+from genai_cli.evaluation.samples import MOST, TRAINING, Measured, Reference, measure, shares_table
 from genai_cli.figures import calibration, evaluated, predictions
+from genai_cli.rng import Rows
+from genai_cli.store import run_folder
 from genai_cli.training.machine import device_name
-from genai_cli.training.randomness import Rows
 
 ONE, MANY = 1, 1024  # samples at once, for the speed
 FIDELITY = ("frechet", "kernel", "precision", "recall", "density", "coverage")
@@ -242,11 +235,11 @@ def _speed(job: Evaluation, stage: Stage) -> None:
 
 
 def _cost(job: Evaluation) -> None:
-    done = runs.read_json(job.folder / runs.SUMMARY)
-    described = runs.read_json(job.folder / runs.RUN)
+    done = run_folder.read_json(job.folder / run_folder.SUMMARY)
+    described = run_folder.read_json(job.folder / run_folder.RUN)
     reason = "the run did not end"
     try:
-        rows = runs.read_metrics(job.folder)
+        rows = run_folder.read_metrics(job.folder)
     except UserError as error:
         rows, reason = [], str(error)
     n, where = len(job.data.train), ("device", "threads", "precision", "step_kind")

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from genai_cli.data.dataset import Dataset, Split
-from genai_cli.models.base import Batch, Model
-from genai_cli.training.loop import Training, calibrate, evaluate
-from genai_cli.training.randomness import generator
+from genai_cli.data.dataset import Batch, Dataset, Split
+from genai_cli.models.base import Model
+from genai_cli.rng import generator
+from genai_cli.training.loop import calibrate, evaluate
+from genai_cli.training.state import Training
 
 EXAMPLES = 256  # a share of variance is then known to some 10 %, and doctor's limits are far apart
 PAIRED = 500  # validation examples on which weights and their average are compared

@@ -22,7 +22,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import (
 from genai_cli.data.dataset import Dataset
 from genai_cli.data.raw import shown
 from genai_cli.errors import UserError
-from genai_cli.evaluation.features import Extractor, drawn_shape
+from genai_cli.evaluation.extractor import Extractor, drawn_shape
 from genai_cli.evaluation.reference import Say
 
 WIDTH, BATCH = 2048, 32

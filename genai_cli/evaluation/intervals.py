@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from genai_cli.training.randomness import derive
+from genai_cli.rng import derive
 
 RESAMPLES = 1000
 FEW = 20  # examples below which resamples vary too little, whatever the quantile

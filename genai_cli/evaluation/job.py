@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genai_cli import __version__, runs
+from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import passport
 from genai_cli.evaluation.drawing import Drawing
@@ -20,7 +20,8 @@ from genai_cli.evaluation.intervals import Interval, of_means
 from genai_cli.evaluation.measures import absent, found
 from genai_cli.evaluation.request import Ask
 from genai_cli.models.base import Model
-from genai_cli.schema import TrainConfig
+from genai_cli.store import run_folder
+from genai_cli.version import __version__
 
 
 @dataclass
@@ -127,12 +128,12 @@ class Evaluation:
     def described(self, features: str | None) -> dict[str, Any]:
         """evaluation.json."""
         return {
-            "schema": runs.SCHEMA,
+            "schema": run_folder.SCHEMA,
             "run": self.folder.name,
             "model": self.cfg.model["name"],
             "dataset": self.data.name,
             "version": __version__,
-            "finished": runs.now(),
+            "finished": run_folder.now(),
             "settings": self.settings(features),
             "metrics": self.metrics,
             "tables": self.tables,

@@ -15,11 +15,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.models.base import Model
-from genai_cli.schema import TrainConfig
-from genai_cli.training.randomness import Rows
+from genai_cli.rng import Rows
 
 NAMES = ("nats", "elbo", "bits_per_dim")
 PURPOSE = "likelihood"  # of the random numbers

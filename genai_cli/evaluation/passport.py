@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_cli.config.schema import TrainConfig
     from genai_cli.data.dataset import Dataset
-    from genai_cli.schema import TrainConfig
 
 VERSION = 1  # of what the metrics mean; a change of a definition raises it
 VALIDATED_ON_TEST = "best epoch and early stopping have seen the test set"

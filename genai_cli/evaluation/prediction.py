@@ -14,7 +14,7 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.intervals import RESAMPLES
 from genai_cli.models.base import Model
-from genai_cli.training.randomness import derive
+from genai_cli.rng import derive
 
 BINS = 15  # of the confidence (Guo et al. 2017)
 TINY = 1e-37  # least probability of a class: what float32 cannot hold costs 85 nats, not infinity

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Spec, Split
-from genai_cli.evaluation import restoring
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.pairwise import rows
 from genai_cli.evaluation.ssim import ssim
+from genai_cli.models import restoration
 from genai_cli.models.base import Model
 
 LEAST_MSE = 1e-10  # an exact reconstruction reads 100 dB, not infinity
@@ -80,9 +80,9 @@ def floor(
     if data.spec.target == "image":
         parts, what = [], ""
         for part in _batches(data.test, n, BATCH):
-            task = restoring.task(model, data.spec, part, None)
+            task = restoration.task(model, data.spec, part, None)
             parts.append(measures(task.plain, task.truth, data.spec))
-            what = restoring.MEANS[task.way]
+            what = restoration.MEANS[task.way]
         return what, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     if components is None:
         return None

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from genai_cli.config.signatures import Between, Count, Natural, checked
+from genai_cli.config.values import check_device, given
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.evaluation.measures import GROUPS
-from genai_cli.knobs import Between, Count, Natural, checked
-from genai_cli.sampling.request import check_device, given, options_of
+from genai_cli.models.abilities import options_of
 
 if TYPE_CHECKING:
     from genai_cli.models.base import Model

@@ -18,7 +18,7 @@ from genai_cli.data.dataset import Dataset, Split
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.drawing import Drawing, NotFinite
 from genai_cli.evaluation.energy import energy_distance
-from genai_cli.evaluation.features import Extractor, drawn_shape
+from genai_cli.evaluation.extractor import Extractor, drawn_shape
 from genai_cli.evaluation.fidelity import Moments, Real, Running, frechet_distance, kernel_distance
 from genai_cli.evaluation.memorisation import (
     TILE,
@@ -29,8 +29,8 @@ from genai_cli.evaluation.memorisation import (
     nearest_of,
 )
 from genai_cli.evaluation.modes import class_shares
+from genai_cli.rng import generator
 from genai_cli.training.loop import EVALUATION_BATCH
-from genai_cli.training.randomness import generator
 
 MOST = 10_000  # examples of a side of all that looks at pairs
 TRAINING = 50_000  # training examples of the Fréchet reference and the search for copies

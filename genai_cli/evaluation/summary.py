@@ -10,17 +10,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from genai_cli.data.dataset import Dataset
-from genai_cli.evaluation import passport, restoring
-from genai_cli.evaluation.budget import Budget, Part, fitting
+from genai_cli.config.schema import TrainConfig
+from genai_cli.data.dataset import Batch, Dataset
+from genai_cli.evaluation import passport
+from genai_cli.evaluation.budget import Budget, fitting
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.intervals import of_means
 from genai_cli.evaluation.measures import found
-from genai_cli.models.base import Batch, Model
-from genai_cli.schema import TrainConfig
+from genai_cli.models import restoration
+from genai_cli.models.base import Model
+from genai_cli.rng import generator
+from genai_cli.store.run_folder import Part
 from genai_cli.training.distributed import ALONE, Ranks
 from genai_cli.training.loop import EVALUATION_BATCH, batch_terms
-from genai_cli.training.randomness import generator
 
 FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
 LIKELIHOODS = ("bits_per_dim", "bound", "loss")  # terms that are one, where a family has any
@@ -163,12 +165,12 @@ def _look(
     coded = model.reconstructs_by == "code"
     if hasattr(model, "reconstruct") and coded:  # in place of the training term, which sees noise
         draws = generator(seed, "restored", i, batch.x.device)
-        task = restoring.task(model, data.spec, batch, draws)
+        task = restoration.task(model, data.spec, batch, draws)
         seen = {"mse": _mse(model.reconstruct(batch.x), task.truth)}
         if task.plain is not None:
-            way = restoring.MEANS[task.way]
+            way = restoration.MEANS[task.way]
             seen["plain"] = _mse(task.plain, task.truth)
-        if task.way == restoring.INPUT:
+        if task.way == restoration.INPUT:
             seen["denoised_mse"] = _mse(model.reconstruct(task.given), task.truth)
         for name, value in seen.items():
             values.setdefault(name, []).append(value.cpu())

@@ -14,26 +14,27 @@ import sys
 import time
 from pathlib import Path
 
-from genai_cli.library_messages import kept_from_terminal
-from genai_cli.training.preempt import Signals  # before anything slow: a signal may come early
+from genai_cli.system.library_messages import kept_from_terminal
+from genai_cli.system.preemption import Signals  # before anything slow: a signal may come early
 
 
 def main(sheet: str) -> int:
     """The exit code of the cells: 0, 1 where one failed (FAILED in Slurm), 143 saved."""
     with Signals() as signals, kept_from_terminal():
-        from genai_cli import ranks, runs
+        from genai_cli.config import ranks
         from genai_cli.launchers.worker import work
-        from genai_cli.sweeps.folder import write_table
+        from genai_cli.store import run_folder
+        from genai_cli.store.sweep_table import write_table
 
         task = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
         folder = Path(sheet).parent.parent
-        names = runs.read_json(Path(sheet))["jobs"][task]
+        names = run_folder.read_json(Path(sheet))["jobs"][task]
         job = [cell for cell in (folder / name for name in names) if not over(cell)]
 
         first = ranks.rank() == 0
 
         def changed() -> None:
-            if first and runs.is_sweep(folder):
+            if first and run_folder.is_sweep(folder):
                 write_table(folder)
 
         code = work(job, signals, changed=changed) if job else 0
@@ -44,11 +45,11 @@ def main(sheet: str) -> int:
 
 def over(cell: Path) -> bool:
     """Whether the job's earlier time brought this cell to its end: nothing is left to do."""
-    from genai_cli import runs
+    from genai_cli.store import run_folder
 
-    done, config = runs.read_json(cell / runs.SUMMARY), runs.read_config(cell)
-    status = runs.read_json(cell / runs.RUN).get("status")
-    if runs.unmeasured(done):
+    done, config = run_folder.read_json(cell / run_folder.SUMMARY), run_folder.read_config(cell)
+    status = run_folder.read_json(cell / run_folder.RUN).get("status")
+    if run_folder.unmeasured(done):
         return False
     most = config["trainer"].get("max_steps")
     finished = done.get("epoch", 0) >= config["epochs"]

@@ -18,22 +18,16 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genai_cli import runs
-from genai_cli.child import python
 from genai_cli.data.dataset import Dataset
 from genai_cli.launchers.live import Board
 from genai_cli.launchers.settings import Joblib
-from genai_cli.launchers.share import (
-    fitted,
-    grant,
-    needs,
-    share,
-    visible_gpus,
-)
+from genai_cli.launchers.share import fitted, grant, needs, share, visible_gpus
 from genai_cli.launchers.worker import lost
-from genai_cli.outcome import set_status
-from genai_cli.training.preempt import Signals
-from genai_cli.training.setup import config_of
+from genai_cli.runner.lifecycle import set_status
+from genai_cli.store import run_folder
+from genai_cli.store.run_config import config_of
+from genai_cli.system.preemption import Signals
+from genai_cli.system.subprocesses import python
 
 LOOK = 0.2  # seconds between two looks at signals and folders
 
@@ -118,7 +112,9 @@ class Worker:
         """A next job; a process that has died meanwhile is found by `answered`."""
         self.job = job
         for cell in job:
-            if runs.read_json(cell / runs.RUN).get("status") != "running":  # of an earlier time
+            if (
+                run_folder.read_json(cell / run_folder.RUN).get("status") != "running"
+            ):  # of an earlier time
                 set_status(cell, "running")
         line = json.dumps([str(cell.resolve()) for cell in job])
         try:
@@ -138,7 +134,7 @@ class Worker:
         if not alive:
             code = self.process.wait()
             for cell in self.job:
-                if runs.read_json(cell / runs.RUN).get("status") != "running":
+                if run_folder.read_json(cell / run_folder.RUN).get("status") != "running":
                     continue
                 if signals.code:
                     set_status(cell, "interrupted")
@@ -164,7 +160,7 @@ class Worker:
         self.process.stdout.close()
         self.errors.close()
         for cell in self.job:
-            if runs.read_json(cell / runs.RUN).get("status") == "running":
+            if run_folder.read_json(cell / run_folder.RUN).get("status") == "running":
                 set_status(cell, "interrupted")
 
     def _words(self) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from genai_cli import runs
-from genai_cli.console import on_terminal, show
-from genai_cli.streams import raw, visible
-from genai_cli.textual import short
+from genai_cli.runner.console import on_terminal, show
+from genai_cli.store import run_folder
+from genai_cli.system.terminal import raw, visible
+from genai_cli.system.text import short
 
 DRAWN = 0.5  # seconds between two looks at the running cells
 ROWS = 16  # of the live table at most
@@ -91,14 +91,14 @@ class Board:
             return
         self.running.pop(cell, None)
         self.told += 1
-        status = str(runs.read_json(cell / runs.RUN).get("status"))
+        status = str(run_folder.read_json(cell / run_folder.RUN).get("status"))
         self.ended[cell] = status
-        done = runs.read_json(cell / runs.SUMMARY)
+        done = run_folder.read_json(cell / run_folder.SUMMARY)
         about = ""
         if status in ("finished", "stopped") and done:
             metrics = list(done.get("metrics", {}).items())[:2]
             numbers = "  ".join(f"{name} {short(entry['value'])}" for name, entry in metrics)
-            numbers = runs.UNMEASURED if runs.unmeasured(done) else numbers
+            numbers = run_folder.UNMEASURED if run_folder.unmeasured(done) else numbers
             about = f" after {done['epoch']} epochs, {done['seconds']:.1f} s  {numbers}"
         elif status == "failed":
             about = f": {last_words(cell)}"
@@ -134,7 +134,7 @@ class Board:
 
 def progress(cell: Path) -> tuple[str, str, str]:
     """(epoch, loss, seconds) of a running cell, from the last row of its metrics.csv."""
-    rows = runs.read_metrics(cell)
+    rows = run_folder.read_metrics(cell)
     if not rows:
         return "", "", ""
     row = rows[-1]
@@ -147,7 +147,7 @@ def progress(cell: Path) -> tuple[str, str, str]:
 def last_words(cell: Path) -> str:
     """The last line of a log: of a failed run what it failed of."""
     try:
-        lines = (cell / runs.LOG).read_text(encoding="utf-8").split("\n")
+        lines = (cell / run_folder.LOG).read_text(encoding="utf-8").split("\n")
     except OSError:
-        return f"no {runs.LOG}"
+        return f"no {run_folder.LOG}"
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

@@ -16,9 +16,13 @@ from typing import Any
 
 import torch
 
-from genai_cli import build, runs
+from genai_cli.config import schema
 from genai_cli.errors import UserError
-from genai_cli.training import checkpoint, setup
+from genai_cli.models import build
+from genai_cli.runner import load
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
+from genai_cli.training import checkpoint
 
 RAN_OUT = re.compile(
     r"(\w+\.)*OutOfMemoryError\b"  # of torch
@@ -58,10 +62,10 @@ def apart(stack: Sequence[Path]) -> list[Path]:
 
 def ran_out(cell: Path) -> bool:
     """Whether a cell failed for want of memory."""
-    if runs.read_json(cell / runs.RUN).get("status") != "failed":
+    if run_folder.read_json(cell / run_folder.RUN).get("status") != "failed":
         return False
     try:
-        lines = (cell / runs.LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (cell / run_folder.LOG).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
     end = "\n".join(lines[-40:])
@@ -77,14 +81,14 @@ def smaller(cell: Path) -> bool:
         False where that cannot be: one example is the least, and a loss that looks at the whole
         batch cannot be cut.
     """
-    config = runs.read_config(cell)
+    config = run_folder.read_config(cell)
     before, most = config["trainer"]["accumulate"], config["batch_size"]
     after = min(2 * before, most)
-    cfg = setup.typed(config, cell / runs.CONFIG)
+    cfg = schema.typed(config, cell / run_folder.CONFIG)
     if after == before or _couples(cfg):
         return False
     config["trainer"]["accumulate"] = after
-    runs.write_config(cell, config)
+    run_folder.write_config(cell, config)
     step = _step(cell)
     start = f"going on after step {step}" if step else "starting again"
     told = (
@@ -97,11 +101,11 @@ def smaller(cell: Path) -> bool:
 
 def _again(cell: Path, what: dict[str, int], told: str) -> None:
     """Note a new try in run.json, in the log and on the screen."""
-    described = runs.read_json(cell / runs.RUN)
+    described = run_folder.read_json(cell / run_folder.RUN)
     tries = [*described.get("out_of_memory", []), what]
     again = {"status": "running", "finished": None, "out_of_memory": tries}
-    runs.write_json(cell / runs.RUN, described | again)
-    with open(cell / runs.LOG, "a", encoding="utf-8") as log:
+    atomic_write.write_json(cell / run_folder.RUN, described | again)
+    with open(cell / run_folder.LOG, "a", encoding="utf-8") as log:
         log.write(f"{told}\n")
     print(f"genai: {cell.name}: {told}", file=sys.stderr)
 
@@ -109,7 +113,7 @@ def _again(cell: Path, what: dict[str, int], told: str) -> None:
 def _couples(cfg: Any) -> bool:
     """Whether a loss needs its whole batch at once."""
     try:
-        data = setup.load_data(cfg)
+        data = load.load_data(cfg)
         with torch.device("meta"):
             return build.build_model(cfg, data.spec).couples_examples
     except UserError:
@@ -118,5 +122,5 @@ def _couples(cfg: Any) -> bool:
 
 def _step(cell: Path) -> int:
     """The step that a cell goes on from."""
-    found = next(iter(checkpoint.candidates(cell / runs.CHECKPOINTS)), None)
+    found = next(iter(checkpoint.candidates(cell / run_folder.CHECKPOINTS)), None)
     return int(found.name.removeprefix("step-")) if found else 0

@@ -15,8 +15,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from genai_cli.library_messages import kept_from_terminal
-from genai_cli.training.preempt import Signals  # before anything slow: a signal may come early
+from genai_cli.system.library_messages import kept_from_terminal
+from genai_cli.system.preemption import Signals  # before anything slow: a signal may come early
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset
@@ -51,14 +51,15 @@ class Shared:
     def data(self, cell: Path) -> Dataset | None:
         """The cell's data set; None where it cannot be had: the run itself will say why."""
         from genai_cli.errors import UserError
-        from genai_cli.training import setup
+        from genai_cli.runner import load
+        from genai_cli.store import run_config
 
         try:
-            cfg = setup.config_of(cell)
+            cfg = run_config.config_of(cell)
             key = str((cfg.dataset, cfg.split_seed))
             if key != self.key:
                 self.key, self.last = "", None  # the old one goes before the new one comes
-                self.last = setup.load_data(cfg)
+                self.last = load.load_data(cfg)
                 self.key = key
         except (UserError, OSError):  # told by the run, which looks for itself
             return None

@@ -8,8 +8,8 @@ from pathlib import Path
 from genai_cli.data.dataset import Dataset
 from genai_cli.launchers.settings import Serial
 from genai_cli.launchers.worker import work
-from genai_cli.sweeps.folder import write_table
-from genai_cli.training.preempt import Signals
+from genai_cli.store.sweep_table import write_table
+from genai_cli.system.preemption import Signals
 
 
 def launch(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli.errors import UserError
 
 if TYPE_CHECKING:
-    from genai_cli.compose import Line
+    from genai_cli.config.compose import Line
 
 
 @dataclass
@@ -84,9 +84,9 @@ def of_sweep(line: Line) -> Launcher:
     Raises:
         UserError: an unknown launcher or key, or a value that is not allowed.
     """
-    from genai_cli import options
+    from genai_cli.config import groups
 
-    return options.read("hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs)
+    return groups.read("hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs)
 
 
 def of_one_run(line: Line) -> Launcher | None:

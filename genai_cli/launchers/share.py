@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from genai_cli import runs
-from genai_cli.cores import cores
 from genai_cli.launchers.settings import Joblib
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.cpu import cores
 
 if TYPE_CHECKING:
-    from genai_cli.schema import TrainConfig
+    from genai_cli.config.schema import TrainConfig
 
 CONTEXT = 600 * 2**20  # bytes of a GPU that a process takes before its first tensor
 SPARE = 0.1  # share of a GPU left free: what torch asks for in whole blocks
@@ -52,10 +53,10 @@ def needs(cells: Iterable[Path]) -> Needs:
     """Read from the cells' folders."""
     configs = []
     for cell in cells:
-        config = runs.read_config(cell)
+        config = run_folder.read_config(cell)
         trainer = config.get("trainer") or {}
-        if trainer.get("threads") is None and (cell / runs.LOG).exists():
-            begun_with = runs.read_json(cell / runs.RUN).get("threads")
+        if trainer.get("threads") is None and (cell / run_folder.LOG).exists():
+            begun_with = run_folder.read_json(cell / run_folder.RUN).get("threads")
             config["trainer"] = trainer | {"threads": begun_with}  # and goes on with
         configs.append(config)
     return asked_by(configs)
@@ -131,15 +132,14 @@ def fitting(configs: Iterable[TrainConfig], free: int) -> int:
         configs: of the cells.
         free: bytes of the GPU.
     """
-    from genai_cli.planning.forecast import shape
-    from genai_cli.planning.measure import Failed, measured
-    from genai_cli.training import setup
+    from genai_cli.config import schema
+    from genai_cli.runner.cost import Failed, measured, shape
 
     shapes = {shape(cfg): cfg for cfg in configs}
     most = 0
     for cfg in shapes.values():
         try:
-            most = max(most, measured(setup.plain(cfg), os.environ).gpu or 0)
+            most = max(most, measured(schema.plain(cfg), os.environ).gpu or 0)
         except Failed:  # it will fail as a cell, too, and say why there
             continue
     return max(1, int(free * (1 - SPARE)) // (most + CONTEXT))
@@ -158,19 +158,21 @@ def grant(cells: Iterable[Path], threads: int) -> None:
     One thread stays one: the cell's steps are too small to be shared.
     """
     for cell in cells:
-        described = runs.read_json(cell / runs.RUN)
+        described = run_folder.read_json(cell / run_folder.RUN)
         counted = described.get("threads") or 1
-        if counted == 1 or counted == threads or (cell / runs.LOG).exists():
+        if counted == 1 or counted == threads or (cell / run_folder.LOG).exists():
             continue
-        if runs.read_config(cell)["trainer"].get("threads") is None:
-            runs.write_json(cell / runs.RUN, described | {"threads": threads})
+        if run_folder.read_config(cell)["trainer"].get("threads") is None:
+            atomic_write.write_json(cell / run_folder.RUN, described | {"threads": threads})
 
 
 def elsewhere(cells: Iterable[Path]) -> None:
     """Forget what was found for cells on this machine: they begin on another one, which tells."""
     for cell in cells:
-        described = runs.read_json(cell / runs.RUN)
-        if described.get("device") is None or (cell / runs.LOG).exists():
+        described = run_folder.read_json(cell / run_folder.RUN)
+        if described.get("device") is None or (cell / run_folder.LOG).exists():
             continue
-        threads = runs.read_config(cell)["trainer"].get("threads")
-        runs.write_json(cell / runs.RUN, described | {"device": None, "threads": threads})
+        threads = run_folder.read_config(cell)["trainer"].get("threads")
+        atomic_write.write_json(
+            cell / run_folder.RUN, described | {"device": None, "threads": threads}
+        )

@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genai_cli import runs
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import queue
@@ -22,8 +21,9 @@ from genai_cli.launchers.settings import Slurm
 from genai_cli.launchers.share import elsewhere
 from genai_cli.launchers.submit import Array, submit
 from genai_cli.launchers.worker import lost
-from genai_cli.outcome import set_status
-from genai_cli.training.preempt import Signals
+from genai_cli.runner.lifecycle import set_status
+from genai_cli.store import run_folder
+from genai_cli.system.preemption import Signals
 
 LATE = 15.0  # seconds that a shared disk may take to show what a job wrote before its end
 FIRST, SLOWEST = 1.0, 10.0  # seconds between two questions to the controller: more with time
@@ -190,14 +190,14 @@ class Wait:
 
 
 def _status(cell: Path) -> str | None:
-    return runs.read_json(cell / runs.RUN).get("status")
+    return run_folder.read_json(cell / run_folder.RUN).get("status")
 
 
 def _saved(cell: Path) -> bool:
     """Told to stop, in its training or its measuring; it may be started again."""
-    status, summary = _status(cell), runs.read_json(cell / runs.SUMMARY)
-    return status == "interrupted" or (status != "running" and runs.unmeasured(summary))
+    status, summary = _status(cell), run_folder.read_json(cell / run_folder.SUMMARY)
+    return status == "interrupted" or (status != "running" and run_folder.unmeasured(summary))
 
 
 def _begun(cell: Path) -> bool:
-    return (cell / runs.LOG).exists()
+    return (cell / run_folder.LOG).exists()

@@ -12,12 +12,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genai_cli import runs
+from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Launcher, Slurm
-from genai_cli.schema import TrainConfig
-from genai_cli.training.preempt import Signals
+from genai_cli.store import run_folder
+from genai_cli.system.preemption import Signals
 
 
 def check(how: Launcher, configs: Sequence[TrainConfig]) -> None:
@@ -121,6 +121,6 @@ def alone(folder: Path, how: Launcher, signals: Signals) -> int:
     """One run that is written, as a job of its own; its exit code, or 0 if nobody waits for it."""
     if start(folder, [[folder]], how, signals, {}):
         return signals.code
-    status = runs.read_json(folder / runs.RUN).get("status")
+    status = run_folder.read_json(folder / run_folder.RUN).get("status")
     print(f"run    {folder}")
     return signals.code or int(status == "failed")

@@ -18,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genai_cli import runs
 from genai_cli.errors import UserError
 from genai_cli.launchers import queue
 from genai_cli.launchers.script import script
 from genai_cli.launchers.settings import Slurm
 from genai_cli.launchers.share import needs
-from genai_cli.places import matching
+from genai_cli.store import run_folder
+from genai_cli.store.outputs import matching
+from genai_cli.system import atomic_write
 
 Job = Sequence[Path]  # the cells of one task
 
@@ -83,18 +84,18 @@ def _hand_in(folder: Path, jobs: Sequence[Job], how: Slurm, after: str | None) -
     sheet = place / f"{max(taken, default=-1) + 1:03d}.json"  # one may have been removed by hand
     name = f"genai-{folder.resolve().name.rpartition('-')[2]}-{secrets.token_hex(4)}"
     names = [[os.path.relpath(cell, folder) for cell in job] for job in jobs]
-    asked = {"schema": runs.SCHEMA, "name": name, "job": None, "jobs": names}
-    runs.write_json(sheet, asked)
+    asked = {"schema": run_folder.SCHEMA, "name": name, "job": None, "jobs": names}
+    atomic_write.write_json(sheet, asked)
     ranks = needs(cell for job in jobs for cell in job).ranks // how.nodes
     text = script(how, sheet, len(jobs), name, ranks, after)
-    runs.write_text(sheet.with_suffix(".sh"), text)
+    atomic_write.write_text(sheet.with_suffix(".sh"), text)
     try:
         number = queue.submit(text, name)
     except queue.Refused:
         sheet.unlink()
         sheet.with_suffix(".sh").unlink()
         raise
-    runs.write_json(sheet, asked | {"job": number})
+    atomic_write.write_json(sheet, asked | {"job": number})
     return number
 
 
@@ -112,7 +113,7 @@ def queued(folder: Path) -> dict[Path, str]:
         print(f"note: no Slurm here: no job of {folder / 'slurm'} is looked for", file=sys.stderr)
         return found
     for path in sheets:
-        sheet = runs.read_json(path)
+        sheet = run_folder.read_json(path)
         number = sheet.get("job") or _adopted(path, sheet)
         if not number:
             continue
@@ -149,7 +150,7 @@ def _adopted(path: Path, sheet: Mapping[str, Any]) -> str:
     if number is None:
         raise _silent(f"job {name}", path)
     if number:
-        runs.write_json(path, {**sheet, "job": number})
+        atomic_write.write_json(path, {**sheet, "job": number})
     return number
 
 

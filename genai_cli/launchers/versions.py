@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
-from genai_cli import __version__, runs
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
 from genai_cli.training.machine import git_commit
+from genai_cli.version import __version__
 
 
 @cache
@@ -37,13 +39,15 @@ def changes(described: Mapping[str, Any]) -> list[str]:
 
 def note_changes(cell: Path) -> None:
     """Report other code in the run's log and on the screen, and record it in run.json."""
-    described = runs.read_json(cell / runs.RUN)
+    described = run_folder.read_json(cell / run_folder.RUN)
     found = changes(described) if described else []
     if not found:
         return
     told = f"note: the code has changed since this folder was written: {', '.join(found)}"
-    with open(cell / runs.LOG, "a", encoding="utf-8") as file:
+    with open(cell / run_folder.LOG, "a", encoding="utf-8") as file:
         file.write(f"{told}\n")
     print(f"{cell.name}: {told}", flush=True)
     versions = described["versions"] | {k: v for k, v in now().items() if k != "git"}
-    runs.write_json(cell / runs.RUN, described | {"versions": versions, "git": now()["git"]})
+    atomic_write.write_json(
+        cell / run_folder.RUN, described | {"versions": versions, "git": now()["git"]}
+    )

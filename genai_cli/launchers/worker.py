@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from genai_cli import ranks, runs
+from genai_cli.config import ranks
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import memory, versions
-from genai_cli.outcome import set_status
+from genai_cli.runner.lifecycle import set_status
+from genai_cli.runner.run import run
+from genai_cli.store import run_folder
+from genai_cli.system.preemption import Signals
 from genai_cli.training import checkpoint
-from genai_cli.training.preempt import Signals
-from genai_cli.verbs.train import run
 
 
 def work(
@@ -37,7 +38,7 @@ def work(
     """
     for cell in job if ranks.rank() == 0 else ():
         versions.note_changes(cell)
-        if runs.read_json(cell / runs.RUN).get("status") != "running":
+        if run_folder.read_json(cell / run_folder.RUN).get("status") != "running":
             set_status(cell, "running")
     if len(job) > 1 and not any(map(begun, job)):
         _alone(job, lambda: _stack(job, data, signals, changed))
@@ -58,12 +59,12 @@ def work(
 
 def begun(cell: Path) -> bool:
     """Whether there is a checkpoint to go on from."""
-    return any(checkpoint.candidates(cell / runs.CHECKPOINTS))
+    return any(checkpoint.candidates(cell / run_folder.CHECKPOINTS))
 
 
 def lost(cell: Path, reason: str, status: str = "failed") -> None:
     """Say in the folder of a cell, whose process can no longer do so, what became of it."""
-    with open(cell / runs.LOG, "a", encoding="utf-8") as file:
+    with open(cell / run_folder.LOG, "a", encoding="utf-8") as file:
         file.write(f"{reason}\n")
     set_status(cell, status)
 
@@ -80,11 +81,11 @@ def _one(cell: Path, data: Dataset | None, signals: Signals) -> int:
 def _stack(
     job: Sequence[Path], data: Dataset | None, signals: Signals, changed: Callable[[], None]
 ) -> int:
-    from genai_cli import packed
-    from genai_cli.training import setup
+    from genai_cli.runner import load, stacked
+    from genai_cli.store import run_config
 
-    data = data or setup.load_data(setup.config_of(job[0]))
-    packed.train(job, data, signals, changed)
+    data = data or load.load_data(run_config.config_of(job[0]))
+    stacked.train(job, data, signals, changed)
     return 0
 
 
@@ -98,7 +99,7 @@ def _alone(job: Sequence[Path], train: Callable[[], int]) -> int:
             told = f"{type(error).__name__}: {told}"
         for cell in job:
             print(f"genai: {cell} failed: {told}", file=sys.stderr)
-            if runs.held(cell):  # another process trains there: what it says of itself holds
+            if run_folder.held(cell):  # another process trains there: what it says of itself holds
                 continue
             with suppress(OSError):  # the disk may be what failed; that is told
                 lost(cell, "".join(traceback.format_exception(error)).rstrip())
@@ -106,6 +107,8 @@ def _alone(job: Sequence[Path], train: Callable[[], int]) -> int:
 
 
 def _code(cell: Path, signals: Signals) -> int:
-    status = runs.read_json(cell / runs.RUN).get("status")
-    saved = status == "interrupted" or runs.unmeasured(runs.read_json(cell / runs.SUMMARY))
+    status = run_folder.read_json(cell / run_folder.RUN).get("status")
+    saved = status == "interrupted" or run_folder.unmeasured(
+        run_folder.read_json(cell / run_folder.SUMMARY)
+    )
     return 1 if status == "failed" else saved * (signals.code or 143)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from genai_cli.config.catalog import Tree, user_dirs
 from genai_cli.errors import UserError, nearest
 from genai_cli.lecture.header import Header, read
-from genai_cli.paths import Tree, user_dirs
 
 GROUP = "lecture"  # the folder of configs/experiment
 

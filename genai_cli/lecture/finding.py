@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from genai_cli import places, runs
 from genai_cli.doctor import read
 from genai_cli.doctor.finding import Finding
 from genai_cli.doctor.rules import examine
@@ -15,6 +14,7 @@ from genai_cli.errors import UserError
 from genai_cli.lecture import play
 from genai_cli.lecture.chapters import SHOWS
 from genai_cli.lecture.folder import Part
+from genai_cli.store import outputs, run_folder
 
 MOST = 3  # phrases that a line says of a sweep
 
@@ -29,10 +29,13 @@ class Seen(NamedTuple):
 
 def seen(home: Path) -> Seen:
     """Runs and sweeps of an item, with the doctor's findings. A damaged run has none."""
-    below = list(places.folders(home))
-    singles, sweeps = list(filter(runs.is_run, below)), list(filter(runs.is_sweep, below))
+    below = list(outputs.folders(home))
+    singles, sweeps = (
+        list(filter(run_folder.is_run, below)),
+        list(filter(run_folder.is_sweep, below)),
+    )
     found = {}
-    for run in [*singles, *(cell for sweep in sweeps for cell in runs.cells(sweep))]:
+    for run in [*singles, *(cell for sweep in sweeps for cell in run_folder.cells(sweep))]:
         try:
             found[run] = examine(read.run(run))
         except UserError:

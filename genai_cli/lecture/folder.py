@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genai_cli import places, runs
+from genai_cli.config.values import no_lookup
 from genai_cli.errors import UserError, nearest
 from genai_cli.lecture.plan import Item
-from genai_cli.links import refuse_links
-from genai_cli.locks import busy
-from genai_cli.sweeps.asked import no_lookup
+from genai_cli.store import outputs as places
+from genai_cli.store import run_folder
+from genai_cli.store.links import refuse_links
+from genai_cli.system import atomic_write
+from genai_cli.system.file_lock import busy
 
 LABEL = "lecture"
 LOG = "lecture.log"
@@ -65,14 +67,14 @@ def new(command: str, names: Sequence[str], changes: Sequence[str], items: list[
     """The state of a lecture that has not begun."""
     parts = []
     for i, item in enumerate(items, 1):
-        own = f"{i:02d}-{runs.slug(item.experiment.name.rpartition('/')[2])}"
+        own = f"{i:02d}-{run_folder.slug(item.experiment.name.rpartition('/')[2])}"
         commands = [Command() for _ in item.words]
         parts.append(Part(item.experiment.name, own, commands, [*item.left_out]))
-    return State(command, [*names], [*changes], parts, runs.now())
+    return State(command, [*names], [*changes], parts, run_folder.now())
 
 
 def write(folder: Path, state: State) -> None:
-    runs.write_json(folder / places.LECTURE, {"schema": SCHEMA} | asdict(state))
+    atomic_write.write_json(folder / places.LECTURE, {"schema": SCHEMA} | asdict(state))
 
 
 def read(folder: Path) -> State:
@@ -82,7 +84,7 @@ def read(folder: Path) -> State:
         UserError: lecture.json is damaged, or a newer version's.
     """
     path = folder / places.LECTURE
-    content = runs.read_json(path)
+    content = run_folder.read_json(path)
     try:
         if content.pop("schema") > SCHEMA:
             raise UserError(f"{folder} was made by a newer version of genai; update genai-cli")
@@ -100,7 +102,7 @@ def read(folder: Path) -> State:
 def _part(content: Mapping[str, Any]) -> Part:
     part = Part(**content)
     part.commands = [Command(**command) for command in part.commands]
-    if part.folder != runs.slug(part.folder) or not isinstance(part.name, str):
+    if part.folder != run_folder.slug(part.folder) or not isinstance(part.name, str):
         raise TypeError
     for command in part.commands:
         command.seconds = float(command.seconds)
@@ -151,7 +153,7 @@ def find(reference: str, outputs: str | None = None) -> Path:
     """
     if places.is_lecture(Path(reference)):
         return Path(reference)
-    root = runs.outputs_root(outputs)
+    root = run_folder.outputs_root(outputs)
     found = places.lectures(root)
     if reference == "latest" and found:
         return found[-1]

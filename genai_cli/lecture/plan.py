@@ -11,13 +11,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from genai_cli import compose, rules, runs
-from genai_cli.composer import Composer
+from genai_cli.config import compose, schema, sweep_lists, validation
+from genai_cli.config.compose_cache import Composer
+from genai_cli.config.overrides import checked_overrides
 from genai_cli.errors import UserError
 from genai_cli.lecture import header
 from genai_cli.lecture.chapters import Experiment
-from genai_cli.overrides import checked_overrides
-from genai_cli.sweeps import lists
 
 UNKNOWN = "it has no key"
 REPLACED = ("fashion_mnist",)  # data sets that dataset=NAME takes the place of
@@ -79,7 +78,7 @@ def _taken(
     line = compose.parse(args)
     experiment = [word for word in line.overrides if word.startswith("experiment=")]
     swept = composer.sweep(experiment) if line.multirun and experiment else {}
-    varied = [*(swept.get("over") or {}), *lists.keys_of(swept.get("cells") or [])]
+    varied = [*(swept.get("over") or {}), *sweep_lists.keys_of(swept.get("cells") or [])]
     given = _keys(line.overrides)
     known = _config(composer, line.overrides)
     taken: list[str] = []
@@ -118,5 +117,5 @@ def _refused(
 def _config(composer: Composer, words: Sequence[str]) -> dict[str, Any]:
     """The flat config of a line's words, of a sweep without what it varies."""
     config = composer.config(words)
-    rules.check(config)
-    return runs.flat(dataclasses.asdict(config))
+    validation.check(config)
+    return schema.flat(dataclasses.asdict(config))

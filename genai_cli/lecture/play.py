@@ -14,16 +14,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from genai_cli import runs
-from genai_cli.child import python
-from genai_cli.durable import append
 from genai_cli.errors import UserError
 from genai_cli.lecture import folder as folders
 from genai_cli.lecture import header
 from genai_cli.lecture.folder import Command, Part, State
 from genai_cli.lecture.plan import Item
-from genai_cli.locks import NoLocks, lock
-from genai_cli.stopping import code_of, listening
+from genai_cli.store import run_folder
+from genai_cli.system.atomic_write import append
+from genai_cli.system.file_lock import NoLocks, lock
+from genai_cli.system.signals import code_of, listening
+from genai_cli.system.subprocesses import python
 
 SAID = "commands.log"  # in an item's folder: what its commands printed
 PROMPT = "$ genai "
@@ -80,7 +80,7 @@ class Player:
 
     def _now(self, status: str) -> None:
         self.state.status = status
-        self.state.finished = None if status == "running" else runs.now()
+        self.state.finished = None if status == "running" else run_folder.now()
         folders.write(self.place, self.state)
 
     def _item(self, item: Item, part: Part) -> None:
@@ -114,12 +114,20 @@ class Player:
         if command.code is not None or not begun or not header.is_training(typed):
             return []
         path = home / begun[-1]
-        whole = runs.cells(path) if runs.is_sweep(path) else [path] * runs.is_run(path)
-        while any(map(runs.held, whole)) and not self.code:  # what a killed lecture left at work
+        whole = (
+            run_folder.cells(path)
+            if run_folder.is_sweep(path)
+            else [path] * run_folder.is_run(path)
+        )
+        while (
+            any(map(run_folder.held, whole)) and not self.code
+        ):  # what a killed lecture left at work
             time.sleep(POLL)
         if not whole:
             return []
-        return ["sweep", "resume", str(path)] if runs.is_sweep(path) else ["resume", str(path)]
+        return (
+            ["sweep", "resume", str(path)] if run_folder.is_sweep(path) else ["resume", str(path)]
+        )
 
     def _run(self, home: Path, words: list[str]) -> int:
         """One command, its output in a file; the exit code, of one that was killed 128 + signal."""

@@ -8,15 +8,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from genai_cli import losses
-from genai_cli.data.dataset import Spec
+from genai_cli.config.signatures import Count, Natural, NonNegative, Rate, Repeats
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Count, Natural, NonNegative, Rate, Repeats
-from genai_cli.mixture import Mixture
-from genai_cli.models.base import Batch, Model
+from genai_cli.losses import elementwise
+from genai_cli.models.base import Model
+from genai_cli.networks.gaussian_mixture import Mixture
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask
-from genai_cli.training.randomness import Source
+from genai_cli.rng import Source
 
 
 class Autoencoder(Model):
@@ -66,13 +66,13 @@ class Autoencoder(Model):
         mixture: Count = 10,
     ) -> None:
         super().__init__()
-        output_activation = losses.output_activation(
+        output_activation = elementwise.output_activation(
             output_activation, loss["name"], self.objectives(data)
         )
         self.event_shape, self.to_image = data.event_shape, data.target == "image"
         self.dropout, self.denoise, self.noise_of_input = dropout, denoise, denoise
         self.output_activation, self.loss_name = output_activation, loss["name"]
-        self.per_example = losses.make(dict(loss), output_activation)
+        self.per_example = elementwise.make(dict(loss), output_activation)
         self.encoder, self.decoder = make_pair(
             network,
             data.event_shape,
@@ -90,7 +90,7 @@ class Autoencoder(Model):
 
     @classmethod
     def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
-        return losses.fitting("reconstruction", data.unit_interval)
+        return elementwise.fitting("reconstruction", data.unit_interval)
 
     def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         noise = {}
@@ -110,7 +110,7 @@ class Autoencoder(Model):
         raw = self.decoder(self.encoder(x, keep_down), keep_up).to(x.dtype)  # not in bf16
         terms = {"loss": self.per_example(raw, target)}
         if self.loss_name != "mse":  # the yardstick that all losses share
-            terms["mse"] = losses.mse(raw, target, self.output_activation)
+            terms["mse"] = elementwise.mse(raw, target, self.output_activation)
         return terms
 
     def encode(self, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Autoencoder(Model):
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, bottleneck) to (B, *target)."""
-        return losses.activate(self.decoder(z), self.output_activation)
+        return elementwise.activate(self.decoder(z), self.output_activation)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """(B, *event) to (B, *target)."""

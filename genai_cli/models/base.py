@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from genai_cli.knobs import NonNegative
-from genai_cli.training.randomness import Source
+from genai_cli.config.signatures import NonNegative
+from genai_cli.data.dataset import Batch
+from genai_cli.rng import Source
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec
-
-
-class Batch(NamedTuple):
-    """One batch in data space."""
-
-    x: Tensor  # (B, *event): images in [0, 1]; tables as scaled by the data set
-    y: Tensor | None  # (B,) labels, (B, K) targets or (B, *target) images
 
 
 class Player(NamedTuple):

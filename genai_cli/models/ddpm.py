@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from genai_cli.data.dataset import Spec
+from genai_cli.config.signatures import (
+    Between,
+    Count,
+    Fraction,
+    Layers,
+    NonNegative,
+    Positive,
+    Rate,
+)
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.diffusion import bound
 from genai_cli.diffusion import objective as objectives
 from genai_cli.diffusion.denoiser import SIGMA_DATA, Denoiser, Walk
@@ -19,12 +28,11 @@ from genai_cli.diffusion.samplers import Sampler
 from genai_cli.diffusion.schedule import NoiseSchedule, Schedule, expand
 from genai_cli.diffusion.strata import strata
 from genai_cli.errors import UserError
-from genai_cli.knobs import Between, Count, Fraction, Layers, NonNegative, Positive, Rate
-from genai_cli.models.base import Batch, Model
+from genai_cli.models.base import Model
 from genai_cli.networks.scaling import Scaling
 from genai_cli.networks.time import TimeMLP
 from genai_cli.networks.unet import UNet
-from genai_cli.training.randomness import Source, normal, uniform
+from genai_cli.rng import Source, normal, uniform
 
 STEPS = 50  # of a sampler where none are asked for
 CHUNK = 1000  # noisy examples that pass the network together in `log_prob`

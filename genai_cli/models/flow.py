@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from genai_cli.data.dataset import Spec
+from genai_cli.config.signatures import Between, Count, Layers, Positive, Rate, Repeats
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Between, Count, Layers, Positive, Rate, Repeats
-from genai_cli.models.base import Batch, FromPrior, Model
+from genai_cli.models.base import FromPrior, Model
 from genai_cli.networks.flow.chain import vector_flow
 from genai_cli.networks.flow.dequantise import Dequantiser, log_normal
 from genai_cli.networks.flow.elementwise import Bins, Coupled
@@ -21,7 +21,7 @@ from genai_cli.networks.flow.linear import Mixing
 from genai_cli.networks.flow.marginals import Marginals
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import dropout_masks
-from genai_cli.training.randomness import Source, normal, uniform
+from genai_cli.rng import Source, normal, uniform
 
 DROPOUT = 0.2  # of pictures; the toys in a plane are plenty and lose by it
 FLAT = 128  # images of at most so many entries are vectors to layout=auto

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genai_cli import adversarial
-from genai_cli.data.dataset import Spec
+from genai_cli.config.signatures import Count, Natural, NonNegative, Positive, Repeats
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Count, Natural, NonNegative, Positive, Repeats
-from genai_cli.models.base import Batch, FromPrior, Model, Player
+from genai_cli.losses import adversarial
+from genai_cli.models.base import FromPrior, Model, Player
 from genai_cli.networks.adversarial import spectrally_normalised
 from genai_cli.networks.diffaug import Augmentation, augment, draws
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, make_pair
 from genai_cli.networks.scaling import Scaling
-from genai_cli.training.randomness import Source, normal
+from genai_cli.rng import Source, normal
 
 STEPS, STARTS, RATE = 200, 4, 0.1  # of the search for the z of an image
 

@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genai_cli.data.dataset import Spec
-from genai_cli.knobs import Count, Layers, Natural, NonNegative, Rate, Repeats
-from genai_cli.models.base import Batch
+from genai_cli.config.signatures import Count, Layers, Natural, NonNegative, Rate, Repeats
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.models.vae import VAE, log_posterior
 from genai_cli.networks.flow.chain import vector_flow
 from genai_cli.networks.flow.elementwise import Bins, Coupled
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network
-from genai_cli.training.randomness import Source, generator, normal
+from genai_cli.rng import Source, generator, normal
 
 
 class LatentFlow(VAE):

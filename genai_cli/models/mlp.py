@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from genai_cli import losses
-from genai_cli.data.dataset import Spec
+from genai_cli.config.signatures import Count, NonNegative, Rate
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError, in_one_line
-from genai_cli.knobs import Count, NonNegative, Rate
-from genai_cli.models.base import Batch, Model
+from genai_cli.losses import elementwise
+from genai_cli.models.base import Model
 from genai_cli.networks.mlp import MLP as Network
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import dropout_masks
@@ -56,7 +56,7 @@ class MLP(Model):
         input_noise: NonNegative = 0.0,
     ) -> None:
         super().__init__()
-        output_activation = losses.output_activation(
+        output_activation = elementwise.output_activation(
             output_activation, loss["name"], self.objectives(data)
         )
         task = self.task(data)
@@ -74,12 +74,12 @@ class MLP(Model):
         self.output_activation, self.standardise = output_activation, standardise
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
-        self.per_example = losses.make(dict(loss), output_activation)
+        self.per_example = elementwise.make(dict(loss), output_activation)
         sizes = [math.prod(data.event_shape), *widths, bottleneck, outputs]
         self.network = Network(sizes, activation)
 
     @staticmethod
-    def task(data: Spec) -> losses.Task:
+    def task(data: Spec) -> elementwise.Task:
         if data.target == "values":
             return "regression"
         if data.target == "labels" and len(data.classes) >= 2:
@@ -97,7 +97,7 @@ class MLP(Model):
 
     @classmethod
     def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:
-        return losses.fitting(cls.task(data), unit_interval=False)
+        return elementwise.fitting(cls.task(data), unit_interval=False)
 
     def prepare(self, batch: Batch) -> None:
         if self.standardise:
@@ -128,7 +128,7 @@ class MLP(Model):
 
     def predict(self, x: Tensor) -> Tensor:
         """(B, *event) to class probabilities (B, classes), or values (B, K)."""
-        p = losses.activate(self.network(self._scaled(x)), self.output_activation)
+        p = elementwise.activate(self.network(self._scaled(x)), self.output_activation)
         if self.classes and p.shape[1] == 1:
             p = torch.cat([1 - p, p], 1)
         return p
@@ -161,4 +161,4 @@ class MLP(Model):
         """(B,) the predicted class."""
         if raw.shape[1] > 1:
             return raw.argmax(1)
-        return (losses.activate(raw, self.output_activation) > 0.5).long()[:, 0]
+        return (elementwise.activate(raw, self.output_activation) > 0.5).long()[:, 0]

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genai_cli.data.dataset import Spec
+from genai_cli.config.signatures import Count, Natural, NonNegative, Rate, Repeats
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.knobs import Count, Natural, NonNegative, Rate, Repeats
-from genai_cli.models import likelihoods
-from genai_cli.models.base import Batch, FromPrior, Model
+from genai_cli.losses import likelihoods
+from genai_cli.models.base import FromPrior, Model
 from genai_cli.networks.mlp import Activation
 from genai_cli.networks.pair import Network, dropout_masks, make_pair, split_mask
-from genai_cli.training.randomness import Source, normal, uniform
+from genai_cli.rng import Source, normal, uniform
 
 LOGVAR_BOUND = (
     8.0  # |log σ²| of the posterior stays below it: exp() can neither over- nor underflow

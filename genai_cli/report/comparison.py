@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from genai_cli import runs
 from genai_cli.comparison import verdict, words
-from genai_cli.comparison.settings import reference
 from genai_cli.comparison.table import compare
 from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.report.private import without_paths
+from genai_cli.store import run_folder
+from genai_cli.store.labels import reference
 
 
 class Told(NamedTuple):
@@ -29,7 +29,7 @@ def told(sweep: Path) -> Told:
             text = text.replace(str(name), reference(sweep))
         return without_paths(text, sweep.parent, Path.home())
 
-    found = compare(runs.cells(sweep))
+    found = compare(run_folder.cells(sweep))
     several = len(found.sections) > 1
     tables, sentences = [el("p", words.LEGEND, class_="soft")], []
     for section in found.sections:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from genai_cli.report.markup import Html, details, el, escaped, join, table
 from genai_cli.report.sheet import SERIES
-from genai_cli.textual import short
+from genai_cli.system.text import short
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 112, 26, 40  # inside the frame: tick labels, names of the lines

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genai_cli import runs
-from genai_cli.comparison.settings import reference
 from genai_cli.errors import UserError
 from genai_cli.report.private import without_paths
+from genai_cli.store import run_folder
+from genai_cli.store.labels import reference
 
 LOG_BYTES = 64_000  # of the end of train.log
 
@@ -55,7 +55,7 @@ class Facts:
     @property
     def unmeasured(self) -> bool:
         """It is trained, and its test split is not measured yet."""
-        return self.status in ("finished", "stopped") and runs.unmeasured(self.summary)
+        return self.status in ("finished", "stopped") and run_folder.unmeasured(self.summary)
 
     def public(self, value: object) -> str:
         """``value`` as text without the machine's paths."""
@@ -65,18 +65,18 @@ class Facts:
 def read(folder: Path) -> Facts:
     """The facts of a run, whatever is missing."""
     try:
-        config = runs.read_config(folder)
+        config = run_folder.read_config(folder)
     except UserError:
         config = {}
-    described = runs.read_json(folder / runs.RUN)
+    described = run_folder.read_json(folder / run_folder.RUN)
     evaluations = []
     for file in (folder / "evaluation").glob("*/evaluation.json"):
-        content = runs.read_json(file)
+        content = run_folder.read_json(file)
         if isinstance(content.get("metrics"), dict):
             evaluations.append((file.parent.name, content))
     evaluations.sort(key=lambda e: str(e[1].get("finished") or ""))
     try:
-        rows = runs.read_metrics(folder)
+        rows = run_folder.read_metrics(folder)
     except (OSError, UserError):
         rows = []
     return Facts(
@@ -85,10 +85,10 @@ def read(folder: Path) -> Facts:
         status=status(folder, described, config),
         config=config,
         described=described,
-        summary=runs.read_json(folder / runs.SUMMARY),
+        summary=run_folder.read_json(folder / run_folder.SUMMARY),
         rows=[row for row in rows if math.isfinite(row.get("epoch", math.nan))],
         evaluations=evaluations,
-        log=_tail(folder / runs.LOG),
+        log=_tail(folder / run_folder.LOG),
     )
 
 
@@ -96,7 +96,7 @@ def status(folder: Path, described: Mapping[str, Any], config: Mapping[str, Any]
     """How the run stands, as `runs.status` says."""
     if not config or not described:
         return "damaged"
-    return runs.status(folder, described)
+    return run_folder.status(folder, described)
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from genai_cli import runs
-from genai_cli.places import folders
 from genai_cli.report import curves, figures
 from genai_cli.report.facts import read
 from genai_cli.report.figures import Picture
 from genai_cli.report.markup import Html, el, join
+from genai_cli.store import run_folder
+from genai_cli.store.outputs import folders
 
 BUDGET = 8_000_000  # bytes of all pictures; base64 makes 4 of 3
 WIDEST = 1200  # pixels: sharp on the 768 of the page
@@ -37,7 +37,7 @@ class Album:
                 continue
             self.spent += len(small.data)
             own = _owner(file)
-            title = read(own).title if runs.is_run(own) else "the experiment's runs"
+            title = read(own).title if run_folder.is_run(own) else "the experiment's runs"
             note = _which(file, own) if len(files) > 1 else ""
             shown.append(figures.drawn(small, file.stem, title, note, look))
         if not files:
@@ -48,7 +48,7 @@ class Album:
 
 def losses(home: Path) -> Html:
     """The curves of an experiment's runs, drawn from their numbers: a failed run draws none."""
-    below = filter(runs.is_run, folders(home))
+    below = filter(run_folder.is_run, folders(home))
     return join(*(curves.loss_panels(read(run).rows, prefix=run.name) for run in below))
 
 
@@ -64,7 +64,7 @@ def found(home: Path, name: str) -> list[Path]:
     samples_sheet-digits.png, one of several data sets."""
     stem = name.removesuffix(".png")
     files = [file for each in (name, f"{stem}-*.png") for file in sorted(home.glob(f"**/{each}"))]
-    whole = [file for file in files if not runs.is_sweep(_owner(file).parent)]
+    whole = [file for file in files if not run_folder.is_sweep(_owner(file).parent)]
     return whole or files
 
 
@@ -86,9 +86,11 @@ def smaller(picture: Picture) -> Picture:
 
 def _owner(file: Path) -> Path:
     """The run or the sweep that a file belongs to, else its folder."""
-    return next((up for up in file.parents if runs.is_run(up) or runs.is_sweep(up)), file.parent)
+    return next(
+        (up for up in file.parents if run_folder.is_run(up) or run_folder.is_sweep(up)), file.parent
+    )
 
 
 def _which(file: Path, own: Path) -> str:
     """What tells a picture from others of its name: its cell, or the data set in its own name."""
-    return own.name.partition("-")[2] if runs.is_sweep(own.parent) else file.stem
+    return own.name.partition("-")[2] if run_folder.is_sweep(own.parent) else file.stem

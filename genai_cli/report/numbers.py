@@ -8,7 +8,7 @@ from typing import Any
 from genai_cli.evaluation.measures import BY_NAME, GROUPS, Measure
 from genai_cli.report.facts import Facts, mapping, number
 from genai_cli.report.markup import Html, details, el, join, table
-from genai_cli.textual import short
+from genai_cli.system.text import short
 
 HEADLINES = (  # what stands in large type, if it was measured: the first six
     "prediction/accuracy",

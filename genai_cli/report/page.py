@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from genai_cli import __version__, runs
 from genai_cli.report.markup import Html, el, escaped, join
 from genai_cli.report.sheet import CSS
+from genai_cli.store import run_folder
+from genai_cli.version import __version__
 
 # Nothing is fetched and nothing runs, whatever the text of a run holds.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
@@ -49,7 +50,7 @@ def page(title: str, lead: list[object], sections: list[Section]) -> str:
         el("style", Html(CSS)),
     )
     links = [el("li", el("a", s.title, href=f"#{s.anchor}")) for s in kept]
-    made = f"Made by genai-cli {__version__} on {when(runs.now())}. "
+    made = f"Made by genai-cli {__version__} on {when(run_folder.now())}. "
     made += "This file is whole: it loads nothing and runs no script."
     body = el(
         "body",

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import yaml
 
-from genai_cli import runs
-from genai_cli.changes import train_longer
+from genai_cli.config.resumable import train_longer
 from genai_cli.report import figures
 from genai_cli.report.facts import Facts, mapping, number
 from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.report.numbers import newest_entries, pairs_list, plain, tables
 from genai_cli.report.page import duration, when
 from genai_cli.report.private import without_paths
-from genai_cli.textual import short
+from genai_cli.store import run_folder
+from genai_cli.system.text import short
 
 SAFE = re.compile(r"[\w@%+=:,./-]+")
 SIGNS = {"finished": "good", "stopped": "good", "failed": "bad", "died": "bad", "damaged": "bad"}
@@ -78,7 +78,7 @@ def without_outputs(command: str) -> str:
 def _overrides(facts: Facts) -> list[str]:
     """``genai train`` and the settings of one cell, where the run is one of a sweep."""
     try:
-        asked = yaml.safe_load((facts.path.parent / runs.SWEEP).read_text(encoding="utf-8"))
+        asked = yaml.safe_load((facts.path.parent / run_folder.SWEEP).read_text(encoding="utf-8"))
         cells = {c["folder"]: c["overrides"] for c in asked["cells"]}
         return ["genai", "train", *map(str, cells[facts.name])]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
@@ -209,7 +209,7 @@ def environment(facts: Facts) -> Html:
 
 def next_commands(facts: Facts) -> Html:
     """What to type next, of the verbs there are."""
-    from genai_cli.cli import VERBS
+    from genai_cli.cli.command_table import VERBS
 
     ref, epochs = facts.reference, number(facts.config.get("epochs")) or 0
     samples = facts.model != "mlp"

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from genai_cli import runs
+from genai_cli.config import schema
+from genai_cli.config.catalog import GROUPS, Key, Tree, user_dirs
 from genai_cli.errors import UserError
-from genai_cli.paths import GROUPS, Key, Tree, user_dirs
 from genai_cli.report.facts import Facts, mapping
 from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.report.numbers import plain
@@ -38,7 +38,7 @@ def defaults(config: dict[str, Any]) -> tuple[dict[str, str], dict[str, Key]]:
 
 def part(facts: Facts, printed: bool = True) -> Html:
     """Tables of differences and of everything; the latter on paper only if ``printed``."""
-    flat = runs.flat(facts.config)
+    flat = schema.flat(facts.config)
     if not flat:
         return el("p", "config.yaml cannot be read.")
     try:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import yaml
 
-from genai_cli import plain_yaml, runs
+from genai_cli.config import schema
 from genai_cli.report import comparison, curves, figures, numbers, parts, settings
 from genai_cli.report.facts import Facts, mapping, number, read
 from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.report.page import Section, duration, page, when
-from genai_cli.textual import short
+from genai_cli.store import run_folder, safe_yaml
+from genai_cli.system.text import short
 
 FOLDER = "compare"  # in the sweep: what `genai compare` and `genai report` draw
 OVERLAID = "losses"  # its figure that this page draws itself
@@ -25,7 +26,7 @@ LABELS = 150  # pixels for their names
 
 def sweep_page(folder: Path) -> str:
     """The whole document about a sweep, in any state its cells may be in."""
-    cells = [read(f) for f in runs.cells(folder)]
+    cells = [read(f) for f in run_folder.cells(folder)]
     asked = _asked(folder)
     listed = asked.get("varied")
     varied = [str(key) for key in listed] if isinstance(listed, list) else []
@@ -49,7 +50,7 @@ def sweep_page(folder: Path) -> str:
 
 def _asked(folder: Path) -> dict[str, object]:
     try:
-        return mapping(plain_yaml.load((folder / runs.SWEEP).read_text(encoding="utf-8")))
+        return mapping(safe_yaml.load((folder / run_folder.SWEEP).read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
 
@@ -102,7 +103,7 @@ def _link(cell: Facts, word: str, shown: list[Facts]) -> object:
 
 def _cells(cells: list[Facts], varied: list[str], shown: list[Facts]) -> Html:
     """One row a cell: what was varied, how it ended, its numbers on the test split."""
-    flat = [runs.flat(c.config) for c in cells]
+    flat = [schema.flat(c.config) for c in cells]
     columns = list(dict.fromkeys(n for c in cells for n in mapping(c.summary.get("metrics"))))
     rows = []
     for cell, config in zip(cells, flat, strict=True):
@@ -147,7 +148,7 @@ def _losses(cells: list[Facts], varied: list[str]) -> Html:
 
 def _label(cell: Facts, varied: list[str]) -> str:
     """``001 vae 8``: the cell's number and what was varied."""
-    flat = runs.flat(cell.config)
+    flat = schema.flat(cell.config)
     values = [flat.get(key, flat.get(f"{key}.name")) for key in varied]
     words = [cell.name.partition("-")[0], *(numbers.plain(v) for v in values if v is not None)]
     return " ".join(words)
@@ -194,7 +195,7 @@ def _folded(cells: list[Facts], more: int) -> Html:
 
 
 def _next(folder: Path) -> Html:
-    from genai_cli.cli import VERBS
+    from genai_cli.cli.command_table import VERBS
 
     ref = folder.name.rsplit("-", 1)[-1]
     lines = []

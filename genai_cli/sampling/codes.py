@@ -17,7 +17,7 @@ from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.errors import UserError
 from genai_cli.models.base import Model
 from genai_cli.sampling.store import Arrays
-from genai_cli.textual import csv_cell
+from genai_cli.system.text import csv_cell
 
 SPLITS = ("train", "val", "test")
 

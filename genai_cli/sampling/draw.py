@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from genai_cli.errors import UserError
-from genai_cli.evaluation import restoring
-from genai_cli.figures import of_run, scatter, strips
-from genai_cli.runs import slug
+from genai_cli.evaluation import run_figures
+from genai_cli.figures import scatter, strips
+from genai_cli.models import restoration
+from genai_cli.rng import Rows
 from genai_cli.sampling import paths
 from genai_cli.sampling.job import Job
 from genai_cli.sampling.request import takes_labels
 from genai_cli.sampling.store import ARRAYS, IMAGES, Arrays, write_images
-from genai_cli.training.randomness import Rows
+from genai_cli.store.run_folder import slug
 
 COLUMNS = 11  # of a strip at most
 STRIPS = 8  # rows of a trajectory's strip; the moving picture has them all
@@ -39,7 +40,7 @@ def batches(n: int, size: int) -> Iterator[tuple[int, int]]:
 def samples(job: Job) -> None:
     """Single images, an array, and one sheet of the first."""
     ask, spec = job.ask, job.data.spec
-    most = of_run.SAMPLES if spec.is_image else of_run.POINTS
+    most = run_figures.SAMPLES if spec.is_image else run_figures.POINTS
     shown: list[np.ndarray] = []
 
     def one(start: int, n: int) -> np.ndarray:
@@ -66,7 +67,7 @@ def samples(job: Job) -> None:
         if job.y is not None:
             arrays.add("y", job.labels(0, ask.n).cpu().numpy())
     title = f"{job.title}: samples"
-    of_run.samples(job.file("grid.png"), np.concatenate(shown), job.data, title)
+    run_figures.samples(job.file("grid.png"), np.concatenate(shown), job.data, title)
 
 
 def decoder(job: Job) -> Callable[[Tensor], Tensor]:
@@ -112,7 +113,7 @@ def interpolation(job: Job) -> None:
     detail = "straight: (1 − t) a + t b · arc: spherical, the angle to a grows with t"
     at = evenly(frames)
     if job.plane:
-        real = of_run.real_points(job.data)
+        real = run_figures.real_points(job.data)
         ways = x[:COLUMNS].swapaxes(0, 1)
         names = ("straight", "arc")
         path = job.file("grid.png")
@@ -144,7 +145,7 @@ def traversal(job: Job) -> None:
     """One number of a code at a time, the n that change the example most."""
     ask, frames = job.ask, job.ask.options["frames"]
     decode = decoder(job)
-    first = int(of_run.shown_examples(job.data)[0]) if len(job.data.test) else 0
+    first = int(run_figures.shown_examples(job.data)[0]) if len(job.data.test) else 0
     base = paths.base_code(job.model, job.data, first, ask.seed)
     mean, spread = paths.centre_and_spread(job.model, job.data, ask.seed)
     low, high = mean - paths.REACH * spread, mean + paths.REACH * spread
@@ -167,7 +168,7 @@ def traversal(job: Job) -> None:
     detail += " · values in standard deviations from the mean"
     names = [f"number {int(d) + 1}" for d in dims]
     if job.plane:
-        real = of_run.real_points(job.data)
+        real = run_figures.real_points(job.data)
         path = job.file("grid.png")
         ways = "−3 to +3 standard deviations"
         scatter.scatter_ways(
@@ -204,9 +205,9 @@ def trajectory(job: Job) -> None:
         if job.y is not None:
             arrays.add("y", job.labels(0, ask.n).cpu().numpy())
     title = f"{job.title}: from noise to samples"
-    of_run.trajectory(job.file("grid.png"), x, job.data, title)
+    run_figures.trajectory(job.file("grid.png"), x, job.data, title)
     if job.plane:
-        pictures = scatter.scatter_pictures(of_run.real_points(job.data), x)
+        pictures = scatter.scatter_pictures(run_figures.real_points(job.data), x)
         strips.animate(job.file("trajectory.gif"), pictures)
         return
     n = min(MOVING, ask.n)
@@ -218,16 +219,16 @@ def reconstruction(job: Job) -> None:
     """The fixed test examples of the run's figure, or the first n in that order, and what the
     model makes of them."""
     ask, data = job.ask, job.data
-    index = of_run.shown_examples(data)
+    index = run_figures.shown_examples(data)
     others = [i for i in range(len(data.test)) if i not in set(index.tolist())]
     index = torch.cat([index, torch.tensor(others, dtype=torch.int64)])[: ask.n]
     batch, source = data.test.batch(index), Rows(ask.seed, "reconstructions", 0, len(index))
-    task = restoring.task(job.model, data.spec, batch, source)
+    task = restoration.task(job.model, data.spec, batch, source)
     rows: dict[str, list[Tensor]] = {}
     for start, n in batches(len(index), ask.batch_size):
         with job.clock():
             source = Rows(ask.seed, "reconstructions", start, n)
-            made = of_run.rebuilt(job.model, task.given[start : start + n], source)
+            made = run_figures.rebuilt(job.model, task.given[start : start + n], source)
             for name, x in made.items():
                 rows.setdefault(name, []).append(x.cpu())
         job.tick(n)
@@ -242,7 +243,7 @@ def reconstruction(job: Job) -> None:
         error = (task.truth.float().cpu().numpy() - last).reshape(len(last), -1)
         arrays.add("mse", np.square(error).mean(1))
     path, title = job.file("grid.png"), f"{job.title}: test examples"
-    of_run.reconstructions(path, job.model, data, batch, task, whole, title)
+    run_figures.reconstructions(path, job.model, data, batch, task, whole, title)
 
 
 DRAWN: dict[str, Callable[[Job], Any]] = {

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.models.base import Model
+from genai_cli.rng import Rows, generator
 from genai_cli.training.loop import EVALUATION_BATCH
-from genai_cli.training.randomness import Rows, generator
 
 REACH = 3.0  # standard deviations to either side in a traversal
 SPREAD = 512  # codes from which these are measured

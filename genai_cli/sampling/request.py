@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from genai_cli.config.signatures import Count, Natural, checked
+from genai_cli.config.values import check_device, given
 from genai_cli.errors import UserError, listing, nearest
-from genai_cli.knobs import Count, Natural, checked, signature_of
-from genai_cli.values import read_value
+from genai_cli.models.abilities import ABILITIES, can, options_of
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec
     from genai_cli.models.base import Model
 
-ABILITIES = {  # what → the methods of which it needs all, the method whose options it takes
-    "samples": (("sample",), "sample"),
-    "interpolation": (("decode",), None),
-    "traversal": (("decode",), None),
-    "trajectory": (("trajectory",), "trajectory"),
-    "reconstruction": (("reconstruct",), None),
-}
-FRAMES = {"interpolation": 31, "traversal": 11, "trajectory": 31}
 DEFAULT_N = {
     "samples": 64,
     "interpolation": 5,
@@ -79,29 +71,6 @@ def parse(changes: Sequence[str]) -> Request:
     return ask
 
 
-def given(
-    changes: Sequence[str], known: Collection[str], words: Collection[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``key=value`` words as (the known keys, the others); ``words`` are taken as they stand.
-
-    Raises:
-        UserError: a key given twice, a value that cannot be read.
-    """
-    own, others = {}, {}
-    for change in changes:
-        key, _, text = change.partition("=")
-        if key in own or key in others:
-            raise UserError(f"{key} is given twice; keep one")
-        value = text if key in words else read_value(change, text)
-        (own if key in known else others)[key] = value
-    return own, others
-
-
-def check_device(device: str) -> None:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
-        raise UserError(f"device={device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps")
-
-
 def settle(ask: Request, model: type[Model] | Model, name: str, spec: Spec | None = None) -> None:
     """Check a request against a family and, where they are known, its data; fill in its defaults.
 
@@ -141,27 +110,6 @@ def settle(ask: Request, model: type[Model] | Model, name: str, spec: Spec | Non
             f"frames={frames} is not allowed with n={ask.n}: at most {MOST}, and n times frames "
             f"at most {100 * MOST:,}"
         )
-
-
-def can(model: type[Model] | Model, what: str) -> bool:
-    """Whether a family has the methods; a code to start from is encoded or drawn."""
-    needs, _ = ABILITIES[what]
-    coded = what in ("interpolation", "traversal")
-    starts = not coded or hasattr(model, "encode") or hasattr(model, "prior")
-    return starts and all(hasattr(model, name) for name in needs)
-
-
-def options_of(model: type[Model] | Model, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(annotations, defaults) of what a family takes besides our own keys."""
-    _, method = ABILITIES[what]
-    hints, defaults = {}, {}
-    if method is not None:
-        found, parameters = signature_of(getattr(model, method))
-        hints = {k: h for k, h in found.items() if k not in ("n", *OWN)}
-        defaults = {k: parameters[k].default for k in hints}
-    if what in FRAMES:
-        hints, defaults = hints | {"frames": Count}, defaults | {"frames": FRAMES[what]}
-    return hints, defaults
 
 
 def takes_labels(call: Callable[..., Any]) -> bool:

@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genai_cli import options, runs
+from genai_cli.config import groups, values
+from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
 from genai_cli.launchers import versions, worker
 from genai_cli.launchers.settings import LAUNCHERS, Launcher
-from genai_cli.schema import TrainConfig
+from genai_cli.runner import load
+from genai_cli.runner.prepare import Prepared
+from genai_cli.store import run_config, run_folder, sweep_table
 from genai_cli.sweeps import asked, launch
 from genai_cli.sweeps.left import begin, look
 from genai_cli.sweeps.mend import mend
-from genai_cli.training import setup
-from genai_cli.training.preempt import Signals
-from genai_cli.verbs.train import Prepared
+from genai_cli.system.preemption import Signals
 
 DONE = ("finished", "stopped")
 
@@ -40,12 +41,12 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
         UserError: a damaged sweep.yaml, a cell that cannot be written again, another process that
             launches cells of this sweep.
     """
-    content = asked.read(folder)
+    content = sweep_table.read(folder)
     how = launcher(content, words, folders)
     asked_for = content.get("sweep")
     if isinstance(asked_for, dict) and asked_for.get("search", "grid") != "grid":
         asked.own_line(folder, content, folders)
-        from genai_cli.search import launch as search  # its cells come as others end
+        from genai_cli.sweeps.search import launch as search  # its cells come as others end
 
         with Signals() as signals:
             return search.resume(folder, how, signals)
@@ -58,7 +59,7 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             numbers = ", ".join(dict.fromkeys(jobs_of))
             print(f"{len(busy)} of {len(cells)} runs are in Slurm's queue: job {numbers}")
         cells = [c for c in cells if c not in busy]
-        held = [c["folder"] for c in cells if runs.held(folder / c["folder"])]
+        held = [c["folder"] for c in cells if run_folder.held(folder / c["folder"])]
         left = [c for c in cells if c["folder"] not in held]
         for name in held:
             print(f"{folder / name} is being trained by another process: left to it")
@@ -69,7 +70,9 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             print(f"{folder}: nothing left to do: {done} runs done")
             return 0
         mended = mend(folder, content, left, how)
-        configs = {cell: setup.config_of(cell) for cell in (folder / c["folder"] for c in left)}
+        configs = {
+            cell: run_config.config_of(cell) for cell in (folder / c["folder"] for c in left)
+        }
         launchers.check(how, list(configs.values()))
         _tell_changes(list(configs))
         begin(folder, look(list(configs), mended), len(content["cells"]))
@@ -84,29 +87,29 @@ def launcher(content: Mapping[str, Any], words: Sequence[str], folders: Sequence
     stored = content.get("launcher")
     named = any(word.partition("=")[0] == "hydra/launcher" for word in words)
     if named or not isinstance(stored, dict) or stored.get("name") not in list(LAUNCHERS):
-        return options.read("hydra/launcher", LAUNCHERS, "serial", words, folders)
-    asked.no_lookup([f"{k}: {v}" for k, v in stored.items()], Path(runs.SWEEP))
-    given = options.given_keys(words, "hydra/launcher")
-    own = options.read("hydra/launcher", LAUNCHERS, stored["name"], [], folders)
+        return groups.read("hydra/launcher", LAUNCHERS, "serial", words, folders)
+    values.no_lookup([f"{k}: {v}" for k, v in stored.items()], Path(run_folder.SWEEP))
+    given = groups.given_keys(words, "hydra/launcher")
+    own = groups.read("hydra/launcher", LAUNCHERS, stored["name"], [], folders)
     shell = stored.get("setup")
     if "setup" not in given and shell and shell != getattr(own, "setup", None):
         raise UserError(  # a folder may be a stranger's: what it says is never run as code
             f"this sweep was started with hydra.launcher.setup={shell}, which is shell; "
             "to run that again, type it"
         )
-    return options.typed(LAUNCHERS[stored["name"]], stored | given, "hydra.launcher.")
+    return groups.typed(LAUNCHERS[stored["name"]], stored | given, "hydra.launcher.")
 
 
 def _done(cell: Path) -> bool:
-    waits = runs.unmeasured(runs.read_json(cell / runs.SUMMARY))
-    return not waits and runs.read_json(cell / runs.RUN).get("status") in DONE
+    waits = run_folder.unmeasured(run_folder.read_json(cell / run_folder.SUMMARY))
+    return not waits and run_folder.read_json(cell / run_folder.RUN).get("status") in DONE
 
 
 def _tell_changes(cells: Sequence[Path]) -> None:
     """Other code than the cells were written by, in one line; each cell's log has its own."""
     found: dict[str, int] = {}
     for cell in cells:
-        for change in versions.changes(runs.read_json(cell / runs.RUN)):
+        for change in versions.changes(run_folder.read_json(cell / run_folder.RUN)):
             found[change] = found.get(change, 0) + 1
     for change, number in found.items():
         print(f"note: the code has changed: {change} ({number} of {len(cells)} runs)",
@@ -125,7 +128,7 @@ def _data(configs: Mapping[Path, TrainConfig]) -> dict[Path, Dataset]:
         key = repr([cfg.dataset, cfg.split_seed])
         if key not in loaded:
             try:
-                loaded[key] = setup.load_data(cfg)
+                loaded[key] = load.load_data(cfg)
             except UserError:
                 loaded[key] = None
     found = {c: loaded[repr([cfg.dataset, cfg.split_seed])] for c, cfg in configs.items()}

@@ -6,20 +6,19 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from genai_cli import plain_yaml, runs
-from genai_cli.compose import Cell
+from genai_cli.config.compose import Cell
+from genai_cli.config.sweep_lists import cell_words, over_words
+from genai_cli.config.values import no_lookup
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Launcher
-from genai_cli.sweeps.lists import cell_words, over_words
+from genai_cli.store import run_folder, safe_yaml
 from genai_cli.sweeps.settings import Sweep
+from genai_cli.system import atomic_write
 
 
 def asked(
@@ -39,7 +38,7 @@ def asked(
         left_out: what is varied in the cells that cannot be trained, and why.
     """
     described = {
-        "schema": runs.SCHEMA,
+        "schema": run_folder.SCHEMA,
         "command": command,
         "varied": list(dict.fromkeys(key for _, cell, _ in cells for key in cell.swept)),
         "launcher": dataclasses.asdict(how),
@@ -63,7 +62,7 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 
 def write(folder: Path, content: Mapping[str, Any]) -> None:
-    runs.write_text(folder / runs.SWEEP, plain_yaml.dump(content))
+    atomic_write.write_text(folder / run_folder.SWEEP, safe_yaml.dump(content))
 
 
 def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -> None:
@@ -81,7 +80,7 @@ def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -
     given = line if isinstance(line, dict) else {}
     words, places = given.get("overrides") or [], given.get("config_dirs") or []
     if not all(isinstance(x, list) and all(isinstance(w, str) for w in x) for x in (words, places)):
-        raise UserError(f"{folder / runs.SWEEP} is damaged")
+        raise UserError(f"{folder / run_folder.SWEEP} is damaged")
     searched = content.get("sweep")
     varied = searched if isinstance(searched, dict) else {}
     over, listed = varied.get("over"), varied.get("cells")
@@ -89,42 +88,10 @@ def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -
         words = [*words, *over_words(over, [])]
     if isinstance(listed, list):
         words = [*words, *itertools.chain(*cell_words(listed, (), []))]
-    no_lookup(words, folder / runs.SWEEP)
+    no_lookup(words, folder / run_folder.SWEEP)
     for place in places:
         if str(Path(place).resolve()) not in folders:
             raise UserError(
                 f"this search was started with configs of {place}; to take them from there again, "
                 f"type: genai sweep resume {folder} -cd {shlex.quote(place)}"
             )
-
-
-def no_lookup(words: Sequence[str], path: Path) -> None:
-    """Refuse words that would read the environment, or another key, when they are composed again.
-
-    Raises:
-        UserError: ``${oc.env:TOKEN}``, however its bracket is escaped: the file may be a
-            stranger's, and what it looks up would stand in a run folder.
-    """
-    for word in words:
-        if re.search(r"\$\\*\{", word):
-            raise UserError(f"{path}: '{word}' looks something up; {path.name} holds plain values")
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """sweep.yaml, of which ``cells`` and ``varied`` can be counted on.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    path = folder / runs.SWEEP
-    try:
-        content = plain_yaml.load(path.read_text(encoding="utf-8"))
-        names = [cell["folder"] for cell in content["cells"]]
-        words = [word for cell in content["cells"] for word in cell["overrides"]]
-        # a stranger's sweep.yaml is data: its cells are folders of the sweep and no others
-        inside = (n == Path(n).name not in ("", "..") and n.isprintable() for n in names)
-        if all(inside) and all(isinstance(word, str) for word in [*words, *content["varied"]]):
-            return content
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        pass
-    raise UserError(f"{path} is damaged")

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genai_cli.compose import Cell
+from genai_cli.config.compose import Cell
 from genai_cli.errors import UserError
-from genai_cli.verbs.train import Prepared, prepare
+from genai_cli.runner.prepare import Prepared, prepare
 
 Refuse = Callable[[Mapping[str, str], UserError], None]  # (what is varied in the cell, why)
 
@@ -38,7 +38,7 @@ def checked(
     Args:
         cells: as composed.
         refuse: is called for a cell that cannot be trained, which is then left out.
-        gpus: as of `verbs.train.prepare`.
+        gpus: as of `runner.prepare.prepare`.
 
     Raises:
         UserError: what ``refuse`` raises; no cell is left.
@@ -80,7 +80,7 @@ def checked(
 
 def without_absent_keys(cell: Cell) -> tuple[Any, list[str]]:
     """The cell's config without a swept bottleneck that its family lacks, and what was left out."""
-    from genai_cli.build import takes_bottleneck
+    from genai_cli.models.build import takes_bottleneck
 
     if "bottleneck" in cell.swept and not takes_bottleneck(cell.config.model.get("name")):
         return dataclasses.replace(cell.config, bottleneck=None), ["bottleneck"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from genai_cli import compose, options
-from genai_cli.search import settings as search_settings
+from genai_cli.config import compose, groups
+from genai_cli.sweeps.search import settings as search_settings
 from genai_cli.sweeps.settings import Sweep
 
 
@@ -17,6 +17,6 @@ def of_line(line: compose.Line) -> Sweep:
     """
     named = any(word.startswith("sweep=") for word in line.sweep)
     own = {} if named else compose.swept_by(line)
-    sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs, own)
+    sweep = groups.read("sweep", Sweep, "none", line.sweep, line.config_dirs, own)
     search_settings.check(sweep, [*(f"sweep.{key}=" for key in own), *line.sweep])
     return sweep

@@ -12,20 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from genai_cli import compose, runs
+from genai_cli.config import compose, schema
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
 from genai_cli.launchers.settings import Launcher, gpus_of, of_sweep
-from genai_cli.locks import NoLocks, lock
-from genai_cli.outcome import set_status
+from genai_cli.runner.lifecycle import set_status
+from genai_cli.runner.prepare import Prepared, start
+from genai_cli.store import run_folder
+from genai_cli.store import sweep_table as folders
 from genai_cli.sweeps import asked
-from genai_cli.sweeps import folder as folders
+from genai_cli.sweeps import cells as cells_module
 from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
 from genai_cli.sweeps.given import of_line
-from genai_cli.training import setup
-from genai_cli.training.preempt import Signals
-from genai_cli.verbs.train import Prepared, start
+from genai_cli.system.file_lock import NoLocks, lock
+from genai_cli.system.preemption import Signals
 
 LOCK = ".lock"  # in a sweep's folder: its other files are replaced, and a lock is an inode's
 
@@ -41,7 +42,7 @@ def launch(line: compose.Line, command: str) -> int:
     """
     sweep, how = of_line(line), of_sweep(line)
     if sweep.search != "grid":  # its cells come as others end
-        from genai_cli.search.launch import launch as search
+        from genai_cli.sweeps.search.launch import launch as search
 
         return search(line, command, sweep, how)
     left_out = LeaveOut()
@@ -51,11 +52,11 @@ def launch(line: compose.Line, command: str) -> int:
     launchers.check(how, [prepared.cfg for _, prepared in kept])
     jobs_of = units([prepared for _, prepared in kept])
     config = kept[0][1].cfg
-    folder = runs.claim(runs.outputs_root(config.outputs), config.name or "sweep")
-    names = [folders.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
+    folder = run_folder.claim(run_folder.outputs_root(config.outputs), config.name or "sweep")
+    names = [cells_module.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
     cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
     described = [
-        (name, cell, setup.plain(prepared.cfg))
+        (name, cell, schema.plain(prepared.cfg))
         for name, (cell, prepared) in zip(names, kept, strict=True)
     ]
     with Signals() as signals, alone(folder):
@@ -130,11 +131,13 @@ def settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
     """
     waiting = []
     for cell in cells:
-        if not (cell / runs.LOG).exists():
+        if not (cell / run_folder.LOG).exists():
             waiting.append(cell)
             set_status(cell, "interrupted")
-        elif here and runs.status(cell, runs.read_json(cell / runs.RUN)) == "died":
-            with open(cell / runs.LOG, "a", encoding="utf-8") as log:
+        elif (
+            here and run_folder.status(cell, run_folder.read_json(cell / run_folder.RUN)) == "died"
+        ):
+            with open(cell / run_folder.LOG, "a", encoding="utf-8") as log:
                 log.write("its process ended without a word\n")
             set_status(cell, "failed")
     return waiting
@@ -163,7 +166,7 @@ def units(prepared: Sequence[Prepared]) -> list[list[int]]:
     """Which cells train together: each alone, unless trainer.pack says otherwise."""
     if all(cell.cfg.trainer.pack == "none" for cell in prepared):
         return [[i] for i in range(len(prepared))]
-    from genai_cli.training import pack_plan
+    from genai_cli.training.stack import plan
 
     configs, data = [cell.cfg for cell in prepared], [cell.data for cell in prepared]
-    return pack_plan.units(configs, data, lambda text: print(text, file=sys.stderr))
+    return plan.units(configs, data, lambda text: print(text, file=sys.stderr))

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from genai_cli import runs
-from genai_cli.outcome import set_status
-from genai_cli.sweeps.folder import SHOWN, last_words
-from genai_cli.textual import plain_table
+from genai_cli.runner.lifecycle import set_status
+from genai_cli.store import run_folder
+from genai_cli.store.sweep_table import SHOWN, last_words
+from genai_cli.system import atomic_write
+from genai_cli.system.text import plain_table
 from genai_cli.training import checkpoint
 
 TRAINED = ("finished", "stopped")
@@ -44,11 +45,11 @@ def look(cells: Sequence[Path], mended: Mapping[Path, str]) -> list[Left]:
 def _stands(cell: Path, wrong: str) -> tuple[str, str]:
     if wrong:
         return "lost", f"{wrong}: written again"
-    described = runs.read_json(cell / runs.RUN)
-    status = runs.status(cell, described)
-    if not (cell / runs.LOG).exists():
+    described = run_folder.read_json(cell / run_folder.RUN)
+    status = run_folder.status(cell, described)
+    if not (cell / run_folder.LOG).exists():
         return NEW, "it had not begun"
-    why = dict.fromkeys(TRAINED, runs.UNMEASURED) | {
+    why = dict.fromkeys(TRAINED, run_folder.UNMEASURED) | {
         "died": "its process ended without a word",
         "interrupted": "it was told to stop",
         "failed": last_words(cell),
@@ -57,7 +58,7 @@ def _stands(cell: Path, wrong: str) -> tuple[str, str]:
 
 
 def _step(cell: Path) -> int:
-    newest = next(iter(checkpoint.candidates(cell / runs.CHECKPOINTS)), None)
+    newest = next(iter(checkpoint.candidates(cell / run_folder.CHECKPOINTS)), None)
     return int(newest.name[5:]) if newest else 0
 
 
@@ -84,6 +85,6 @@ def begin(folder: Path, found: Sequence[Left], number: int) -> None:
 
 def _note(one: Left) -> None:
     """The last that befell a cell; what came before it is in its log."""
-    described = runs.read_json(one.cell / runs.RUN)
+    described = run_folder.read_json(one.cell / run_folder.RUN)
     again = {"was": one.was, "why": one.why, "step": one.step}
-    runs.write_json(one.cell / runs.RUN, described | {"again": again}, durable=False)
+    atomic_write.write_json(one.cell / run_folder.RUN, described | {"again": again}, durable=False)

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genai_cli import compose, runs
+from genai_cli.config import compose, schema, values
+from genai_cli.config.schema import TrainConfig
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Launcher, gpus_of
-from genai_cli.schema import TrainConfig
+from genai_cli.runner.prepare import Prepared, prepare
+from genai_cli.store import run_config, run_folder
 from genai_cli.sweeps import asked
 from genai_cli.sweeps.checked import without_absent_keys
-from genai_cli.training import setup
-from genai_cli.verbs.train import Prepared, prepare
+from genai_cli.system import atomic_write
 
 Change = Callable[[Path, TrainConfig], TrainConfig]  # (cell, as its words say) → as it was written
 
@@ -32,15 +33,15 @@ def damage(cell: Path) -> str:
     """Why a cell cannot be trained from what lies in its folder; "" if it can."""
     if not cell.is_dir():
         return "its folder is gone"
-    if not (cell / runs.CONFIG).exists():
-        return f"it has no {runs.CONFIG}"
+    if not (cell / run_folder.CONFIG).exists():
+        return f"it has no {run_folder.CONFIG}"
     try:
-        setup.config_of(cell)
+        run_config.config_of(cell)
     except UserError:
-        return f"its {runs.CONFIG} is damaged"
-    if not runs.read_json(cell / runs.RUN):
-        return f"it has no whole {runs.RUN}"
-    return "" if (cell / runs.CHECKPOINTS).is_dir() else f"it has no {runs.CHECKPOINTS}"
+        return f"its {run_folder.CONFIG} is damaged"
+    if not run_folder.read_json(cell / run_folder.RUN):
+        return f"it has no whole {run_folder.RUN}"
+    return "" if (cell / run_folder.CHECKPOINTS).is_dir() else f"it has no {run_folder.CHECKPOINTS}"
 
 
 def mend(
@@ -76,12 +77,12 @@ def mend(
         why = damage(path)
         if not why:
             continue
-        asked.no_lookup(cell["overrides"], folder / runs.SWEEP)
+        values.no_lookup(cell["overrides"], folder / run_folder.SWEEP)
         try:
             prepared = _compose(command, cell["overrides"], built, gpus_of(how))
         except UserError as error:
             raise UserError(f"{path} is damaged and cannot be written again: {error}") from None
-        if asked.fingerprint(setup.plain(first(path, prepared.cfg))) != cell.get("config"):
+        if asked.fingerprint(schema.plain(first(path, prepared.cfg))) != cell.get("config"):
             raise UserError(
                 f"{path} is damaged, and its words give another config today (a YAML, its data or "
                 "the code has changed); remove the cell from sweep.yaml, or put back what changed"
@@ -108,9 +109,9 @@ def _compose(
 
 def _write(path: Path, prepared: Prepared, command: str) -> None:
     """A cell's config.yaml and run.json; checkpoints and rows that are there stay."""
-    described = runs.read_json(path / runs.RUN)
+    described = run_folder.read_json(path / run_folder.RUN)
     path.mkdir(exist_ok=True)
-    (path / runs.CHECKPOINTS).mkdir(exist_ok=True)
-    runs.write_config(path, setup.plain(prepared.cfg))
-    fresh = prepared.described | {"command": command, "started": runs.now()}
-    runs.write_json(path / runs.RUN, fresh | described)
+    (path / run_folder.CHECKPOINTS).mkdir(exist_ok=True)
+    run_folder.write_config(path, schema.plain(prepared.cfg))
+    fresh = prepared.described | {"command": command, "started": run_folder.now()}
+    atomic_write.write_json(path / run_folder.RUN, fresh | described)

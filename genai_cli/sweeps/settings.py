@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Sweep:
-    """The YAML says what each key means; `genai_cli.search.settings` checks those of a search."""
+    """The YAML says what each key means; `sweeps.search.settings` checks those of a search."""
 
     over: dict[str, Any] = field(default_factory=dict)
     cells: list[Any] = field(default_factory=list)

@@ -22,12 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genai_cli.durable import sync_folder, write_text
 from genai_cli.errors import UserError
-from genai_cli.places import matching
-from genai_cli.training.intact import META, STATE, WEIGHTS, damage, sha256, sum_of
-from genai_cli.training.loop import Training
+from genai_cli.store.outputs import matching
+from genai_cli.store.run_folder import META, STATE, WEIGHTS
+from genai_cli.system.atomic_write import sync_folder, write_text
+from genai_cli.training.intact import damage, sha256, sum_of
 from genai_cli.training.snapshot import Snapshot, restore, snapshot
+from genai_cli.training.state import Training
 
 
 def save(folder: Path, run: Training, *, keep: int, mark_best: bool) -> Path:

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from genai_cli import ranks as environment
+from genai_cli.config import ranks as environment
 
 if TYPE_CHECKING:
     from genai_cli.models.base import Player
-    from genai_cli.training.preempt import Signals
+    from genai_cli.system.preemption import Signals
 
 PATIENCE = timedelta(minutes=30)  # for one that compiles, draws or writes; a dead one shows at once
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from genai_cli.training.loop import Training
+    from genai_cli.training.state import Training
 
 EVERY = 50  # steps between two looks from a GPU, each at what was copied a look before
 

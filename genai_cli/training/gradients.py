@@ -11,8 +11,8 @@ import math
 import torch
 
 from genai_cli.data.dataset import Dataset
-from genai_cli.training.loop import Training
-from genai_cli.training.randomness import generator
+from genai_cli.rng import generator
+from genai_cli.training.state import Training
 
 EXAMPLES = 64  # the norm is then known to some 10 %, and it moves by powers of ten
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "state.json"
+from genai_cli.store.run_folder import META, STATE, WEIGHTS
+
 SETTLED = 10**9  # ns: a file that was written later may be written again within its clock's tick
 
 _sums: dict[Path, tuple[tuple[int, ...], str]] = {}  # file → (its stamp, its sum)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from genai_cli import __version__
-from genai_cli.cores import cores
+from genai_cli.config.schema import TrainConfig
 from genai_cli.errors import UserError
-from genai_cli.library_messages import take_over_logging
-from genai_cli.schema import TrainConfig
+from genai_cli.system.cpu import cores
+from genai_cli.system.library_messages import take_over_logging
+from genai_cli.version import __version__
 
 take_over_logging()  # torch has made its handlers
 SMALL_STEP = 30_000_000  # multiply-adds of a step below which one CPU thread is used

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from genai_cli.config.signatures import NonNegative, Positive, Rate, bind_hints
 from genai_cli.errors import UserError, listing, nearest
-from genai_cli.knobs import NonNegative, Positive, Rate, bind_hints
 from genai_cli.models.base import Player
 
 HINTS = {

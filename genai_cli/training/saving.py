@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genai_cli.training import checkpoint, finite
-from genai_cli.training.loop import Training
+from genai_cli.training.state import Training
 
 GAP = 10.0  # seconds between checkpoints at least,
 SHARE = 50  # and this many times what the last one took: a slow disk costs 2 % at most

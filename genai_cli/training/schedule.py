@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from genai_cli.config.signatures import Count, Fraction, Natural, NonNegative, Positive, Rate, bind
 from genai_cli.errors import UserError, listing, nearest
-from genai_cli.knobs import Count, Fraction, Natural, NonNegative, Positive, Rate, bind
 
 Factor = Callable[[float], float]  # epochs done (a fraction within an epoch) to a factor
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from genai_cli.training.loop import Training
+from genai_cli.training.state import Training
 
 SCHEMA = 1
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from genai_cli.models.base import Batch, Model, Player
+from genai_cli.data.dataset import Batch
+from genai_cli.models.base import Model, Player
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from genai_cli.schema import TrainConfig
-    from genai_cli.training.loop import Training
+    from genai_cli.config.schema import TrainConfig
+    from genai_cli.training.state import Training
 
 Terms = dict[str, Tensor]
 # (batch, noise, step) to the terms (B,); of several ranks also count=, the rows of the whole batch
@@ -31,30 +32,6 @@ Step = Callable[..., Terms]
 Gradient = Callable[[Player, Batch, dict[str, Tensor], int], Terms]
 # makes a player's gradients those of all ranks, and terms (B,) their sums ()
 Summed = Callable[[Player, Terms], Terms]
-
-
-def make_step(kind: str, run: Training, cfg: TrainConfig, device: torch.device) -> Step:
-    """The step of a run: ``eager``, ``compiled`` or ``graph``.
-
-    Args:
-        kind: as in run.json; how ``auto`` becomes one of them stands in choose.py.
-        run: whose players are trained; its state is moved by every call.
-        cfg: precision, micro-batches and clipping.
-        device: where the run is.
-
-    Raises:
-        compiled.NotCompiled: no player's loss can be compiled.
-        UserError: the device has no such kind, or the optimizer cannot be captured.
-    """
-    if kind == "compiled":
-        from genai_cli.training.compiled import CompiledStep
-
-        return CompiledStep(run, cfg)
-    if kind == "graph":
-        from genai_cli.training.graph import GraphStep
-
-        return GraphStep(run, cfg, device)
-    return plain(run, cfg)
 
 
 def plain(run: Training, cfg: TrainConfig) -> Step:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from genai_cli.audit import measure, say, world
-from genai_cli.data.dataset import Dataset
+from genai_cli.data.dataset import Batch, Dataset
 from genai_cli.evaluation.reference import reference
-from genai_cli.models.base import Batch, Model
+from genai_cli.models.base import Model
 
 pytestmark = [
     pytest.mark.usefixtures("undrawn"),
@@ -138,7 +138,7 @@ def test_of_no_clear_sample_no_share_is_told(here: world.World) -> None:
 def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test looks at the figure of an audit, which takes most of its time."""
     if request.node.name != "test_it_writes_numbers_table_and_figure":
-        monkeypatch.setattr("genai_cli.figures.audit.of_run", lambda *about, title: None)
+        monkeypatch.setattr("genai_cli.audit.figure.of_run", lambda *about, title: None)
 
 
 class Trained(dict):
@@ -148,7 +148,7 @@ class Trained(dict):
         self.root = root
 
     def __missing__(self, name: str) -> Path:
-        from genai_cli.cli import main
+        from genai_cli.cli.main import main
 
         epochs = () if name == "autoencoder" else ("epochs=1",)
         words = (*TRAINED[name], *QUICK, *epochs, f"name={name}", f"outputs={self.root}")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli.cli import VERBS
-from genai_cli.completion import SHELLS, candidates
-from genai_cli.paths import Tree
-from genai_cli.shell_line import split_line
-from genai_cli.verbs.completion import SCRIPTS
+from genai_cli.cli.command_table import VERBS
+from genai_cli.cli.commands.completion import SCRIPTS
+from genai_cli.cli.completion.candidates import SHELLS, candidates
+from genai_cli.cli.completion.shell import split_line
+from genai_cli.config.catalog import Tree
 
 BREAKS = " \t\n\"'><=;|&(:"  # bash's own COMP_WORDBREAKS
 
@@ -213,8 +213,8 @@ def test_what_a_resumed_run_may_change(outputs):
 
 
 def test_resumable_keys_are_those_of_the_verb():
-    from genai_cli.offers import RESUMABLE
-    from genai_cli.verbs.resume import NOTED, SAFE
+    from genai_cli.cli.completion.tables import RESUMABLE
+    from genai_cli.config.resumable import NOTED, SAFE
 
     assert set(RESUMABLE) == {*SAFE, *NOTED}
 

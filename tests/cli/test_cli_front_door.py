@@ -10,19 +10,19 @@ import time
 
 import pytest
 
-from genai_cli import __version__
-from genai_cli.cli import VERBS
+from genai_cli.cli.command_table import VERBS
+from genai_cli.version import __version__
 
 HEAVY = ["torch", "torchvision", "matplotlib", "hydra", "omegaconf", "numpy", "yaml", "rich", "PIL"]
 
 FAKE = """
 import sys, types
-from genai_cli.cli import main
+from genai_cli.cli.main import main
 def verb(args):
     {body}
-module = types.ModuleType("genai_cli.verbs.runs")
+module = types.ModuleType("genai_cli.cli.commands.runs")
 module.main = verb
-sys.modules["genai_cli.verbs.runs"] = module
+sys.modules["genai_cli.cli.commands.runs"] = module
 sys.exit(main(["runs", *sys.argv[1:]]))
 """
 
@@ -55,7 +55,7 @@ def test_version(genai):
 )
 def test_answers_without_heavy_imports(python, words):
     done = python(
-        "import sys; from genai_cli.cli import main\n"
+        "import sys; from genai_cli.cli.main import main\n"
         f"main({shlex.split(words)!r})\n"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
     )
@@ -64,7 +64,7 @@ def test_answers_without_heavy_imports(python, words):
 
 def test_the_door_itself_imports_almost_nothing(python):
     done = python(
-        "import sys; before = set(sys.modules); import genai_cli.cli\n"
+        "import sys; before = set(sys.modules); import genai_cli.cli.main\n"
         "print(*{m.split('.')[0] for m in set(sys.modules) - before})"
     )
     light = {"genai_cli", "__future__", "importlib", "warnings", "errno"}
@@ -117,8 +117,8 @@ def test_exit_code_is_the_verbs(python, body, code):
 
 def test_arguments_reach_the_verb_unchanged(python):
     done = python(
-        "import sys, types\nfrom genai_cli.cli import main\n"
-        "sys.modules['genai_cli.verbs.runs'] = types.SimpleNamespace(main=print)\n"
+        "import sys, types\nfrom genai_cli.cli.main import main\n"
+        "sys.modules['genai_cli.cli.commands.runs'] = types.SimpleNamespace(main=print)\n"
         "main(['runs', 'a=[1, 2]', '-m', '', 'π'])"
     )
     assert done.stdout == "['a=[1, 2]', '-m', '', 'π']\n"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import paths
-from genai_cli.cli import VERBS
+from genai_cli.cli.command_table import VERBS
+from genai_cli.cli.help import overview, verb_help
+from genai_cli.config import catalog
+from genai_cli.config.catalog import Key, Tree, choices, config_dir, read_sheet
 from genai_cli.errors import UserError
-from genai_cli.help import overview, verb_help
-from genai_cli.paths import Key, Tree, choices, config_dir, read_sheet
 
 CONFIGS = config_dir()
 OPTIONS = sorted(
@@ -75,7 +75,7 @@ def test_composed_keys_agree_with_hydra(line):
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from genai_cli.schema import TrainConfig
+    from genai_cli.config.schema import TrainConfig
 
     ConfigStore.instance().store(name="train_schema", node=TrainConfig)
     GlobalHydra.instance().clear()
@@ -149,7 +149,7 @@ def tree(tmp_path, monkeypatch) -> Path:
         file = tmp_path / "configs" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
-    monkeypatch.setattr(paths, "config_dir", lambda: tmp_path / "configs")
+    monkeypatch.setattr(catalog, "config_dir", lambda: tmp_path / "configs")
     return tmp_path / "configs"
 
 
@@ -272,7 +272,7 @@ def test_configs_are_found_inside_an_installed_package(genai, tmp_path):
     """As in a wheel: configs/ lies in the package, and nothing lies beside it."""
     site = tmp_path / "site-packages"
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(paths.__file__).parent, site / "genai_cli", ignore=ignored)
+    shutil.copytree(Path(catalog.__file__).parents[1], site / "genai_cli", ignore=ignored)
     shutil.copytree(CONFIGS, site / "genai_cli/configs", dirs_exist_ok=True)
     done = genai("train", "model=vae", "--help", PYTHONPATH=str(site))
     assert (done.returncode, done.stderr) == (0, "")

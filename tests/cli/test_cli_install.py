@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from genai_cli.verbs.completion import SCRIPTS
+from genai_cli.cli.commands.completion import SCRIPTS
 
 
 def test_install_show_uninstall(genai, tmp_path):

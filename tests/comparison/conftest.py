@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 RULER = {"metric": "m", "version": 1, "n": 360, "reference_split_hash": "0363"}
 
@@ -65,7 +65,7 @@ class Outputs:
         if sweep:
             folder = day / f"12-00-00-sweep-{sweep}" / f"{self.count:03d}-{model}"
             folder.mkdir(parents=True)
-            (folder.parent / runs.SWEEP).write_text("{}")
+            (folder.parent / run_folder.SWEEP).write_text("{}")
         else:
             folder = day / f"12-00-{self.count:02d}-{model}-{suffix}"
             folder.mkdir(parents=True)
@@ -84,7 +84,7 @@ class Outputs:
             for part in last[:-1]:
                 place = place.setdefault(part, {})
             place[last[-1]] = value
-        (folder / runs.CONFIG).write_text(yaml.safe_dump(config))
+        (folder / run_folder.CONFIG).write_text(yaml.safe_dump(config))
         described = {
             "status": status,
             "parameters": 1000,
@@ -95,11 +95,11 @@ class Outputs:
             "started": f"2026-11-23T12:{self.count // 60:02d}:{self.count % 60:02d}.000+00:00",
             "finished": "2026-11-23T13:00:00.000+00:00",
         }
-        (folder / runs.RUN).write_text(json.dumps(described))
+        (folder / run_folder.RUN).write_text(json.dumps(described))
         done = {"status": status, "seconds": seconds, "metrics": summary or {}}
         if status != "failed":
-            (folder / runs.SUMMARY).write_text(json.dumps(done))
-            (folder / runs.CHECKPOINTS).mkdir()
+            (folder / run_folder.SUMMARY).write_text(json.dumps(done))
+            (folder / run_folder.CHECKPOINTS).mkdir()
         self.count += 1
         if metrics is not None:
             self.evaluate(folder, metrics, settings=settings)

@@ -9,7 +9,7 @@ import pytest
 
 from genai_cli.comparison import charts, codes, pictures
 from genai_cli.comparison.read import read
-from genai_cli.comparison.settings import labels
+from genai_cli.store.labels import labels
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -206,8 +206,8 @@ def test_runs_without_weights_leave_the_charts(outputs, made, tmp_path):
 
 @pytest.mark.slow
 def test_trained_runs_are_drawn_whole(tmp_path):
-    from genai_cli.cli import main
-    from genai_cli.runs import all_runs
+    from genai_cli.cli.main import main
+    from genai_cli.store.lookup import all_runs
 
     root = tmp_path / "o"
     line = ["train", "-m", "model=vae,autoencoder", "bottleneck=2,4,8", "epochs=1"]

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from genai_cli import runs
 from genai_cli.errors import UserError
+from genai_cli.store import lookup
 
 F = "samples/frechet"
 
@@ -48,7 +48,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         print("printed by evaluate")
         return 0
 
-    module = types.ModuleType("genai_cli.verbs.evaluate")
+    module = types.ModuleType("genai_cli.cli.commands.evaluate")
     module.main = main  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
@@ -86,7 +86,7 @@ def test_a_sweep(sweep: Path, genai: Callable, drawn: list) -> None:
     genai("compare", "abcd")
     assert not (place / "old.png").exists()  # replaced
     assert (place / "talk.txt").exists()  # the user's
-    assert len(list(runs.all_runs(Path("outputs")))) == 3
+    assert len(list(lookup.all_runs(Path("outputs")))) == 3
 
 
 def test_some_cells_do_not_replace_the_comparison_of_the_sweep(
@@ -230,7 +230,7 @@ def test_a_refused_run_does_not_stop_the_others(
 
 def test_starts_without_torch(sweep: Path, run_python: Callable[[str], str]) -> None:
     code = (
-        "import sys; from genai_cli.cli import main\n"
+        "import sys; from genai_cli.cli.main import main\n"
         "code = main(['compare', 'abcd', '--no-figures'])\n"
         "heavy = {'torch', 'numpy', 'matplotlib', 'scipy', 'omegaconf', 'hydra'}\n"
         "print('heavy', code, sorted(heavy & set(sys.modules)))"
@@ -243,8 +243,8 @@ def test_starts_without_torch(sweep: Path, run_python: Callable[[str], str]) -> 
 
 
 def test_the_keys_it_completes_are_those_it_takes() -> None:
-    from genai_cli.offers import COMPARE, FLAGS
+    from genai_cli.cli.completion.tables import COMPARE, FLAGS
 
-    verb = importlib.import_module("genai_cli.verbs.compare")
+    verb = importlib.import_module("genai_cli.cli.commands.compare")
     assert set(COMPARE) <= {"out", "outputs", "seeds", *verb.SETTINGS, *verb.HOW}
     assert set(FLAGS["compare"]) == set(verb.FLAGS)

@@ -13,7 +13,7 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.data.rare import thinned
 from genai_cli.data.sources import DataNote, load
 from genai_cli.errors import UserError
-from genai_cli.training.randomness import balanced_order, permutation
+from genai_cli.rng import balanced_order, permutation
 
 pytestmark = pytest.mark.filterwarnings("ignore::genai_cli.data.sources.DataNote")
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genai_cli.cli.commands import data as verb
+from genai_cli.config.signatures import signature_of
 from genai_cli.data import download
 from genai_cli.data.sources import SOURCES, load, shared_keys
 from genai_cli.errors import UserError
-from genai_cli.knobs import signature_of
-from genai_cli.verbs import data as verb
 
 CONFIGS = verb.configs()
 
@@ -78,7 +78,7 @@ def test_list(capsys, tmp_path: Path) -> None:
 
 
 def test_list_imports_no_torch() -> None:
-    code = "import sys; from genai_cli.verbs.data import main; main(['list'])\n"
+    code = "import sys; from genai_cli.cli.commands.data import main; main(['list'])\n"
     code += "print({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines()[-1] == "set()"

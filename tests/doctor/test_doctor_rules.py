@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import yaml
 
-from genai_cli import compose, losses
+from genai_cli.config import compose
+from genai_cli.config.catalog import config_dir
+from genai_cli.config.schema import TrainConfig
 from genai_cli.doctor.advice import WORDS, command
 from genai_cli.doctor.finding import PHRASES, Finding, below, beyond
 from genai_cli.doctor.limits import ADAPTIVE, FITS, USUAL
 from genai_cli.doctor.reading import Reading
 from genai_cli.doctor.rules import examine
-from genai_cli.paths import config_dir
-from genai_cli.schema import TrainConfig
-from genai_cli.verbs.train import prepare
+from genai_cli.losses import elementwise
+from genai_cli.runner.prepare import prepare
 
 
 def bare(train: np.ndarray, val: np.ndarray | None = None) -> list[Finding]:
@@ -42,7 +43,7 @@ def test_the_phrases_are_the_contracts() -> None:
 def test_the_pairs_are_those_of_the_losses() -> None:
     wanted: dict[str, set[str]] = {}
     for task in ("reconstruction", "regression", "binary", "multiclass"):
-        for name, fits in losses.fitting(task, unit_interval=True).items():
+        for name, fits in elementwise.fitting(task, unit_interval=True).items():
             wanted.setdefault(name, set()).update(fits)
     assert {name: set(fits) for name, fits in FITS.items()} == wanted
 
@@ -120,13 +121,12 @@ ADVISED = [p for p in PHRASES if p not in (*PHRASES[:2], "validation below train
     ],
 )
 def test_the_next_command_is_one_that_genai_takes(phrase: str, known: bool) -> None:
-    from genai_cli import runs
-    from genai_cli.training import setup
+    from genai_cli.config import schema
 
     words = HOW.get(phrase, ["model=autoencoder", "model.activation=sigmoid"])
     config = composed(*words)
     told = ["genai", "train", *words] if known else []
-    r = Reading("k3f9", {"step": np.array([40.0])}, runs.flat(setup.plain(config)), command=told)
+    r = Reading("k3f9", {"step": np.array([40.0])}, schema.flat(schema.plain(config)), command=told)
     genai, verb, *rest = shlex.split(command(phrase, r))
     assert (genai, verb) == ("genai", "train")
     prepare(copy.deepcopy(composed(*rest)), lambda text: None)

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genai_cli import compose
-from genai_cli.build import build_model
+from genai_cli.config import compose
+from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.data.sources import load
 from genai_cli.evaluation import passport
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.likelihood import Likelihood, likelihood
 from genai_cli.models.base import Model
-from genai_cli.schema import TrainConfig
-from genai_cli.training.randomness import Rows
+from genai_cli.models.build import build_model
+from genai_cli.rng import Rows
 
 SMALL = {
     "vae": ("model.widths=[16]", "bottleneck=4"),
@@ -33,7 +33,7 @@ SMALL = {
 
 @functools.cache
 def made(line: str) -> tuple[TrainConfig, Dataset, Model]:
-    from genai_cli.verbs.train import prepare
+    from genai_cli.runner.prepare import prepare
 
     name = line.split()[0]
     words = [f"model={name}", *SMALL.get(name, ()), *line.split()[1:], "device=cpu"]

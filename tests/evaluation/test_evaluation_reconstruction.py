@@ -10,13 +10,13 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from genai_cli.build import model_class
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import load
 from genai_cli.evaluation import reconstruction as measured
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.ssim import ssim
 from genai_cli.models.base import Model
+from genai_cli.models.build import model_class
 
 IMAGE = Spec(event_shape=(3, 20, 23), unit_interval=True)
 

@@ -5,12 +5,11 @@ import json
 import pytest
 import torch
 
-from genai_cli.cli import main
-from genai_cli.data.dataset import Spec
+from genai_cli.cli.main import main
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.data.pairs import Pair, hole
-from genai_cli.evaluation import restoring
-from genai_cli.figures import of_run
-from genai_cli.models.base import Batch
+from genai_cli.evaluation import run_figures
+from genai_cli.models import restoration
 
 
 def degraded(image: torch.Tensor, kind: str) -> torch.Tensor:
@@ -26,7 +25,7 @@ def test_a_hole_in_a_plane_is_filled_with_that_plane(shape):
     image = ((down[:, None] + 2 * across + 1) / 100)[None, None]
     holed = image.clone()
     holed[(..., *hole(*shape))] = 0
-    found = restoring.filled(holed)
+    found = restoration.filled(holed)
     inside = min(shape) >= 4  # else the hole reaches the edge, beyond which it is black
     if inside:
         torch.testing.assert_close(found, image)
@@ -37,7 +36,7 @@ def test_a_hole_in_a_plane_is_filled_with_that_plane(shape):
 
 def test_every_filled_pixel_is_the_mean_of_its_four_neighbours():
     image = torch.rand(3, 2, 12, 10, dtype=torch.float64)
-    found = restoring.filled(image)
+    found = restoration.filled(image)
     rows, columns = hole(12, 10)
     around = torch.nn.functional.pad(found, (1, 1, 1, 1))
     mean = around[..., 2:, 1:-1] + around[..., :-2, 1:-1] + around[..., 1:-1, 2:]
@@ -47,15 +46,15 @@ def test_every_filled_pixel_is_the_mean_of_its_four_neighbours():
 
 def test_enlarging_keeps_what_is_level_and_gives_the_targets_size():
     x = torch.full((2, 1, 4, 4), 0.3)
-    torch.testing.assert_close(restoring.enlarged(x, (1, 8, 8)), torch.full((2, 1, 8, 8), 0.3))
+    torch.testing.assert_close(restoration.enlarged(x, (1, 8, 8)), torch.full((2, 1, 8, 8), 0.3))
 
 
 def test_a_pair_is_told_by_its_shapes():
     image = torch.rand(2, 1, 8, 8, dtype=torch.float64)
-    for kind, way in (("superresolution", restoring.BICUBIC), ("inpaint", restoring.MEMBRANE)):
+    for kind, way in (("superresolution", restoration.BICUBIC), ("inpaint", restoration.MEMBRANE)):
         x = degraded(image, kind)
         spec = Spec(tuple(x.shape[1:]), target="image", target_shape=(1, 8, 8), unit_interval=True)
-        plain, found = restoring.of_pair(Batch(x, image), spec)
+        plain, found = restoration.of_pair(Batch(x, image), spec)
         assert (found, plain.shape) == (way, image.shape)
 
 
@@ -71,7 +70,7 @@ def test_a_run_that_restores_says_what_it_is_held_against(
     name, what, line, tmp_path, capsys, monkeypatch
 ):
     for other in ("_loss_curve", "_samples", "_latent"):
-        monkeypatch.setattr(of_run, other, lambda folder, *about: folder)
+        monkeypatch.setattr(run_figures, other, lambda folder, *about: folder)
     common = ["train", "model=autoencoder", "epochs=1", "dataset.limit=64", f"outputs={tmp_path}"]
     assert main([*common, *line]) == 0
     (folder,) = tmp_path.glob("*/*")

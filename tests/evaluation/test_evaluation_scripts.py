@@ -12,12 +12,13 @@ from types import ModuleType
 import pytest
 import torch
 
-from genai_cli import compose, runs
+from genai_cli.config import compose
 from genai_cli.data.sources import load
 from genai_cli.errors import UserError
 from genai_cli.evaluation.drawing import stored
+from genai_cli.runner.prepare import prepare, start
+from genai_cli.store import run_folder
 from genai_cli.training import checkpoint, setup
-from genai_cli.verbs.train import prepare, start
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -41,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
         prepared = prepare(cells[0].config, lambda text: None)
         folder = start(prepared, "test")
         state = setup.new_training(prepared.cfg, prepared.data, torch.device("cpu"))
-        checkpoint.save(folder / runs.CHECKPOINTS, state, keep=1, mark_best=True)
+        checkpoint.save(folder / run_folder.CHECKPOINTS, state, keep=1, mark_best=True)
         return str(folder)
 
     return make

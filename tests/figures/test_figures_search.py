@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from genai_cli.figures.search import DONE, _Limits, draw
 from genai_cli.figures.style import chart
-from genai_cli.search.trials import FAILED, FINISHED, PRUNED, RUNNING, Goal, Trial
+from genai_cli.store.trials import FAILED, FINISHED, PRUNED, RUNNING, Goal, Trial
+from genai_cli.sweeps.search.figure import DONE, _Limits, draw
 
 
 def trials(number: int, level: float = 20.0, keys: tuple[str, ...] = ("lr", "k", "act")) -> list:

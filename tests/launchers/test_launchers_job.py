@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fake_slurm import FakeSlurm
 
-from genai_cli import runs
 from genai_cli.launchers import job, queue
+from genai_cli.store import run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -43,11 +43,11 @@ def _interrupted(sheet: Path, task: int, number: int, monkeypatch: pytest.Monkey
         return run(*args, **more)
 
     monkeypatch.setattr(worker, "run", interrupted)
-    cell = runs.cells(sheet.parent.parent)[task]
-    text = (cell / runs.CONFIG).read_text()
-    (cell / runs.CONFIG).write_text(text.replace("epochs: 1", "epochs: 9"))
+    cell = run_folder.cells(sheet.parent.parent)[task]
+    text = (cell / run_folder.CONFIG).read_text()
+    (cell / run_folder.CONFIG).write_text(text.replace("epochs: 1", "epochs: 9"))
     assert job.main(str(sheet)) == 143
-    assert runs.read_json(cell / runs.RUN)["status"] == "interrupted"
+    assert run_folder.read_json(cell / run_folder.RUN)["status"] == "interrupted"
 
 
 def test_a_job_trains_the_cells_of_its_task_and_not_again(
@@ -55,14 +55,14 @@ def test_a_job_trains_the_cells_of_its_task_and_not_again(
 ) -> None:
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     assert job.main(str(sheet)) == 0
-    cells = runs.cells(sheet.parent.parent)
-    statuses = [runs.read_json(cell / runs.RUN)["status"] for cell in cells]
+    cells = run_folder.cells(sheet.parent.parent)
+    statuses = [run_folder.read_json(cell / run_folder.RUN)["status"] for cell in cells]
     assert statuses == ["running", "finished", "running"]
-    rows = (sheet.parent.parent / runs.SWEEP_TABLE).read_text().splitlines()
+    rows = (sheet.parent.parent / run_folder.SWEEP_TABLE).read_text().splitlines()
     assert "finished" in rows[2]
-    before = (cells[1] / runs.LOG).read_text()
+    before = (cells[1] / run_folder.LOG).read_text()
     assert job.main(str(sheet)) == 0  # requeued after its end
-    assert (cells[1] / runs.LOG).read_text() == before
+    assert (cells[1] / run_folder.LOG).read_text() == before
 
 
 def test_usr1_while_a_cell_is_measured_has_it_measured_by_the_next_job(
@@ -70,17 +70,17 @@ def test_usr1_while_a_cell_is_measured_has_it_measured_by_the_next_job(
 ) -> None:
     from genai_cli.evaluation import summary
 
-    cell = runs.cells(sheet.parent.parent)[0]
+    cell = run_folder.cells(sheet.parent.parent)[0]
     with monkeypatch.context() as patched:
         patched.setattr(summary, "batch_terms", lambda *a: signal.raise_signal(signal.SIGUSR1))
         assert job.main(str(sheet)) == 143
     assert fake.asked == ["scontrol requeue 11"]
-    assert runs.read_json(cell / runs.RUN)["status"] == "finished"
-    assert runs.read_json(cell / runs.SUMMARY)["measured"] is False
-    rows = (cell / runs.METRICS).read_bytes()
+    assert run_folder.read_json(cell / run_folder.RUN)["status"] == "finished"
+    assert run_folder.read_json(cell / run_folder.SUMMARY)["measured"] is False
+    rows = (cell / run_folder.METRICS).read_bytes()
     assert job.main(str(sheet)) == 0
-    assert runs.read_json(cell / runs.SUMMARY)["measured"] is True
-    assert (cell / runs.METRICS).read_bytes() == rows
+    assert run_folder.read_json(cell / run_folder.SUMMARY)["measured"] is True
+    assert (cell / run_folder.METRICS).read_bytes() == rows
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import own_model
 import pytest
 from command_server import Server, Started
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -57,7 +57,9 @@ def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _statuses(sweep: Path) -> list[str]:
-    return [runs.read_json(cell / runs.RUN)["status"] for cell in runs.cells(sweep)]
+    return [
+        run_folder.read_json(cell / run_folder.RUN)["status"] for cell in run_folder.cells(sweep)
+    ]
 
 
 def test_a_killed_worker_costs_one_cell(fragile: None, genai: Callable) -> None:
@@ -66,7 +68,7 @@ def test_a_killed_worker_costs_one_cell(fragile: None, genai: Callable) -> None:
     assert done.code == 1
     (sweep,) = done.folders
     assert _statuses(sweep) == ["failed", "finished"]
-    assert "was killed by SIGKILL" in (runs.cells(sweep)[0] / runs.LOG).read_text()
+    assert "was killed by SIGKILL" in (run_folder.cells(sweep)[0] / run_folder.LOG).read_text()
     assert "killed by SIGKILL" in done.out
     assert "epoch 2/2" not in done.out  # the cells speak in their logs
     assert "2/2" in done.out
@@ -84,22 +86,22 @@ def test_workers_give_the_numbers_of_one_process_and_a_signal_saves_what_goes_on
     (tmp_path / "mine" / "models" / "stopping").touch()
     assert process.wait() == code, process.said
     assert _statuses(sweep) == ["failed", *["finished"] * 2, *["interrupted"] * 3]
-    dead, *ended, ninth, tenth, last = runs.cells(sweep)
-    assert "was killed by SIGKILL" in (dead / runs.LOG).read_text()
+    dead, *ended, ninth, tenth, last = run_folder.cells(sweep)
+    assert "was killed by SIGKILL" in (dead / run_folder.LOG).read_text()
     assert "killed by SIGKILL" in process.said
     assert "epoch 2/40" not in process.said  # the cells speak in their logs
     assert "1 runs not begun" in process.said
-    for a, b in zip(runs.cells(one), ended, strict=True):
+    for a, b in zip(run_folder.cells(one), ended, strict=True):
         for name in ("last", "best"):
             step = (a / "checkpoints" / name).read_text().strip()
             weights = [f / "checkpoints" / step / "weights.safetensors" for f in (a, b)]
             assert weights[0].read_bytes() == weights[1].read_bytes()
-        assert "epoch 40/40" in (b / runs.LOG).read_text()
-    assert (sweep / runs.SWEEP_TABLE).read_text().count("finished") == 2
+        assert "epoch 40/40" in (b / run_folder.LOG).read_text()
+    assert (sweep / run_folder.SWEEP_TABLE).read_text().count("finished") == 2
     for cell in (ninth, tenth):
         assert (cell / "checkpoints" / "last").is_file()
-        assert not runs.held(cell)
-    assert not (last / runs.LOG).exists()
+        assert not run_folder.held(cell)
+    assert not (last / run_folder.LOG).exists()
 
 
 @pytest.mark.slow
@@ -109,13 +111,17 @@ def test_workers_end_saved_when_their_parent_is_killed(
     process = _start(server, tmp_path, "bottleneck=9,10,11")
     sweep = _until_training(process, 2)
     process.kill()
-    begun = [cell for cell in runs.cells(sweep) if (cell / runs.LOG).exists()]
+    begun = [cell for cell in run_folder.cells(sweep) if (cell / run_folder.LOG).exists()]
     deadline = time.monotonic() + 30
-    while any(runs.held(cell) for cell in begun) and time.monotonic() < deadline:
+    while any(run_folder.held(cell) for cell in begun) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert [runs.read_json(c / runs.RUN)["status"] for c in begun] == ["interrupted"] * 2
-    assert not any(runs.held(cell) for cell in begun)
-    assert len([c for c in runs.cells(sweep) if (c / runs.LOG).exists()]) == 2  # no next job
+    assert [run_folder.read_json(c / run_folder.RUN)["status"] for c in begun] == [
+        "interrupted"
+    ] * 2
+    assert not any(run_folder.held(cell) for cell in begun)
+    assert (
+        len([c for c in run_folder.cells(sweep) if (c / run_folder.LOG).exists()]) == 2
+    )  # no next job
 
 
 def _start(server: Server, place: Path, cells: str) -> Started:

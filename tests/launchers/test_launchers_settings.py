@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from genai_cli.compose import parse
+from genai_cli.config.compose import parse
 from genai_cli.launchers.settings import Joblib, Serial, Slurm, of_one_run, of_sweep
 
 pytestmark = pytest.mark.usefixtures("undrawn")

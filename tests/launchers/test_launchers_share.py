@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
 from genai_cli.launchers import share as shares
 from genai_cli.launchers.settings import Joblib
 from genai_cli.launchers.share import Needs, asked_by, grant, needs, share
-from genai_cli.training import setup
+from genai_cli.store import run_config, run_folder
+from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -77,31 +77,31 @@ def test_a_worker_of_several_ranks_has_several_gpus(monkeypatch: pytest.MonkeyPa
 
 def test_threads_of_cells(genai: Callable) -> None:
     done = genai("train", "-m", "bottleneck=2,3,4", "trainer.max_steps=1", "dataset.limit=64")
-    cells = runs.cells(done.folders[0])
+    cells = run_folder.cells(done.folders[0])
     assert needs(cells) == Needs(1, True)  # they have begun, with one
     for cell, threads in zip(cells, (1, 2, 2), strict=True):
-        described = runs.read_json(cell / runs.RUN)
-        runs.write_json(cell / runs.RUN, described | {"threads": threads})
-    (cells[1] / runs.LOG).unlink()  # has not
+        described = run_folder.read_json(cell / run_folder.RUN)
+        atomic_write.write_json(cell / run_folder.RUN, described | {"threads": threads})
+    (cells[1] / run_folder.LOG).unlink()  # has not
     assert needs(cells[:2]).threads == 1
     grant(cells, 6)
-    assert [runs.read_json(c / runs.RUN)["threads"] for c in cells] == [1, 6, 2]
+    assert [run_folder.read_json(c / run_folder.RUN)["threads"] for c in cells] == [1, 6, 2]
 
 
 def test_threads_given_are_needed_and_kept(genai: Callable, tmp_path: Path) -> None:
     done = genai("train", "trainer.threads=2", "trainer.max_steps=1", "dataset.limit=64",
                  "device=cpu")  # fmt: skip
     (folder,) = done.folders
-    (folder / runs.LOG).unlink()
+    (folder / run_folder.LOG).unlink()
     assert needs([folder]) == Needs(2, False)
     grant([folder], 6)
-    assert runs.read_json(folder / runs.RUN)["threads"] == 2
+    assert run_folder.read_json(folder / run_folder.RUN)["threads"] == 2
 
 
 def test_cells_that_fit_on_a_gpu_by_measured_memory(genai: Callable, measured: list[int]) -> None:
     done = genai("train", "-m", "bottleneck=2,3", "seed=1,2", "trainer.max_steps=1",
                  "dataset.limit=64")  # fmt: skip
-    cells = [setup.config_of(cell) for cell in runs.cells(done.folders[0])]
+    cells = [run_config.config_of(cell) for cell in run_folder.cells(done.folders[0])]
     assert shares.fitting(cells, 10 * 2**30) == 9  # 0.9 of 10 GiB, 400 and 600 MiB each
     assert measured == [2, 3]
     assert shares.fitting(cells, 2**20) == 1

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
 from genai_cli.launchers import queue, serial, slurm
 from genai_cli.launchers.settings import Slurm
-from genai_cli.outcome import set_status
-from genai_cli.training.preempt import Signals
+from genai_cli.runner.lifecycle import set_status
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.preemption import Signals
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -43,17 +44,19 @@ def _answers(monkeypatch: pytest.MonkeyPatch, *answers: Callable[[], States | No
 
 
 def _launch(sweep: Path, how: Slurm | None = None) -> tuple[bool, int]:
-    jobs = [[cell] for cell in runs.cells(sweep)]
+    jobs = [[cell] for cell in run_folder.cells(sweep)]
     with Signals() as signals:
         return slurm.launch(sweep, jobs, how or Slurm(), signals, {}), signals.code
 
 
 def _statuses(sweep: Path) -> list[str]:
-    return [runs.read_json(cell / runs.RUN)["status"] for cell in runs.cells(sweep)]
+    return [
+        run_folder.read_json(cell / run_folder.RUN)["status"] for cell in run_folder.cells(sweep)
+    ]
 
 
 def test_jobs_that_end_by_their_folders(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = runs.cells(sweep)
+    cells = run_folder.cells(sweep)
 
     def ended() -> States:
         for cell, status in zip(cells, ("finished", "failed", "stopped"), strict=True):
@@ -64,7 +67,7 @@ def test_jobs_that_end_by_their_folders(sweep: Path, monkeypatch: pytest.MonkeyP
     _answers(monkeypatch, lambda: pending, lambda: None, ended)
     assert _launch(sweep) == (False, 0)
     assert _statuses(sweep) == ["finished", "failed", "stopped"]
-    sheet = runs.read_json(sweep / "slurm" / "000.json")
+    sheet = run_folder.read_json(sweep / "slurm" / "000.json")
     assert sheet["job"] == "7"
     assert sheet["jobs"] == [[cell.name] for cell in cells]
     assert "--array=0-2" in (sweep / "slurm" / "000.sh").read_text()
@@ -73,7 +76,7 @@ def test_jobs_that_end_by_their_folders(sweep: Path, monkeypatch: pytest.MonkeyP
 def test_a_job_that_said_nothing_fails_with_slurms_reason(
     sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = runs.cells(sweep)
+    cells = run_folder.cells(sweep)
 
     def over() -> States:
         set_status(cells[2], "finished")
@@ -82,13 +85,13 @@ def test_a_job_that_said_nothing_fails_with_slurms_reason(
     _answers(monkeypatch, over)
     assert _launch(sweep) == (False, 0)
     assert _statuses(sweep) == ["failed", "failed", "finished"]
-    logs = [(cell / runs.LOG).read_text() for cell in cells[:2]]
+    logs = [(cell / run_folder.LOG).read_text() for cell in cells[:2]]
     assert "OUT_OF_MEMORY (OutOfMemory)" in logs[0]
     assert "left the queue without a word" in logs[1]
 
 
 def test_a_requeued_job_is_waited_for(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = runs.cells(sweep)
+    cells = run_folder.cells(sweep)
 
     def cut() -> States:
         for cell in cells:
@@ -115,7 +118,7 @@ def test_a_saved_job_that_slurm_ended_is_not_waited_for(
 
     def over() -> States:
         looks.append(1)
-        for cell in runs.cells(sweep):
+        for cell in run_folder.cells(sweep):
             set_status(cell, "interrupted")
         return dict.fromkeys(range(3), ("TIMEOUT", "TimeLimit"))
 
@@ -136,9 +139,9 @@ def test_a_job_that_was_cancelled_while_it_measured_leaves_that_to_do(
     sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told() -> States:
-        for cell in runs.cells(sweep):
+        for cell in run_folder.cells(sweep):
             done = {"measured": False, "epoch": 1, "seconds": 1.0}
-            runs.write_json(cell / runs.SUMMARY, done)
+            atomic_write.write_json(cell / run_folder.SUMMARY, done)
             set_status(cell, "finished")
         return dict.fromkeys(range(3), ("CANCELLED", "None"))
 
@@ -187,7 +190,7 @@ def test_ctrl_c_on_a_terminal_asks(
             signal.raise_signal(signal.SIGINT)
             return dict.fromkeys(range(3), ("RUNNING", ""))
         if goes_on:
-            for cell in runs.cells(sweep):
+            for cell in run_folder.cells(sweep):
                 set_status(cell, "finished")
             return {}
         return dict.fromkeys(range(3), ("CANCELLED", "None"))
@@ -223,13 +226,13 @@ def test_what_is_in_the_queue_is_not_touched_by_a_resume(
     _launch(sweep, Slurm(wait=False))
     states = {0: ("PENDING", "Resources"), 1: ("COMPLETED", ""), 2: ("RUNNING", "")}
     _answers(monkeypatch, lambda: states)
-    cells = runs.cells(sweep)
-    before = [(cell / runs.RUN).read_text() for cell in cells]
+    cells = run_folder.cells(sweep)
+    before = [(cell / run_folder.RUN).read_text() for cell in cells]
     done = genai("sweep", "resume", str(sweep), "hydra/launcher=serial")
     assert (done.code, done.err) == (0, "")
     assert "2 of 3 runs are in Slurm's queue: job 7" in done.out
     assert _statuses(sweep) == ["running", "finished", "running"]
-    assert [(cells[i] / runs.RUN).read_text() for i in (0, 2)] == [before[0], before[2]]
+    assert [(cells[i] / run_folder.RUN).read_text() for i in (0, 2)] == [before[0], before[2]]
 
 
 def test_answers_of_the_queue_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import own_model
 import pytest
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 pytestmark = pytest.mark.slurm
 
@@ -100,7 +100,7 @@ def named_nodes() -> None:
 
 
 def _statuses(sweep: Path) -> list[str]:
-    with open(sweep / runs.SWEEP_TABLE, newline="") as file:
+    with open(sweep / run_folder.SWEEP_TABLE, newline="") as file:
         return [row["status"] for row in csv.DictReader(file)]
 
 
@@ -119,8 +119,8 @@ def test_an_array_of_twelve_with_one_that_fails(real: Genai) -> None:
     (sweep,) = real.folders
     assert _statuses(sweep) == ["finished"] * 6 + ["failed"] + ["finished"] * 5
     assert "1 of 12 runs failed" in done.stderr
-    assert "seven is refused" in (runs.cells(sweep)[6] / runs.LOG).read_text()
-    number = runs.read_json(sweep / "slurm" / "000.json")["job"]
+    assert "seven is refused" in (run_folder.cells(sweep)[6] / run_folder.LOG).read_text()
+    number = run_folder.read_json(sweep / "slurm" / "000.json")["job"]
     states = real.slurm("squeue", "-h", "-r", "-t", "all", "-j", number, "-o", "%i %T")
     assert f"{number}_6 FAILED" in states
     assert states.count("COMPLETED") == 11
@@ -156,17 +156,17 @@ def test_preempted_three_times_it_ends_bit_equal(real: Genai) -> None:
     (folder,) = real.folders
     steps: list[int] = []
     for _ in range(3):
-        rows = len(runs.read_metrics(folder))
-        _wait(lambda rows=rows: len(runs.read_metrics(folder)) > rows + 5)
-        number = runs.read_json(folder / "slurm" / "000.json")["job"]
+        rows = len(run_folder.read_metrics(folder))
+        _wait(lambda rows=rows: len(run_folder.read_metrics(folder)) > rows + 5)
+        number = run_folder.read_json(folder / "slurm" / "000.json")["job"]
         real.slurm("scontrol", "requeue", number)
-        _wait(lambda: runs.read_json(folder / runs.RUN)["status"] == "interrupted")
-        steps.append(len(runs.read_metrics(folder)))
+        _wait(lambda: run_folder.read_json(folder / run_folder.RUN)["status"] == "interrupted")
+        steps.append(len(run_folder.read_metrics(folder)))
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     assert steps == sorted(set(steps))
     assert steps[-1] < 400
-    assert (folder / runs.LOG).read_text().count("going on after") == 3
+    assert (folder / run_folder.LOG).read_text().count("going on after") == 3
     undisturbed = real(*words)
     assert undisturbed.returncode == 0, undisturbed.stderr
     other = next(f for f in real.folders if f != folder)
@@ -175,8 +175,8 @@ def test_preempted_three_times_it_ends_bit_equal(real: Genai) -> None:
         assert (other / "checkpoints" / name).read_text().strip() == step
         weights = [f / "checkpoints" / step / "weights.safetensors" for f in (folder, other)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
-    losses = [[{k: v for k, v in row.items() if k != "seconds"} for row in runs.read_metrics(f)]
-              for f in (folder, other)]  # fmt: skip
+    rows = [run_folder.read_metrics(f) for f in (folder, other)]
+    losses = [[{k: v for k, v in row.items() if k != "seconds"} for row in run] for run in rows]
     assert losses[0] == losses[1]
 
 
@@ -185,16 +185,19 @@ def test_scancel_leaves_what_sweep_resume_finishes(real: Genai) -> None:
     process = real.start(*words, "hydra.launcher.parallel=2")
     _wait(lambda: len(list(real.place.glob("outputs/*/*/*/metrics.csv"))) == 2)
     (sweep,) = real.folders
-    real.slurm("scancel", runs.read_json(sweep / "slurm" / "000.json")["job"])
+    real.slurm("scancel", run_folder.read_json(sweep / "slurm" / "000.json")["job"])
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, out + err
     assert _statuses(sweep) == ["interrupted"] * 3
-    steps = [max((r["step"] for r in runs.read_metrics(c)), default=0) for c in runs.cells(sweep)]
+    steps = [
+        max((r["step"] for r in run_folder.read_metrics(c)), default=0)
+        for c in run_folder.cells(sweep)
+    ]
     assert min(steps[:2]) > 0
     done = real("sweep", "resume", str(sweep))
     assert done.returncode == 0, done.stdout + done.stderr
     assert _statuses(sweep) == ["finished"] * 3
-    logs = [(cell / runs.LOG).read_text() for cell in runs.cells(sweep)]
+    logs = [(cell / run_folder.LOG).read_text() for cell in run_folder.cells(sweep)]
     assert ["going on after" in log for log in logs] == [True, True, False]
 
 
@@ -209,8 +212,8 @@ def test_near_its_time_limit_a_task_is_started_again_and_no_other(real: Genai) -
     process = real.start(*words)
     _wait(lambda: list(real.place.glob("outputs/*/*/slurm/000.json")))
     (sweep,) = real.folders
-    _wait(lambda: runs.read_json(sweep / "slurm" / "000.json")["job"])
-    array = runs.read_json(sweep / "slurm" / "000.json")["job"]
+    _wait(lambda: run_folder.read_json(sweep / "slurm" / "000.json")["job"])
+    array = run_folder.read_json(sweep / "slurm" / "000.json")["job"]
 
     def tasks(column: str) -> list[list[str]]:
         columns = f"ArrayTaskID:9,{column}:19"
@@ -219,13 +222,13 @@ def test_near_its_time_limit_a_task_is_started_again_and_no_other(real: Genai) -
 
     _wait(lambda: "PENDING" not in str(tasks("State")))
     (task,) = (int(task) for task, number in tasks("JobID") if number == array)
-    _wait(lambda: runs.read_metrics(runs.cells(sweep)[task]))
+    _wait(lambda: run_folder.read_metrics(run_folder.cells(sweep)[task]))
     real.slurm("scancel", "--batch", "--signal=USR1", f"{array}_{task}")  # as at the limit
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     assert _statuses(sweep) == ["finished"] * 2
     assert tasks("RestartCnt") == [[str(i), str(int(i == task))] for i in range(2)]
-    assert "going on after" in (runs.cells(sweep)[task] / runs.LOG).read_text()
+    assert "going on after" in (run_folder.cells(sweep)[task] / run_folder.LOG).read_text()
     assert "started again when it can" in (sweep / "slurm" / f"{array}_{task}.log").read_text()
 
 
@@ -233,9 +236,9 @@ def test_a_run_over_two_nodes_has_the_losses_of_one_process(real: Genai, named_n
     words = ("train", "epochs=3", "dataset.limit=250", "device=cpu")
     done = real(*words, *LAUNCHER, "hydra.launcher.nodes=2", "trainer.devices=2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert runs.read_json(real.folders[0] / runs.RUN)["devices"] == 2
+    assert run_folder.read_json(real.folders[0] / run_folder.RUN)["devices"] == 2
     assert real(*words).returncode == 0
-    both = [runs.read_metrics(folder) for folder in real.folders]
+    both = [run_folder.read_metrics(folder) for folder in real.folders]
     for column in ("train/loss", "val/loss"):
         values = [[row[column] for row in rows] for rows in both]
         assert values[0] == pytest.approx(values[1], rel=1e-5)
@@ -247,12 +250,12 @@ def test_more_cells_than_the_cluster_takes_in_an_array(real: Genai) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (sweep,) = real.folders
     assert _statuses(sweep) == ["finished"] * 15
-    sheets = [runs.read_json(path) for path in sorted((sweep / "slurm").glob("*.json"))]
+    sheets = [run_folder.read_json(path) for path in sorted((sweep / "slurm").glob("*.json"))]
     assert [len(sheet["jobs"]) for sheet in sheets] == [13, 2]
     first, second = (sheet["job"] for sheet in sheets)
     assert f"slurm  jobs {first} {second}, 15 tasks" in done.stdout
     assert f"#SBATCH --dependency=afterany:{first}\n" in (sweep / "slurm" / "001.sh").read_text()
-    described = [runs.read_json(cell / runs.RUN) for cell in runs.cells(sweep)]
+    described = [run_folder.read_json(cell / run_folder.RUN) for cell in run_folder.cells(sweep)]
     assert {(d["threads"], d["device"][:3]) for d in described} == {(1, "cpu")}
 
 
@@ -270,6 +273,6 @@ def test_an_sbatch_that_is_cut_off_is_found_in_the_queue(real: Genai) -> None:
     done = real("train", "epochs=1", *QUICK, *LAUNCHER)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = real.folders
-    number = runs.read_json(folder / "slurm" / "000.json")["job"]
+    number = run_folder.read_json(folder / "slurm" / "000.json")["job"]
     assert f"slurm  job {number}, one task" in done.stdout
-    assert runs.read_json(folder / runs.RUN)["status"] == "finished"
+    assert run_folder.read_json(folder / run_folder.RUN)["status"] == "finished"

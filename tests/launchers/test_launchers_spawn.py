@@ -15,9 +15,9 @@ import pytest
 import torch.distributed as dist
 from command_server import Server
 
-from genai_cli import runs
-from genai_cli.cli import main
-from genai_cli.launchers import spawn
+from genai_cli.cli.main import main
+from genai_cli.runner import spawn
+from genai_cli.store import run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -28,7 +28,7 @@ import signal
 import torch
 from torch import nn
 from genai_cli.models.base import Model
-from genai_cli.ranks import rank
+from genai_cli.config.ranks import rank
 
 class Faulty(Model):
     def __init__(self, data, bottleneck: int):
@@ -69,11 +69,11 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
 
 
 def numbers(folder: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in runs.read_metrics(folder)]
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in run_folder.read_metrics(folder)]
 
 
 def status(folder: Path) -> str:
-    return runs.status(folder, runs.read_json(folder / "run.json"))
+    return run_folder.status(folder, run_folder.read_json(folder / "run.json"))
 
 
 @pytest.mark.parametrize(
@@ -153,10 +153,10 @@ def test_a_signal_to_one_rank_while_they_measure_ends_all(
     assert (ran.code, ran.err) == (143, "")
     (folder,) = ran.folders
     assert status(folder) == "finished"
-    assert runs.read_json(folder / runs.SUMMARY)["measured"] is False
+    assert run_folder.read_json(folder / run_folder.SUMMARY)["measured"] is False
     fault("none 0 0")
     assert genai("resume", str(folder), "trainer.devices=1").code == 0
-    assert runs.read_json(folder / runs.SUMMARY)["measured"] is True
+    assert run_folder.read_json(folder / run_folder.SUMMARY)["measured"] is True
 
 
 def test_ranks_as_torchrun_starts_them_make_one_folder(server: Server, tmp_path: Path) -> None:
@@ -171,8 +171,8 @@ def test_ranks_as_torchrun_starts_them_make_one_folder(server: Server, tmp_path:
     (folder,) = tmp_path.glob("outputs/*/*")
     described = json.loads((folder / "run.json").read_text())
     assert (described["status"], described["devices"]) == ("finished", 2)
-    assert runs.read_config(folder)["trainer"]["devices"] == 2
-    assert len(runs.read_metrics(folder)) == 2
+    assert run_folder.read_config(folder)["trainer"]["devices"] == 2
+    assert len(run_folder.read_metrics(folder)) == 2
     log = (folder / "train.log").read_text()
     assert [text.count("finished after") for text in (log, *(r.said for r in ranks))] == [1, 1, 0]
     assert "2 ranks, each on cpu" in log
@@ -219,7 +219,7 @@ def test_what_rank_0_finds_when_it_saves_all_ranks_find(when: str, tmp_path: Pat
 
 def test_a_rank_whose_starter_is_gone_ends_even_if_it_hangs() -> None:
     hangs = (
-        "import threading, time; from genai_cli.launchers import rank; rank.LAST = 0.1\n"
+        "import threading, time; from genai_cli.runner import rank; rank.LAST = 0.1\n"
         "with rank.Signals():\n"
         "    threading.Thread(target=rank._outlive_nobody, daemon=True).start()\n"
         "    while True: time.sleep(1)"

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from fake_slurm import FakeSlurm
 
-from genai_cli import runs
 from genai_cli.errors import UserError
 from genai_cli.launchers import job, queue, submit
 from genai_cli.launchers.settings import Slurm
-from genai_cli.outcome import set_status
+from genai_cli.runner.lifecycle import set_status
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -28,11 +29,13 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def _sheets(folder: Path) -> list[dict]:
-    return [runs.read_json(path) for path in sorted((folder / "slurm").glob("*.json"))]
+    return [run_folder.read_json(path) for path in sorted((folder / "slurm").glob("*.json"))]
 
 
 def _statuses(sweep: Path) -> list[str]:
-    return [runs.read_json(cell / runs.RUN)["status"] for cell in runs.cells(sweep)]
+    return [
+        run_folder.read_json(cell / run_folder.RUN)["status"] for cell in run_folder.cells(sweep)
+    ]
 
 
 # ---- an sbatch that does not answer ---------------------------------------------------------
@@ -103,12 +106,12 @@ def test_a_queue_that_does_not_answer_is_not_an_empty_one(
     genai: Callable, slurm: FakeSlurm
 ) -> None:
     (sweep,) = genai("train", "-m", "bottleneck=2,3", *QUICK, *SLURM).folders
-    before = [(cell / runs.RUN).read_text() for cell in runs.cells(sweep)]
+    before = [(cell / run_folder.RUN).read_text() for cell in run_folder.cells(sweep)]
     slurm.mute.add("squeue")
     done = genai("sweep", "resume", str(sweep), "hydra/launcher=serial")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "squeue does not answer for job 11" in done.err
-    assert [(cell / runs.RUN).read_text() for cell in runs.cells(sweep)] == before
+    assert [(cell / run_folder.RUN).read_text() for cell in run_folder.cells(sweep)] == before
 
 
 def test_who_knows_that_a_job_is_over_goes_on_without_an_answer(
@@ -133,7 +136,7 @@ def test_a_copy_where_there_is_no_slurm_is_resumed(
     done = genai("resume", str(run))
     assert (done.code, len(slurm.asked)) == (0, asked)
     assert done.err == f"note: no Slurm here: no job of {run / 'slurm'} is looked for\n"
-    assert runs.read_json(run / runs.RUN)["status"] == "finished"
+    assert run_folder.read_json(run / run_folder.RUN)["status"] == "finished"
 
 
 def test_a_sheet_that_was_removed_gives_its_number_to_no_other(
@@ -152,24 +155,24 @@ def test_a_run_that_is_queued_is_not_resumed_beside_its_job(
     genai: Callable, slurm: FakeSlurm
 ) -> None:
     (run,) = genai("train", *QUICK, *SLURM).folders
-    before = (run / runs.RUN).read_text()
+    before = (run / run_folder.RUN).read_text()
     done = genai("resume", str(run))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "is in Slurm's queue, job 11; wait for it, or type first: scancel 11" in done.err
-    assert (run / runs.RUN).read_text() == before
+    assert (run / run_folder.RUN).read_text() == before
     slurm.states["11"] = "CANCELLED"
     done = genai("resume", str(run))
     assert (done.code, done.err) == (0, "")
     assert "not bit-equal" not in done.out  # it had not begun anywhere
-    described = runs.read_json(run / runs.RUN)
+    described = run_folder.read_json(run / run_folder.RUN)
     assert (described["status"], described["threads"]) == ("finished", 1)
 
 
 def test_a_refusal_leaves_cells_to_be_resumed(genai: Callable, slurm: FakeSlurm) -> None:
     (sweep,) = genai("train", "-m", "bottleneck=2,3", *QUICK, *SLURM).folders
     slurm.states["11"] = "CANCELLED"
-    for cell in runs.cells(sweep):
-        (cell / runs.LOG).touch()  # begun
+    for cell in run_folder.cells(sweep):
+        (cell / run_folder.LOG).touch()  # begun
     slurm.limit = 2  # and those are in the queue, says the association
     done = genai("sweep", "resume", str(sweep))
     assert (done.code, done.err.count("\n")) == (1, 1)
@@ -192,7 +195,7 @@ def test_more_cells_than_an_array_has_tasks(
     (sweep,) = done.folders
     assert "slurm  jobs 11 12 13, 5 tasks" in done.out
     assert "squeue -j 11,12,13" in done.out
-    names = [cell.name for cell in runs.cells(sweep)]
+    names = [cell.name for cell in run_folder.cells(sweep)]
     jobs = [names[:2], names[2:4], names[4:]]
     assert [[n for (n,) in sheet["jobs"]] for sheet in _sheets(sweep)] == jobs
     arrays = [script.partition("--array=")[2][:3] for script in slurm.scripts.values()]
@@ -213,8 +216,8 @@ def test_tasks_of_all_arrays_are_waited_for(
 
     def taken(folder: Path, *more: object) -> submit.Submitted:
         found = take(folder, *more)
-        for cell in runs.cells(folder)[:2]:
-            (cell / runs.LOG).touch()
+        for cell in run_folder.cells(folder)[:2]:
+            (cell / run_folder.LOG).touch()
             set_status(cell, "finished")
         slurm.states |= {"11": "COMPLETED", "12": "NODE_FAIL"}
         return found
@@ -224,7 +227,9 @@ def test_tasks_of_all_arrays_are_waited_for(
     assert done.code == 1
     (sweep,) = done.folders
     assert _statuses(sweep) == ["finished"] * 2 + ["failed"] * 2
-    assert "its Slurm job 12_1: NODE_FAIL" in (runs.cells(sweep)[3] / runs.LOG).read_text()
+    assert (
+        "its Slurm job 12_1: NODE_FAIL" in (run_folder.cells(sweep)[3] / run_folder.LOG).read_text()
+    )
 
 
 def test_as_many_as_slurm_takes_are_handed_in_and_the_rest_is_told(
@@ -260,7 +265,7 @@ def test_a_gpu_that_the_node_has_is_not_missed_here(genai: Callable, slurm: Fake
     words = ("device=cuda", "trainer.step=graph", *QUICK, *SLURM)
     done = genai("train", *words, "hydra.launcher.gpus=1")
     assert (done.code, done.err) == (0, "")
-    described = runs.read_json(done.folders[0] / runs.RUN)
+    described = run_folder.read_json(done.folders[0] / run_folder.RUN)
     assert [described[k] for k in ("device", "threads", "step_kind")] == [None] * 3
     for more, said in (
         (("device=cuda",), "hydra.launcher.gpus=0 asks for none; set hydra.launcher.gpus=1"),
@@ -278,22 +283,24 @@ def test_a_job_writes_what_it_finds_and_a_requeued_one_keeps_to_it(
 ) -> None:
     done = genai("train", "-m", "bottleneck=2,3", *QUICK, *SLURM)
     sweep = done.folders[0]
-    cell = runs.cells(sweep)[1]
+    cell = run_folder.cells(sweep)[1]
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     sheet = sweep / "slurm" / "000.json"
     assert job.main(str(sheet)) == 0
-    described = runs.read_json(cell / runs.RUN)
+    described = run_folder.read_json(cell / run_folder.RUN)
     assert described["device"].startswith("cpu")
     assert (described["threads"], described["step_kind"]) == (1, "eager")
     changed = {"threads": 2, "step_kind": "eager", "device": "cuda NVIDIA Ancient"}
-    runs.write_json(cell / runs.RUN, described | changed)  # as an earlier node had written
-    text = (cell / runs.CONFIG).read_text()
-    (cell / runs.CONFIG).write_text(text.replace("epochs: 1", "epochs: 2"))
+    atomic_write.write_json(
+        cell / run_folder.RUN, described | changed
+    )  # as an earlier node had written
+    text = (cell / run_folder.CONFIG).read_text()
+    (cell / run_folder.CONFIG).write_text(text.replace("epochs: 1", "epochs: 2"))
     assert job.main(str(sheet)) == 0
-    now = runs.read_json(cell / runs.RUN)
+    now = run_folder.read_json(cell / run_folder.RUN)
     assert now["threads"] == 2
     assert now["device"] == described["device"]
-    log = (cell / runs.LOG).read_text()
+    log = (cell / run_folder.LOG).read_text()
     assert "device cuda NVIDIA Ancient → cpu" in log
     assert now["resumed"][-1]["was"]["device"] == "cuda NVIDIA Ancient"
 
@@ -306,12 +313,12 @@ def test_cells_that_were_written_here_are_counted_anew_on_a_node(
     with monkeypatch.context() as patched:
         patched.setattr(serial, "work", lambda *a, **k: 0)
         (sweep,) = genai("train", "-m", "bottleneck=2,3", *QUICK).folders
-    cells = runs.cells(sweep)
-    assert all(runs.read_json(cell / runs.RUN)["device"] for cell in cells)
-    (cells[0] / runs.LOG).touch()  # begun: it goes on with its threads
+    cells = run_folder.cells(sweep)
+    assert all(run_folder.read_json(cell / run_folder.RUN)["device"] for cell in cells)
+    (cells[0] / run_folder.LOG).touch()  # begun: it goes on with its threads
     assert genai("sweep", "resume", str(sweep), *SLURM).code == 0
-    threads = [runs.read_json(cell / runs.RUN)["threads"] for cell in cells]
-    devices = [runs.read_json(cell / runs.RUN)["device"] for cell in cells]
+    threads = [run_folder.read_json(cell / run_folder.RUN)["threads"] for cell in cells]
+    devices = [run_folder.read_json(cell / run_folder.RUN)["device"] for cell in cells]
     assert (threads, devices[1]) == ([1, None], None)
     assert devices[0]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
 from genai_cli.lecture import play
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
 
 TABLE = "defaults:\n  - override /dataset: diabetes\n  - override /model: mlp\nepochs: 1\n"
 HEADER = """# @package _global_
@@ -52,9 +53,13 @@ class Said:
         self.words.append(words)
         self.outputs.append(str(home))
         if words[0] == "train":
-            folder = runs.claim(home, "mlp-diabetes")
-            runs.write_config(folder, {"model": {"name": "mlp"}, "dataset": {"name": "diabetes"}})
-            runs.write_json(folder / runs.RUN, {"status": "finished", "started": runs.now()})
+            folder = run_folder.claim(home, "mlp-diabetes")
+            run_folder.write_config(
+                folder, {"model": {"name": "mlp"}, "dataset": {"name": "diabetes"}}
+            )
+            atomic_write.write_json(
+                folder / run_folder.RUN, {"status": "finished", "started": run_folder.now()}
+            )
         if len(self.words) - 1 == self.stop_at:
             player.code = 143
             return 143

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from genai_cli import compose, rules
-from genai_cli.cli import VERBS
+from genai_cli.cli.command_table import VERBS
+from genai_cli.config import compose, sweep_lists, validation
+from genai_cli.config.catalog import config_dir
+from genai_cli.config.schema import TrainConfig
 from genai_cli.doctor.finding import PHRASES
 from genai_cli.errors import UserError
 from genai_cli.lecture import chapters, header
 from genai_cli.lecture.plan import plan
-from genai_cli.paths import config_dir
-from genai_cli.schema import TrainConfig
-from genai_cli.sweeps import given, lists
+from genai_cli.runner.prepare import prepare
+from genai_cli.sweeps import given
 from genai_cli.sweeps.settings import Sweep
 from genai_cli.training import setup
 from genai_cli.training.loop import train
-from genai_cli.verbs.train import prepare
 
 FOLDER = config_dir() / "experiment" / chapters.GROUP
 NAMES = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml"))
@@ -50,7 +50,7 @@ def test_an_experiment_trains_two_steps_on_digits(name: str) -> None:
         sweep = given.of_line(line) if line.multirun else Sweep()
         first = {key: values[0] for key, values in sweep.over.items()}
         first |= sweep.cells[0] if sweep.cells else {}
-        own = lists.cell_words([first], (), line.overrides) if first else [()]
+        own = sweep_lists.cell_words([first], (), line.overrides) if first else [()]
         (cell,) = compose.cells("train", compose.parse([*line.overrides, *own[0]]))
         two_steps(cell.config)
 
@@ -80,7 +80,7 @@ def test_every_cell_of_a_sweep_composes_on_digits(part: int) -> None:
             found = compose.cells("train", line, sweep.over, None, sweep.cells)
             assert len(found) > 1, words
             for cell in found:
-                rules.check(cell.config)
+                validation.check(cell.config)
 
 
 def trainings(name: str) -> list[tuple[str, ...]]:

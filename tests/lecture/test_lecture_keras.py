@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from genai_cli import build, compose
+from genai_cli.config import compose
+from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset, Spec
-from genai_cli.schema import TrainConfig
+from genai_cli.models import build
+from genai_cli.runner.prepare import prepare
 from genai_cli.training import setup
 from genai_cli.training.loop import train
 from genai_cli.training.machine import numerics
-from genai_cli.verbs.train import prepare
 
 PARAMETERS = {
     "ae64_linear_mse_adadelta": 218_192,

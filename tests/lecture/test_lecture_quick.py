@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import places, runs
-from genai_cli.child import python
 from genai_cli.lecture.chapters import QUICK, SHOWS
 from genai_cli.lecture.finding import contradiction, seen
 from genai_cli.lecture.folder import read
+from genai_cli.store import outputs, run_folder
+from genai_cli.system.subprocesses import python
 
 pytestmark = pytest.mark.slow  # trainings of seconds, each with its own start
 OUTPUTS = Path("outputs")
@@ -30,7 +30,7 @@ def test_every_quick_experiment_shows_its_lesson_on_digits(genai: Callable) -> N
     assert {*SHOWS} <= {*QUICK}
     done = genai("lecture", "quick", "dataset=digits")
     assert (done.code, done.err) == (0, "")
-    (place,) = places.lectures(OUTPUTS)
+    (place,) = outputs.lectures(OUTPUTS)
     for part in read(place).parts:
         what = seen(place / part.folder)
         assert contradiction(part.name, what) == ""
@@ -60,15 +60,15 @@ def test_a_signal_saves_the_run_and_resume_ends_it(
     lecture.send_signal(sent)
     assert lecture.wait(60) == code
     lecture.stdout.close()
-    (place,) = places.lectures(OUTPUTS)
-    (run,) = places.folders(place / "01-long")
-    assert runs.read_json(run / runs.RUN)["status"] == "interrupted"
+    (place,) = outputs.lectures(OUTPUTS)
+    (run,) = outputs.folders(place / "01-long")
+    assert run_folder.read_json(run / run_folder.RUN)["status"] == "interrupted"
     assert [part.status for part in read(place).parts] == ["interrupted", "waiting"]
     assert genai("train", "model=mlp", "dataset=wine", "epochs=1").code == 0
     done = genai("lecture", "resume", "latest")
     assert (done.code, done.err) == (0, "")
-    assert runs.read_json(run / runs.RUN)["status"] == "finished"
+    assert run_folder.read_json(run / run_folder.RUN)["status"] == "finished"
     assert f"$ genai resume {run}\n" in (place / "01-long" / "commands.log").read_text()
     for name in ("01-long", "02-short"):
-        (own_run,) = places.folders(place / name)
+        (own_run,) = outputs.folders(place / name)
         assert own_run.name.rsplit("-", 1)[-1] in (place / name / "commands.log").read_text()

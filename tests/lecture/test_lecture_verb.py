@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import places, runs
 from genai_cli.lecture import folder
 from genai_cli.lecture.chapters import experiments
+from genai_cli.store import lookup, outputs, run_folder
 
 Genai = Callable[..., object]
 OUTPUTS = Path("outputs")  # in the working directory of the test
 
 
 def state() -> dict:
-    (place,) = places.lectures(OUTPUTS)
-    return json.loads((place / places.LECTURE).read_text())
+    (place,) = outputs.lectures(OUTPUTS)
+    return json.loads((place / outputs.LECTURE).read_text())
 
 
 def test_the_list_has_every_question_and_command(genai: Genai, own: Callable[..., Path]) -> None:
@@ -45,12 +45,12 @@ def test_every_command_runs_as_written_in_its_items_folder(
         ["doctor", "latest"],
         ["train", "experiment=lecture/second", "seed=3"],
     ]
-    (place,) = places.lectures(OUTPUTS)
+    (place,) = outputs.lectures(OUTPUTS)
     assert said.outputs == [str(place / "01-first")] * 2 + [str(place / "02-second")]
     now = state()
     assert (now["status"], [p["status"] for p in now["parts"]]) == ("finished", ["finished"] * 2)
     made = now["parts"][0]["commands"][0]["made"]
-    assert [runs.is_run(place / "01-first" / name) for name in made] == [True]
+    assert [run_folder.is_run(place / "01-first" / name) for name in made] == [True]
     assert "1/2  first" in done.out
     assert "1/2  first" in (place / folder.LOG).read_text()
     assert (place / "report.html").is_file()
@@ -97,8 +97,8 @@ def test_a_lecture_that_was_stopped_goes_on_with_what_is_missing(
     now = state()
     assert now["status"] == "interrupted"
     assert [p["status"] for p in now["parts"]] == ["finished", "interrupted", "waiting"]
-    (place,) = places.lectures(OUTPUTS)
-    (begun,) = places.folders(place / "02-second")
+    (place,) = outputs.lectures(OUTPUTS)
+    (begun,) = outputs.folders(place / "02-second")
     assert genai("lecture", "resume", place.name.rsplit("-", 1)[-1]).code == 0
     assert said.words[2:] == [["resume", str(begun)], ["train", "experiment=lecture/third"]]
     assert {p["status"] for p in state()["parts"]} == {"finished"}
@@ -109,13 +109,13 @@ def test_a_killed_lecture_goes_on_where_its_file_stands(
 ) -> None:
     own("first")
     genai("lecture", "first")
-    (place,) = places.lectures(OUTPUTS)
+    (place,) = outputs.lectures(OUTPUTS)
     killed = state()
     killed["status"] = killed["parts"][0]["status"] = "running"
     killed["parts"][0]["commands"][0] = {"code": None, "seconds": 0.0, "made": []}
-    (place / places.LECTURE).write_text(json.dumps(killed))
+    (place / outputs.LECTURE).write_text(json.dumps(killed))
     assert folder.standing(place, folder.read(place)) == "died"
-    (begun,) = places.folders(place / "01-first")
+    (begun,) = outputs.folders(place / "01-first")
     assert genai("lecture", "resume", str(place)).code == 0
     assert said.words[1:] == [["resume", str(begun)]]
 
@@ -123,10 +123,10 @@ def test_a_killed_lecture_goes_on_where_its_file_stands(
 def test_its_runs_are_found_like_others(genai: Genai, own: Callable[..., Path], said) -> None:
     own("first")
     genai("lecture", "first")
-    (place,) = places.lectures(OUTPUTS)
-    (run,) = places.folders(place / "01-first")
+    (place,) = outputs.lectures(OUTPUTS)
+    (run,) = outputs.folders(place / "01-first")
     suffix = run.name.rsplit("-", 1)[-1]
-    assert runs.find(suffix) == runs.find("latest") == run
+    assert lookup.find(suffix) == lookup.find("latest") == run
     assert suffix in genai("runs").out
     assert genai("_complete", "fish", "evaluate", "").out.count(f"{suffix}\t") == 1
     lecture = place.name.rsplit("-", 1)[-1]
@@ -178,11 +178,11 @@ DAMAGES = [
 def test_a_damaged_lecture_is_told(genai: Genai, own: Callable[..., Path], said) -> None:
     own("first")
     genai("lecture", "first")
-    (place,) = places.lectures(OUTPUTS)
+    (place,) = outputs.lectures(OUTPUTS)
     known = state()
     for damage in DAMAGES:
         whole = {} if damage == {"schema": 1} else known
-        (place / places.LECTURE).write_text(json.dumps(whole | damage))
+        (place / outputs.LECTURE).write_text(json.dumps(whole | damage))
         for verb in (["lecture", "resume"], ["report"]):
             done = genai(*verb, str(place))
             assert (done.code, done.err.count("\n")) == (2, 1), (verb, damage)
@@ -202,8 +202,8 @@ def test_a_strangers_lecture_leads_nowhere(
     own("first")
     said.codes["train"] = 1
     genai("lecture", "first")
-    (place,) = places.lectures(OUTPUTS)
-    (place / places.LECTURE).write_text(json.dumps(state() | {"changes": [word]}))
+    (place,) = outputs.lectures(OUTPUTS)
+    (place / outputs.LECTURE).write_text(json.dumps(state() | {"changes": [word]}))
     began = len(said.words)
     done = genai("lecture", "resume", str(place))
     assert (done.code, done.err.count("\n"), len(said.words)) == (2, 1, began)
@@ -217,7 +217,7 @@ def test_a_link_in_a_lecture_is_not_written_through(
     own("first")
     said.codes["train"] = 1
     genai("lecture", "first")
-    (place,) = places.lectures(OUTPUTS)
+    (place,) = outputs.lectures(OUTPUTS)
     (tmp_path / "mine").write_text("")
     (place / what).unlink(missing_ok=True)
     (place / what).symlink_to(tmp_path / "mine")

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from genai_cli import compose
-from genai_cli.build import build_model, model_class
-from genai_cli.data.dataset import Dataset, Spec
+from genai_cli.config import compose
+from genai_cli.config.schema import TrainConfig
+from genai_cli.data.dataset import Batch, Dataset, Spec
 from genai_cli.data.sources import load
-from genai_cli.models.base import Batch, Model
-from genai_cli.schema import TrainConfig
-from genai_cli.training.randomness import generator
-from genai_cli.verbs.train import prepare
+from genai_cli.models.base import Model
+from genai_cli.models.build import build_model, model_class
+from genai_cli.rng import generator
+from genai_cli.runner.prepare import prepare
 
 MODELS = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "model").glob("*.yaml"))
 VECTORS = ("wine", "diabetes", "moons")

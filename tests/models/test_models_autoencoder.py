@@ -8,12 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genai_cli.data.dataset import Spec
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.mixture import Mixture
 from genai_cli.models.autoencoder import Autoencoder
-from genai_cli.models.base import Batch
-from genai_cli.training.randomness import Rows
+from genai_cli.networks.gaussian_mixture import Mixture
+from genai_cli.rng import Rows
 
 MSE = {"name": "mse"}
 MNIST = Spec(event_shape=(1, 28, 28), levels=256, unit_interval=True)

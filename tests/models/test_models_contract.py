@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genai_cli.data.dataset import Spec
-from genai_cli.models.base import Batch, Model
-from genai_cli.training.randomness import Rows
+from genai_cli.data.dataset import Batch, Spec
+from genai_cli.models.base import Model
+from genai_cli.rng import Rows
 from genai_cli.training.step import train_step
 
 

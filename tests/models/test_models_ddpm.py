@@ -10,16 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from genai_cli import compose
-from genai_cli.data.dataset import Spec
+from genai_cli.config import compose
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.diffusion import objective, samplers
 from genai_cli.diffusion.denoiser import Walk
 from genai_cli.diffusion.schedule import expand
 from genai_cli.errors import UserError
-from genai_cli.models.base import Batch
 from genai_cli.models.ddpm import DDPM
-from genai_cli.training.randomness import Rows
-from genai_cli.verbs.train import prepare
+from genai_cli.rng import Rows
+from genai_cli.runner.prepare import prepare
 
 PLANE = Spec(event_shape=(2,))
 LABELLED = Spec(event_shape=(2,), target="labels", classes=("a", "b", "c"))

@@ -9,11 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genai_cli import adversarial, losses
-from genai_cli.data.dataset import Spec
-from genai_cli.models import likelihoods
+from genai_cli.data.dataset import Batch, Spec
+from genai_cli.losses import adversarial, elementwise, likelihoods
 from genai_cli.models.autoencoder import Autoencoder
-from genai_cli.models.base import Batch
 from genai_cli.models.ddpm import DDPM
 from genai_cli.models.mlp import MLP
 from genai_cli.networks.flow import spline
@@ -103,7 +101,7 @@ def test_losses_are_not_taken_in_half_precision(loss: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         raw = model.decoder(model.encoder(batch.x))
     assert raw.dtype == torch.bfloat16  # there was something to lose
-    wanted = losses.make({"name": loss}, "sigmoid")(raw.double(), batch.x.double())
+    wanted = elementwise.make({"name": loss}, "sigmoid")(raw.double(), batch.x.double())
     torch.testing.assert_close(terms["loss"].double(), wanted, rtol=1e-5, atol=0)
 
 

@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genai_cli.build import build_model
-from genai_cli.data.dataset import Spec
+from genai_cli.config.schema import TrainConfig
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.models.base import Batch
+from genai_cli.models.build import build_model
 from genai_cli.models.flow import Flow
 from genai_cli.networks.flow.images import Multiscale
-from genai_cli.schema import TrainConfig
-from genai_cli.training.randomness import Rows
+from genai_cli.rng import Rows
 
 PLANE = Spec(event_shape=(2,))
 GREY = Spec(event_shape=(1, 4, 4), levels=17, unit_interval=True)

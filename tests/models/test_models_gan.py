@@ -9,12 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genai_cli import adversarial
-from genai_cli.data.dataset import Spec
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.models.base import Batch
+from genai_cli.losses import adversarial
 from genai_cli.models.gan import GAN
-from genai_cli.training.randomness import Rows, generator
+from genai_cli.rng import Rows, generator
 from genai_cli.training.step import train_step
 
 Make = Callable[..., GAN]

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from genai_cli.data.dataset import Spec
-from genai_cli.models.base import Batch
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.models.latent_flow import LatentFlow
 from genai_cli.models.vae import kl_to_standard_normal
-from genai_cli.training.randomness import Rows
+from genai_cli.rng import Rows
 
 DATA = Spec(event_shape=(5,))
 LOSS = {"name": "gaussian", "sigma": 0.5}

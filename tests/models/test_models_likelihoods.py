@@ -12,7 +12,7 @@ from torch.distributions import Bernoulli, Normal
 
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
-from genai_cli.models import likelihoods
+from genai_cli.losses import likelihoods
 
 VECTOR = Spec(event_shape=(6,))
 GREY = Spec(event_shape=(6,), unit_interval=True)

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genai_cli.data.dataset import Spec
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.models.base import Batch
 from genai_cli.models.mlp import MLP
 
 THREE = Spec(event_shape=(4,), target="labels", classes=("a", "b", "c"))

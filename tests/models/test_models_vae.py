@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from genai_cli import compose
-from genai_cli.data.dataset import Spec
+from genai_cli.config import compose
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
-from genai_cli.models.base import Batch
 from genai_cli.models.vae import LOGVAR_BOUND, VAE, kl_to_standard_normal
-from genai_cli.verbs.train import prepare
+from genai_cli.runner.prepare import prepare
 
 Build = Callable[..., VAE]
 SIGMA = 0.5

@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from genai_cli.data.dataset import Spec
+from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
 from genai_cli.models.autoencoder import Autoencoder
-from genai_cli.models.base import Batch
+from genai_cli.models.summary import layers
 from genai_cli.networks.conv import ConvDecoder, ConvEncoder, check_stages, halvings
-from genai_cli.networks.layers import layers
 from genai_cli.networks.mlp import ACTIVATIONS, MLP
 from genai_cli.networks.pair import dropout_masks, make_pair, split_mask
 

@@ -6,18 +6,10 @@ import dataclasses
 
 import pytest
 
-from genai_cli.compose import cells, parse
+from genai_cli.config.compose import cells, parse
 from genai_cli.launchers.settings import Joblib, Serial, Slurm
-from genai_cli.planning.forecast import (
-    duration,
-    forecast,
-    places,
-    shape,
-    size,
-    together,
-    warnings,
-)
-from genai_cli.planning.measure import Cost
+from genai_cli.runner.cost import Cost, shape
+from genai_cli.sweeps.forecast import duration, forecast, places, size, together, warnings
 
 COST = Cost(
     parameters=10, threads=1, steps_per_epoch=20, step=0.5, timed=3, validation=2.0, start=3.0,

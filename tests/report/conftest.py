@@ -12,7 +12,7 @@ import pytest
 import yaml
 from report_folders import ALL, PAYLOADS, PLAYER, RULER, entry, png
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 
 @pytest.fixture
@@ -77,14 +77,14 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         folder = tmp_path / "outputs" / name
         folder.mkdir(parents=True)
-        (folder / runs.CONFIG).write_text(
+        (folder / run_folder.CONFIG).write_text(
             yaml.safe_dump(config | (changed or {}), allow_unicode=True), encoding="utf-8"
         )
-        (folder / runs.RUN).write_text(json.dumps(described | (said or {})))
+        (folder / run_folder.RUN).write_text(json.dumps(described | (said or {})))
         if done is not None or (said or {}).get("status", "finished") == "finished":
-            (folder / runs.SUMMARY).write_text(json.dumps(done or summary))
-        (folder / runs.METRICS).write_text(metrics)
-        (folder / runs.LOG).write_text(log)
+            (folder / run_folder.SUMMARY).write_text(json.dumps(done or summary))
+        (folder / run_folder.METRICS).write_text(metrics)
+        (folder / run_folder.LOG).write_text(log)
         for picture in pictures:
             (folder / f"{picture}.png").write_bytes(png())
         for place, content in (evaluations or {}).items():

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 # Each sets the title if it runs; the quotes and the angle bracket must not end where they stand.
 PAYLOADS = (
@@ -73,5 +73,5 @@ def make_sweep(write: Callable[..., Path], figures: tuple[str, ...] = ("samples"
         "varied": ["bottleneck"],
         "cells": cells,
     }
-    (folder.parent / runs.SWEEP).write_text(yaml.safe_dump(asked))
+    (folder.parent / run_folder.SWEEP).write_text(yaml.safe_dump(asked))
     return folder.parent

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from report_folders import make_sweep
 
-from genai_cli.verbs import report
+from genai_cli.cli.commands import report
 
 pytestmark = pytest.mark.browser
 

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from report_folders import ALL, png
 
-from genai_cli import places
+from genai_cli.cli.commands import report
 from genai_cli.report.figures import Picture
 from genai_cli.report.lecture_page import lecture_page
 from genai_cli.report.lecture_pictures import WIDEST, smaller
-from genai_cli.verbs import report
+from genai_cli.store import outputs
 
 DAY = "2026-11-24/00-31-07-lecture-k3f9"
 WIDTH = "document.documentElement.scrollWidth"
@@ -43,7 +43,7 @@ def lecture(write: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
             "changes": [], "parts": parts, "started": "2026-11-24T00:31:07.000+00:00",
             "finished": None, "status": "interrupted",
         }  # fmt: skip
-        (place / places.LECTURE).write_text(json.dumps(state | changed))
+        (place / outputs.LECTURE).write_text(json.dumps(state | changed))
         (place / "01-mean_collapse" / "commands.log").write_text(printed, encoding="utf-8")
         return place
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from report_folders import make_sweep, png
 
-from genai_cli import runs
-from genai_cli.locks import lock
 from genai_cli.report import curves
 from genai_cli.report.markup import Html, clean, el
 from genai_cli.report.private import without_paths
 from genai_cli.report.run_page import run_page
 from genai_cli.report.sweep_page import sweep_page
+from genai_cli.store import run_folder
+from genai_cli.system.file_lock import lock
 
 
 def text_of(page: str) -> str:
@@ -80,7 +80,7 @@ def test_every_state(write: Callable[..., Path], status: str, log: str, words: s
 
 def test_a_run_that_is_going_on(write: Callable[..., Path]) -> None:
     folder = write(said={"status": "running"}, metrics="epoch,step\n", pictures=())
-    with open(folder / runs.LOG, "a") as held:
+    with open(folder / run_folder.LOG, "a") as held:
         assert lock(held)
         text = text_of(run_page(folder))
     assert "This run is still going on." in text
@@ -89,7 +89,7 @@ def test_a_run_that_is_going_on(write: Callable[..., Path]) -> None:
 
 def test_nothing_but_a_config(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / runs.CONFIG).write_text("model: [")
+    (tmp_path / "a" / run_folder.CONFIG).write_text("model: [")
     assert "This folder is damaged." in text_of(run_page(tmp_path / "a"))
 
 
@@ -118,7 +118,10 @@ def test_markup_escapes_content_and_attributes() -> None:
     ("text", "left"),
     [
         ("init_from=/home/me/lab/outputs/k3f9", "init_from=…/k3f9"),
-        ('File "/home/my name/x/genai_cli/cli.py", line 3', 'File "genai_cli/cli.py", line 3'),
+        (
+            'File "/home/my name/x/genai_cli/cli/main.py", line 3',
+            'File "genai_cli/cli/main.py", line 3',
+        ),
         ("~/lab/photos and /tmp/x/y.png", "…/photos and …/y.png"),
         (r"C:\Users\me\lab\run", r"…\run"),
         ("802 images/s of train/loss at 7/10", "802 images/s of train/loss at 7/10"),
@@ -255,7 +258,7 @@ def test_mistakes(
 
 
 def test_latest_is_the_newest_run_or_sweep(write: Callable[..., Path], tmp_path: Path) -> None:
-    from genai_cli.verbs.report import find
+    from genai_cli.cli.commands.report import find
 
     root = str(tmp_path / "outputs")
     sweep = make_sweep(write)
@@ -271,7 +274,7 @@ def test_latest_is_the_newest_run_or_sweep(write: Callable[..., Path], tmp_path:
 def test_needs_no_torch(write: Callable[..., Path]) -> None:
     for folder in (write(), make_sweep(write)):
         code = (
-            "import sys\nfrom genai_cli.cli import main\n"
+            "import sys\nfrom genai_cli.cli.main import main\n"
             f"assert main(['report', {str(folder)!r}, '--no-figures']) == 0\n"
             "heavy = {'torch', 'matplotlib', 'numpy', 'hydra', 'sklearn', 'scipy'}\n"
             "assert not heavy & set(sys.modules), heavy & set(sys.modules)"

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genai_cli import runs
-from genai_cli.search.halving import due
-from genai_cli.search.trials import FAILED, FINISHED, INTERRUPTED, WAITING, Trial
+from genai_cli.store import run_folder
+from genai_cli.store.trials import FAILED, FINISHED, INTERRUPTED, WAITING, Trial
+from genai_cli.sweeps.search.halving import due
+from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -51,7 +52,7 @@ def test_a_failed_cell_does_not_go_on_and_an_early_stopped_one_keeps_its_place()
 
 @pytest.fixture(scope="module")
 def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from genai_cli.cli import main
+    from genai_cli.cli.main import main
 
     outputs = tmp_path_factory.mktemp("halving")
     lrs = "optimizer.lr=1e-5,1e-2,3e-3,1e-4"
@@ -60,55 +61,55 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_best_share_goes_on_in_its_folders(halved: Path) -> None:
-    cells = runs.cells(halved)
-    epochs = {c.name: len(runs.read_metrics(c)) for c in cells}
+    cells = run_folder.cells(halved)
+    epochs = {c.name: len(run_folder.read_metrics(c)) for c in cells}
     assert sorted(epochs.values()) == [1, 1, 2, 4]
-    last = {c.name: runs.read_metrics(c) for c in cells}
+    last = {c.name: run_folder.read_metrics(c) for c in cells}
     at_one = {name: rows[0]["val/loss"] for name, rows in last.items()}
     two_best = sorted(at_one, key=lambda name: at_one[name])[:2]
     assert {name for name, n in epochs.items() if n > 1} == set(two_best)
-    asked = yaml.safe_load((halved / runs.SWEEP).read_text())
+    asked = yaml.safe_load((halved / run_folder.SWEEP).read_text())
     assert asked["best"]["cell"] in two_best
     assert (halved / "search.png").stat().st_size > 10_000
 
 
 def test_a_cell_that_went_on_is_the_run_that_went_through(halved: Path, tmp_path: Path) -> None:
     """Schedules are stretched over the last rung from the start: nothing tells the two apart."""
-    from genai_cli.cli import main
+    from genai_cli.cli.main import main
 
-    (cell,) = (c for c in runs.cells(halved) if len(runs.read_metrics(c)) == 4)
-    config = runs.read_config(cell)
+    (cell,) = (c for c in run_folder.cells(halved) if len(run_folder.read_metrics(c)) == 4)
+    config = run_folder.read_config(cell)
     assert config["schedule"]["horizon"] == 4
     lr = config["optimizer"]["lr"]
     words = ["train", *QUICK, f"optimizer.lr={lr}", "schedule=cosine", "epochs=4"]
     assert main([*words, f"outputs={tmp_path / 'one'}"]) == 0
     one = next((tmp_path / "one").glob("*/*"))
     columns = ("step", "lr", "train/loss", "val/loss")
-    for a, b in zip(runs.read_metrics(cell), runs.read_metrics(one), strict=True):
+    for a, b in zip(run_folder.read_metrics(cell), run_folder.read_metrics(one), strict=True):
         assert [a[c] for c in columns] == [b[c] for c in columns]
 
 
 def test_resume_goes_on_from_what_the_folders_say(halved: Path, genai: Callable) -> None:
     copy = Path("copy") / "day" / halved.name
     shutil.copytree(halved, copy)
-    before = {c.name: runs.read_metrics(c) for c in runs.cells(copy)}
-    (longest,) = (c for c in runs.cells(copy) if len(before[c.name]) == 4)
+    before = {c.name: run_folder.read_metrics(c) for c in run_folder.cells(copy)}
+    (longest,) = (c for c in run_folder.cells(copy) if len(before[c.name]) == 4)
     # as if it had been killed in the last rung, before its first checkpoint there
-    kept = (longest / runs.METRICS).read_text().splitlines(keepends=True)[:3]
-    (longest / runs.METRICS).write_text("".join(kept))
-    for checkpoint in (longest / runs.CHECKPOINTS).glob("step-*"):
+    kept = (longest / run_folder.METRICS).read_text().splitlines(keepends=True)[:3]
+    (longest / run_folder.METRICS).write_text("".join(kept))
+    for checkpoint in (longest / run_folder.CHECKPOINTS).glob("step-*"):
         if int(checkpoint.name[5:]) > 4:
             shutil.rmtree(checkpoint)
     for pointer in ("last", "best"):
-        (longest / runs.CHECKPOINTS / pointer).write_text("step-000004\n")
-    described = runs.read_json(longest / runs.RUN)
-    runs.write_json(longest / runs.RUN, described | {"status": "interrupted"})
-    config = runs.read_config(longest)
-    runs.write_config(longest, config | {"epochs": 2})
+        (longest / run_folder.CHECKPOINTS / pointer).write_text("step-000004\n")
+    described = run_folder.read_json(longest / run_folder.RUN)
+    atomic_write.write_json(longest / run_folder.RUN, described | {"status": "interrupted"})
+    config = run_folder.read_config(longest)
+    run_folder.write_config(longest, config | {"epochs": 2})
     done = genai("sweep", "resume", str(copy))
     assert done.code == 0, done.err
-    for cell in runs.cells(copy):
-        now = runs.read_metrics(cell)
+    for cell in run_folder.cells(copy):
+        now = run_folder.read_metrics(cell)
         assert [r["val/loss"] for r in now] == [r["val/loss"] for r in before[cell.name]]
 
 
@@ -117,19 +118,19 @@ def test_a_lost_cell_is_written_again(harm: str, halved: Path, genai: Callable) 
     """Its words ask for the last rung, its config for the rung it had come to."""
     copy = Path("lost") / "day" / halved.name
     shutil.copytree(halved, copy)
-    before = {c.name: runs.read_metrics(c) for c in runs.cells(copy)}
-    (second,) = (c for c in runs.cells(copy) if len(before[c.name]) == 2)
-    config = runs.read_config(second)
+    before = {c.name: run_folder.read_metrics(c) for c in run_folder.cells(copy)}
+    (second,) = (c for c in run_folder.cells(copy) if len(before[c.name]) == 2)
+    config = run_folder.read_config(second)
     if harm == "the whole folder":
         shutil.rmtree(second)
     else:
-        (second / runs.CONFIG).unlink()
+        (second / run_folder.CONFIG).unlink()
     done = genai("sweep", "resume", str(copy))
     assert done.code == 0, done.err
     assert ("its folder is gone: written again" in done.out) == (harm == "the whole folder")
-    assert runs.read_config(second) == config
-    for cell in runs.cells(copy):
-        now = runs.read_metrics(cell)
+    assert run_folder.read_config(second) == config
+    for cell in run_folder.cells(copy):
+        now = run_folder.read_metrics(cell)
         assert [r["val/loss"] for r in now] == [r["val/loss"] for r in before[cell.name]]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genai_cli.search.importance import grouped, importance
-from genai_cli.search.trials import FAILED, FINISHED, Trial
+from genai_cli.store.trials import FAILED, FINISHED, Trial
+from genai_cli.sweeps.search.importance import grouped, importance
 
 
 def trials(cost, n: int = 20, seed: int = 0) -> list[Trial]:

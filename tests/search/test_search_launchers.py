@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from genai_cli import compose, runs
+from genai_cli.config import compose
 from genai_cli.launchers import queue, serial, share
 from genai_cli.launchers.settings import Joblib
-from genai_cli.search import placed
+from genai_cli.store import run_folder
+from genai_cli.sweeps.search import placed
+from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -45,13 +47,13 @@ def test_trials_that_are_queued_are_not_started_again(
     with monkeypatch.context() as patched:
         patched.setattr(serial, "work", lambda *a, **k: 0)
         (sweep,) = genai(*LINE).folders
-    cells = runs.cells(sweep)
+    cells = run_folder.cells(sweep)
     (sweep / "slurm").mkdir()
     jobs = [[cell.name] for cell in cells]
-    runs.write_json(sweep / "slurm" / "000.json", {"job": "7", "jobs": jobs})
+    atomic_write.write_json(sweep / "slurm" / "000.json", {"job": "7", "jobs": jobs})
     monkeypatch.setattr(queue, "states", lambda number: {0: ("PENDING", "Resources")})
-    before = [(cell / runs.RUN).read_text() for cell in cells]
+    before = [(cell / run_folder.RUN).read_text() for cell in cells]
     done = genai("sweep", "resume", str(sweep))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "still in Slurm's queue; when they are over go on with: genai sweep resume" in done.err
-    assert [(cell / runs.RUN).read_text() for cell in cells] == before
+    assert [(cell / run_folder.RUN).read_text() for cell in cells] == before

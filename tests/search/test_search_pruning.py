@@ -10,10 +10,11 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from genai_cli import runs
-from genai_cli.search.pruning import Rule, hopeless, looks, rule_of
-from genai_cli.search.trials import FINISHED, PRUNED, RUNNING, Trial
-from genai_cli.training.loop import Training
+from genai_cli.runner.stopping_rules import Rule, hopeless, looks, rule_of
+from genai_cli.store import run_folder
+from genai_cli.store.trials import FINISHED, PRUNED, RUNNING, Trial
+from genai_cli.system import atomic_write
+from genai_cli.training.state import Training
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -80,18 +81,18 @@ def test_a_file_stops_a_run_and_resume_goes_on(genai: Callable) -> None:
     (run / "stop").write_text("I have seen enough\nsecond line\n")
     again = genai("resume", str(run), "epochs=9")
     assert again.code == 0
-    described = runs.read_json(run / runs.RUN)
+    described = run_folder.read_json(run / run_folder.RUN)
     assert described["status"] == "stopped"
     assert described["reason"] == "asked to stop: I have seen enough"
     assert "stopped early: asked to stop: I have seen enough" in again.out
-    assert [row["epoch"] for row in runs.read_metrics(run)] == [1, 2, 3]
-    assert runs.read_json(run / runs.SUMMARY)["status"] == "stopped"
+    assert [row["epoch"] for row in run_folder.read_metrics(run)] == [1, 2, 3]
+    assert run_folder.read_json(run / run_folder.SUMMARY)["status"] == "stopped"
     assert not (run / "stop").exists()
     last = genai("resume", str(run))
     assert last.code == 0
     assert "note: it was asked to stop" in last.out
-    assert len(runs.read_metrics(run)) == 9
-    assert "reason" not in runs.read_json(run / runs.RUN)
+    assert len(run_folder.read_metrics(run)) == 9
+    assert "reason" not in run_folder.read_json(run / run_folder.RUN)
 
 
 def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
@@ -103,15 +104,15 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     )  # fmt: skip
     assert done.code == 0
     (sweep,) = done.folders
-    cells = runs.cells(sweep)
-    described = [runs.read_json(c / runs.RUN) for c in cells]
+    cells = run_folder.cells(sweep)
+    described = [run_folder.read_json(c / run_folder.RUN) for c in cells]
     assert [d["status"] for d in described] == ["finished"] * 3 + ["stopped"]
     assert described[3]["reason"].startswith("pruned at epoch 2: val/loss ")
     assert "median of 3 finished runs" in described[3]["reason"]
-    assert [len(runs.read_metrics(c)) for c in cells] == [4, 4, 4, 2]
+    assert [len(run_folder.read_metrics(c)) for c in cells] == [4, 4, 4, 2]
     assert (cells[3] / "summary.json").exists()  # as of any run that stopped early
     assert rule_of(sweep) == Rule("median", 2, 3, 0.33)
-    with open(sweep / runs.SWEEP_TABLE, newline="") as file:
+    with open(sweep / run_folder.SWEEP_TABLE, newline="") as file:
         notes = [row["note"] for row in csv.DictReader(file)]
     assert notes == ["", "", "", described[3]["reason"]]
 
@@ -119,15 +120,15 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     again = genai("resume", str(cells[3]))
     assert again.code == 0
     assert "note: it was pruned" in again.out
-    assert len(runs.read_metrics(cells[3])) == 4
+    assert len(run_folder.read_metrics(cells[3])) == 4
 
 
 @pytest.mark.parametrize("moment", ["before its checkpoint", "after its checkpoint"])
 def test_a_run_killed_as_it_is_pruned_ends_where_it_was_pruned(
     moment: str, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from genai_cli.runner.run import run as train
     from genai_cli.training.saving import Saver
-    from genai_cli.verbs.train import run as train
 
     save = Saver.epoch
 
@@ -140,26 +141,26 @@ def test_a_run_killed_as_it_is_pruned_ends_where_it_was_pruned(
     words = ("optimizer.lr=1e-2,1e-6", "epochs=4", "trainer.save_every=1", *QUICK)
     words = (*words, "sweep.prune=median", "sweep.prune_after=2", "sweep.startup=1")
     (sweep,) = genai("train", "-m", *words).folders
-    cell = runs.cells(sweep)[1]
-    before = [{**row, "seconds": 0} for row in runs.read_metrics(cell)]
+    cell = run_folder.cells(sweep)[1]
+    before = [{**row, "seconds": 0} for row in run_folder.read_metrics(cell)]
     assert [row["epoch"] for row in before] == [1, 2]
-    shutil.rmtree(cell / runs.CHECKPOINTS)
-    (cell / runs.CHECKPOINTS).mkdir()
-    described = runs.read_json(cell / runs.RUN)
+    shutil.rmtree(cell / run_folder.CHECKPOINTS)
+    (cell / run_folder.CHECKPOINTS).mkdir()
+    described = run_folder.read_json(cell / run_folder.RUN)
     cut = {k: v for k, v in described.items() if k not in ("reason", "reason_epoch")}
-    runs.write_json(cell / runs.RUN, cut | {"status": "running"})
+    atomic_write.write_json(cell / run_folder.RUN, cut | {"status": "running"})
     with monkeypatch.context() as patched:
         patched.setattr(Saver, "epoch", killed)
         with pytest.raises(SystemExit):
             train(cell)
-    assert runs.read_json(cell / runs.RUN)["reason"].startswith("pruned at epoch 2")
+    assert run_folder.read_json(cell / run_folder.RUN)["reason"].startswith("pruned at epoch 2")
     assert genai("sweep", "resume", str(sweep)).code == 0
-    assert runs.read_json(cell / runs.RUN)["status"] == "stopped"
-    assert [{**row, "seconds": 0} for row in runs.read_metrics(cell)] == before
+    assert run_folder.read_json(cell / run_folder.RUN)["status"] == "stopped"
+    assert [{**row, "seconds": 0} for row in run_folder.read_metrics(cell)] == before
 
 
 def test_a_sweep_without_pruning_has_no_rule(genai: Callable) -> None:
     done = genai("train", "-m", "optimizer.lr=1e-2,1e-6", "epochs=1", *QUICK)
     (sweep,) = done.folders
     assert rule_of(sweep) is None
-    assert yaml.safe_load((sweep / runs.SWEEP).read_text())["sweep"]["prune"] == "none"
+    assert yaml.safe_load((sweep / run_folder.SWEEP).read_text())["sweep"]["prune"] == "none"

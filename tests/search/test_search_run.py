@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genai_cli import runs
-from genai_cli.locks import lock
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.file_lock import lock
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -21,12 +22,12 @@ LINE = ("train", "-m", "sweep=random", "sweep.trials=5", *QUICK, *SPACE)
 
 
 def asked(sweep: Path) -> dict:
-    return yaml.safe_load((sweep / runs.SWEEP).read_text())
+    return yaml.safe_load((sweep / run_folder.SWEEP).read_text())
 
 
 @pytest.fixture(scope="module")
 def random(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from genai_cli.cli import main
+    from genai_cli.cli.main import main
 
     outputs = tmp_path_factory.mktemp("random")
     assert main([*LINE, f"outputs={outputs}"]) == 0
@@ -37,16 +38,16 @@ def test_a_search_is_a_sweep_folder(random: Path) -> None:
     content = asked(random)
     assert [c["folder"][:3] for c in content["cells"]] == ["000", "001", "002", "003", "004"]
     assert content["varied"] == ["optimizer.lr", "bottleneck"]
-    cells = runs.cells(random)
+    cells = run_folder.cells(random)
     assert [c.name for c in cells] == [c["folder"] for c in content["cells"]]
     for cell, entry in zip(cells, content["cells"], strict=True):
-        config = runs.read_config(cell)
+        config = run_folder.read_config(cell)
         given = dict(word.split("=", 1) for word in entry["overrides"])
         assert config["optimizer"]["lr"] == float(given["optimizer.lr"])
         assert config["bottleneck"] == int(given["bottleneck"])
         assert 1e-4 <= config["optimizer"]["lr"] <= 1e-1
         assert 2 <= config["bottleneck"] <= 8
-    with open(random / runs.SWEEP_TABLE, newline="") as file:
+    with open(random / run_folder.SWEEP_TABLE, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["finished"] * 5
     assert {"optimizer.lr", "bottleneck", "test/loss"} <= set(rows[0])
@@ -54,11 +55,14 @@ def test_a_search_is_a_sweep_folder(random: Path) -> None:
 
 
 def test_the_best_trial_is_the_one_with_the_least_monitor(random: Path) -> None:
-    losses = {c.name: min(r["val/loss"] for r in runs.read_metrics(c)) for c in runs.cells(random)}
+    losses = {
+        c.name: min(r["val/loss"] for r in run_folder.read_metrics(c))
+        for c in run_folder.cells(random)
+    }
     best = asked(random)["best"]
     assert best["cell"] == min(losses, key=lambda name: losses[name])
     assert best["value"] == losses[best["cell"]]
-    config = runs.read_config(random / best["cell"])
+    config = run_folder.read_config(random / best["cell"])
     assert float(best["values"]["optimizer.lr"]) == config["optimizer"]["lr"]
 
 
@@ -70,15 +74,15 @@ def killed(sweep: Path, after: int) -> Path:
     for cell in content["cells"][after + 1 :]:
         shutil.rmtree(copy / cell["folder"])
     content["cells"] = content["cells"][: after + 1]
-    (copy / runs.SWEEP).write_text(yaml.safe_dump(content, sort_keys=False))
+    (copy / run_folder.SWEEP).write_text(yaml.safe_dump(content, sort_keys=False))
     cell = copy / content["cells"][after]["folder"]
-    (cell / runs.METRICS).unlink()
-    (cell / runs.SUMMARY).unlink()
-    for checkpoint in (cell / runs.CHECKPOINTS).glob("*"):
+    (cell / run_folder.METRICS).unlink()
+    (cell / run_folder.SUMMARY).unlink()
+    for checkpoint in (cell / run_folder.CHECKPOINTS).glob("*"):
         if checkpoint.name != "step-000000":
             shutil.rmtree(checkpoint) if checkpoint.is_dir() else checkpoint.unlink()
-    described = runs.read_json(cell / runs.RUN)
-    runs.write_json(cell / runs.RUN, described | {"status": "running"})
+    described = run_folder.read_json(cell / run_folder.RUN)
+    atomic_write.write_json(cell / run_folder.RUN, described | {"status": "running"})
     return copy
 
 
@@ -86,13 +90,13 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(random: Path, genai:
     copy = killed(random, 2)
     done = genai("sweep", "resume", str(copy))
     assert done.code == 0, done.err
-    assert [c.name for c in runs.cells(copy)] == [c.name for c in runs.cells(random)]
-    for a, b in zip(runs.cells(copy), runs.cells(random), strict=True):
-        rows = [[r["val/loss"] for r in runs.read_metrics(c)] for c in (a, b)]
+    assert [c.name for c in run_folder.cells(copy)] == [c.name for c in run_folder.cells(random)]
+    for a, b in zip(run_folder.cells(copy), run_folder.cells(random), strict=True):
+        rows = [[r["val/loss"] for r in run_folder.read_metrics(c)] for c in (a, b)]
         assert rows[0] == rows[1]
     assert asked(copy)["best"] == asked(random)["best"]
     again = genai("sweep", "resume", str(copy))
-    assert (again.code, len(runs.cells(copy))) == (0, 5)
+    assert (again.code, len(run_folder.cells(copy))) == (0, 5)
 
 
 def test_a_trial_of_another_process_is_waited_for_by_the_user(
@@ -100,16 +104,16 @@ def test_a_trial_of_another_process_is_waited_for_by_the_user(
 ) -> None:
     """What comes next hangs on how it ends: nothing is placed, nothing is written."""
     copy = killed(random, 2)
-    cell = runs.cells(copy)[2]
+    cell = run_folder.cells(copy)[2]
     before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
-    with open(cell / runs.LOG, "a") as log:
+    with open(cell / run_folder.LOG, "a") as log:
         assert lock(log.fileno())
         done = genai("sweep", "resume", str(copy))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert f"{cell} is being trained by another process; when it has ended" in done.err
     assert f"genai sweep resume {copy}" in done.err
     assert {p: p.read_bytes() for p in before} == before
-    assert len(runs.cells(copy)) == 3
+    assert len(run_folder.cells(copy)) == 3
 
 
 def test_a_changed_yaml_is_not_mixed_into_a_search(
@@ -138,14 +142,14 @@ def test_tpe_prunes_and_beats_what_it_began_with(genai: Callable) -> None:
     )  # fmt: skip
     assert done.code == 0, done.err
     (sweep,) = done.folders
-    cells = runs.cells(sweep)
+    cells = run_folder.cells(sweep)
     assert len(cells) == 12
-    described = [runs.read_json(c / runs.RUN) for c in cells]
+    described = [run_folder.read_json(c / run_folder.RUN) for c in cells]
     pruned = [str(d.get("reason", "")).startswith("pruned") for d in described]
     assert not any(pruned[:3])
     assert any(pruned)
     best = asked(sweep)["best"]
-    losses = [min(r["val/loss"] for r in runs.read_metrics(c)) for c in cells]
+    losses = [min(r["val/loss"] for r in run_folder.read_metrics(c)) for c in cells]
     assert best["value"] == min(losses) < min(losses[:3])
     assert f"best   {best['cell']}: val/loss" in done.out
     assert f"12 trials, {sum(pruned)} of them pruned" in done.out
@@ -160,7 +164,9 @@ def test_a_failing_trial_is_one_of_the_trials(genai: Callable) -> None:
     assert done.code == 1
     assert "there are 2 combinations, not 4" in done.err
     (sweep,) = done.folders
-    status = {c.name: runs.read_json(c / runs.RUN)["status"] for c in runs.cells(sweep)}
+    status = {
+        c.name: run_folder.read_json(c / run_folder.RUN)["status"] for c in run_folder.cells(sweep)
+    }
     assert sorted(status.values()) == ["failed", "finished"]
     assert "1 of 2 runs failed" in done.err
     assert status[asked(sweep)["best"]["cell"]] == "finished"
@@ -175,7 +181,7 @@ def test_what_cannot_be_built_is_left_out_and_listed(genai: Callable) -> None:
     )  # fmt: skip
     assert done.code == 0, done.err
     (sweep,) = done.folders
-    assert len(runs.cells(sweep)) == 3
+    assert len(run_folder.cells(sweep)) == 3
     (left_out,) = asked(sweep)["left_out"]
     assert left_out["values"] == {"batch_size": "2", "trainer.accumulate": "8"}
     assert "left out: cell batch_size=2 trainer.accumulate=8" in done.err
@@ -231,16 +237,16 @@ def test_several_trials_at_once_in_processes_of_this_machine(genai: Callable) ->
     assert done.code == 0, done.err
     (sweep,) = done.folders
     assert "5 trials, 2 at once" in done.out
-    states = [runs.read_json(c / runs.RUN)["status"] for c in runs.cells(sweep)]
+    states = [run_folder.read_json(c / run_folder.RUN)["status"] for c in run_folder.cells(sweep)]
     assert len(states) == 5
     assert set(states) <= {"finished", "stopped"}
 
 
 def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from genai_cli.config.schema import TrainConfig, TrainerConfig
     from genai_cli.launchers import share
     from genai_cli.launchers.settings import Joblib, Serial, Slurm
-    from genai_cli.schema import TrainConfig, TrainerConfig
-    from genai_cli.search.placed import at_once
+    from genai_cli.sweeps.search.placed import at_once
 
     monkeypatch.setattr(share, "cores", lambda: 8)
     cfg = TrainConfig(device="cpu")
@@ -260,14 +266,14 @@ def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_what_a_search_would_be_planned_as(words: list[str], said: str) -> None:
-    from genai_cli import options
-    from genai_cli.compose import parse
+    from genai_cli.config import groups
+    from genai_cli.config.compose import parse
     from genai_cli.launchers.settings import Serial
-    from genai_cli.search.launch import planned
+    from genai_cli.sweeps.search.launch import planned
     from genai_cli.sweeps.settings import Sweep
 
     line = parse(["-m", *words])
-    sweep = options.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
+    sweep = groups.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
     cells, told = planned(line, sweep, Serial())
     assert said in told
     assert len(cells) == 2

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from genai_cli.compose import parse
+from genai_cli.config.compose import parse
 from genai_cli.errors import UserError
-from genai_cli.search.space import Dimension, Space, lattice, space_of
+from genai_cli.sweeps.search.space import Dimension, Space, lattice, space_of
 
 
 def dimension(word: str) -> Dimension:

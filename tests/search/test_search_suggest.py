@@ -7,9 +7,9 @@ import statistics
 
 import pytest
 
-from genai_cli.search.space import Dimension, Space
-from genai_cli.search.suggest import suggest
-from genai_cli.search.trials import FAILED, FINISHED, PRUNED, RUNNING, Trial
+from genai_cli.store.trials import FAILED, FINISHED, PRUNED, RUNNING, Trial
+from genai_cli.sweeps.search.space import Dimension, Space
+from genai_cli.sweeps.search.suggest import suggest
 from genai_cli.sweeps.settings import Sweep
 
 SPACE = Space(

@@ -12,12 +12,12 @@ import pytest
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three steps of a VAE on digits, without figures."""
-    from genai_cli.cli import main
+    from genai_cli.cli.main import main
 
     root = tmp_path_factory.mktemp("trained")
     words = "model=vae model.widths=[8] bottleneck=2 dataset.limit=60 batch_size=20 epochs=1"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genai_cli.figures.of_run.draw", lambda *about: [])
+        patch.setattr("genai_cli.evaluation.run_figures.draw", lambda *about: [])
         code = main(["train", *words.split(), "trainer.max_steps=3", f"outputs={root}"])
     assert code == 0
     return next(root.glob("*/*"))

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genai_cli import plain_yaml, runs
 from genai_cli.data import cifar
 from genai_cli.errors import UserError
-from genai_cli.sweeps import asked
+from genai_cli.store import run_folder, safe_yaml, sweep_table
 
 LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
@@ -34,36 +33,36 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_yaml_bomb_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(yaml.YAMLError):
-        plain_yaml.load(BOMBS[name])
-    (tmp_path / runs.CONFIG).write_text(BOMBS[name])
+        safe_yaml.load(BOMBS[name])
+    (tmp_path / run_folder.CONFIG).write_text(BOMBS[name])
     with pytest.raises(UserError, match=r"is not valid YAML: .+"):
-        runs.read_config(tmp_path)
-    (tmp_path / runs.SWEEP).write_text(BOMBS[name])
+        run_folder.read_config(tmp_path)
+    (tmp_path / run_folder.SWEEP).write_text(BOMBS[name])
     with pytest.raises(UserError, match=r"is damaged$"):
-        asked.read(tmp_path)
+        sweep_table.read(tmp_path)
 
 
 def test_what_shares_and_nests_within_reason_is_read() -> None:
     text = "a: &a [1, 2]\nb: [*a, *a]\nc: {<<: {d: 1}}\n"
-    assert plain_yaml.load(text) == {"a": [1, 2], "b": [[1, 2], [1, 2]], "c": {"d": 1}}
+    assert safe_yaml.load(text) == {"a": [1, 2], "b": [[1, 2], [1, 2]], "c": {"d": 1}}
     deep = "a: " + "[" * 90 + "]" * 90
-    assert plain_yaml.load(deep) == yaml.safe_load(deep)
+    assert safe_yaml.load(deep) == yaml.safe_load(deep)
     wide = "a: [" + "[], " * 5000 + "]"
-    assert len(plain_yaml.load(wide)["a"]) == 5000
+    assert len(safe_yaml.load(wide)["a"]) == 5000
 
 
 def test_json_of_a_hundred_thousand_brackets_is_damaged(tmp_path: Path) -> None:
-    (tmp_path / runs.RUN).write_text("[" * 100_000)
-    assert runs.read_json(tmp_path / runs.RUN) == {}
-    (tmp_path / runs.RUN).write_text('{"a": ' * 100_000)
-    assert runs.read_json(tmp_path / runs.RUN) == {}
-    (tmp_path / runs.RUN).write_text(f'{{"a": {"9" * 100_000}}}')  # int() of it takes forever
-    assert runs.read_json(tmp_path / runs.RUN) in ({}, {"a": int("9" * 4000)})
+    (tmp_path / run_folder.RUN).write_text("[" * 100_000)
+    assert run_folder.read_json(tmp_path / run_folder.RUN) == {}
+    (tmp_path / run_folder.RUN).write_text('{"a": ' * 100_000)
+    assert run_folder.read_json(tmp_path / run_folder.RUN) == {}
+    (tmp_path / run_folder.RUN).write_text(f'{{"a": {"9" * 100_000}}}')  # int() of it takes forever
+    assert run_folder.read_json(tmp_path / run_folder.RUN) in ({}, {"a": int("9" * 4000)})
 
 
 def test_a_cell_of_a_megabyte_hides_no_other_run(tmp_path: Path) -> None:
-    (tmp_path / runs.METRICS).write_text("epoch,step\n1,1\n" + "9" * 1_000_000 + ",2\n")
-    assert runs.read_metrics(tmp_path) == []
+    (tmp_path / run_folder.METRICS).write_text("epoch,step\n1,1\n" + "9" * 1_000_000 + ",2\n")
+    assert run_folder.read_metrics(tmp_path) == []
 
 
 def test_members_of_an_archive_that_are_not_asked_for_are_never_unpacked(tmp_path: Path) -> None:

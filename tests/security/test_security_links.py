@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
 from genai_cli.errors import UserError
-from genai_cli.links import refuse_links
+from genai_cli.store import run_folder
+from genai_cli.store.links import refuse_links
 from genai_cli.training import checkpoint
 
 VERBS = ("resume {run} epochs=2", "sample {run}", "evaluate {run}", "encode {run}")
@@ -68,7 +68,7 @@ def test_a_pipe_is_refused_and_not_waited_for(copy: Callable) -> None:
 def test_a_linked_cell_is_another_run(copy: Callable, tmp_path: Path) -> None:
     run, sweep = copy(), tmp_path / "sweep"
     sweep.mkdir()
-    (sweep / runs.SWEEP).write_text("cells: []\nvaried: []\n")
+    (sweep / run_folder.SWEEP).write_text("cells: []\nvaried: []\n")
     (sweep / "000-x").symlink_to(run)
     with pytest.raises(UserError, match="000-x is a link"):
         refuse_links(sweep / "000-x")
@@ -79,11 +79,11 @@ def test_a_linked_cell_is_another_run(copy: Callable, tmp_path: Path) -> None:
 
 def test_a_pointer_names_a_checkpoint_of_its_own_run(copy: Callable, tmp_path: Path) -> None:
     run, other = copy(), copy("other")
-    step = next((other / runs.CHECKPOINTS).glob("step-*"))
+    step = next((other / run_folder.CHECKPOINTS).glob("step-*"))
     for word in (f"../../other/checkpoints/{step.name}", str(step), "..", ".", "", "a\x00b"):
-        (run / runs.CHECKPOINTS / "best").write_text(word)
+        (run / run_folder.CHECKPOINTS / "best").write_text(word)
         with pytest.raises((UserError, ValueError)):
-            checkpoint.named(run / runs.CHECKPOINTS, "best")
+            checkpoint.named(run / run_folder.CHECKPOINTS, "best")
 
 
 NAMES = ("../../evil", "/etc/passwd", "..", "a/../../b", "C:\\evil", "~root", "$(touch x)", "\x00")
@@ -91,7 +91,7 @@ NAMES = ("../../evil", "/etc/passwd", "..", "a/../../b", "C:\\evil", "~root", "$
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
-    folder = runs.claim(tmp_path / "outputs", name)
+    folder = run_folder.claim(tmp_path / "outputs", name)
     assert folder.parent.parent == tmp_path / "outputs"
     assert folder.resolve().is_relative_to((tmp_path / "outputs").resolve())
     assert folder.name.isascii()
@@ -100,12 +100,12 @@ def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["../other", "/etc", "..", ".", "", "a/b", "\x00", 3, None, ["a"]])
 def test_a_cell_is_a_folder_of_its_sweep(cell: object, genai: Callable, tmp_path: Path) -> None:
-    from genai_cli import plain_yaml
+    from genai_cli.store import safe_yaml
 
     sweep = tmp_path / "outputs" / "2026-01-01" / "00-00-00-sweep-abcd"
     sweep.mkdir(parents=True)
     content = {"varied": [], "cells": [{"folder": cell, "overrides": [], "config": "0"}]}
-    (sweep / runs.SWEEP).write_text(plain_yaml.dump(content))
+    (sweep / run_folder.SWEEP).write_text(safe_yaml.dump(content))
     before = sorted(tmp_path.rglob("*"))
     done = genai("sweep", "resume", str(sweep))
     assert (done.code, done.err.count("\n")) == (2, 1), done.err

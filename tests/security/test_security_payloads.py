@@ -23,10 +23,10 @@ import pytest
 import torch
 import yaml
 
-from genai_cli import runs
 from genai_cli.errors import UserError
-from genai_cli.search.pruning import rule_of
-from genai_cli.sweeps import asked
+from genai_cli.runner.stopping_rules import rule_of
+from genai_cli.store import run_folder, sweep_table
+from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -192,12 +192,12 @@ def test_no_tag_of_a_yaml_is_obeyed(
     run, sweep = copy(), tmp_path / "outputs" / "2026-01-01" / "00-00-00-sweep-abcd"
     sweep.mkdir(parents=True)
     for text in tags(witness):
-        (run / runs.CONFIG).write_text(text)
-        (sweep / runs.SWEEP).write_text(text)
+        (run / run_folder.CONFIG).write_text(text)
+        (sweep / run_folder.SWEEP).write_text(text)
         with pytest.raises(UserError):
-            runs.read_config(run)
+            run_folder.read_config(run)
         with pytest.raises(UserError):
-            asked.read(sweep)
+            sweep_table.read(sweep)
         assert rule_of(sweep) is None
         assert not witness.exists(), text
     quick_verbs(genai, run)
@@ -267,10 +267,10 @@ def obeys_nothing(change: dict[str, Any], run: Path, genai: Callable, witness: P
     for place in (run / "models", run / "configs" / "model", run.parent / "models"):
         place.mkdir(parents=True, exist_ok=True)
         (place / "evil.py").write_text(f"open({str(witness)!r}, 'w')\n")
-    config = runs.read_config(run)
+    config = run_folder.read_config(run)
     for key, value in change.items():
         config[key] = config[key] | value if isinstance(value, dict) and key in config else value
-    runs.write_config(run, config)
+    run_folder.write_config(run, config)
     before = sorted(p.name for p in run.iterdir())
     told = ""
     for line in ("resume . epochs=2", "encode .", "runs outputs=../..", "report ."):
@@ -293,10 +293,12 @@ def test_json_names_no_code(genai: Callable, copy: Callable, witness: Path) -> N
     run = copy()
     evil = {"py/reduce": [{"py/function": "os.system"}, {"py/tuple": [f"touch {witness}"]}]}
     evil |= {"_target_": "os.system", "__class__": "os.system", "$ref": f"file://{witness}"}
-    for file in (runs.RUN, runs.SUMMARY):
-        content = runs.read_json(run / file)
-        runs.write_json(run / file, content | evil | {"dataset": evil, "metrics": {"x": evil}})
-    runs.write_json(run / "loggers.json", {"wandb": evil, "mlflow": evil})
+    for file in (run_folder.RUN, run_folder.SUMMARY):
+        content = run_folder.read_json(run / file)
+        atomic_write.write_json(
+            run / file, content | evil | {"dataset": evil, "metrics": {"x": evil}}
+        )
+    atomic_write.write_json(run / "loggers.json", {"wandb": evil, "mlflow": evil})
     quick_verbs(genai, run)
     assert not witness.exists()
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from genai_cli import child, runs
+from genai_cli.config import values
 from genai_cli.errors import UserError
 from genai_cli.launchers.script import script
 from genai_cli.launchers.settings import Slurm
-from genai_cli.sweeps import asked
+from genai_cli.store import run_folder
 from genai_cli.sweeps.again import launcher
+from genai_cli.system import subprocesses
 
 # Each makes the file "fired" in the working directory if a shell ever reads it as its own.
 SHELL = (
@@ -138,12 +139,12 @@ def test_a_strangers_sweep_reads_no_environment(
     cells = {"search": "halving", "cells": [{"bottleneck": 2}, {"bottleneck": text}]}
     in_cells = {"sweep": cells, "line": {"overrides": [], "config_dirs": []}}
     for more in ({}, search, listed, in_cells):
-        (sweep / runs.SWEEP).write_text(yaml.safe_dump(content | more))
+        (sweep / run_folder.SWEEP).write_text(yaml.safe_dump(content | more))
         done = genai("sweep", "resume", str(sweep))
         assert done.code == 2
         assert "looks something up" in done.err
         assert "hunter2" not in done.out + done.err
-    assert [p.name for p in sweep.iterdir() if "lock" not in p.name] == [runs.SWEEP]
+    assert [p.name for p in sweep.iterdir() if "lock" not in p.name] == [run_folder.SWEEP]
 
 
 def test_a_strangers_sweep_adds_no_folder_of_configs(genai: Callable, tmp_path: Path) -> None:
@@ -151,19 +152,19 @@ def test_a_strangers_sweep_adds_no_folder_of_configs(genai: Callable, tmp_path: 
     sweep.mkdir(parents=True)
     line: dict[str, Any] = {"overrides": ["epochs=1"], "config_dirs": [str(sweep)]}
     content = {"varied": [], "cells": [], "sweep": {"search": "tpe"}, "line": line}
-    (sweep / runs.SWEEP).write_text(yaml.safe_dump(content))
+    (sweep / run_folder.SWEEP).write_text(yaml.safe_dump(content))
     done = genai("sweep", "resume", str(sweep))
     assert done.code == 2
     assert f"type: genai sweep resume {sweep} -cd {sweep}" in done.err
     for odd in ({"overrides": 3}, {"overrides": [3]}, {"config_dirs": [None]}, 3):
         broken = content | {"line": odd if odd == 3 else line | dict(odd)}  # type: ignore[call-overload]
-        (sweep / runs.SWEEP).write_text(yaml.safe_dump(broken))
+        (sweep / run_folder.SWEEP).write_text(yaml.safe_dump(broken))
         done = genai("sweep", "resume", str(sweep))
         assert (done.code, done.err.count("\n")) == (2, 1), done.err
 
 
 def test_a_plain_dollar_is_no_lookup(tmp_path: Path) -> None:
-    asked.no_lookup(["name=5$", "tags=[$a,{b}]", "model=vae"], tmp_path)
+    values.no_lookup(["name=5$", "tags=[$a,{b}]", "model=vae"], tmp_path)
 
 
 # ---- where modules are found -------------------------------------------------------------------
@@ -173,7 +174,7 @@ def test_a_worker_imports_nothing_of_the_folder_it_is_started_in(tmp_path: Path)
     """`genai resume .` in a folder that a stranger sent."""
     for name in ("json", "yaml", "torch", "runpy", "genai_cli", "sitecustomize", "numpy"):
         (tmp_path / f"{name}.py").write_text("open('fired', 'w')\n")
-    words = child.python("genai_cli.launchers.process")  # ends with its stdin
+    words = subprocesses.python("genai_cli.launchers.process")  # ends with its stdin
     about = {"cwd": tmp_path, "stdin": subprocess.DEVNULL, "capture_output": True}
     done = subprocess.run(words, check=False, **about)
     assert (done.returncode, done.stderr) == (143, b"")
@@ -183,14 +184,14 @@ def test_a_worker_imports_nothing_of_the_folder_it_is_started_in(tmp_path: Path)
 
 
 def test_every_process_of_ours_is_started_so() -> None:
-    package = Path(child.__file__).parent
+    package = Path(subprocesses.__file__).parents[1]
     ours = [f.relative_to(package) for f in package.rglob("*.py") if '"-m"' in f.read_text()]
     assert {str(f) for f in ours} <= {
-        "offers.py",
-        "compose.py",
-        "completion.py",
+        "cli/completion/tables.py",
+        "config/compose.py",
+        "cli/completion/candidates.py",
         "doctor/read.py",
-        "verbs/sweep.py",
+        "cli/commands/sweep.py",
     }
     for file in package.rglob("*.py"):
         text = file.read_text()
@@ -201,7 +202,7 @@ def test_every_process_of_ours_is_started_so() -> None:
 
 
 def test_after_a_config_was_shown_nothing_is_looked_up_in_hydra(capsys) -> None:
-    from genai_cli.cli import main
+    from genai_cli.cli.main import main
 
     assert main(["train", "--cfg", "job"]) == 0
     assert main(["train", "name=${hydra:runtime.cwd}"]) == 2

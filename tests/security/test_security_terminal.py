@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
-from genai_cli.streams import Visible, printed_visibly, raw, visible
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.terminal import Visible, printed_visibly, raw, visible
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -36,19 +37,20 @@ def acts(text: str) -> set[str]:
 
 def hostile(folder: Path) -> None:
     """Escapes in every place that is shown."""
-    config = runs.read_config(folder)
+    config = run_folder.read_config(folder)
     config["tags"], config["name"] = [ALL], ALL
     config["model"]["name"] = f"vae{ALL}[red]"
     config["dataset"]["name"] = f"digits{ALL}"
     config["optimizer"][f"key{ALL}"] = ALL
-    runs.write_config(folder, config)
-    described = runs.read_json(folder / runs.RUN)
+    run_folder.write_config(folder, config)
+    described = run_folder.read_json(folder / run_folder.RUN)
     more = {"status": f"fin{ALL}", "command": ALL, "started": ALL, "device": ALL, "reason": ALL}
-    runs.write_json(folder / runs.RUN, described | more)
-    done = runs.read_json(folder / runs.SUMMARY)
+    atomic_write.write_json(folder / run_folder.RUN, described | more)
+    done = run_folder.read_json(folder / run_folder.SUMMARY)
     metric = done["metrics"]["test/loss"]
-    runs.write_json(
-        folder / runs.SUMMARY, done | {"metrics": {f"test/{ALL}": metric, "test/loss": metric}}
+    atomic_write.write_json(
+        folder / run_folder.SUMMARY,
+        done | {"metrics": {f"test/{ALL}": metric, "test/loss": metric}},
     )
 
 
@@ -116,11 +118,11 @@ def test_the_streams_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_log_of_a_run_holds_no_escape(tmp_path: Path) -> None:
-    from genai_cli.console import Reporter
+    from genai_cli.runner.console import Reporter
 
-    with Reporter(tmp_path / runs.LOG, quiet=True) as report:
+    with Reporter(tmp_path / run_folder.LOG, quiet=True) as report:
         report.line(f"class {ALL}")
-    assert acts((tmp_path / runs.LOG).read_text()) == set()
+    assert acts((tmp_path / run_folder.LOG).read_text()) == set()
 
 
 # ---- spreadsheets ------------------------------------------------------------------------------
@@ -132,11 +134,11 @@ def test_no_name_is_a_formula(genai: Callable, copy: Callable) -> None:
     """compare --csv and sweep.csv open in a spreadsheet; numbers stay numbers, -0.5 too."""
     folders = [copy(f"12-00-00-vae-{i:04d}") for i in range(len(FORMULAS))]
     for i, (folder, text) in enumerate(zip(folders, FORMULAS, strict=True)):
-        config = runs.read_config(folder)
+        config = run_folder.read_config(folder)
         config["model"]["name"], config["dataset"]["name"] = text, text
         config["model"]["activation"] = f"{text}{i}"
         config["optimizer"]["lr"] = -0.5 + i
-        runs.write_config(folder, config)
+        run_folder.write_config(folder, config)
     done = genai("compare", *map(str, folders), "--csv", "--no-figures")
     assert done.code == 0, done.err
     cells = [cell for row in csv.reader(io.StringIO(done.out)) for cell in row]
@@ -147,9 +149,9 @@ def test_no_name_is_a_formula(genai: Callable, copy: Callable) -> None:
 
 
 def test_sweep_csv_holds_no_formula(tmp_path: Path) -> None:
-    from genai_cli import plain_yaml
-    from genai_cli.sweeps.folder import write_table
-    from genai_cli.textual import csv_cell
+    from genai_cli.store import safe_yaml
+    from genai_cli.store.sweep_table import write_table
+    from genai_cli.system.text import csv_cell
 
     words = [f"tags=[a]{i}={text}" for i, text in enumerate(FORMULAS)]
     cells = [
@@ -157,9 +159,9 @@ def test_sweep_csv_holds_no_formula(tmp_path: Path) -> None:
         for i, text in enumerate(FORMULAS)
     ]
     content = {"varied": ["name", "optimizer.lr"], "cells": cells, "command": words[0]}
-    (tmp_path / runs.SWEEP).write_text(plain_yaml.dump(content))
+    (tmp_path / run_folder.SWEEP).write_text(safe_yaml.dump(content))
     write_table(tmp_path)
-    with open(tmp_path / runs.SWEEP_TABLE, newline="", encoding="utf-8") as file:
+    with open(tmp_path / run_folder.SWEEP_TABLE, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [csv_cell(text) for text in FORMULAS]
     assert csv_cell("=1") == "'=1"

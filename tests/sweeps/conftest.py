@@ -14,13 +14,13 @@ from sweep_folders import AE, statuses
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a sweep does is no different without them, and the tests take half the time."""
-    monkeypatch.setattr("genai_cli.figures.of_run.draw", lambda *given: [])
+    monkeypatch.setattr("genai_cli.evaluation.run_figures.draw", lambda *given: [])
 
 
 @pytest.fixture
 def stop_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, int], None]:
     """Send this process a signal after an optimizer step of the cell whose folder begins so."""
-    from genai_cli.console import Reporter
+    from genai_cli.runner.console import Reporter
 
     plain = Reporter.step
 

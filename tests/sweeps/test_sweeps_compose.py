@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from genai_cli import compose, options
-from genai_cli.composer import Composer
+from genai_cli.config import compose, groups
+from genai_cli.config.compose_cache import Composer
+from genai_cli.config.hydra_errors import one_line
 from genai_cli.errors import UserError
-from genai_cli.mistakes import one_line
 from genai_cli.sweeps.settings import Sweep
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -124,7 +124,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     asked: list[list[str]] = []
     whole = hydra.compose
     monkeypatch.setattr(hydra, "compose", lambda verb, o: asked.append(o) or whole(verb, o))
-    monkeypatch.setattr("genai_cli.composer._SHIPPED", {})
+    monkeypatch.setattr("genai_cli.config.compose_cache._SHIPPED", {})
     return asked
 
 
@@ -169,13 +169,13 @@ def test_a_cell_is_nobody_elses() -> None:
     assert 99 not in second.config.model["widths"]
 
 
-NAMED = sorted(options.names("sweep"))
+NAMED = sorted(groups.names("sweep"))
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_named_sweep_says_its_question_and_composes(name: str) -> None:
-    path = options.names("sweep")[name]
-    sweep = options.read("sweep", Sweep, "none", [f"sweep={name}"])
+    path = groups.names("sweep")[name]
+    sweep = groups.read("sweep", Sweep, "none", [f"sweep={name}"])
     head = path.read_text().split("\nover:")[0]
     assert head.startswith("# ")
     if name != "none":
@@ -193,7 +193,7 @@ def test_every_named_sweep_says_its_question_and_composes(name: str) -> None:
 
 
 def test_the_line_wins_over_a_named_sweep() -> None:
-    sweep = options.read("sweep", Sweep, "none", ["sweep=bottleneck"])
+    sweep = groups.read("sweep", Sweep, "none", ["sweep=bottleneck"])
     line = compose.parse(["-m", "sweep=bottleneck", "model=gan"])
     cells = compose.cells("train", line, sweep.over)
     assert {c.config.model["name"] for c in cells} == {"gan"}

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from sweep_folders import QUICK, cells, table
 
-from genai_cli import runs
-from genai_cli.locks import lock
-from genai_cli.schema import TrainConfig
-from genai_cli.sweeps import asked, folder
+from genai_cli.config.schema import TrainConfig
+from genai_cli.store import run_folder, sweep_table
+from genai_cli.sweeps import asked
+from genai_cli.system import atomic_write
+from genai_cli.system.file_lock import lock
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -25,7 +26,7 @@ def sweep(tmp_path: Path) -> Path:
     for name, status in zip(names, ("running", "running", "finished", "failed"), strict=True):
         cell = tmp_path / name
         cell.mkdir()
-        runs.write_json(cell / "run.json", {"status": status, "parameters": 7})
+        atomic_write.write_json(cell / "run.json", {"status": status, "parameters": 7})
         if name != "000-a":
             (cell / "train.log").write_text("run\nTraceback\nValueError: too bad\n")
     (tmp_path / "001-b" / "metrics.csv").write_text(
@@ -33,7 +34,7 @@ def sweep(tmp_path: Path) -> Path:
     )
     numbers = {"test/mse": {"value": 0.25}}
     done = {"epoch": 9, "seconds": 3.5, "metrics": numbers}
-    runs.write_json(tmp_path / "002-c" / "summary.json", done)
+    atomic_write.write_json(tmp_path / "002-c" / "summary.json", done)
     content = {
         "varied": ["seed"],
         "cells": [{"folder": n, "overrides": [f"seed={i}"]} for i, n in enumerate(names)],
@@ -43,7 +44,7 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_a_row_for_each_cell_as_it_stands(sweep: Path) -> None:
-    folder.write_table(sweep)
+    sweep_table.write_table(sweep)
     rows = table(sweep)
     assert [row["status"] for row in rows] == ["", "running", "finished", "failed"]
     assert [row["seed"] for row in rows] == ["0", "1", "2", "3"]
@@ -54,28 +55,30 @@ def test_a_row_for_each_cell_as_it_stands(sweep: Path) -> None:
 
 
 def test_a_cell_that_has_not_begun_is_no_running_one(sweep: Path) -> None:
-    statuses = [runs.status(c, runs.read_json(c / "run.json")) for c in sorted(sweep.glob("0*"))]
+    statuses = [
+        run_folder.status(c, run_folder.read_json(c / "run.json")) for c in sorted(sweep.glob("0*"))
+    ]
     assert statuses == ["waiting", "died", "finished", "failed"]
     with open(sweep / "001-b" / "train.log") as log:
         assert lock(log)
         cell = sweep / "001-b"
-        assert runs.status(cell, runs.read_json(cell / "run.json")) == "running"
+        assert run_folder.status(cell, run_folder.read_json(cell / "run.json")) == "running"
 
 
 def test_what_changes_is_seen_and_nothing_else_is_read(
     sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.write_table(sweep)
+    sweep_table.write_table(sweep)
     before = (sweep / "sweep.csv").stat()
     read: list[str] = []
-    plain = folder._standing
-    monkeypatch.setattr(folder, "_standing", lambda c: read.append(c.name) or plain(c))
-    folder.write_table(sweep)
+    plain = sweep_table._standing
+    monkeypatch.setattr(sweep_table, "_standing", lambda c: read.append(c.name) or plain(c))
+    sweep_table.write_table(sweep)
     assert read == []
     assert (sweep / "sweep.csv").stat().st_ino == before.st_ino  # the same table is not written
     with open(sweep / "001-b" / "metrics.csv", "a") as file:
         file.write(",1.5,2.0\n")
-    folder.write_table(sweep)
+    sweep_table.write_table(sweep)
     assert read == ["001-b"]
     assert table(sweep)[1]["epoch"] == "3"
 
@@ -83,9 +86,9 @@ def test_what_changes_is_seen_and_nothing_else_is_read(
 def test_the_table_follows_a_cell_of_another_process(
     sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "EVERY", 0.01)
-    monkeypatch.setattr(folder, "SHARE", 0)
-    with folder.kept_current(sweep):
+    monkeypatch.setattr(sweep_table, "EVERY", 0.01)
+    monkeypatch.setattr(sweep_table, "SHARE", 0)
+    with sweep_table.kept_current(sweep):
         for epoch in (3, 4):
             with open(sweep / "001-b" / "metrics.csv", "a") as file:
                 file.write(f",{epoch},1\n" if epoch == 3 else f"{epoch},16,{epoch},1\n")
@@ -102,10 +105,10 @@ def test_a_long_table_is_cut_on_the_screen_but_not_its_failures(tmp_path: Path) 
     for name in names:
         (tmp_path / name).mkdir()
         status = "failed" if name == "290-x" else "finished"
-        runs.write_json(tmp_path / name / "run.json", {"status": status})
+        atomic_write.write_json(tmp_path / name / "run.json", {"status": status})
     content = {"varied": [], "cells": [{"folder": n, "overrides": []} for n in names]}
     asked.write(tmp_path, content)
-    text = folder.summary(tmp_path)
+    text = sweep_table.summary(tmp_path)
     assert "290-x" in text
     assert "000-x" in text
     assert "200-x" not in text
@@ -120,7 +123,7 @@ def test_what_was_asked_is_written_whole(genai: Callable) -> None:
     assert content["sweep"]["search"] == "grid"
     for cell, path in zip(content["cells"], cells(done.folders[0]), strict=True):
         assert cell["folder"] == path.name
-        assert cell["config"] == asked.fingerprint(runs.read_config(path))
+        assert cell["config"] == asked.fingerprint(run_folder.read_config(path))
         assert cell["overrides"][0] == "model=autoencoder"
 
 
@@ -168,21 +171,21 @@ def test_cells_of_a_family_without_the_knob_collapse(genai: Callable) -> None:
 def test_cells_that_differ_in_their_seed_are_built_once(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli.training import describe
+    from genai_cli.runner import description
 
     built: list[int] = []
-    plain = describe.description
+    plain = description.description
 
     def counted(cfg: TrainConfig, *more: object) -> dict:
         built.append(cfg.seed)
         return plain(cfg, *more)
 
-    monkeypatch.setattr(describe, "description", counted)
+    monkeypatch.setattr(description, "description", counted)
     words = ("epochs=1", "dataset.limit=64", "trainer.max_steps=1", "model.widths=[8]")
     done = genai("train", "-m", "bottleneck=2,3", "seed=5,6,7", *words)
     assert done.code == 0, done.err
     assert built == [5, 5]
-    seeds = [runs.read_json(cell / "run.json")["seed"] for cell in cells(done.folders[0])]
+    seeds = [run_folder.read_json(cell / "run.json")["seed"] for cell in cells(done.folders[0])]
     assert seeds == [5, 6, 7] * 2
 
 
@@ -192,5 +195,5 @@ def test_odd_values_survive_the_shell_and_the_folder(genai: Callable) -> None:
     assert done.code == 0, done.err
     first, second = cells(done.folders[0])
     assert (first.name, second.name) == ("000-model.widths--8", "001-model.widths--9-8")
-    assert runs.read_config(second)["tags"] == ["a,b", "c d"]
-    assert runs.read_config(second)["model"]["widths"] == [9, 8]
+    assert run_folder.read_config(second)["tags"] == ["a,b", "c d"]
+    assert run_folder.read_config(second)["model"]["widths"] == [9, 8]

@@ -8,8 +8,9 @@ import pytest
 import torch
 from sweep_folders import QUICK, cells, table, weights
 
-from genai_cli import runs
 from genai_cli.launchers import memory
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -42,9 +43,9 @@ def test_a_cell_is_cut_until_it_fits_and_is_the_same_run(
     done = genai(*SWEEP)
     assert done.code == 0, done.err
     first, second = cells(done.folders[0])
-    assert runs.read_config(first)["trainer"]["accumulate"] == 1
-    assert runs.read_config(second)["trainer"]["accumulate"] == 4
-    described = runs.read_json(second / "run.json")
+    assert run_folder.read_config(first)["trainer"]["accumulate"] == 1
+    assert run_folder.read_config(second)["trainer"]["accumulate"] == 4
+    described = run_folder.read_json(second / "run.json")
     assert described["status"] == "finished"
     assert described["out_of_memory"] == [
         {"step": 0, "accumulate": 2}, {"step": 0, "accumulate": 4},
@@ -65,15 +66,17 @@ def test_it_goes_on_from_the_last_checkpoint(room_for: Callable, genai: Callable
     done = genai(*SWEEP, "trainer.save_every=1")
     assert done.code == 0, done.err
     second = cells(done.folders[0])[1]
-    assert runs.read_json(second / "run.json")["out_of_memory"] == [{"step": 2, "accumulate": 2}]
+    assert run_folder.read_json(second / "run.json")["out_of_memory"] == [
+        {"step": 2, "accumulate": 2}
+    ]
     assert "going on after step 2 in micro-batches of 16" in done.err
-    assert [int(row["step"]) for row in runs.read_metrics(second)] == [2, 4]
+    assert [int(row["step"]) for row in run_folder.read_metrics(second)] == [2, 4]
 
 
 def test_a_stack_that_does_not_fit_is_trained_one_by_one(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli.training.pack import Stack
+    from genai_cli.training.stack.stack import Stack
 
     def full(self: object, *more: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -94,7 +97,7 @@ def test_one_example_is_the_least(room_for: Callable, genai: Callable) -> None:
     done = genai(*SWEEP)
     assert done.code == 1
     second = cells(done.folders[0])[1]
-    assert runs.read_config(second)["trainer"]["accumulate"] == 32
+    assert run_folder.read_config(second)["trainer"]["accumulate"] == 32
     assert [row["status"] for row in table(done.folders[0])] == ["finished", "failed"]
     assert "OutOfMemoryError" in table(done.folders[0])[1]["note"]
 
@@ -104,8 +107,8 @@ def test_another_error_is_not_tried_again(room_for: Callable, genai: Callable) -
     done = genai(*SWEEP)
     assert done.code == 1
     second = cells(done.folders[0])[1]
-    assert runs.read_config(second)["trainer"]["accumulate"] == 1
-    assert "out_of_memory" not in runs.read_json(second / "run.json")
+    assert run_folder.read_config(second)["trainer"]["accumulate"] == 1
+    assert "out_of_memory" not in run_folder.read_json(second / "run.json")
 
 
 def test_a_loss_of_the_whole_batch_is_not_cut(
@@ -124,7 +127,7 @@ def test_a_loss_of_the_whole_batch_is_not_cut(
     done = genai("train", "-m", *words)
     assert done.code == 1
     for cell in cells(done.folders[0]):
-        assert runs.read_config(cell)["trainer"]["accumulate"] == 1
+        assert run_folder.read_config(cell)["trainer"]["accumulate"] == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_a_loss_of_the_whole_batch_is_not_cut(
         ("MemoryError", True),
         ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", True),
         ("RuntimeError: mat1 and mat2 shapes cannot be multiplied", False),
-        ("genai_cli.outcome.Diverged: train/loss became nan", False),
+        ("genai_cli.runner.lifecycle.Diverged: train/loss became nan", False),
         ("ValueError: two lines\nof no use", False),
     ],
 )  # fmt: skip
@@ -147,7 +150,7 @@ def test_what_a_log_says_last_decides(said: str, is_memory: bool, tmp_path) -> N
         'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    raise MemoryError\n'
     )
     (tmp_path / "train.log").write_text(f"{frame}{said}\n")
-    runs.write_json(tmp_path / "run.json", {"status": "failed"})
+    atomic_write.write_json(tmp_path / "run.json", {"status": "failed"})
     assert memory.ran_out(tmp_path) is is_memory
-    runs.write_json(tmp_path / "run.json", {"status": "interrupted"})
+    atomic_write.write_json(tmp_path / "run.json", {"status": "interrupted"})
     assert not memory.ran_out(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from sweep_folders import AE, cells, contents, statuses, table
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -38,7 +38,7 @@ def test_a_lost_folder_is_written_again(harm: str, cut: Callable, genai: Callabl
     assert done.code == 0, done.err
     assert f"{cell.name}  lost         {LOST[harm]}: written again" in done.out
     assert (cell / "config.yaml").read_bytes() == config
-    assert runs.read_json(cell / "run.json")["parameters"] > 0
+    assert run_folder.read_json(cell / "run.json")["parameters"] > 0
     assert statuses(sweep) == ["finished"] * 3
     assert table(sweep)[2]["note"] == f"resumed: lost, {LOST[harm]}: written again"
 
@@ -91,7 +91,7 @@ def test_an_edited_yaml_does_not_change_cells_that_are_there(
     sweep, edit = mine
     edit(0.002)
     assert genai("sweep", "resume", "latest").code == 0
-    assert [runs.read_config(c)["optimizer"]["lr"] for c in cells(sweep)] == [0.001, 0.001]
+    assert [run_folder.read_config(c)["optimizer"]["lr"] for c in cells(sweep)] == [0.001, 0.001]
 
 
 def test_a_damaged_sweep_is_one_line(cut: Callable, genai: Callable) -> None:

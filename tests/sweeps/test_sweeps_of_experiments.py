@@ -10,10 +10,10 @@ import pytest
 import yaml
 from sweep_folders import QUICK, cells, statuses, table
 
-from genai_cli import compose
-from genai_cli.completion import candidates
+from genai_cli.cli.completion.candidates import candidates
+from genai_cli.config import compose
+from genai_cli.config.schema import TrainConfig
 from genai_cli.errors import UserError
-from genai_cli.schema import TrainConfig
 from genai_cli.sweeps.given import of_line
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from sweep_folders import AE, QUICK, cells, contents, statuses, table, weights
 
-from genai_cli import runs
 from genai_cli.errors import UserError
-from genai_cli.locks import lock
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.file_lock import lock
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -107,8 +108,8 @@ def test_a_sweep_of_another_process_is_refused(cut: Callable, genai: Callable) -
 def test_the_table_says_what_is_left_and_why(cut: Callable, genai: Callable) -> None:
     sweep = cut()
     second = cells(sweep)[1]
-    described = runs.read_json(second / "run.json")  # as a SIGKILL leaves it
-    runs.write_json(second / "run.json", described | {"status": "running"})
+    described = run_folder.read_json(second / "run.json")  # as a SIGKILL leaves it
+    atomic_write.write_json(second / "run.json", described | {"status": "running"})
     done = genai("sweep", "resume", "latest")
     assert done.code == 0
     told = [line.split("  ") for line in done.out.partition("\n\n")[0].splitlines()[3:]]
@@ -124,9 +125,9 @@ def test_the_table_says_what_is_left_and_why(cut: Callable, genai: Callable) -> 
 def test_other_code_is_told(cut: Callable, genai: Callable) -> None:
     sweep = cut()
     for cell in cells(sweep)[1:]:
-        described = runs.read_json(cell / "run.json")
+        described = run_folder.read_json(cell / "run.json")
         versions = described["versions"] | {"genai_cli": "0.0.1"}
-        runs.write_json(cell / "run.json", described | {"versions": versions})
+        atomic_write.write_json(cell / "run.json", described | {"versions": versions})
     done = genai("sweep", "resume", "latest")
     assert done.code == 0
     assert done.err.count("the code has changed: genai_cli 0.0.1 → ") == 1
@@ -202,9 +203,9 @@ def test_the_launcher_is_the_sweeps_own_but_for_what_the_line_says() -> None:
 def test_stacks_are_made_of_what_has_not_begun(cut: Callable, genai: Callable) -> None:
     sweep = cut("trainer.pack=none")
     for cell in cells(sweep)[1:]:
-        config = runs.read_config(cell)
+        config = run_folder.read_config(cell)
         config["trainer"]["pack"] = "9"
-        runs.write_config(cell, config)
+        run_folder.write_config(cell, config)
     done = genai("sweep", "resume", "latest")
     assert done.code == 0, done.err
     assert statuses(sweep) == ["finished"] * 3
@@ -212,7 +213,7 @@ def test_stacks_are_made_of_what_has_not_begun(cut: Callable, genai: Callable) -
 
 
 def test_a_tab_offers_sweeps_and_launchers(genai: Callable) -> None:
-    from genai_cli.completion import candidates
+    from genai_cli.cli.completion.candidates import candidates
 
     sweep = genai(*AE, "bottleneck=2,3").folders[0]
     genai("train", "model=autoencoder", *QUICK)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
-from genai_cli.sweeps import asked, folder
+from genai_cli.store import run_folder, sweep_table
+from genai_cli.sweeps import asked
+from genai_cli.system import atomic_write
 
 
 def test_jobs_that_end_together_leave_a_true_table(
@@ -15,22 +16,22 @@ def test_jobs_that_end_together_leave_a_true_table(
 ) -> None:
     for name in ("000-a", "001-b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / runs.LOG).touch()
-        runs.write_json(tmp_path / name / runs.RUN, {"status": "running"})
+        (tmp_path / name / run_folder.LOG).touch()
+        atomic_write.write_json(tmp_path / name / run_folder.RUN, {"status": "running"})
     cells = [{"folder": f"00{i}-{'ab'[i]}", "overrides": [f"seed={i}"]} for i in range(2)]
     asked.write(tmp_path, {"varied": ["seed"], "cells": cells})
-    write, others = runs.write_text, []
+    write, others = atomic_write.write_text, []
 
     def between(path: Path, text: str, durable: bool = True) -> None:
         """The other job ends and writes, after this one has looked and before it writes."""
-        if path.name == runs.SWEEP_TABLE and not others:
+        if path.name == run_folder.SWEEP_TABLE and not others:
             others.append(text)
-            runs.write_json(tmp_path / "001-b" / runs.RUN, {"status": "finished"})
-            write(path, folder._text(folder.rows(tmp_path)))
+            atomic_write.write_json(tmp_path / "001-b" / run_folder.RUN, {"status": "finished"})
+            write(path, sweep_table._text(sweep_table.rows(tmp_path)))
         write(path, text, durable)
 
-    monkeypatch.setattr(runs, "write_text", between)
-    runs.write_json(tmp_path / "000-a" / runs.RUN, {"status": "finished"})
-    folder.write_table(tmp_path)
+    monkeypatch.setattr(atomic_write, "write_text", between)
+    atomic_write.write_json(tmp_path / "000-a" / run_folder.RUN, {"status": "finished"})
+    sweep_table.write_table(tmp_path)
     assert others[0].count("finished") == 1
-    assert (tmp_path / runs.SWEEP_TABLE).read_text().count("finished") == 2
+    assert (tmp_path / run_folder.SWEEP_TABLE).read_text().count("finished") == 2

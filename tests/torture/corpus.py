@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from genai_cli import runs
-from genai_cli.cli import main
+from genai_cli.cli.main import main
+from genai_cli.store import run_folder
 
 MOST = 1400  # characters of a line on stderr, whatever was typed
 
@@ -126,7 +126,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "NONE").mkdir()
     words = ["model.widths=[8]", "bottleneck=2", *TINY, f"outputs={root / 'outputs'}"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genai_cli.figures.of_run.draw", lambda *a, **k: [])
+        patch.setattr("genai_cli.evaluation.run_figures.draw", lambda *a, **k: [])
         assert main(["train", *words]) == 0
     return root
 
@@ -145,5 +145,5 @@ def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.chdir(place)
     monkeypatch.setenv("GENAI_CACHE", str(place / "cache"))  # one classifier for all
-    monkeypatch.setattr(runs, "claim", claim)
+    monkeypatch.setattr(run_folder, "claim", claim)
     return place

@@ -14,11 +14,10 @@ from corpus import in_parts, one_line, tell, tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genai_cli import compose, overrides, runs
-from genai_cli.build import model_class
-from genai_cli.knobs import signature_of
-from genai_cli.schema import hint_of
-from genai_cli.training import setup
+from genai_cli.config import compose, overrides, schema
+from genai_cli.config.schema import hint_of
+from genai_cli.config.signatures import signature_of
+from genai_cli.models.build import model_class
 
 FAMILIES = ("vae", "autoencoder", "mlp", "flow", "latent_flow", "gan", "ddpm")
 WORD, LIST, MAP = "hello", "[1,2]", "{a:1}"
@@ -51,7 +50,7 @@ def keys() -> list[tuple[str, str, Any]]:
     found = []
     for family in FAMILIES:
         line = compose.parse([f"model={family}"])
-        config = runs.flat(setup.plain(compose.cells("train", line)[0].config))
+        config = schema.flat(schema.plain(compose.cells("train", line)[0].config))
         hints, _ = signature_of(model_class(family))
         for key in config:
             group, _, name = key.rpartition(".")

@@ -30,7 +30,7 @@ def survive(
     server: Server, place: Path, whole: Whole, kills: list[dict[str, Any]], tally: Callable
 ) -> None:
     """Train, killed; resume, killed as often as asked; resume to the end: nothing is lost."""
-    from genai_cli import runs
+    from genai_cli.store import run_folder
 
     done = server.run(place, *whole.command, **kills[0])
     killed = int(done.code == KILLED)
@@ -41,7 +41,7 @@ def survive(
             not_begun(server, place)
             return
         folder = found[0].parent
-        saved, had = newest(folder), len(runs.read_metrics(folder))
+        saved, had = newest(folder), len(run_folder.read_metrics(folder))
         assert had - max(saved, 0) <= 1, f"{had} epochs done, {saved} saved"
         done = server.run(place, "resume", folder.name[-4:], **kill)
         assert done.code in (0, KILLED), done.said
@@ -51,7 +51,7 @@ def survive(
         assert "is damaged" not in done.said
     assert done.code == 0, done.said
     assert_equal(whole.contents, folder)
-    assert runs.read_json(folder / "run.json")["status"] == "finished"
+    assert run_folder.read_json(folder / "run.json")["status"] == "finished"
     left = [p.name for p in folder.rglob(".*")]
     assert not left, left
     for kill in kills[:killed]:

@@ -14,7 +14,7 @@ import pytest
 from command_server import Server
 from torture_runs import MODELS, Whole, assert_equal, folder_of, words
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 READ = {  # verbs that read a run, with what they leave behind when they are not stopped
@@ -59,9 +59,9 @@ def stopped(
             left = list(place.glob("outputs/*/*"))
             assert twice or not left, left
             return
-        described = runs.read_json(found[0] / runs.RUN)
+        described = run_folder.read_json(found[0] / run_folder.RUN)
         if not twice and done.code >= 0:  # at once is at once: the lock tells that nobody is there
-            waits = runs.unmeasured(runs.read_json(found[0] / runs.SUMMARY))
+            waits = run_folder.unmeasured(run_folder.read_json(found[0] / run_folder.SUMMARY))
             ended = described["status"] == "finished"  # it is trained, and measured or not yet
             assert described["status"] == ("finished" if waits or not done.code else "interrupted")
             assert (ended and not waits) == (done.code == 0)
@@ -156,9 +156,13 @@ def test_a_sweep_goes_on_where_it_was_told_to_stop(
     if not sweeps:
         return
     (sweep,) = sweeps
-    states = [runs.read_json(cell / runs.RUN)["status"] for cell in runs.cells(sweep)]
+    states = [
+        run_folder.read_json(cell / run_folder.RUN)["status"] for cell in run_folder.cells(sweep)
+    ]
     assert len(states) == 3
     assert set(states) <= {"finished", "interrupted"}
     done = server.run(tmp_path, "sweep", "resume", str(sweep.relative_to(tmp_path)))
     assert done.code == 0, done.said
-    assert {runs.read_json(c / runs.RUN)["status"] for c in runs.cells(sweep)} == {"finished"}
+    assert {
+        run_folder.read_json(c / run_folder.RUN)["status"] for c in run_folder.cells(sweep)
+    } == {"finished"}

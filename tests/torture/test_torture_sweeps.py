@@ -16,7 +16,7 @@ import yaml
 from command_server import Server
 from safetensors.torch import load_file
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 SAME = (
     "train", "-m", "model=autoencoder", "dataset.limit=64", "model.widths=[8]", "batch_size=32",
@@ -55,7 +55,7 @@ class Whole:
         assert code == 0, said
         (self.folder,) = (place / name).glob("*/*")
         self.told = told(self.folder)
-        self.weights = {cell.name: weights(cell) for cell in runs.cells(self.folder)}
+        self.weights = {cell.name: weights(cell) for cell in run_folder.cells(self.folder)}
 
 
 @pytest.fixture(scope="module")
@@ -66,32 +66,35 @@ def whole(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 def weights(cell: Path) -> dict[str, Any]:
-    last = (cell / runs.CHECKPOINTS / "last").read_text().strip()
-    return load_file(cell / runs.CHECKPOINTS / last / "weights.safetensors")
+    last = (cell / run_folder.CHECKPOINTS / "last").read_text().strip()
+    return load_file(cell / run_folder.CHECKPOINTS / last / "weights.safetensors")
 
 
 def told(sweep: Path) -> dict[str, Any]:
     """All that a sweep says of itself, but for times and for what befell it."""
-    content = yaml.safe_load((sweep / runs.SWEEP).read_text())
-    with open(sweep / runs.SWEEP_TABLE, newline="") as file:
+    content = yaml.safe_load((sweep / run_folder.SWEEP).read_text())
+    with open(sweep / run_folder.SWEEP_TABLE, newline="") as file:
         table = [{k: v for k, v in row.items() if k not in ("seconds", "note")}
                  for row in csv.DictReader(file)]  # fmt: skip
     rows = {}
-    for cell in runs.cells(sweep):
-        lines = (cell / runs.METRICS).read_text().splitlines()
-        read = [{k: v for k, v in row.items() if k != "seconds"} for row in runs.read_metrics(cell)]
+    for cell in run_folder.cells(sweep):
+        lines = (cell / run_folder.METRICS).read_text().splitlines()
+        read = [
+            {k: v for k, v in row.items() if k != "seconds"}
+            for row in run_folder.read_metrics(cell)
+        ]
         assert len(lines) == 1 + len(read)  # no row is torn
-        rows[cell.name] = (read, runs.read_json(cell / runs.RUN).get("reason"))
+        rows[cell.name] = (read, run_folder.read_json(cell / run_folder.RUN).get("reason"))
     asked = {k: content.get(k) for k in ("best", "left_out", "varied")}
     names = [cell["folder"] for cell in content["cells"]]
-    assert names == [cell.name for cell in runs.cells(sweep)]
+    assert names == [cell.name for cell in run_folder.cells(sweep)]
     return {"asked": asked, "table": table, "rows": rows}
 
 
 def files(sweep: Path) -> dict[Path, bytes]:
     """All files of the cells that are done."""
-    ended = [c for c in runs.cells(sweep)
-             if runs.read_json(c / runs.RUN).get("status") in ("finished", "stopped")]  # fmt: skip
+    statuses = {c: run_folder.read_json(c / run_folder.RUN) for c in run_folder.cells(sweep)}
+    ended = [c for c, run in statuses.items() if run.get("status") in ("finished", "stopped")]
     return {p: p.read_bytes() for cell in ended for p in cell.rglob("*") if p.is_file()}
 
 
@@ -108,24 +111,24 @@ def survives(one: Whole, outputs: Path, at: int, how: str, again: int | None = N
         assert code == -signal.SIGKILL, said
     (sweep,) = outputs.glob("*/*") if list(outputs.glob("*/*")) else (outputs / "x" / "y",)
     resume = ("sweep", "resume", str(sweep))
-    if not runs.is_sweep(sweep):
+    if not run_folder.is_sweep(sweep):
         code, said, _ = forked(one.server, outputs, resume)
         assert (code, said.count("\n")) == (2, 1), said
         assert "genai train -m" in said
-        assert not list(outputs.rglob(runs.CONFIG))  # what is lost is a folder without a run
+        assert not list(outputs.rglob(run_folder.CONFIG))  # what is lost is a folder without a run
         return "nothing"
     if again is not None:
         code, said, _ = forked(one.server, outputs, resume, at=again, how=how)
         assert code in (0, -signal.SIGKILL), said
     before = files(sweep)
-    yaml.safe_load((sweep / runs.SWEEP).read_text())
+    yaml.safe_load((sweep / run_folder.SWEEP).read_text())
     code, said, _ = forked(one.server, outputs, resume)
     assert code == 0, said
     after = files(sweep)
     if "sweep=halving" not in one.words:  # whose cells go on
         assert {p: after[p] for p in before} == before
     assert told(sweep) == one.told
-    for cell in runs.cells(sweep):
+    for cell in run_folder.cells(sweep):
         now, then = weights(cell), one.weights[cell.name]
         assert all(now[k].equal(then[k]) for k in then)
     return "begun"

@@ -20,8 +20,8 @@ from genai_cli.errors import UserError
 from genai_cli.models.base import Player
 from genai_cli.training import checkpoint
 from genai_cli.training.ema import Ema
-from genai_cli.training.loop import Training
 from genai_cli.training.schedule import Schedule
+from genai_cli.training.state import Training
 
 FILES = ("weights.safetensors", "state.safetensors", "state.json")
 

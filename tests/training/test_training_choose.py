@@ -9,15 +9,16 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from genai_cli import compose
+from genai_cli.config import compose
 from genai_cli.errors import UserError
 from genai_cli.models.base import Model
-from genai_cli.training import compiled, machine, probe, setup
-from genai_cli.training.choose import Chosen, check, settle
+from genai_cli.runner.prepare import Prepared, prepare
+from genai_cli.training import machine, setup
 from genai_cli.training.distributed import Ranks
-from genai_cli.training.probe import Probe
 from genai_cli.training.step import autograd
-from genai_cli.verbs.train import Prepared, prepare
+from genai_cli.training.step_kinds import compiled, probe
+from genai_cli.training.step_kinds.choose import Chosen, check, settle
+from genai_cli.training.step_kinds.probe import Probe
 
 CPU = torch.device("cpu")
 BASE = "model=autoencoder model.widths=[8] dataset.limit=70 batch_size=32"  # 3 steps an epoch

@@ -15,14 +15,15 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
-from genai_cli import compose, runs
+from genai_cli.config import compose
 from genai_cli.data.augment import Augment
-from genai_cli.evaluation import summary
-from genai_cli.figures import of_run
-from genai_cli.launchers import spawn
+from genai_cli.evaluation import run_figures, summary
+from genai_cli.runner import spawn
+from genai_cli.runner.prepare import Prepared, prepare, start
+from genai_cli.runner.run import run
+from genai_cli.store import run_folder
 from genai_cli.training import loop
 from genai_cli.training.distributed import Ranks
-from genai_cli.verbs.train import Prepared, prepare, run, start
 
 BATCHES = ("batch_size=32", "dataset.limit=65", "epochs=2")  # 32, 32 and 1: a rank without any
 SMALL = {
@@ -50,9 +51,9 @@ from pathlib import Path
 from genai_cli.training import loop
 loop.EVALUATION_BATCH = 100  # two batches of validation and four of test examples: uneven, too
 from genai_cli.evaluation import summary
-from genai_cli.figures import of_run
-from genai_cli.verbs.train import run
-of_run.draw = lambda *a: []
+from genai_cli.evaluation import run_figures
+from genai_cli.cli.commands.train import run
+run_figures.draw = lambda *a: []
 codes = [run(Path(folder)) for folder in sys.argv[1:]]
 assert not any(codes), codes
 """
@@ -75,7 +76,7 @@ def alone(folders: list[Path]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for room in (loop, summary):
             patch.setattr(room, "EVALUATION_BATCH", 100)  # as in TRAIN
-        patch.setattr(of_run, "draw", lambda *about: [])
+        patch.setattr(run_figures, "draw", lambda *about: [])
         assert not any(run(folder) for folder in folders)
 
 
@@ -89,7 +90,7 @@ def together(folders: list[Path], world: int) -> None:
 
 
 def numbers(folder: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in runs.read_metrics(folder)]
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in run_folder.read_metrics(folder)]
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -144,7 +145,7 @@ def test_a_run_is_that_of_one_process(trained: Trained, family: str, world: int)
     torch.testing.assert_close(*states, rtol=1e-7, atol=1e-9)
 
     one, ranks = (
-        runs.read_json(trained(family, n) / "summary.json")["metrics"] for n in (1, world)
+        run_folder.read_json(trained(family, n) / "summary.json")["metrics"] for n in (1, world)
     )
     assert list(ranks) == list(one)
     for name, entry in one.items():
@@ -188,6 +189,6 @@ def test_compiled_ranks_train_as_one_process(tmp_path: Path) -> None:
     folders = [written(tmp_path / str(n), ready) for n in (1, 2)]
     alone(folders[:1])
     together(folders[1:], 2)
-    assert runs.read_json(folders[1] / "run.json")["step_kind"] == "compiled"
+    assert run_folder.read_json(folders[1] / "run.json")["step_kind"] == "compiled"
     for row, wanted in zip(*map(numbers, folders), strict=True):
         assert row == pytest.approx(wanted, rel=1e-4)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from genai_cli.training import finite
+from genai_cli.training.divergence.ranges import Range, range_of
 from genai_cli.training.finite import Diverged, Lookout, broken
-from genai_cli.training.loop import Means
-from genai_cli.training.ranges import Range, range_of
+from genai_cli.training.state import Means
 
 
 def state(step: int, value: float) -> SimpleNamespace:

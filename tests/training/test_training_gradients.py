@@ -5,13 +5,15 @@ import math
 import pytest
 import torch
 
-from genai_cli import adversarial, compose, runs
-from genai_cli.cli import main
+from genai_cli.cli.main import main
+from genai_cli.config import compose
 from genai_cli.figures import generator
+from genai_cli.losses import adversarial
+from genai_cli.rng import generator as draws_of
+from genai_cli.runner.prepare import prepare
+from genai_cli.store import run_folder
 from genai_cli.training import setup
 from genai_cli.training.gradients import EXAMPLES, gradients
-from genai_cli.training.randomness import generator as draws_of
-from genai_cli.verbs.train import prepare
 
 
 def gan(loss: str = "minimax"):
@@ -70,7 +72,7 @@ def test_a_run_records_and_draws_it(tmp_path):
     line = ["train", "model=gan", "epochs=2", "dataset.limit=64", f"outputs={tmp_path}"]
     assert main([*line, "model.widths=[8]"]) == 0
     (folder,) = tmp_path.glob("*/*")
-    values = [row["train/generator/gradient"] for row in runs.read_metrics(folder)]
+    values = [row["train/generator/gradient"] for row in run_folder.read_metrics(folder)]
     assert len(values) == 2
     assert min(values) > 0
     assert (folder / "generator.png").stat().st_size > 10_000

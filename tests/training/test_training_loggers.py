@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from PIL import Image
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -29,7 +29,7 @@ def two_figures(monkeypatch: pytest.MonkeyPatch) -> None:
             Image.new("L", (8, 8)).save(folder / f"{name}.png")
         return []
 
-    monkeypatch.setattr("genai_cli.figures.of_run.draw", draw)
+    monkeypatch.setattr("genai_cli.evaluation.run_figures.draw", draw)
 
 
 def test_tensorboard_has_every_row_once(two_figures: None, genai: Callable) -> None:
@@ -42,7 +42,7 @@ def test_tensorboard_has_every_row_once(two_figures: None, genai: Callable) -> N
     assert genai("resume", str(run), "epochs=5").code == 0
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
-    rows = runs.read_metrics(run)
+    rows = run_folder.read_metrics(run)
     assert len(rows) == 5
     told = events.Scalars("val/loss")
     assert [e.step for e in told] == [row["step"] for row in rows]
@@ -63,11 +63,11 @@ def test_mlflow_goes_on_in_the_same_run(genai: Callable, monkeypatch: pytest.Mon
     client = mlflow.tracking.MlflowClient(f"sqlite:///{done.outputs.resolve() / 'mlflow.db'}")
     (experiment,) = [e for e in client.search_experiments() if e.name == "genai"]
     (found,) = client.search_runs([experiment.experiment_id])
-    assert found.info.run_id == runs.read_json(run / "loggers.json")["mlflow"]
+    assert found.info.run_id == run_folder.read_json(run / "loggers.json")["mlflow"]
     assert found.info.status == "FINISHED"
     assert found.data.params["bottleneck"] == "2"
     history = client.get_metric_history(found.info.run_id, "val/loss")
-    rows = runs.read_metrics(run)
+    rows = run_folder.read_metrics(run)
     assert [m.value for m in history] == [row["val/loss"] for row in rows]
 
 
@@ -121,7 +121,7 @@ def test_wandb_gets_the_config_once_and_each_row(
     assert first["resume"] == "allow"
     assert first["config"]["bottleneck"] == 2
     losses = [v["val/loss"] for v, _ in wandb.logged if "val/loss" in v]
-    assert losses == [row["val/loss"] for row in runs.read_metrics(run)]
+    assert losses == [row["val/loss"] for row in run_folder.read_metrics(run)]
     images = [v["samples"] for v, _ in wandb.logged if "samples" in v]
     assert [path.resolve() for path in images] == [run.resolve() / "samples.png"] * 2
     assert wandb.ended == [0, 0]
@@ -134,8 +134,10 @@ def test_a_service_that_fails_is_said_once_and_the_run_goes_on(
     done = genai("train", *QUICK, "trainer.loggers=[wandb]")
     assert done.code == 0
     (run,) = done.folders
-    assert len(runs.read_metrics(run)) == 3
-    assert (run / runs.LOG).read_text().count("wandb: no route to host; left out from here on") == 1
+    assert len(run_folder.read_metrics(run)) == 3
+    assert (run / run_folder.LOG).read_text().count(
+        "wandb: no route to host; left out from here on"
+    ) == 1
     assert not wandb.ended
 
 
@@ -176,8 +178,8 @@ def test_one_process_at_a_time_makes_what_mlflow_needs(
 ) -> None:
     """The lock is held while the tables and the experiment are made, and not after that."""
     tracking = pytest.importorskip("mlflow.tracking")
-    from genai_cli.locks import busy
-    from genai_cli.training.loggers import MLflow
+    from genai_cli.runner.loggers import MLflow
+    from genai_cli.system.file_lock import busy
 
     def held() -> bool:
         with open(tmp_path / ".mlflow.lock", "rb") as file:
@@ -214,7 +216,7 @@ def test_four_processes_begin_with_mlflow_at_once(tmp_path: Path) -> None:
     """Without turns three of four failed, their migrations of the tables mixed up."""
     mlflow = pytest.importorskip("mlflow")
     code = (
-        "import sys, time, pathlib; from genai_cli.training.loggers import MLflow; "
+        "import sys, time, pathlib; from genai_cli.runner.loggers import MLflow; "
         "import mlflow.tracking; print('ready', flush=True); sys.stdin.readline(); "
         "made = MLflow(pathlib.Path(sys.argv[1]), {'a': 1}, 0); made.row({'step': 1, 'x': 2.0}); "
         "made.end([], 'finished')"

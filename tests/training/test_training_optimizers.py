@@ -15,11 +15,11 @@ import torch
 import yaml
 from torch import nn
 
-from genai_cli import compose, rules
+from genai_cli.config import compose, validation
+from genai_cli.config.schema import TrainConfig
+from genai_cli.config.validation import SCALED, Init
 from genai_cli.errors import UserError
 from genai_cli.models.base import Player
-from genai_cli.rules import SCALED, Init
-from genai_cli.schema import TrainConfig
 from genai_cli.training.init import SCHEMES, initialise
 from genai_cli.training.optimizers import FUSED, OPTIMIZERS, check, make
 
@@ -227,18 +227,18 @@ def test_a_rate_that_is_no_float_of_torch_is_refused_where_torch_takes_it_for_on
     model(torch.ones(1, 2)).sum().backward()
     if name not in SCALED:
         optimizer.step()
-        rules.check(config)
+        validation.check(config)
         return
     with pytest.raises(RuntimeError, match="overflow"):
         optimizer.step()
     with pytest.raises(UserError, match=r"^optimizer.lr=1e\+300 is not allowed: .* up to 1e37 in"):
-        rules.check(config)
+        validation.check(config)
     double = dataclasses.replace(config, precision="fp64")
-    rules.check(double)
+    validation.check(double)
 
 
 def test_a_rate_of_a_player_is_held_to_the_same() -> None:
     words = ["model=gan", "optimizer=rmsprop", "model.generator_lr=1e38"]
     (cell,) = compose.cells("train", compose.parse(words))
     with pytest.raises(UserError, match=r"^model.generator_lr=1e\+38 is not allowed"):
-        rules.check(cell.config)
+        validation.check(cell.config)

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from genai_cli import compose
+from genai_cli.config import compose
+from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
-from genai_cli.schema import TrainConfig
-from genai_cli.session import is_best
-from genai_cli.training import checkpoint, machine, pack_plan, setup
-from genai_cli.training.loop import Training, calibrate, evaluate, train
-from genai_cli.training.pack import Cell, Stack
-from genai_cli.training.pack_alike import differing, same
-from genai_cli.verbs.train import prepare
+from genai_cli.runner.prepare import prepare
+from genai_cli.training import checkpoint, machine, setup
+from genai_cli.training.loop import calibrate, evaluate, train
+from genai_cli.training.progress import is_best
+from genai_cli.training.stack import plan
+from genai_cli.training.stack.alike import differing, same
+from genai_cli.training.stack.optimizer import Cell
+from genai_cli.training.stack.stack import Stack
+from genai_cli.training.state import Training
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -104,7 +107,7 @@ def assert_same(one: Training, other: Training, rtol: float = 1e-9) -> None:
 
 def hold(words: str, rtol: float = 1e-9) -> None:
     configs, data = prepared(words)
-    assert pack_plan.units(configs, [data] * len(configs), lambda text: None) == [
+    assert plan.units(configs, [data] * len(configs), lambda text: None) == [
         list(range(len(configs)))
     ]
     with machine.numerics(configs[0], 1):
@@ -234,7 +237,7 @@ WIDE = "model=autoencoder model.widths=[4000] batch_size=64"
 def test_units(words: str, units: list[list[int]], said: str) -> None:
     configs, data = prepared(words)
     notes: list[str] = []
-    assert pack_plan.units(configs, [data] * len(configs), notes.append) == units
+    assert plan.units(configs, [data] * len(configs), notes.append) == units
     assert said in "\n".join(notes)
     assert bool(notes) == bool(said)
 
@@ -248,7 +251,7 @@ def test_a_loss_that_comes_out_otherwise_is_not_stacked(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Stack, "terms", wrong)
     notes: list[str] = []
-    assert pack_plan.units(configs, [data, data], notes.append) == [[0], [1]]
+    assert plan.units(configs, [data, data], notes.append) == [[0], [1]]
     assert "came out otherwise (by 0.01" in notes[0]
 
 

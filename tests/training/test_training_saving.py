@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genai_cli import runs
-from genai_cli.metrics import Metrics
 from genai_cli.models.base import Player
+from genai_cli.store import run_folder
+from genai_cli.store.metrics_csv import Metrics
 from genai_cli.training import saving
-from genai_cli.training.loop import Training
 from genai_cli.training.saving import GAP, SHARE, Saver
 from genai_cli.training.schedule import Schedule
+from genai_cli.training.state import Training
 
 STEPS = 10  # in an epoch
 
@@ -176,7 +176,7 @@ def test_rows_are_appended_and_a_new_column_writes_the_file_anew(tmp_path: Path)
 def test_a_row_counts_once_its_line_has_ended(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("epoch,step,images,train/loss\n1,10,640,0.5\n2,20,1280,0.12")
-    assert [row["epoch"] for row in runs.read_metrics(tmp_path)] == [1]
+    assert [row["epoch"] for row in run_folder.read_metrics(tmp_path)] == [1]
 
 
 def test_a_resumed_run_takes_the_rows_after_its_checkpoint_back(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from genai_cli.data.augment import Augment
-from genai_cli.models.base import Batch, Model, Player
-from genai_cli.training.loop import Means
-from genai_cli.training.randomness import derive, generator, permutation
+from genai_cli.data.dataset import Batch
+from genai_cli.models.base import Model, Player
+from genai_cli.rng import derive, generator, permutation
+from genai_cli.training.state import Means
 from genai_cli.training.step import autocast, train_step
 
 

@@ -8,13 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from genai_cli import compose
+from genai_cli.config import compose
+from genai_cli.config.catalog import config_dir
 from genai_cli.errors import UserError
-from genai_cli.paths import config_dir
-from genai_cli.training import compiled, graph, machine, setup
-from genai_cli.training.loop import Training, train
-from genai_cli.training.step import Step, make_step
-from genai_cli.verbs.train import Prepared, prepare
+from genai_cli.runner.prepare import Prepared, prepare
+from genai_cli.training import machine, setup
+from genai_cli.training.loop import train
+from genai_cli.training.state import Training
+from genai_cli.training.step import Step
+from genai_cli.training.step_kinds import compiled, graph
+from genai_cli.training.step_kinds.make import make_step
 
 pytestmark = pytest.mark.slow  # compiling; test_verb_step.py compiles one net in every run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -17,8 +17,8 @@ BIASED = ("dataset.rare=8", "dataset.rare_share=0.02", "dataset.balance=true", "
 
 
 def weights(folder: Path) -> dict[str, list[float]]:
-    last = (folder / runs.CHECKPOINTS / "last").read_text().strip()
-    found = load_file(folder / runs.CHECKPOINTS / last / "weights.safetensors")
+    last = (folder / run_folder.CHECKPOINTS / "last").read_text().strip()
+    found = load_file(folder / run_folder.CHECKPOINTS / last / "weights.safetensors")
     return {name: value.flatten().tolist() for name, value in found.items()}
 
 
@@ -38,7 +38,10 @@ def test_balance_changes_the_steps(genai: Callable) -> None:
         assert genai("train", *WORDS, *words, "epochs=1", f"name={name}").code == 0
     yes, no = (next(Path("outputs").glob(f"*/*-{name}-*")) for name in ("yes", "no"))
     assert weights(yes) != weights(no)
-    hashes = [runs.read_json(folder / runs.RUN)["dataset"]["split_hash"] for folder in (yes, no)]
+    hashes = [
+        run_folder.read_json(folder / run_folder.RUN)["dataset"]["split_hash"]
+        for folder in (yes, no)
+    ]
     assert hashes[0] == hashes[1]
 
 
@@ -48,6 +51,8 @@ def test_stacked_runs_take_the_orders_of_runs_alone(genai: Callable) -> None:
     for pack in ("2", "none"):
         assert genai(*words, f"trainer.pack={pack}", f"outputs={pack}").code == 0
         cells = [path.parent for path in sorted(Path(pack).glob("*/*/*/metrics.csv"))]
-        losses.append([row["train/loss"] for cell in cells for row in runs.read_metrics(cell)])
+        losses.append(
+            [row["train/loss"] for cell in cells for row in run_folder.read_metrics(cell)]
+        )
     assert len(losses[0]) == 4
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

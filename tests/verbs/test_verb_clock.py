@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
-from genai_cli.console import Reporter
+from genai_cli.runner.console import Reporter
+from genai_cli.store import lookup, run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -38,7 +38,7 @@ def test_a_clock_set_back_in_a_run_and_between_its_sessions(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = genai(*WORDS, "name=whole").folders[0]
-    monkeypatch.setattr(runs, "datetime", Back)
+    monkeypatch.setattr(run_folder, "datetime", Back)
     monkeypatch.setattr("time.time", lambda: -1e9 * Back.hours)
     plain = Reporter.step
 
@@ -58,10 +58,10 @@ def test_a_clock_set_back_in_a_run_and_between_its_sessions(
     assert seconds == sorted(seconds)
     assert 0 < seconds[0] <= before
     assert found == [{k: v for k, v in row.items() if k != "seconds"} for row in rows(whole)]
-    assert runs.read_json(folder / "summary.json")["seconds"] >= seconds[-1]
-    described = runs.read_json(folder / "run.json")
+    assert run_folder.read_json(folder / "summary.json")["seconds"] >= seconds[-1]
+    described = run_folder.read_json(folder / "run.json")
     assert described["finished"] < described["started"]  # it did run backward
     for verb in (("runs",), ("report", str(folder)), ("resume", str(folder))):
         assert genai(*verb).code == 0
     # the newest start time, by contract: the one that the clock calls newest
-    assert runs.find("latest") == whole.relative_to(whole.parents[2])
+    assert lookup.find("latest") == whole.relative_to(whole.parents[2])

@@ -16,9 +16,11 @@ import pytest
 from own_climber import CLIMB, weights
 from safetensors.torch import load_file
 
-from genai_cli import runs
-from genai_cli.paths import config_dir
-from genai_cli.training import autopsy, setup
+from genai_cli.config.catalog import config_dir
+from genai_cli.runner import divergence, load
+from genai_cli.store import run_folder
+from genai_cli.training import setup
+from genai_cli.training.step_kinds import make
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -63,7 +65,7 @@ def test_each_family_stops_at_once_and_says_where(model: str, genai: Callable) -
     )
     assert f"genai replay {suffix}; try a smaller optimizer.lr" in done.err
     assert told["player"] == ("generator" if model == "gan" else "model")
-    assert runs.read_json(folder / "run.json")["status"] == "failed"
+    assert run_folder.read_json(folder / "run.json")["status"] == "failed"
     assert finite(folder)
     assert not list(folder.glob(".*"))
     again = genai("replay", suffix)
@@ -77,7 +79,7 @@ def test_each_family_stops_at_once_and_says_where(model: str, genai: Callable) -
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, float], None]:
     """``poison("train", 37, inf)``: all of that example is that number."""
-    plain = setup.load_data
+    plain = load.load_data
 
     def fill(split: str, row: int, value: float) -> None:
         def poisoned(*given: object) -> object:
@@ -87,7 +89,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, float], None]
             x[row] = value
             return dataclasses.replace(data, **{split: dataclasses.replace(part, x=x, top=None)})
 
-        monkeypatch.setattr(setup, "load_data", poisoned)
+        monkeypatch.setattr(load, "load_data", poisoned)
 
     return fill
 
@@ -122,7 +124,7 @@ def test_the_search_makes_no_second_state_and_copies_one(
         plain = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, **k: (calls.append(name), plain(*a, **k))[1])
 
-    counted(autopsy, "snapshot")
+    counted(divergence, "snapshot")
     counted(setup, "new_training")
     done = genai("train", *CLIMB)
     assert report(done.folders[0])["step"] == 12  # 12 steps from the only checkpoint
@@ -133,10 +135,10 @@ def test_the_search_makes_no_second_state_and_copies_one(
 def test_a_search_that_is_cut_short_says_so(
     climber: None, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = autopsy.make_step
+    plain = make.make_step
     with monkeypatch.context() as patch:
         patch.setattr(
-            autopsy, "make_step", lambda *a: (os.kill(os.getpid(), signal.SIGTERM), plain(*a))[1]
+            divergence, "make_step", lambda *a: (os.kill(os.getpid(), signal.SIGTERM), plain(*a))[1]
         )
         done = genai("train", *CLIMB, "trainer.rollback=4")
     (folder,) = done.folders
@@ -145,7 +147,7 @@ def test_a_search_that_is_cut_short_says_so(
         f"epoch 3 (step 12); the search for its step was cut short: genai resume {folder.name[-4:]}"
     )
     assert said in done.err
-    described = runs.read_json(folder / "run.json")
+    described = run_folder.read_json(folder / "run.json")
     assert described["status"] == "failed"
     assert "rollbacks" not in described  # of a step that was not found
     assert genai("resume", "latest").code == 0
@@ -190,7 +192,7 @@ def test_a_cell_of_a_stack_has_a_black_box_of_its_own(genai: Callable) -> None:
     assert "2 runs in stacks of 2" in done.err + done.out
     well, ill = sorted(p for p in done.folders[0].iterdir() if p.is_dir())
     assert not (well / "blackbox").exists()
-    assert runs.read_json(well / "run.json")["status"] == "finished"
+    assert run_folder.read_json(well / "run.json")["status"] == "finished"
     assert report(ill)["step"] == 2
     assert f"genai replay {ill.relative_to(done.outputs.parent)};" in done.err
     assert genai("replay", f"{done.folders[0].name[-4:]}/001").code == 0

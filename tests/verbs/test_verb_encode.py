@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from genai_cli.cli import main
-from genai_cli.verbs import encode
+from genai_cli.cli.commands import encode
+from genai_cli.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -260,9 +260,9 @@ def test_a_signal_leaves_the_file_that_was_there(shaky, server, tmp_path, number
 
 
 def test_what_the_help_and_the_tab_key_say_is_what_there_is():
-    from genai_cli.completion import candidates
-    from genai_cli.help import verb_help
-    from genai_cli.offers import ENCODE, ENCODE_VALUES
+    from genai_cli.cli.completion.candidates import candidates
+    from genai_cli.cli.completion.tables import ENCODE, ENCODE_VALUES
+    from genai_cli.cli.help import verb_help
 
     page = verb_help("encode", [])
     assert set(ENCODE) == set(encode.KEYS)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genai_cli.cli import main
+from genai_cli.cli.main import main
 from genai_cli.evaluation.measures import BY_NAME
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -406,10 +406,10 @@ def test_a_model_that_samples_badly(
 def test_tab_offers_every_key_and_value() -> None:
     from typing import get_args
 
-    from genai_cli.completion import candidates
+    from genai_cli.cli.commands import evaluate
+    from genai_cli.cli.completion.candidates import candidates
+    from genai_cli.cli.completion.tables import EVALUATE, EVALUATE_VALUES, FLAGS
     from genai_cli.evaluation import request
-    from genai_cli.offers import EVALUATE, EVALUATE_VALUES, FLAGS
-    from genai_cli.verbs import evaluate
 
     of_families = {"temperature", "sampler", "steps", "eta", "guidance"}
     assert set(EVALUATE) == set(request.OWN) | of_families

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_cli.cli import main
+from genai_cli.cli.main import main
 from genai_cli.evaluation import samples
+from genai_cli.runner import load as load_module
 from genai_cli.sampling import store
-from genai_cli.training import setup
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -80,7 +80,7 @@ def test_one_infinite_value_is_not_measured_as_white(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tmp_path, "model=vae", "dataset=digits")
-    load = setup.load
+    load = load_module.load
 
     def broken(*args, **kwargs):
         loaded = load(*args, **kwargs)
@@ -94,7 +94,7 @@ def test_one_infinite_value_is_not_measured_as_white(
         loaded.model.sample = one_infinite
         return loaded
 
-    monkeypatch.setattr(setup, "load", broken)
+    monkeypatch.setattr(load_module, "load", broken)
     monkeypatch.setattr("genai_cli.evaluation.request.options_of", lambda *a: ({}, {}))
     found = metrics(run, "n=64", "only=[samples,memorisation]")
     for name in ("samples/frechet", "samples/coverage", "memorisation/p"):

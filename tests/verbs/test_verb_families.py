@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genai_cli import runs
+from genai_cli.store import run_folder
 from genai_cli.training import machine
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -71,7 +71,7 @@ def test_a_key_that_a_family_lacks_leaves_a_sweep_and_its_table(genai: Callable)
 def test_a_gan_shows_and_keeps_both_players(genai: Callable) -> None:
     done = genai("train", "model=gan", *QUICK, "monitor=val/generator/loss")
     assert done.code == 0
-    (row,) = runs.read_metrics(done.folders[0])
+    (row,) = run_folder.read_metrics(done.folders[0])
     for player in ("discriminator", "generator"):
         assert f"{player} " in done.out
         assert {f"train/{player}/loss", f"val/{player}/loss"} <= set(row)
@@ -83,7 +83,7 @@ def test_a_lazy_penalty_leaves_cells_empty_where_it_was_not_due(genai: Callable)
     words = ("model=gan", "epochs=3", "dataset.limit=64", "model.penalty_every=2")
     done = genai("train", *words)
     assert done.code == 0
-    rows = runs.read_metrics(done.folders[0])
+    rows = run_folder.read_metrics(done.folders[0])
     assert ["train/penalty/loss" in r for r in rows] == [True, False, True]
 
 
@@ -92,7 +92,7 @@ def test_each_family_says_what_its_likelihood_is(genai: Callable) -> None:
         done = genai("train", *words, *QUICK, f"name={words[0][6:]}")
         assert done.code == 0, done.err
         folder = next(f for f in done.folders if words[0][6:] in f.name)
-        entry = runs.read_json(folder / "summary.json")["metrics"]["test/bits_per_dim"]
+        entry = run_folder.read_json(folder / "summary.json")["metrics"]["test/bits_per_dim"]
         assert entry["passport"]["player"]["likelihood"] == kind
         assert entry["passport"]["player"]["draws"] == 8
         assert entry["passport"]["ruler"]["data_space"] == "17 levels in [0, 1]"

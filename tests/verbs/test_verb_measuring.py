@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import outcome, packed, runs
 from genai_cli.evaluation import budget, evidence, summary
-from genai_cli.evaluation.budget import Budget, Part, fitting
-from genai_cli.training.preempt import Interrupted, Signals
+from genai_cli.evaluation.budget import Budget, fitting
+from genai_cli.runner import lifecycle, stacked
+from genai_cli.store import run_folder
+from genai_cli.store.run_folder import Part
+from genai_cli.system.preemption import Interrupted, Signals
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -57,8 +59,8 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, batches: list[int]) -> Callable[[in
 
 
 def described(folder: Path) -> tuple[str, bool, dict]:
-    done = runs.read_json(folder / runs.SUMMARY)
-    status = runs.read_json(folder / runs.RUN)["status"]
+    done = run_folder.read_json(folder / run_folder.SUMMARY)
+    status = run_folder.read_json(folder / run_folder.RUN)["status"]
     assert done["status"] == status
     return status, done["measured"], {k: e["value"] for k, e in done["metrics"].items()}
 
@@ -87,10 +89,10 @@ def test_resume_measures_what_the_undisturbed_run_does(
 ) -> None:
     stop_at(2)
     (folder,) = genai(*AE).folders
-    rows = (folder / runs.METRICS).read_bytes()
+    rows = (folder / run_folder.METRICS).read_bytes()
     stop_at(0)
     assert genai("resume", "latest").code == 0
-    assert (folder / runs.METRICS).read_bytes() == rows
+    assert (folder / run_folder.METRICS).read_bytes() == rows
     status, measured, numbers = described(folder)
     assert (status, measured) == ("finished", True)
     assert batches == [100, 100, 100, 60]
@@ -100,13 +102,13 @@ def test_resume_measures_what_the_undisturbed_run_does(
 
 
 def test_a_signal_in_a_figure_ends_it(genai: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genai_cli.figures import of_run
+    from genai_cli.evaluation import run_figures
 
     def drawn(*about: object) -> list[Path]:
         signal.raise_signal(signal.SIGUSR1)
         raise AssertionError("it went on")
 
-    monkeypatch.setattr(of_run, "draw", drawn)
+    monkeypatch.setattr(run_figures, "draw", drawn)
     done = genai(*AE)
     assert done.code == 143
     assert described(done.folders[0]) == ("finished", False, {})
@@ -115,7 +117,7 @@ def test_a_signal_in_a_figure_ends_it(genai: Callable, monkeypatch: pytest.Monke
 def test_a_signal_after_the_last_step_is_one_while_it_is_measured(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli.console import Reporter
+    from genai_cli.runner.console import Reporter
 
     plain = Reporter.epoch
 
@@ -137,17 +139,17 @@ def test_a_run_that_stopped_early_stays_so(genai: Callable, stop_at: Callable) -
     assert done.code == 143
     (folder,) = done.folders
     assert described(folder) == ("stopped", False, {})
-    steps = runs.read_json(folder / runs.SUMMARY)["step"]
+    steps = run_folder.read_json(folder / run_folder.SUMMARY)["step"]
     stop_at(0)
     assert genai("resume", str(folder)).code == 0
     assert described(folder)[:2] == ("stopped", True)
-    assert runs.read_json(folder / runs.SUMMARY)["step"] == steps
+    assert run_folder.read_json(folder / run_folder.SUMMARY)["step"] == steps
 
 
 def test_a_run_that_was_asked_to_stop_is_measured_and_not_trained_on(
     genai: Callable, stop_at: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli.search.pruning import Watch
+    from genai_cli.runner.stopping_rules import Watch
 
     stop_at(1)
     with monkeypatch.context() as patched:
@@ -157,7 +159,7 @@ def test_a_run_that_was_asked_to_stop_is_measured_and_not_trained_on(
     stop_at(0)
     assert genai("resume", "latest").code == 0
     assert described(folder)[:2] == ("stopped", True)
-    assert len(runs.read_metrics(folder)) == 1
+    assert len(run_folder.read_metrics(folder)) == 1
     assert genai("resume", "latest").code == 0  # once more: then it goes on
     assert described(folder)[:2] == ("finished", True)
 
@@ -215,18 +217,18 @@ def test_a_sweep_ends_and_its_resume_only_measures(genai: Callable, stop_at: Cal
     done = genai(*AE, "-m", "bottleneck=2,3,4", "name=cut")
     assert done.code == 143
     (sweep,) = done.folders
-    cells = runs.cells(sweep)
-    states = [runs.read_json(cell / runs.RUN)["status"] for cell in cells]
+    cells = run_folder.cells(sweep)
+    states = [run_folder.read_json(cell / run_folder.RUN)["status"] for cell in cells]
     assert states == ["finished", "finished", "interrupted"]
     assert described(cells[1]) == ("finished", False, {})
-    assert ",not measured yet\n" in (sweep / runs.SWEEP_TABLE).read_text()
-    rows = (cells[1] / runs.METRICS).read_bytes()
+    assert ",not measured yet\n" in (sweep / run_folder.SWEEP_TABLE).read_text()
+    rows = (cells[1] / run_folder.METRICS).read_bytes()
     stop_at(0)
     done = genai("sweep", "resume", str(sweep))
     assert done.code == 0, done.err
     assert "2 of 3 runs left" in done.out
     assert "not measured yet  only measured" in done.out
-    assert (cells[1] / runs.METRICS).read_bytes() == rows
+    assert (cells[1] / run_folder.METRICS).read_bytes() == rows
     assert [described(cell)[:2] for cell in cells] == [("finished", True)] * 3
     assert "nothing left to do" in genai("sweep", "resume", str(sweep)).out
 
@@ -236,32 +238,32 @@ def test_a_stack_is_not_measured_any_more(
     processes: int, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this process, or in others that are told to stop."""
-    plain = packed.Ends.wait
+    plain = stacked.Ends.wait
 
-    def told(self: packed.Ends, signals: Signals) -> None:
+    def told(self: stacked.Ends, signals: Signals) -> None:
         signal.raise_signal(signal.SIGTERM)
         plain(self, signals)
 
     with monkeypatch.context() as patched:
-        patched.setattr(packed, "cores", lambda: processes)
-        patched.setattr(packed, "FEW", 1)
-        patched.setattr(packed, "conclude", packed.conclude if processes == 1 else _slowly)
-        patched.setattr(packed.Ends, "wait", told)
+        patched.setattr(stacked, "cores", lambda: processes)
+        patched.setattr(stacked, "FEW", 1)
+        patched.setattr(stacked, "conclude", stacked.conclude if processes == 1 else _slowly)
+        patched.setattr(stacked.Ends, "wait", told)
         done = genai(*AE, "-m", "seed=0,1", "trainer.pack=auto")
     assert done.code == 143
     (sweep,) = done.folders
-    assert [described(cell) for cell in runs.cells(sweep)] == [("finished", False, {})] * 2
+    assert [described(cell) for cell in run_folder.cells(sweep)] == [("finished", False, {})] * 2
     assert genai("sweep", "resume", str(sweep)).code == 0
-    assert [described(cell)[1] for cell in runs.cells(sweep)] == [True, True]
+    assert [described(cell)[1] for cell in run_folder.cells(sweep)] == [True, True]
 
 
-_conclude = packed.conclude
+_conclude = stacked.conclude
 
 
 def _slowly(folder: str, status: str) -> int:
     """In a process of the pool: it begins when the signal was handed on."""
     waits = threading.Event()
-    while not packed._signals.code:  # until the parent has told us
+    while not stacked._signals.code:  # until the parent has told us
         waits.wait(0.01)
     return _conclude(folder, status)
 
@@ -309,7 +311,7 @@ def test_the_budget_is_a_share_of_the_training() -> None:
 
 
 def _amounts(folder: Path) -> set[tuple[int, int, int]]:
-    entries = runs.read_json(folder / runs.SUMMARY)["metrics"].values()
+    entries = run_folder.read_json(folder / run_folder.SUMMARY)["metrics"].values()
     papers = [(e["n"], e["passport"]) for e in entries]
     return {(n, p["ruler"]["n"], p["player"]["draws"]) for n, p in papers}
 
@@ -319,7 +321,7 @@ def test_what_does_not_fit_is_measured_in_part_and_measure_all_does_the_rest(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(budget, "LEAST", 200)
-        patched.setattr(outcome, "of_training", lambda *about: Budget(0.0))
+        patched.setattr(lifecycle, "of_training", lambda *about: Budget(0.0))
         done = genai(*DDPM)
     assert done.code == 0, done.err
     (folder,) = done.folders
@@ -338,7 +340,7 @@ def test_what_does_not_fit_is_measured_in_part_and_measure_all_does_the_rest(
     done = genai("resume", str(folder), "measure=all")
     assert done.code == 0, done.err
     assert _amounts(folder) == {(360, 360, 8)}
-    assert "measure" not in runs.read_json(folder / runs.RUN)
+    assert "measure" not in run_folder.read_json(folder / run_folder.RUN)
     whole = genai(*DDPM, "name=whole")
     whole = next(f for f in whole.folders if "-whole-" in f.name)
     assert described(whole) == described(folder)
@@ -350,13 +352,13 @@ def test_an_interrupted_measure_all_keeps_what_was_measured(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(budget, "LEAST", 100)
-        patched.setattr(outcome, "of_training", lambda *about: Budget(0.0))
+        patched.setattr(lifecycle, "of_training", lambda *about: Budget(0.0))
         (folder,) = genai(*DDPM).folders
-    before = (folder / runs.SUMMARY).read_bytes()
+    before = (folder / run_folder.SUMMARY).read_bytes()
     stop_at(6)
     assert genai("resume", "latest", "measure=all").code == 143
-    assert (folder / runs.SUMMARY).read_bytes() == before
-    assert runs.read_json(folder / runs.RUN)["status"] == "finished"
+    assert (folder / run_folder.SUMMARY).read_bytes() == before
+    assert run_folder.read_json(folder / run_folder.RUN)["status"] == "finished"
     stop_at(0)
     assert genai("resume", "latest").code == 0  # it goes on with what was asked
     assert _amounts(folder) == {(360, 360, 8)}
@@ -424,14 +426,16 @@ def test_what_the_average_of_weights_costs_is_seen_on_a_few_examples(
     monkeypatch.setattr(evidence, "PAIRED", 50)  # of 144
     few = genai(*words, "name=few")
     few = next(f for f in few.folders if "-few-" in f.name)
-    both = [runs.read_json(f / runs.SUMMARY)["evidence"]["raw_loss"] for f in (folder, few)]
-    averaged = runs.read_metrics(folder)[-1]["val/loss"]
+    both = [
+        run_folder.read_json(f / run_folder.SUMMARY)["evidence"]["raw_loss"] for f in (folder, few)
+    ]
+    averaged = run_folder.read_metrics(folder)[-1]["val/loss"]
     assert both[0] != both[1] != averaged
     assert both[1] - averaged == pytest.approx(both[0] - averaged, rel=0.5)
 
 
 def test_numbers_of_different_parts_are_not_compared() -> None:
-    from genai_cli.reproduction import IDENTICAL, compare
+    from genai_cli.store.run_diff import IDENTICAL, compare
 
     def of(n: int, value: float) -> dict:
         papers = {"ruler": {"n": n}, "player": {"draws": 1}}

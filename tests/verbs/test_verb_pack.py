@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genai_cli import outcome, packed, runs
-from genai_cli.session import Session
-from genai_cli.training.pack import Stack
+from genai_cli.runner import lifecycle, stacked
+from genai_cli.runner.session import Session
+from genai_cli.store import run_folder
+from genai_cli.training.stack.stack import Stack
 
 # sweeps of whole runs; test_training_pack.py has the stacks
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
@@ -35,7 +36,9 @@ def table(sweep: Path) -> list[dict[str, str]]:
 
 
 def rows(run: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in runs.read_metrics(run)]
+    return [
+        {k: v for k, v in row.items() if k != "seconds"} for row in run_folder.read_metrics(run)
+    ]
 
 
 def tensors(run: Path, which: str) -> dict[str, torch.Tensor]:
@@ -75,10 +78,10 @@ def assert_same_runs(one: Path, other: Path, rtol: float = 1e-9) -> None:
 
 def pair(genai: Callable, *words: str) -> tuple[list[Path], list[Path], object]:
     """The cells of a sweep alone and packed, and what the packed one said."""
-    alone = runs.cells(sweep_of(genai("train", "-m", *words, "name=alone")))
+    alone = run_folder.cells(sweep_of(genai("train", "-m", *words, "name=alone")))
     done = genai("train", "-m", *words, "name=packed", "trainer.pack=auto")
     folder = next(f for f in done.folders if "-packed-" in f.name)
-    return alone, runs.cells(folder), done
+    return alone, run_folder.cells(folder), done
 
 
 def test_packed_runs_are_the_runs_alone(genai: Callable, drawn: None) -> None:
@@ -90,7 +93,7 @@ def test_packed_runs_are_the_runs_alone(genai: Callable, drawn: None) -> None:
     assert len(cells) == 4
     for a, b in zip(alone, cells, strict=True):
         assert_same_runs(a, b)
-        described = runs.read_json(b / "run.json")
+        described = run_folder.read_json(b / "run.json")
         assert described["step_kind"] == "packed"
         assert described["pack"] == {"cells": 4, "threads": 1}
         assert described["status"] == "finished"
@@ -133,14 +136,14 @@ def test_a_run_that_diverges_fails_alone(genai: Callable) -> None:
 def test_what_fails_in_one_folder_fails_there(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conclude = outcome.conclude
+    conclude = lifecycle.conclude
 
     def broken(folder: Path, *rest: object) -> int:
         if folder.name.startswith("001"):
             raise OSError("no space left on device")
         return conclude(folder, *rest)
 
-    monkeypatch.setattr(outcome, "conclude", broken)
+    monkeypatch.setattr(lifecycle, "conclude", broken)
     done = genai("train", "-m", *QUICK, "seed=0,1,2", "trainer.pack=auto")
     assert done.code == 1
     assert "no space left" in done.err
@@ -152,7 +155,7 @@ def test_an_interrupted_stack_is_saved_and_each_run_goes_on_alone(
     step: int, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (*QUICK, "seed=0,1", "trainer.ema=0.9", "schedule=cosine", "optimizer=nadam")
-    alone = runs.cells(sweep_of(genai("train", "-m", *words, "name=alone")))
+    alone = run_folder.cells(sweep_of(genai("train", "-m", *words, "name=alone")))
     plain = Stack._update
 
     def stopping(self: Stack, *args: object) -> None:
@@ -166,32 +169,32 @@ def test_an_interrupted_stack_is_saved_and_each_run_goes_on_alone(
     monkeypatch.undo()
     sweep = next(f for f in done.folders if "-packed-" in f.name)
     assert [row["status"] for row in table(sweep)] == ["interrupted"] * 2
-    for cell, twin in zip(runs.cells(sweep), alone, strict=True):
+    for cell, twin in zip(run_folder.cells(sweep), alone, strict=True):
         assert f"saved at step {step}" in (cell / "train.log").read_text()
         assert genai("resume", str(cell)).code == 0
         assert_same_runs(twin, cell)
-        assert runs.read_json(cell / "run.json")["step_kind"] == "eager"
+        assert run_folder.read_json(cell / "run.json")["step_kind"] == "eager"
     assert [row["status"] for row in table(sweep)] == ["finished"] * 2
 
 
 def test_a_signal_while_runs_are_measured_leaves_the_others_saved(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conclude = outcome.conclude
+    conclude = lifecycle.conclude
 
     def interrupted(*args: object) -> int:
         done = conclude(*args)
         signal.raise_signal(signal.SIGINT)
         return done
 
-    monkeypatch.setattr(outcome, "conclude", interrupted)
+    monkeypatch.setattr(lifecycle, "conclude", interrupted)
     done = genai("train", "-m", *QUICK, "seed=0,1,2", "trainer.pack=auto")
     assert done.code == 130
     monkeypatch.undo()
     sweep = sweep_of(done)
     assert [r["status"] for r in table(sweep)] == ["finished"] * 3
     assert [r["note"] for r in table(sweep)] == ["", "not measured yet", "not measured yet"]
-    cells = runs.cells(sweep)
+    cells = run_folder.cells(sweep)
     assert genai("resume", str(cells[1])).code == 0
     assert numbers(cells[1])["epoch"] == 3
 
@@ -200,12 +203,12 @@ def test_other_processes_measure_and_draw_the_same(
     genai: Callable, drawn: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("train", "-m", *QUICK, "seed=0,1,2,3", "trainer.pack=auto")
-    here = runs.cells(sweep_of(genai(*words, "name=here")))
-    monkeypatch.setattr(packed, "cores", lambda: 2)
-    monkeypatch.setattr(packed, "FEW", 2)
+    here = run_folder.cells(sweep_of(genai(*words, "name=here")))
+    monkeypatch.setattr(stacked, "cores", lambda: 2)
+    monkeypatch.setattr(stacked, "FEW", 2)
     done = genai(*words, "name=there")
     assert done.code == 0, done.err
-    there = runs.cells(next(f for f in done.folders if "-there-" in f.name))
+    there = run_folder.cells(next(f for f in done.folders if "-there-" in f.name))
     for a, b in zip(here, there, strict=True):
         assert_same_runs(a, b, rtol=0)
         for picture in ("latent.png", "reconstructions.png", "samples.png"):
@@ -219,22 +222,22 @@ def test_a_pool_that_loses_a_process_ends_and_its_runs_are_measured(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where memory runs out; the other process waits for work and is ended by the executor."""
-    monkeypatch.setattr(packed, "cores", lambda: 2)
-    monkeypatch.setattr(packed, "FEW", 2)
-    add = packed.Ends.add
+    monkeypatch.setattr(stacked, "cores", lambda: 2)
+    monkeypatch.setattr(stacked, "FEW", 2)
+    add = stacked.Ends.add
 
-    def after_a_kill(self: packed.Ends, session: Session) -> None:
+    def after_a_kill(self: stacked.Ends, session: Session) -> None:
         add(self, session)
         if len(self.waiting) == 1:
             process = next(iter(self.pool._processes.values()))
             process.kill()
 
-    monkeypatch.setattr(packed.Ends, "add", after_a_kill)
+    monkeypatch.setattr(stacked.Ends, "add", after_a_kill)
     done = genai("train", "-m", *QUICK, "seed=0,1,2,3", "trainer.pack=auto")
     assert done.code == 0, done.err
     rows = table(sweep_of(done))
     assert [row["status"] for row in rows] == ["finished"] * 4
-    assert all(numbers(cell)["measured"] for cell in runs.cells(sweep_of(done)))
+    assert all(numbers(cell)["measured"] for cell in run_folder.cells(sweep_of(done)))
 
 
 def test_what_cannot_be_stacked_trains_one_after_the_other(genai: Callable) -> None:
@@ -242,7 +245,10 @@ def test_what_cannot_be_stacked_trains_one_after_the_other(genai: Callable) -> N
                  "trainer.pack=auto", "trainer.max_steps=1")  # fmt: skip
     assert done.code == 0
     assert "2 runs one after the other: convolutions" in done.err
-    assert runs.read_json(runs.cells(sweep_of(done))[0] / "run.json")["step_kind"] == "eager"
+    assert (
+        run_folder.read_json(run_folder.cells(sweep_of(done))[0] / "run.json")["step_kind"]
+        == "eager"
+    )
 
 
 @pytest.mark.parametrize("value", ["1", "0", "-2", "on", "1.5"])

@@ -17,15 +17,15 @@ COST = (1, 1, 2, 0.1, 9, 0.1, 1.0, 0.1, 0.1, 0.1, 1, None, 1, 1)  # of a cell th
 def test_a_sweep_is_measured_once_for_each_shape(
     genai: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from genai_cli.planning import measure
-    from genai_cli.training import setup
+    from genai_cli.config import schema
+    from genai_cli.runner import cost
 
-    def here(config: dict, environment: dict) -> measure.Cost:  # in this process
+    def here(config: dict, environment: dict) -> cost.Cost:  # in this process
         folder = tmp_path / str(config["bottleneck"])
         folder.mkdir()
-        return measure.cost(setup.typed(config, Path("plan")), folder, time.time())
+        return cost.cost(schema.typed(config, Path("plan")), folder, time.time())
 
-    monkeypatch.setattr(measure, "measured", here)
+    monkeypatch.setattr(cost, "measured", here)
     words = ("-m", "bottleneck=2,8", "seed=1,2,3", *QUICK, "hydra/launcher=joblib")
     done = genai("plan", *words)
     assert done.code == 0, done.err
@@ -56,14 +56,14 @@ def test_one_run_in_a_process_of_its_own(genai: Callable) -> None:
 def test_a_shape_that_fails_is_told_and_the_others_are_not_lost(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli.planning import measure
+    from genai_cli.runner import cost
 
-    def failing(config: dict, environment: dict) -> measure.Cost:
+    def failing(config: dict, environment: dict) -> cost.Cost:
         if config["bottleneck"] == 2:
-            raise measure.Failed("killed by signal 9 (out of memory?)")
-        return measure.Cost(*COST)
+            raise cost.Failed("killed by signal 9 (out of memory?)")
+        return cost.Cost(*COST)
 
-    monkeypatch.setattr(measure, "measured", failing)
+    monkeypatch.setattr(cost, "measured", failing)
     done = genai("plan", "-m", "bottleneck=2,8", *QUICK)
     assert done.code == 1
     assert "bottleneck=2 fails: killed by signal 9" in done.err
@@ -86,9 +86,9 @@ def test_script_prints_the_batch_script_alone(genai: Callable) -> None:
 def test_cells_that_cannot_be_built_are_left_out_as_of_the_sweep(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli.planning import measure
+    from genai_cli.runner import cost
 
-    monkeypatch.setattr(measure, "measured", lambda *_: measure.Cost(*COST))
+    monkeypatch.setattr(cost, "measured", lambda *_: cost.Cost(*COST))
     words = ("plan", "-m", "bottleneck=4,0,8", *QUICK)
     assert genai(*words).code == 2
     done = genai(*words, "sweep.skip_invalid=true")
@@ -113,15 +113,15 @@ def test_ranks_share_the_cpus_that_are_planned_with(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from genai_cli.launchers import queue, share
-    from genai_cli.planning import measure
+    from genai_cli.runner import cost
 
     seen: list[tuple[str, str]] = []
 
-    def measured(config: dict, environment: dict) -> measure.Cost:
+    def measured(config: dict, environment: dict) -> cost.Cost:
         seen.append((environment["OMP_NUM_THREADS"], environment["GENAI_CORES"]))
-        raise measure.Failed("looked")
+        raise cost.Failed("looked")
 
-    monkeypatch.setattr(measure, "measured", measured)
+    monkeypatch.setattr(cost, "measured", measured)
     monkeypatch.setattr(share, "cores", lambda: 8)
     monkeypatch.setattr(queue, "longest_array", lambda: 2)
     words = ("-m", "bottleneck=2,4,8", "trainer.devices=2", "device=cpu", *QUICK)

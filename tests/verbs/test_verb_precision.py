@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import genai_cli
-from genai_cli import runs, sessions
 from genai_cli.comparison.read import read
-from genai_cli.reproduction import RESULT
-from genai_cli.training import choose, setup
-from genai_cli.training.probe import Probe
+from genai_cli.store import history, run_config, run_folder
+from genai_cli.store.run_diff import RESULT
+from genai_cli.training.step_kinds import choose
+from genai_cli.training.step_kinds.probe import Probe
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -61,8 +61,8 @@ def autocasts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def precision(run: Path) -> str:
-    assert runs.read_config(run)["precision"] == "auto"  # what was asked
-    return runs.read_json(run / runs.RUN)["precision"]
+    assert run_folder.read_config(run)["precision"] == "auto"  # what was asked
+    return run_folder.read_json(run / run_folder.RUN)["precision"]
 
 
 def weights(run: Path) -> bytes:
@@ -71,7 +71,9 @@ def weights(run: Path) -> bytes:
 
 
 def rows(run: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in runs.read_metrics(run)]
+    return [
+        {k: v for k, v in row.items() if k != "seconds"} for row in run_folder.read_metrics(run)
+    ]
 
 
 def test_what_is_chosen_is_said_recorded_and_computed(
@@ -83,7 +85,7 @@ def test_what_is_chosen_is_said_recorded_and_computed(
     (run,) = done.folders
     line = "precision bf16: a gradient takes 1.0 ms, with fp32 2.0\n"
     assert line in done.out
-    assert line in (run / runs.LOG).read_text()
+    assert line in (run / run_folder.LOG).read_text()
     assert ", fp32 or bf16\n" in done.out
     assert precision(run) == "bf16"
     assert set(autocasts) == {"bf16"}
@@ -116,9 +118,9 @@ def test_it_is_measured_where_a_resume_asks_for_it(genai: Callable, faster: Call
     assert done.code == 0, done.err
     assert "precision bf16: a gradient" in done.out
     assert precision(run) == "bf16"
-    described = runs.read_json(run / runs.RUN)
+    described = run_folder.read_json(run / run_folder.RUN)
     assert described["resumed"][0]["was"]["precision"] == "fp32"
-    found = [sessions.precision_from(described, step) for step in (0, 3, 4, 6)]
+    found = [history.precision_from(described, step) for step in (0, 3, 4, 6)]
     assert found == ["fp32", "fp32", "bf16", "bf16"]
 
 
@@ -132,7 +134,7 @@ def test_it_is_taken_again_as_it_was(genai: Callable, faster: Callable) -> None:
     done = genai("reproduce", run.name[-4:])
     assert done.code == 0, done.err
     (twin,) = (f for f in done.folders if "-reproduce-" in f.name)
-    assert runs.read_json(twin / RESULT)["verdict"] == "identical"
+    assert run_folder.read_json(twin / RESULT)["verdict"] == "identical"
     assert (races, precision(twin)) == ([], "fp32")
 
 
@@ -150,19 +152,19 @@ def test_a_stack_is_in_fp32_and_says_so(genai: Callable, faster: Callable) -> No
     assert done.code == 0, done.err
     cells = sorted(p for p in done.folders[0].iterdir() if p.is_dir())
     for cell in cells:
-        described = runs.read_json(cell / runs.RUN)
+        described = run_folder.read_json(cell / run_folder.RUN)
         assert (described["step_kind"], described["status"]) == ("packed", "finished")
         assert precision(cell) == "fp32"
-        assert "precision fp32: a stack is not measured\n" in (cell / runs.LOG).read_text()
+        assert "precision fp32: a stack is not measured\n" in (cell / run_folder.LOG).read_text()
     assert genai("resume", str(cells[0]), HALVES).code == 0
     assert (precision(cells[0]), races) == ("fp32", [])
 
 
 def test_a_plan_measures_it_too(genai: Callable, faster: Callable, tmp_path: Path) -> None:
-    from genai_cli.planning.measure import cost
+    from genai_cli.runner.cost import cost
 
     races = faster("bf16")
-    cfg = setup.config_of(genai(*AUTO, HALF).folders[0])
+    cfg = run_config.config_of(genai(*AUTO, HALF).folders[0])
     races.clear()
     assert cost(cfg, tmp_path, 0.0).timed > 0
     assert races == [[(1, "fp32"), (1, "bf16")]]
@@ -172,8 +174,8 @@ def test_a_change_that_was_announced_and_not_made_changes_no_precision() -> None
     config = {"precision": "bf16"}
     described = {"device": "cpu", "threads": 1, "precision": "bf16", "versions": {}}
     fresh = described | {"git": None, "devices": 1, "precision": None}
-    again = sessions.again(described, fresh, {"precision": ("bf16", "auto")})
+    again = history.again(described, fresh, {"precision": ("bf16", "auto")})
     assert again["precision"] is None
-    assert sessions.in_force(again, config)["precision"] == "bf16"
-    kept = sessions.again(described, fresh, {})  # auto, as it was
+    assert history.in_force(again, config)["precision"] == "bf16"
+    kept = history.again(described, fresh, {})  # auto, as it was
     assert kept["precision"] == "bf16"

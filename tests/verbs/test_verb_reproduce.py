@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
-from genai_cli.paths import config_dir
-from genai_cli.reproduction import DIFFERS, IDENTICAL, RESULT, WITHIN, compare
+from genai_cli.config.catalog import config_dir
+from genai_cli.store import run_folder as runs
+from genai_cli.store.run_diff import DIFFERS, IDENTICAL, RESULT, WITHIN, compare
+from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -28,7 +29,7 @@ SMALL = {
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """TERM after a given step; 0: never again."""
-    from genai_cli.console import Reporter
+    from genai_cli.runner.console import Reporter
 
     plain = Reporter.step
 
@@ -119,8 +120,8 @@ def test_a_run_that_was_stopped_is_stopped_again(genai: Callable, stop_at: Calla
     folder = first(genai(*WORDS))
     stop_at(0)
     reason = {"status": "interrupted", "reason": "asked to stop"}
-    runs.write_json(folder / runs.RUN, runs.read_json(folder / runs.RUN) | reason)
-    from genai_cli.verbs.train import run
+    atomic_write.write_json(folder / runs.RUN, runs.read_json(folder / runs.RUN) | reason)
+    from genai_cli.runner.run import run
 
     assert run(folder, resume=True) == 0  # concluded, as its sweep would
     done = genai("reproduce", folder.name[-4:])
@@ -143,9 +144,9 @@ def test_no_logger_hears_of_the_second_run(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr("genai_cli.training.loggers.check", lambda names: None)
+    monkeypatch.setattr("genai_cli.config.validation.check_loggers", lambda names: None)
     monkeypatch.setattr(
-        "genai_cli.training.loggers.Loggers",
+        "genai_cli.runner.loggers.Loggers",
         lambda folder, names, *_: heard.append((folder.name, names)) or Mute(),
     )
     folder = first(genai(*WORDS, "trainer.loggers=[wandb]"))
@@ -162,7 +163,7 @@ def test_what_differs_is_named_with_its_first_epoch(genai: Callable, finished: C
     folder = finished(*WORDS[1:])
     described = runs.read_json(folder / runs.RUN)
     described["versions"]["torch"] = "1.0"
-    runs.write_json(folder / runs.RUN, described)
+    atomic_write.write_json(folder / runs.RUN, described)
     head, one, two, three = (folder / runs.METRICS).read_text().splitlines()
     cells = two.split(",")
     at = head.split(",").index("val/loss")
@@ -215,15 +216,15 @@ def test_a_mistake_is_one_line_and_leaves_nothing(genai: Callable, run_folder: P
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A run of one epoch, as far as its folder tells."""
-    from genai_cli import compose
-    from genai_cli.training import setup
-    from genai_cli.verbs.train import prepare, start
+    from genai_cli.config import compose
+    from genai_cli.runner.prepare import prepare, start
+    from genai_cli.store import run_config
 
     line = compose.parse(["epochs=1", "dataset.limit=64", f"outputs={tmp_path / 'outputs'}"])
     (cell,) = compose.cells("train", line)
     folder = start(prepare(cell.config, print), "genai train")
     (folder / runs.METRICS).write_text("epoch,step,val/loss\n1,1,0.5\n")
-    assert setup.config_of(folder).epochs == 1
+    assert run_config.config_of(folder).epochs == 1
     return folder
 
 
@@ -246,7 +247,7 @@ def test_what_cannot_be_taken_again_is_one_line(
 
 
 def _edit(run: Path, key: str, value: object) -> None:
-    runs.write_json(run / runs.RUN, runs.read_json(run / runs.RUN) | {key: value})
+    atomic_write.write_json(run / runs.RUN, runs.read_json(run / runs.RUN) | {key: value})
 
 
 def rows(*losses: float) -> list[dict[str, float]]:

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from genai_cli import runs
-from genai_cli.locks import lock
-from genai_cli.paths import config_dir
+from genai_cli.config.catalog import config_dir
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.file_lock import lock
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -70,7 +71,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     """Send this process a signal after a given optimizer step, as a user or scheduler would."""
-    from genai_cli.console import Reporter
+    from genai_cli.runner.console import Reporter
 
     plain = Reporter.step
 
@@ -111,7 +112,7 @@ def test_resumed_equals_uninterrupted(
     assert cut.code == 130
     folder = one(cut, "cut")
     assert f"genai resume {folder.name[-4:]}" in cut.out
-    assert runs.read_json(folder / "run.json")["status"] == "interrupted"
+    assert run_folder.read_json(folder / "run.json")["status"] == "interrupted"
     stop_at(0)
     assert genai("resume", folder.name[-4:]).code == 0
     assert_equal_runs(whole, folder)
@@ -164,7 +165,7 @@ def test_early_stopping_ends_as_stopped_and_goes_on_with_more_patience(genai: Ca
     done = genai("train", *words, "trainer.patience=2")
     assert done.code == 0
     folder = done.folders[0]
-    assert runs.read_json(folder / "run.json")["status"] == "stopped"
+    assert run_folder.read_json(folder / "run.json")["status"] == "stopped"
     assert len(metrics(folder)) == 3
     assert "nothing left to do" in genai("resume", "latest").out
     assert genai("resume", "latest", "trainer.patience=null").code == 0
@@ -220,8 +221,8 @@ def test_a_damaged_last_checkpoint_is_written_again(genai: Callable) -> None:
     victim = folder / "checkpoints" / "step-000006" / "weights.safetensors"
     whole = victim.read_bytes()
     victim.write_bytes(whole[:-10])
-    described = runs.read_json(folder / "run.json")
-    runs.write_json(folder / "run.json", described | {"status": "interrupted"})
+    described = run_folder.read_json(folder / "run.json")
+    atomic_write.write_json(folder / "run.json", described | {"status": "interrupted"})
     assert genai("resume", "latest").code == 0
     assert victim.read_bytes() == whole
 
@@ -277,7 +278,7 @@ def test_the_best_is_remembered_when_validation_gets_worse(
         "epochs=30", "trainer.patience=5",
     )  # fmt: skip
     whole = one(genai(*words, "name=whole"), "whole")
-    best = runs.read_json(whole / "summary.json")["monitor"]["epoch"]
+    best = run_folder.read_json(whole / "summary.json")["monitor"]["epoch"]
     assert best < len(metrics(whole)) - 2  # it did get worse
     stop_at(8 * (best + 2))
     folder = one(genai(*words, "name=cut"), "cut")
@@ -290,7 +291,7 @@ def test_another_monitor_starts_its_best_anew(genai: Callable) -> None:
     words = ("model=mlp", "epochs=2", "dataset.limit=100", "monitor=val/accuracy")
     folder = genai("train", *words).folders[0]
     assert genai("resume", "latest", "monitor=val/loss", "epochs=4").code == 0
-    monitor = runs.read_json(folder / "summary.json")["monitor"]
+    monitor = run_folder.read_json(folder / "summary.json")["monitor"]
     rows = {int(float(r["epoch"])): float(r["val/loss"]) for r in metrics(folder)}
     assert monitor["name"] == "val/loss"
     assert monitor["value"] == min(rows[3], rows[4]) == rows[monitor["epoch"]]
@@ -303,7 +304,7 @@ def test_what_is_measured_at_the_end_are_the_averaged_weights(genai: Callable) -
 
     words = ("model=autoencoder", "epochs=2", "dataset.limit=200", "trainer.ema=0.99")
     folder = genai("train", *words).folders[0]
-    said = runs.read_json(folder / "summary.json")["metrics"]["test/mse"]["value"]
+    said = run_folder.read_json(folder / "summary.json")["metrics"]["test/mse"]["value"]
     errors = {}
     for ema in (True, False):
         model, data, _ = genai_cli.load(folder, ema=ema)
@@ -326,4 +327,4 @@ def test_a_source_that_is_gone_does_not_stop_a_resume(genai: Callable) -> None:
 def test_a_tag_is_kept_on_a_finished_run(genai: Callable, finished: Callable) -> None:
     folder = finished(*SHORT)
     assert genai("resume", "latest", "tags=[thesis]").code == 0
-    assert runs.read_config(folder)["tags"] == ["thesis"]
+    assert run_folder.read_config(folder)["tags"] == ["thesis"]

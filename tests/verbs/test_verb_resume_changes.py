@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from genai_cli import changes, compose, runs, sessions
+from genai_cli.cli.completion.tables import RESUMABLE
+from genai_cli.config import compose, resumable, schema
+from genai_cli.config.catalog import config_dir
 from genai_cli.errors import UserError
-from genai_cli.offers import RESUMABLE
-from genai_cli.paths import config_dir
-from genai_cli.training import describe, setup
-from genai_cli.verbs import resume
+from genai_cli.runner import description
+from genai_cli.runner import resume as resume_module
+from genai_cli.store import history as sessions
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -39,8 +42,8 @@ def every_key() -> Iterator[tuple[dict[str, Any], str, Any]]:
     seen: set[tuple[str, bool]] = set()
     for choices in itertools.zip_longest(*CHOICES):  # one of each group in a line
         (cell,) = compose.cells("train", compose.parse([c for c in choices if c]))
-        config = setup.plain(cell.config)
-        for key, value in runs.flat(config).items():
+        config = schema.plain(cell.config)
+        for key, value in schema.flat(config).items():
             if (key, isinstance(value, list)) not in seen:
                 seen.add((key, isinstance(value, list)))
                 yield config, key, value
@@ -50,29 +53,32 @@ def test_each_key_is_in_one_class() -> None:
     found = list(every_key())
     assert len(found) > 80
     for config, key, value in found:
-        safe, noted = resume.matches(key, resume.SAFE), resume.matches(key, resume.NOTED)
+        safe, noted = (
+            resumable.matches(key, resumable.SAFE),
+            resumable.matches(key, resumable.NOTED),
+        )
         group = key.split(".")[0] if not key.startswith("trainer.") else key
-        reason = changes.WHY_NOT.get(key) or changes.WHY_NOT.get(group)
+        reason = resumable.WHY_NOT.get(key) or resumable.WHY_NOT.get(group)
         other = "[other]" if isinstance(value, list) else "other"
         change = f"{key}={other}"
         if safe or noted:
             assert safe != noted, key
-            assert key not in changes.WHY_NOT, key
-            new = resume.changed(config, [change])
-            (changed,) = resume.difference(config, new)
-            (told,) = resume.told([changed], [key])
+            assert key not in resumable.WHY_NOT, key
+            new = resume_module.changed(config, [change])
+            (changed,) = resume_module.difference(config, new)
+            (told,) = resume_module.told([changed], [key])
             assert told.startswith(f"{'safe' if safe else 'note'}   {key}: ")
-            assert (resume.OTHERWISE in told) == noted
+            assert (resumable.OTHERWISE in told) == noted
         else:
             assert reason, f"{key} is in no class"
             with pytest.raises(UserError) as refused:
-                resume.changed(config, [change])
+                resume_module.changed(config, [change])
             assert f"{key} cannot change on resume ({reason})" in str(refused.value)
             assert f"genai train {shlex.quote(change)} …" in str(refused.value)
 
 
 def test_what_the_tab_key_offers_are_the_safe_and_the_noted() -> None:
-    assert {*RESUMABLE} == {*resume.SAFE, *resume.NOTED}
+    assert {*RESUMABLE} == {*resumable.SAFE, *resumable.NOTED}
 
 
 def test_all_refused_keys_stand_in_one_line_and_nothing_is_written(
@@ -106,11 +112,13 @@ def test_what_others_wrote_into_run_json_survives(run: Path, genai: Callable) ->
         "pack": {"cells": 4, "threads": 1},
         "of_a_later_version": [1, {"a": None}],
     }
-    runs.write_json(run / runs.RUN, runs.read_json(run / runs.RUN) | written)
-    first = runs.read_json(run / runs.RUN)
+    atomic_write.write_json(
+        run / run_folder.RUN, run_folder.read_json(run / run_folder.RUN) | written
+    )
+    first = run_folder.read_json(run / run_folder.RUN)
     for epochs in (3, 4):
         assert genai("resume", str(run), f"epochs={epochs}").code == 0
-    now = runs.read_json(run / runs.RUN)
+    now = run_folder.read_json(run / run_folder.RUN)
     assert {k: now[k] for k in written} == written
     mine = ("status", "finished", "resumed")
     assert {k: v for k, v in now.items() if k not in mine} == {
@@ -124,24 +132,26 @@ def test_what_others_wrote_into_run_json_survives(run: Path, genai: Callable) ->
 
 def test_who_was_stopped_is_not_pruned_again_and_history_knows(run: Path, genai: Callable) -> None:
     asked = {"status": "stopped", "reason": "asked to stop: enough"}
-    runs.write_json(run / runs.RUN, runs.read_json(run / runs.RUN) | asked)
+    atomic_write.write_json(
+        run / run_folder.RUN, run_folder.read_json(run / run_folder.RUN) | asked
+    )
     done = genai("resume", str(run), "epochs=3")
     assert "note: it was asked to stop: enough" in done.out
-    now = runs.read_json(run / runs.RUN)
+    now = run_folder.read_json(run / run_folder.RUN)
     assert now["prune"] is False
     assert "reason" not in now
     assert now["resumed"][0]["was"]["reason"] == "asked to stop: enough"
 
 
 def test_other_versions_are_told_and_recorded(run: Path, genai: Callable) -> None:
-    described = runs.read_json(run / runs.RUN)
+    described = run_folder.read_json(run / run_folder.RUN)
     torch_now = described["versions"]["torch"]
     old = described | {"versions": described["versions"] | {"torch": "1.0", "kernels": "NEON"}}
-    runs.write_json(run / runs.RUN, old | {"device": "cpu other", "threads": 4096})
+    atomic_write.write_json(run / run_folder.RUN, old | {"device": "cpu other", "threads": 4096})
     done = genai("resume", str(run), "epochs=3", "trainer.threads=1")
     assert f"torch 1.0 → {torch_now}, kernels NEON → " in done.out
     assert "before on cpu other: not bit-equal" in done.out
-    now = runs.read_json(run / runs.RUN)
+    now = run_folder.read_json(run / run_folder.RUN)
     assert now["versions"]["torch"] == torch_now
     was = now["resumed"][0]["was"]
     assert (was["torch"], was["device"], was["threads"]) == ("1.0", "cpu other", 4096)
@@ -174,9 +184,12 @@ def test_steps_that_were_taken_again_leave_nothing() -> None:
 def test_a_change_whose_resume_was_killed_is_recorded_or_not_in_force(
     writes: int, run: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words, before = ("optimizer.lr=0.5", "trainer.threads=1", "epochs=3"), runs.read_config(run)
-    stayed = runs.read_json(run / runs.RUN)
-    runs.write_json(run / runs.RUN, stayed | {"threads": 2})
+    words, before = (
+        ("optimizer.lr=0.5", "trainer.threads=1", "epochs=3"),
+        run_folder.read_config(run),
+    )
+    stayed = run_folder.read_json(run / run_folder.RUN)
+    atomic_write.write_json(run / run_folder.RUN, stayed | {"threads": 2})
     done: list[str] = []
 
     def killed_after(plain: Callable) -> Callable:
@@ -189,19 +202,19 @@ def test_a_change_whose_resume_was_killed_is_recorded_or_not_in_force(
         return write
 
     with monkeypatch.context() as patch:
-        for name in ("write_json", "write_config"):
-            patch.setattr(runs, name, killed_after(getattr(runs, name)))
+        for module, name in ((atomic_write, "write_json"), (run_folder, "write_config")):
+            patch.setattr(module, name, killed_after(getattr(module, name)))
         with suppress(KeyboardInterrupt):
             genai("resume", str(run), *words)
     assert len(done) == writes
-    assert runs.read_config(run) == before
+    assert run_folder.read_config(run) == before
 
     assert genai("resume", str(run), "epochs=3").code == 0
-    now = runs.read_json(run / runs.RUN)
+    now = run_folder.read_json(run / run_folder.RUN)
     assert now["threads"] == 2
     assert [e["changes"] for e in now["resumed"]][-1] == {"epochs": [2, 3]}
     assert all("optimizer.lr" not in e["changes"] for e in now["resumed"])
-    config = runs.read_config(run)
+    config = run_folder.read_config(run)
     assert sessions.parts(config, now, ("optimizer.lr", "trainer.threads")) == [(0, config)]
 
 
@@ -227,8 +240,8 @@ def test_a_session_that_nobody_announced_is_recorded() -> None:
 
 @pytest.mark.parametrize("change", ["epochs=1", "trainer.max_steps=3"])
 def test_an_end_before_what_is_done_is_refused(change: str, run: Path, genai: Callable) -> None:
-    described = runs.read_json(run / runs.RUN)
-    runs.write_json(run / runs.RUN, described | {"status": "interrupted"})
+    described = run_folder.read_json(run / run_folder.RUN)
+    atomic_write.write_json(run / run_folder.RUN, described | {"status": "interrupted"})
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     done = genai("resume", str(run), change)
     assert (done.code, done.err.count("\n")) == (2, 1)
@@ -243,15 +256,15 @@ def test_a_second_resume_at_the_same_time_is_refused(
     run: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one comes while the first has checked and not yet written."""
-    plain, second = describe.description, []
+    plain, second = description.description, []
 
     def meanwhile(*args: object) -> dict:
-        monkeypatch.setattr(describe, "description", plain)
+        monkeypatch.setattr(description, "description", plain)
         second.append(genai("resume", str(run), "epochs=9"))
         return plain(*args)
 
-    monkeypatch.setattr(describe, "description", meanwhile)
+    monkeypatch.setattr(description, "description", meanwhile)
     assert genai("resume", str(run), "epochs=3").code == 0
     assert second[0].code == 2
     assert "is being trained by another process" in second[0].err
-    assert runs.read_config(run)["epochs"] == 3
+    assert run_folder.read_config(run)["epochs"] == 3

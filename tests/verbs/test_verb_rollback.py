@@ -14,9 +14,10 @@ import pytest
 import torch
 from own_climber import CLIMB, weights
 
-from genai_cli import runs
-from genai_cli.training import rollback
-from genai_cli.verbs.train import run
+from genai_cli.runner.run import run
+from genai_cli.store import run_folder
+from genai_cli.system import atomic_write
+from genai_cli.training.divergence import rollback
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -34,12 +35,12 @@ def begun(whole: Path, number: int, **trainer: int | None) -> Path:
         path = cut / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (cut / "checkpoints").mkdir()
-    described = runs.read_json(cut / "run.json")
+    described = run_folder.read_json(cut / "run.json")
     del described["rollbacks"]
-    runs.write_json(cut / "run.json", described)
-    config = runs.read_config(cut)
+    atomic_write.write_json(cut / "run.json", described)
+    config = run_folder.read_config(cut)
     config["trainer"] |= trainer
-    runs.write_config(cut, config)
+    run_folder.write_config(cut, config)
     return cut
 
 
@@ -57,14 +58,14 @@ def test_going_back_ends_alike_wherever_the_run_was_cut(
     # quarter, then an eighth, then a sixteenth
     done = genai("train", *CLIMB, "trainer.rollback=4")
     assert done.code == 0, done.err
-    whole = max(done.folders, key=lambda p: runs.read_json(p / "run.json")["started"])
+    whole = max(done.folders, key=lambda p: run_folder.read_json(p / "run.json")["started"])
     assert float(weights(whole)["climb.weight"]) == 10.25
-    backs = runs.read_json(whole / "run.json")["rollbacks"]
-    assert "resumed" not in runs.read_json(whole / "run.json")  # it is one session
+    backs = run_folder.read_json(whole / "run.json")["rollbacks"]
+    assert "resumed" not in run_folder.read_json(whole / "run.json")  # it is one session
     assert [(b["step"], b["bad_step"]) for b in backs] == [(8, 12), (12, 14), (12, 15), (12, 16)]
     log = (whole / "train.log").read_text()  # so short a run is saved before its first step alone
     assert "back to step 0, at half the rate from the start of epoch 3 on" in log
-    assert [int(row["step"]) for row in runs.read_metrics(whole)] == [4, 8, 12, 16]
+    assert [int(row["step"]) for row in run_folder.read_metrics(whole)] == [4, 8, 12, 16]
     for number, (step, every) in enumerate(cuts):
         cut = begun(whole, number, save_every=None if every == "null" else int(every))
         assert run(cut, until=step) == 143
@@ -72,9 +73,9 @@ def test_going_back_ends_alike_wherever_the_run_was_cut(
         assert weights(cut).keys() == weights(whole).keys()
         for name, value in weights(cut).items():
             assert torch.equal(value, weights(whole)[name]), (step, name)
-        told = runs.read_json(cut / "run.json")["rollbacks"]
+        told = run_folder.read_json(cut / "run.json")["rollbacks"]
         assert told == backs
-        for a, b in zip(runs.read_metrics(cut), runs.read_metrics(whole), strict=True):
+        for a, b in zip(run_folder.read_metrics(cut), run_folder.read_metrics(whole), strict=True):
             assert a | {"seconds": 0} == b | {"seconds": 0}
 
 
@@ -82,7 +83,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("at", ["shutil.rmtree", "runs.write_json"])
+@pytest.mark.parametrize("at", ["shutil.rmtree", "atomic_write.write_json"])
 def test_killed_while_it_goes_back_a_run_ends_alike(
     at: str, climber: None, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +106,7 @@ def test_killed_while_it_goes_back_a_run_ends_alike(
     assert "back to the start of epoch 3, at half the rate" in (cut / "train.log").read_text()
     for name, value in weights(whole).items():
         assert torch.equal(weights(cut)[name], value)
-    told = [runs.read_json(f / "run.json")["rollbacks"] for f in (cut, whole)]
+    told = [run_folder.read_json(f / "run.json")["rollbacks"] for f in (cut, whole)]
     assert told[0] == told[1]
 
 
@@ -118,4 +119,4 @@ def test_ranks_go_back_together(climber: None, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "outputs").glob("*/*")
     assert float(weights(folder)["climb.weight"]) == 10.25
-    assert len(runs.read_json(folder / "run.json")["rollbacks"]) == 4
+    assert len(run_folder.read_json(folder / "run.json")["rollbacks"]) == 4

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli import runs
-from genai_cli.cli import main
-from genai_cli.locks import lock
+from genai_cli.cli.main import main
+from genai_cli.store import lookup, run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.file_lock import lock
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -81,9 +82,9 @@ def test_prune_says_first_and_removes_on_yes(three: list[Path], genai: Callable)
 def test_a_dead_run_is_seen_and_a_running_one_is_not_removed(
     three: list[Path], genai: Callable
 ) -> None:
-    (victim,) = (p for p in three if runs.read_json(p / "run.json")["seed"] == 1)
-    described = runs.read_json(victim / "run.json")
-    runs.write_json(victim / "run.json", described | {"status": "running"})
+    (victim,) = (p for p in three if run_folder.read_json(p / "run.json")["seed"] == 1)
+    described = run_folder.read_json(victim / "run.json")
+    atomic_write.write_json(victim / "run.json", described | {"status": "running"})
     assert "died" in genai("runs").out
     with open(victim / "train.log", "a") as held:
         assert lock(held)
@@ -95,11 +96,11 @@ def test_a_dead_run_is_seen_and_a_running_one_is_not_removed(
 
 def test_references(three: list[Path], genai: Callable) -> None:
     root = str(three[0].parents[1])
-    assert runs.find("latest", root) == max(
-        three, key=lambda p: runs.read_json(p / "run.json")["started"]
+    assert lookup.find("latest", root) == max(
+        three, key=lambda p: run_folder.read_json(p / "run.json")["started"]
     )
-    assert runs.find(three[1].name[-4:], root) == three[1]
-    assert runs.find(str(three[1])) == three[1]
+    assert lookup.find(three[1].name[-4:], root) == three[1]
+    assert lookup.find(str(three[1])) == three[1]
     done = genai("resume", "zzzz")
     assert done.code == 2
     assert "no run 'zzzz'" in done.err
@@ -117,7 +118,7 @@ def test_references(three: list[Path], genai: Callable) -> None:
 def test_a_damaged_run_does_not_hide_the_others(
     three: list[Path], genai: Callable, file: str, damage: dict
 ) -> None:
-    runs.write_json(three[0] / file, runs.read_json(three[0] / file) | damage)
+    atomic_write.write_json(three[0] / file, run_folder.read_json(three[0] / file) | damage)
     done = genai("runs")
     assert done.code == 0
     assert all(folder.name[-4:] in done.out for folder in three)
@@ -130,7 +131,9 @@ def test_a_lecture_goes_only_as_a_whole(three: list[Path], genai: Callable) -> N
     for name, status in (("01-a", "failed"), ("02-b", "finished")):
         copy = lecture / name / "2026-01-01" / "10-00-00-mlp-abcd"
         shutil.copytree(three[0], copy)
-        runs.write_json(copy / "run.json", runs.read_json(copy / "run.json") | {"status": status})
+        atomic_write.write_json(
+            copy / "run.json", run_folder.read_json(copy / "run.json") | {"status": status}
+        )
     (lecture / "lecture.json").write_text("{}")
     assert "nothing to remove" in genai("runs", "prune", "--yes").out
     with open(lecture / "lecture.log", "a") as log:

@@ -14,9 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from genai_cli.cli import main
+from genai_cli.cli.main import main
+from genai_cli.models import abilities
+from genai_cli.rng import Rows
 from genai_cli.sampling import paths, request, store
-from genai_cli.training.randomness import Rows
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -41,9 +42,9 @@ import torch
 from torch import nn
 
 from genai_cli.data.dataset import Spec
-from genai_cli.knobs import Count, NonNegative
+from genai_cli.config.signatures import Count, NonNegative
 from genai_cli.models.base import Model
-from genai_cli.training.randomness import normal
+from genai_cli.rng import normal
 
 
 class Walker(Model):
@@ -234,7 +235,7 @@ def test_what_matters_is_what_the_decoder_uses():
 
 def test_reconstruction_shows_the_fixed_test_examples(trained, sample):
     import genai_cli
-    from genai_cli.figures.of_run import shown_examples
+    from genai_cli.evaluation.run_figures import shown_examples
 
     model, data, _ = genai_cli.load(trained["vae"])
     x = data.test.batch(shown_examples(data)).x
@@ -373,11 +374,13 @@ def test_a_conditional_ddpm_walks_from_noise_to_the_samples_of_its_labels(traine
 
 
 def test_a_density_of_the_plane_is_drawn_where_it_is_no_noise(genai, drawn, monkeypatch):
-    from genai_cli.build import model_class
-    from genai_cli.figures.of_run import has_density
+    from genai_cli.evaluation.run_figures import has_density
+    from genai_cli.models.build import model_class
 
     for other in ("_loss_curve", "_reconstructions", "_samples", "_latent"):
-        monkeypatch.setattr(f"genai_cli.figures.of_run.{other}", lambda folder, *_: folder / "none")
+        monkeypatch.setattr(
+            f"genai_cli.evaluation.run_figures.{other}", lambda folder, *_: folder / "none"
+        )
     for words in (TRAINED["moons"], TRAINED["wine"]):
         assert genai("train", *QUICK, *words, "trainer.max_steps=1").code == 0
     (found,) = Path("outputs").glob("*/*/density.png")
@@ -427,23 +430,23 @@ def test_a_signal_leaves_no_half_folder(trained, server, tmp_path, number, code)
 
 
 def test_what_the_help_and_the_tab_key_say_is_what_there_is():
-    from genai_cli.help import verb_help
-    from genai_cli.offers import SAMPLE, SAMPLE_VALUES
+    from genai_cli.cli.completion.tables import SAMPLE, SAMPLE_VALUES
+    from genai_cli.cli.help import verb_help
 
     page = verb_help("sample", [])
-    for what in request.ABILITIES:
+    for what in abilities.ABILITIES:
         assert what in SAMPLE_VALUES["what"]
         assert f"  {what} " in page
     for key in request.OWN:
         assert key in SAMPLE
         assert f"{key}=" in page
-    from genai_cli.build import model_class
-    from genai_cli.paths import config_dir
+    from genai_cli.config.catalog import config_dir
+    from genai_cli.models.build import model_class
 
     families = {}
     for file in (config_dir() / "model").glob("*.yaml"):
         model = model_class(file.stem)
-        for what in request.ABILITIES:
-            if request.can(model, what):
-                families |= request.options_of(model, what)[0]
+        for what in abilities.ABILITIES:
+            if abilities.can(model, what):
+                families |= abilities.options_of(model, what)[0]
     assert set(families) | set(request.OWN) == set(SAMPLE)

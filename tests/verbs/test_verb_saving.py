@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from genai_cli import runs
-from genai_cli.console import Reporter
+from genai_cli.runner.console import Reporter
+from genai_cli.store import run_folder
 from genai_cli.training import finite
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -94,7 +94,7 @@ def test_a_failed_run_keeps_the_best_it_had(
     assert done.code == 1
     assert "val/loss became nan in epoch 3" in done.err
     folder = done.folders[0]
-    best = min(runs.read_metrics(folder), key=lambda row: row["val/loss"])
+    best = min(run_folder.read_metrics(folder), key=lambda row: row["val/loss"])
     name = (folder / "checkpoints" / "best").read_text().strip()
     assert name == f"step-{int(best['step']):06d}"
     assert genai("sample", "latest", "n=2").code == 0

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from genai_cli import runs
-from genai_cli.console import Reporter
+from genai_cli.runner.console import Reporter
+from genai_cli.store import run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -24,7 +24,7 @@ def weights(folder: Path) -> dict:
 
 def test_what_was_chosen_is_said_and_recorded(genai: Callable) -> None:
     done = genai(*WORDS, "epochs=2")
-    described = runs.read_json(done.folders[0] / "run.json")
+    described = run_folder.read_json(done.folders[0] / "run.json")
     assert (described["step_kind"], described["threads"]) == ("eager", 1)
     line = "step   eager: 6 steps are too few for compiling to pay"
     assert line in done.out
@@ -52,7 +52,7 @@ def test_a_compiled_run_resumed_is_the_uninterrupted_one(
     assert done.code == 0
     assert "step   compiled: as before" in done.out
     cut = next(f for f in done.folders if "-cut-" in f.name)
-    assert runs.read_json(cut / "run.json")["step_kind"] == "compiled"
+    assert run_folder.read_json(cut / "run.json")["step_kind"] == "compiled"
     one, other = weights(whole), weights(cut)
     assert all(one[k].equal(other[k]) for k in one)
 

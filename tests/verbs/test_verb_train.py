@@ -14,7 +14,7 @@ import pytest
 import yaml
 from command_server import Server
 
-from genai_cli import runs
+from genai_cli.store import lookup, run_folder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -198,7 +198,8 @@ def test_init_from_starts_where_another_run_ended(genai: Callable) -> None:
     assert second.code == 0
     other = next(f for f in second.folders if f != first)
     values = [
-        runs.read_json(f / "summary.json")["metrics"]["test/mse"]["value"] for f in (first, other)
+        run_folder.read_json(f / "summary.json")["metrics"]["test/mse"]["value"]
+        for f in (first, other)
     ]
     assert values[0] == pytest.approx(values[1], rel=1e-4)
 
@@ -211,7 +212,7 @@ def test_a_failure_after_the_start_is_one_line_and_logged(genai: Callable) -> No
     assert "became" in done.err
     assert "try a smaller optimizer.lr" in done.err
     folder = done.folders[0]
-    assert runs.read_json(folder / "run.json")["status"] == "failed"
+    assert run_folder.read_json(folder / "run.json")["status"] == "failed"
     assert "Traceback" in (folder / "train.log").read_text()
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["step-000000"]
 
@@ -237,7 +238,7 @@ def test_six_cells_in_one_sweep_folder(genai: Callable) -> None:
     for cell in cells:
         assert (folder / cell / "summary.json").is_file()
         assert cell in done.out
-    assert runs.find(f"{folder.name[-4:]}/004", str(done.outputs)).name == "004-vae-bottleneck-4"
+    assert lookup.find(f"{folder.name[-4:]}/004", str(done.outputs)).name == "004-vae-bottleneck-4"
 
 
 def test_a_failing_cell_leaves_the_others_alone(genai: Callable) -> None:
@@ -254,16 +255,16 @@ def test_a_failing_cell_leaves_the_others_alone(genai: Callable) -> None:
 def test_a_signal_in_any_cell_ends_the_sweep(
     number: int, code: int, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli import outcome
+    from genai_cli.runner import lifecycle
 
-    conclude = outcome.conclude
+    conclude = lifecycle.conclude
 
     def interrupted(*args: object) -> int:  # when the first cell has just been measured
         done = conclude(*args)
         signal.raise_signal(number)
         return done
 
-    monkeypatch.setattr(outcome, "conclude", interrupted)
+    monkeypatch.setattr(lifecycle, "conclude", interrupted)
     done = genai("train", "-m", "bottleneck=2,4,8", *QUICK)
     assert done.code == code
     assert "2 runs not begun" in done.out
@@ -311,14 +312,14 @@ def test_a_reader_that_leaves_does_not_stop_the_run(server: Server, tmp_path: Pa
         assert reader.readline()
     started.wait()
     (folder,) = tmp_path.glob("outputs/*/*")
-    assert runs.read_json(folder / "run.json")["status"] == "finished"
+    assert run_folder.read_json(folder / "run.json")["status"] == "finished"
 
 
 # ---- folders -----------------------------------------------------------------------------------
 
 
 def _claim(root: str) -> str:
-    return str(runs.claim(Path(root), "vae-digits", datetime(2026, 11, 22, 14, 3, 7)))
+    return str(run_folder.claim(Path(root), "vae-digits", datetime(2026, 11, 22, 14, 3, 7)))
 
 
 def test_claims_of_the_same_second_are_distinct(tmp_path: Path) -> None:
@@ -339,7 +340,7 @@ def test_six_trainings_started_in_the_same_second(server: Server, tmp_path: Path
 def test_more_accuracy_is_better(genai: Callable) -> None:
     words = ("model=mlp", "epochs=6", "dataset.limit=200", "monitor=val/accuracy")
     folder = genai("train", *words, "optimizer.lr=0.003").folders[0]
-    rows = runs.read_metrics(folder)
-    best = runs.read_json(folder / "summary.json")["monitor"]
+    rows = run_folder.read_metrics(folder)
+    best = run_folder.read_json(folder / "summary.json")["monitor"]
     assert best["value"] == max(row["val/accuracy"] for row in rows)
     assert best["value"] > min(row["val/accuracy"] for row in rows)

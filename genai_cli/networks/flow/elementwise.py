@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 import torch
 from torch import Tensor
 
-from genai_cli.knobs import Between
+from genai_cli.config.signatures import Between
 from genai_cli.networks.flow import spline
 
 Coupled = Literal["affine", "spline"]

@@ -1,0 +1,1 @@
+"""The command line: everything between the shell and the library."""

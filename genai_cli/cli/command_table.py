@@ -1,0 +1,23 @@
+"""The commands of `genai` and what each is for, in the order of `genai --help`."""
+
+from __future__ import annotations
+
+VERBS = {
+    "train": "train a model, or with -m one for every combination of values",
+    "plan": "tell what a run or a sweep will cost, before it is launched",
+    "resume": "go on with a run that was interrupted, or train it for longer",
+    "reproduce": "train a run again from its folder alone, and compare the two",
+    "replay": "look at the step at which a run stopped being finite",
+    "sweep": "go on with a sweep: its missing, failed and interrupted runs",
+    "sample": "make images with a run, or walk through its codes",
+    "evaluate": "measure runs: reconstruction, likelihood, samples, copies, speed",
+    "encode": "write the codes of a split, as an array or a table",
+    "audit": "count classes: which ones samples and reconstructions keep",
+    "compare": "put runs side by side: which one is right for which use",
+    "report": "write one page about a run or a sweep, to read, mail or print",
+    "lecture": "the lecture's experiments: question, command, picture, finding",
+    "doctor": "say what loss curves show, and what to type next",
+    "runs": "list, filter and remove runs",
+    "data": "list data sets, download one, check one",
+    "completion": "make the TAB key complete verbs, keys and values",
+}

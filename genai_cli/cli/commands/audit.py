@@ -1,0 +1,195 @@
+"""`genai audit RUN…`: which classes a model's samples and reconstructions keep, and which not."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genai_cli.cli.arguments import failed, stoppable, words
+from genai_cli.errors import UserError, nearest
+from genai_cli.runner.console import show
+from genai_cli.runner.progress import Meter
+from genai_cli.store import lookup, run_folder
+from genai_cli.system import atomic_write
+
+if TYPE_CHECKING:
+    from genai_cli.audit.measure import Audit
+    from genai_cli.audit.world import World
+    from genai_cli.evaluation.request import Ask
+
+FLAGS = ("--csv", "--json")
+FOLDER = "audit"  # in a run, and in a sweep
+JSON, CSV, FIGURE = "audit.json", "audit.csv", "audit.png"
+KEYS = ("n", "seed", "batch_size", "checkpoint", "ema", "device", "outputs")
+SAMPLES = 2000  # a share of 1 % is then known to half a percent
+
+
+@dataclass
+class Audited:
+    """One run and what was found."""
+
+    folder: Path
+    found: Audit
+    described: dict[str, Any]
+
+
+def main(args: list[str]) -> int:
+    """Audit runs, or the cells of a sweep; 0 done, 1 a model failed, 2 a mistake, 130 or 143
+    stopped (nothing half is left behind)."""
+    given = words(args, "audit", FLAGS)
+    if not given.names:
+        raise UserError("name a run or more: genai audit RUN… [n=2000] (path, suffix, latest)")
+    if len(given.flags) > 1:
+        raise UserError("--csv and --json together; print one of them (both are written)")
+
+    from genai_cli.evaluation import request
+
+    ask = request.parse(given.changes)
+    _check(given.changes)
+    found = {name: lookup.find_all(name, ask.outputs) for name in given.names}
+    folders = list(dict.fromkeys(folder for members in found.values() for folder in members))
+    asks = _settled(folders, ask)
+    done: list[Audited] = []
+    worlds: dict[str, World] = {}
+    quiet = contextlib.redirect_stdout(sys.stderr) if given.flags else contextlib.nullcontext()
+    with quiet:
+        for folder, own in zip(folders, asks, strict=True):
+            code, audited = audit(folder, own, worlds, alone=len(folders) == 1)
+            if audited is None:
+                return code
+            done.append(audited)
+        if len(done) > 1:
+            _together(done)
+    if given.flags:
+        _print(given.flags[0], done)
+    return 0
+
+
+def _check(changes: Sequence[str]) -> None:
+    """Refuse keys of `genai evaluate` that mean nothing here."""
+    from genai_cli.evaluation.request import OWN
+
+    for key in (change.partition("=")[0] for change in changes):
+        if key in OWN and key not in KEYS:
+            raise UserError(f"unknown key '{key}'{nearest(key, KEYS)} (see genai audit --help)")
+
+
+def _settled(folders: Sequence[Path], ask: Ask) -> list[Ask]:
+    """The request of each run with its family's options; a mistake shows before any starts."""
+    from genai_cli.evaluation.request import settle
+    from genai_cli.models.build import model_class
+    from genai_cli.store import run_config
+    from genai_cli.training import checkpoint
+
+    families = []
+    for folder in folders:
+        name = run_config.config_of(folder).model["name"]
+        checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)  # or one line why not
+        families.append((model_class(name), name))
+    alone = len({name for _, name in families}) == 1
+    settled = [settle(ask, model, name, strict=alone) for model, name in families]
+    for key in ask.options:
+        if not any(key in one.options for one in settled):
+            settle(ask, *families[0])
+    return settled
+
+
+def audit(
+    folder: Path, ask: Ask, worlds: dict[str, World], alone: bool = True
+) -> tuple[int, Audited | None]:
+    """Measure one run, write RUN/audit and tell what was found.
+
+    Args:
+        folder: of the run.
+        ask: settled.
+        worlds: populations already read, filled here.
+        alone: print the table, not the verdict alone.
+    """
+    from genai_cli.audit import figure as figures
+    from genai_cli.audit import measure, say, world, written
+    from genai_cli.runner import load
+    from genai_cli.sampling import store
+    from genai_cli.store import run_config
+    from genai_cli.training import machine
+
+    cfg = run_config.config_of(folder)
+    threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
+    with machine.numerics(cfg, threads), stoppable(), Meter() as meter:
+        model, data, _ = load.load(
+            folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device
+        )
+        show(f"run    {folder}")
+        here = world.population(cfg, worlds, show)
+        biased = world.biased(cfg)
+        settings = written.settings(folder, cfg, ask, SAMPLES)
+        how = {key: settings[key] for key in ("n", "seed", "options")}
+        how["batch_size"] = ask.batch_size
+        with store.Folder(folder, FOLDER, within="") as place:
+            try:
+                found = measure.audit(model, data, here, biased, how, meter.stage)
+            except Exception as error:
+                return failed("audit", folder, error), None
+            described = written.described(folder, cfg, found, settings)
+            title = f"{cfg.model['name']} on {data.name}"
+            atomic_write.write_json(place.path / JSON, described)
+            atomic_write.write_text(
+                place.path / CSV, written.comma_separated([(folder, described)])
+            )
+            figures.of_run(place.path / FIGURE, found, title=title)
+            meter.stop()
+            place.publish(FOLDER)
+    if alone:
+        show("")
+        show(say.table(found))
+        show("")
+    for line in described["verdict"]:
+        show(f"audit  {line}")
+    if alone:
+        for name in (JSON, CSV, FIGURE):
+            show(f"  {folder / FOLDER / name}")
+    return 0, Audited(folder, found, described)
+
+
+def _together(done: Sequence[Audited]) -> None:
+    """The table of several runs, and of a whole sweep its files."""
+    from genai_cli.audit import several, sweep_figure, written
+
+    labels = several.labels([one.folder for one in done], [one.found for one in done])
+    label = several.focus([one.found for one in done])
+    rows = [several.row(name, one.found, label) for name, one in zip(labels, done, strict=True)]
+    show("")
+    show(several.table(rows, done[0].found.world.classes[label]))
+    sweep = done[0].folder.parent
+    if not run_folder.is_sweep(sweep) or {one.folder for one in done} != set(
+        run_folder.cells(sweep)
+    ):
+        return
+    place = sweep / FOLDER
+    try:
+        place.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror or error}") from None
+    atomic_write.write_json(place / JSON, [one.described for one in done])
+    everything = [(one.folder, one.described) for one in done]
+    atomic_write.write_text(place / CSV, written.comma_separated(everything))
+    title = f"{done[0].found.world.classes[label]}: how often it is drawn, and what becomes of it"
+    sweep_figure.of_sweep(place / FIGURE, rows, done[0].found.world.readings, label, title=title)
+    show("")
+    for name in (JSON, CSV, FIGURE):
+        show(f"  {place / name}")
+
+
+def _print(form: str, done: Sequence[Audited]) -> None:
+    import json
+
+    from genai_cli.audit import written
+
+    if form == "--json":
+        print(json.dumps([one.described for one in done], indent=2, ensure_ascii=False))
+    else:
+        rows = written.comma_separated([(one.folder, one.described) for one in done])
+        print(rows, end="")

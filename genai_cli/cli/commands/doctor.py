@@ -1,0 +1,74 @@
+"""`genai doctor`: what the curves of a run, a sweep or a CSV show, and what to type next."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from genai_cli.doctor import read, say
+from genai_cli.doctor.reading import Reading
+from genai_cli.doctor.rules import examine
+from genai_cli.errors import UserError, nearest
+from genai_cli.store.run_folder import UNMEASURED
+from genai_cli.system.text import plain_table
+
+KEYS, FLAGS = ("outputs",), ("--json",)
+
+
+def main(args: list[str]) -> int:
+    """Examine runs, sweeps and CSV files; of several, a table."""
+    flags = [w for w in args if w.startswith("-")]
+    for flag in flags:
+        if flag not in FLAGS:
+            raise UserError(f"unknown flag '{flag}'{nearest(flag, FLAGS)} (see --help)")
+    outputs, named = None, []
+    for word in (w for w in args if not w.startswith("-")):
+        key, equals, value = word.partition("=")
+        if equals and not Path(word).exists():
+            if key not in KEYS:
+                raise UserError(f"unknown key '{key}'{nearest(key, KEYS)} (see --help)")
+            outputs = value
+        else:
+            named.append(word)
+    if not named:
+        raise UserError("name a run or a CSV file: genai doctor latest")
+    patients = [r for word in named for r in readings(word, outputs)]
+    found = [(r.name, examine(r)) for r in patients]
+    if flags:
+        entries = [
+            {"name": name, "findings": [dataclasses.asdict(f) for f in them]}
+            for name, them in found
+        ]
+        print(json.dumps(entries, indent=2, ensure_ascii=False))
+    elif len(found) == 1:
+        print("\n".join(say.pages(*found[0])))
+    else:
+        head = ("run", "finding", "from epoch", "sure", "evidence")
+        rows = [say.row(*each) for each in found]
+        print(plain_table(f"{len(rows)} runs", head, rows, left=(0, 1, 4)))
+    for name in (r.name for r in patients if r.unmeasured and not flags):
+        print(f"note: {name} is {UNMEASURED}, and told by its curves alone; genai resume {name}")
+    return 0
+
+
+def readings(word: str, outputs: str | None) -> list[Reading]:
+    """The runs that a word names, or the CSV; metrics.csv in a run's folder is that run."""
+    from genai_cli.store import lookup, run_folder
+
+    path = Path(word)
+    if path.is_file():
+        return [read.run(path.parent)] if _of_run(path) else [read.file(path)]
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise UserError(f"no file {word}; give a run, or a CSV with epoch,loss,val_loss")
+    if path.is_dir() and not run_folder.is_run(path) and not run_folder.is_sweep(path):
+        inside = path / run_folder.METRICS  # where Lightning's CSVLogger writes
+        if inside.is_file():
+            return [read.file(inside)]
+    return [read.run(folder) for folder in lookup.find_all(word, outputs)]
+
+
+def _of_run(path: Path) -> bool:
+    from genai_cli.store import run_folder
+
+    return path.name == run_folder.METRICS and run_folder.is_run(path.parent)

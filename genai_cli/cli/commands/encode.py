@@ -1,0 +1,128 @@
+"""`genai encode RUN [key=value …]`: the codes of a split, as an array or a table."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genai_cli.cli.arguments import failed, one_run, stoppable
+from genai_cli.config.signatures import Count, checked
+from genai_cli.errors import UserError, listing, nearest
+from genai_cli.runner.console import show
+from genai_cli.store import lookup, run_folder
+from genai_cli.system.text import short
+
+if TYPE_CHECKING:
+    from genai_cli.data.dataset import Dataset
+    from genai_cli.models.base import Model
+
+CODES = "codes"  # folder in the run
+KEYS: dict[str, Any] = {
+    "split": Literal["train", "val", "test", "all"],
+    "format": Literal["npz", "csv"],
+    "n": Count,
+    "batch_size": Count,
+    "checkpoint": str,
+    "ema": bool | None,
+    "device": str,
+    "outputs": str,
+}
+
+
+@dataclass
+class Ask:
+    """One line of `genai encode`."""
+
+    split: str = "test"
+    format: str = "npz"
+    n: int | None = None
+    batch_size: int = 250
+    checkpoint: str = "best"
+    ema: bool | None = None
+    device: str = "auto"
+    outputs: str | None = None
+
+
+def main(args: list[str]) -> int:
+    """Encode a split of one run's data; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped
+    (an earlier file stays as it was)."""
+    run, changes = one_run(args, "encode")
+    ask = parse(changes)
+    folder = lookup.find(run, ask.outputs)
+
+    from genai_cli.models.build import model_class
+    from genai_cli.runner import load
+    from genai_cli.store import run_config
+    from genai_cli.training import machine
+
+    cfg = run_config.config_of(folder)
+    check_able(model_class(cfg.model["name"]), cfg.model["name"])
+    threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
+    with machine.numerics(cfg, threads), stoppable():
+        model, data, _ = load.load(
+            folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device, outputs=ask.outputs
+        )
+        try:
+            return write(folder, ask, model, data)
+        except Exception as error:
+            return failed("encode", folder, error)
+
+
+def parse(changes: Sequence[str]) -> Ask:
+    """``key=value`` words.
+
+    Raises:
+        UserError: an unknown key, one given twice, a value that is not allowed.
+    """
+    from genai_cli.config.values import check_device, given
+
+    own, others = given(changes, KEYS, words=("checkpoint", "outputs", "device"))
+    for key in others:
+        raise UserError(
+            f"unknown key '{key}'{nearest(key, KEYS)} (genai encode takes {listing(KEYS)})"
+        )
+    ask = Ask(**{key: checked(value, KEYS[key], key) for key, value in own.items()})
+    check_device(ask.device)
+    return ask
+
+
+def check_able(model: type[Model], name: str) -> None:
+    """Refuse a family without codes, with the names of those that have them."""
+    from genai_cli.config.catalog import config_dir
+    from genai_cli.models.build import model_class
+
+    if not hasattr(model, "encode"):
+        names = sorted(file.stem for file in (config_dir() / "model").glob("*.yaml"))
+        have = [n for n in names if hasattr(model_class(n), "encode")]
+        raise UserError(f"model={name} has no encoder; these have one: {listing(have)}")
+
+
+def write(folder: Path, ask: Ask, model: Model, data: Dataset) -> int:
+    """The file of codes; the exit code."""
+    from genai_cli.sampling import codes as store
+
+    splits = store.SPLITS if ask.split == "all" else (ask.split,)
+    there = sum(len(getattr(data, name)) for name in splits)
+    if not there:
+        raise UserError(f"split={ask.split}: this data has no such examples")
+    n = min(ask.n or there, there)
+    codes = store.Codes(model, data, splits, n, ask.batch_size)
+    path = folder / CODES / f"{ask.split}.{ask.format}"
+    with store.beside(path) as part:
+        width = (store.write_npz if ask.format == "npz" else store.write_csv)(part, codes)
+        replaced = path.exists() and not filecmp.cmp(part, path, shallow=False)
+    if ask.n is not None and n < ask.n:
+        show(f"note: there are only {n:,} examples in split={ask.split}")
+    if replaced:
+        show("note: it takes the place of codes from other settings")
+    if codes.broken:
+        show(f"note: {codes.broken:,} of them hold numbers that are not finite")
+    rate = n / max(codes.seconds, 1e-9)
+    things = "images" if data.spec.is_image else "rows"
+    show(f"{ask.split}: {n:,} {things} as {n:,} × {width} numbers in {short(codes.seconds)} s"
+         f" ({rate:,.0f}/s)")  # fmt: skip
+    show(f"{path}")
+    return 0

@@ -1,0 +1,205 @@
+"""`genai evaluate RUN… [key=value …]`: every number of trained runs, by one ruler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genai_cli.cli.arguments import failed, stoppable, words
+from genai_cli.errors import UserError
+from genai_cli.runner.console import show
+from genai_cli.runner.progress import Meter
+from genai_cli.store import lookup, run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.text import plain_table
+
+if TYPE_CHECKING:
+    from genai_cli.evaluation.job import Evaluation
+    from genai_cli.evaluation.request import Ask
+    from genai_cli.evaluation.samples import Reference
+
+FLAGS = ("--brief",)
+WITHIN = "evaluation"  # folder of a run
+RESULT = "evaluation.json"
+
+
+def main(args: list[str]) -> int:
+    """Evaluate runs one after the other; 0 all done, 1 a model failed, 2 a mistake (before any
+    starts), 130 or 143 stopped (nothing half is left behind)."""
+    found = words(args, "evaluate", FLAGS)
+    if not found.names:
+        raise UserError(
+            "name a run or more: genai evaluate RUN… [key=value …] (path, suffix, latest)"
+        )
+
+    from genai_cli.evaluation import request
+
+    ask = request.parse(found.changes)
+    folders: dict[Path, None] = {}
+    for name in found.names:
+        newest = name == "latest"  # the newest run, as for every verb that reads one
+        named = [lookup.find(name, ask.outputs)] if newest else lookup.find_all(name, ask.outputs)
+        folders |= dict.fromkeys(named)
+    asks = _settled(list(folders), ask)
+    known: dict[Any, Reference] = {}
+    codes = []
+    for i, folder in enumerate(folders):
+        if i:
+            show("")
+        codes.append(evaluate(folder, asks[i], known, brief="--brief" in found.flags))
+    return max(codes)
+
+
+def _settled(folders: Sequence[Path], ask: Ask) -> list[Ask]:
+    """The request of each run with its family's options.
+
+    Raises:
+        UserError: a run that cannot be evaluated, or an option that none of them has.
+    """
+    from genai_cli.evaluation import request
+    from genai_cli.models.build import model_class
+    from genai_cli.store import run_config
+    from genai_cli.training import checkpoint
+
+    families = []
+    for folder in folders:
+        name = run_config.config_of(folder).model["name"]
+        checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)  # or one line why not
+        families.append((model_class(name), name))
+    alone = len({name for _, name in families}) == 1
+    settled = [request.settle(ask, model, name, strict=alone) for model, name in families]
+    for key in ask.options:
+        if not any(key in one.options for one in settled):
+            request.settle(ask, *families[0])
+    return settled
+
+
+def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = False) -> int:
+    """Measure one run and write the folder of the result; the exit code.
+
+    Args:
+        folder: of the run.
+        ask: settled.
+        known: training sides already made, by data and extractor; filled here.
+        brief: say where the result is, not what it is.
+    """
+    from genai_cli.evaluation import evaluate as room
+    from genai_cli.evaluation import features
+    from genai_cli.evaluation.estimate import estimate
+    from genai_cli.evaluation.job import Evaluation
+    from genai_cli.evaluation.request import folder_name
+    from genai_cli.runner import load
+    from genai_cli.sampling import store
+    from genai_cli.store import run_config
+    from genai_cli.training import checkpoint, machine
+
+    cfg = run_config.config_of(folder)
+    path = checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)
+    threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
+    with machine.numerics(cfg, threads):
+        loaded = load.load(folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device)
+        model, data, _ = loaded
+        if not len(data.test):
+            raise UserError(f"{folder}: its data has no test split (dataset.test_fraction=0)")
+        show(f"run    {folder}")
+        show(f"       {cfg.model['name']} on {data.name}, weights of {path.name}")
+        averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
+        n = room.samples_wanted(ask, data)
+        draws = hasattr(model, "sample")
+        if draws and ask.wants("samples") and n <= ask.k:
+            raise UserError(f"n={n} is not allowed with k={ask.k}: more samples than neighbours")
+        name: str | None = None
+        extractor = None
+        if draws and (ask.wants("samples") or ask.wants("memorisation")):
+            device = machine.pick_device(ask.device)
+            with stoppable(), Meter() as meter:
+                tick = meter.counted("reference classifier")
+                extractor = features.make(ask.features, data, device=device, say=show, tick=tick)
+            name = extractor.name
+            show(extractor.note)
+        with stoppable(), store.Folder(folder, "evaluation", WITHIN) as place, Meter() as meter:
+            job = Evaluation(
+                *(folder, place.path, model, data, cfg, replace(ask), n, averaged, path.name)
+            )
+
+            def real() -> Reference:
+                return _reference(job, extractor, known, meter)
+
+            try:
+                if draws:
+                    there = extractor is not None and _key(job, extractor) in known
+                    show(f"time   {estimate(job, extractor, there)}")
+                room.measured(job, real, meter.stage)
+            except Exception as error:
+                return failed("evaluate", folder, error)
+            atomic_write.write_json(place.path / RESULT, job.described(name))
+            meter.stop()
+            written = place.publish(folder_name(job.settings(name)))
+    if brief:
+        show(f"       {written}")
+    else:
+        _print(job, written)
+    return 0
+
+
+def _reference(
+    job: Evaluation, extractor: Any, known: dict[Any, Reference], meter: Meter
+) -> Reference:
+    """The training side in the extractor's features, made once for all runs on the same data."""
+    from genai_cli.evaluation.samples import TRAINING, Reference
+
+    data, key = job.data, _key(job, extractor)
+    if key not in known:
+        known.clear()  # one at a time: features of a large set are large
+        n = min(len(data.train), TRAINING)
+        tick = meter.stage(f"{extractor.name}: {n:,} training examples", n)
+        known[key] = Reference.make(data, extractor, job.ask.k, tick)
+    return known[key]
+
+
+def _key(job: Evaluation, extractor: Any) -> tuple[object, ...]:
+    import torch
+
+    data, of = job.data, (extractor.name, extractor.hash, job.ask.k)
+    return data.hash, data.split_hash, str(data.spec), str(torch.get_default_dtype()), *of
+
+
+def _print(job: Evaluation, written: Path) -> None:
+    """The table of numbers, floors and reasons, and where everything lies."""
+    from genai_cli.comparison.numbers import plain
+    from genai_cli.evaluation.measures import BY_NAME
+
+    rows, reasons, beside = [], {}, {}
+    for name, entry in job.metrics.items():
+        if entry["value"] is None:
+            reasons.setdefault(entry["reason"], []).append(name)
+            continue
+        low, high, floor = entry["low"], entry["high"], entry.get("floor")
+        bound = entry["passport"]["player"].get("likelihood") == "bound"
+        against = ""
+        if floor:
+            word = floor["what"].split()[0]
+            against = f"{word} {plain(floor['value'])}"
+            n = "" if floor["n"] == entry["n"] else f", n = {floor['n']:,}"
+            beside[word] = f"{floor['what']}{n}"
+        rows.append(
+            (
+                name,
+                ("≤ " if bound else "") + plain(entry["value"]),
+                "" if low is None else f"{plain(low)} – {plain(high)}",
+                BY_NAME[name].unit,
+                against,
+            )
+        )
+    head = ("", "value", "95 % interval", "unit", "beside")
+    show("")
+    show(plain_table(f"n = {job.n:,}", head, rows, left=(0, 3, 4)))
+    for word, meaning in beside.items():
+        show(f"  {word}: {meaning}")
+    for reason, names in reasons.items():
+        show(f"  not defined: {', '.join(names)}: {reason}")
+    show("")
+    for file in [*job.files, RESULT]:
+        show(f"  {written / file}")

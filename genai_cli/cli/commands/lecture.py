@@ -1,0 +1,135 @@
+"""`genai lecture`: the lecture's experiments, listed, or run one after the other to one page."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genai_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from genai_cli.lecture.folder import State
+    from genai_cli.lecture.plan import Item
+
+USAGE = "genai lecture all|quick|CHAPTER|NAME… [KEY=VALUE …]"
+FILE = "report.html"
+
+
+def main(args: list[str]) -> int:
+    """List, run or go on: 0 done, 1 an experiment failed, 2 a mistake, 130 or 143 stopped."""
+    for flag in (a for a in args if a.startswith("-")):
+        raise UserError(f"unknown flag '{flag}'; type: {USAGE}")
+    names = [a for a in args if "=" not in a or Path(a).is_dir()]
+    words = [a for a in args if a not in names]
+    given = [word.partition("=")[0] for word in words]
+    for key in given:
+        if given.count(key) > 1:
+            raise UserError(f"{key} is given twice; keep one")
+    outputs = next((w.partition("=")[2] for w in words if w.startswith("outputs=")), None)
+    changes = [w for w in words if not w.startswith("outputs=")]
+    if names[:1] == ["resume"]:
+        return resume(names[1:], changes, outputs)
+    if not names:
+        if changes or outputs is not None:
+            raise UserError(f"name what to run: {USAGE}; genai lecture lists it")
+        print("\n".join(listed()))
+        return 0
+    return start(names, changes, outputs, shlex.join(["genai", "lecture", *args]))
+
+
+def listed() -> list[str]:
+    """Every experiment with its question and its commands, by chapter."""
+    from genai_cli.lecture.chapters import experiments
+
+    lines: list[str] = []
+    title = ""
+    for each in experiments():
+        if each.chapter.title != title:
+            title = each.chapter.title
+            lines += [*([""] * bool(lines)), f"{title}  (genai lecture {each.chapter.key})"]
+        lines += ["", f"  {each.name}"]
+        try:
+            read = each.header
+        except UserError as error:  # one's own file, which does not keep the others from showing
+            lines.append(f"    {error}")
+            continue
+        lines += [f"    {read.question}", *(f"      {command}" for command in read.commands)]
+    return [*lines, "", "genai lecture all runs them in this order, genai lecture NAME one of them"]
+
+
+def start(names: list[str], changes: list[str], outputs: str | None, command: str) -> int:
+    """Plan everything, claim a folder, run."""
+    from genai_cli.lecture import folder
+    from genai_cli.lecture.chapters import chosen
+    from genai_cli.lecture.plan import plan
+    from genai_cli.store import run_folder
+
+    items = plan(chosen(names), changes)
+    place = run_folder.claim(run_folder.outputs_root(outputs), folder.LABEL)
+    state = folder.new(command, names, changes, items)
+    folder.write(place, state)
+    for line in left_out(items):
+        print(line)
+    return _play(place, state, items)
+
+
+def left_out(items: list[Item]) -> list[str]:
+    """Where a word of the user does not go, and why; a line for each reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for item in items:
+        for change, why in item.left_out.items():
+            reasons.setdefault((change, why), []).append(item.experiment.name)
+    return [
+        f"{change} is left out of {', '.join(names)}: {why}"
+        for (change, why), names in reasons.items()
+    ]
+
+
+def resume(names: list[str], changes: list[str], outputs: str | None) -> int:
+    """Go on with what a lecture has not finished."""
+    from genai_cli.lecture import folder
+    from genai_cli.lecture.chapters import chosen
+    from genai_cli.lecture.plan import plan
+
+    if len(names) != 1:
+        raise UserError("name one lecture: genai lecture resume DIR (a path, a suffix or latest)")
+    if changes:
+        raise UserError(f"{changes[0]} is not for a lecture that has begun; start a new one")
+    place = folder.find(names[0], outputs)
+    state = folder.read(place)
+    folder.trusted(place, state)
+    items = plan(chosen(state.names), state.changes)
+    if [i.experiment.name for i in items] != [p.name for p in state.parts]:
+        raise UserError(f"the lecture has other experiments than {place} began with; start anew")
+    for item, part in zip(items, state.parts, strict=True):
+        if len(part.commands) != len(item.words):
+            raise UserError(f"{part.name} has other commands than {place} began with; start anew")
+    if all(part.status == "finished" for part in state.parts):
+        print(f"{place} is finished: nothing left to do")
+        return 0
+    return _play(place, state, items)
+
+
+def _play(place: Path, state: State, items: list[Item]) -> int:
+    from genai_cli.lecture.finding import in_a_word
+    from genai_cli.lecture.play import Player
+
+    many = f"{len(items)} experiment{'s' * (len(items) > 1)}"
+    print(f"lecture  {place}  ({many})", flush=True)
+    player = Player(place, state, items)
+    player.told = lambda part: in_a_word(place / part.folder, part)
+    code = player.play()
+    write_page(place)
+    if code:
+        print(f"to go on: genai lecture resume {place.name.rsplit('-', 1)[-1]}")
+    return code
+
+
+def write_page(place: Path) -> None:
+    from genai_cli.report.lecture_page import lecture_page
+    from genai_cli.system import atomic_write
+
+    text = lecture_page(place)
+    atomic_write.write_text(place / FILE, text)
+    print(f"report   {place / FILE} ({len(text.encode()) / 1e6:.1f} MB, whole in itself)")

@@ -1,0 +1,209 @@
+"""`genai plan [-m] …`: what a run or a sweep will cost, before anything is launched.
+
+The line is that of `genai train`. Cells of one shape are measured once, by a few real steps in a
+process of its own; nothing is written to the outputs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genai_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from genai_cli.config.compose import Cell
+    from genai_cli.launchers.settings import Launcher
+    from genai_cli.runner.prepare import Prepared
+
+SCRIPT = "--script"
+
+
+def main(args: list[str]) -> int:
+    """Print the costs, or with --script the batch script alone; 1 where a shape fails."""
+    from genai_cli.config import compose
+    from genai_cli.launchers.settings import Slurm, gpus_of, of_one_run, of_sweep
+
+    line = compose.parse([word for word in args if word != SCRIPT])
+    if line.show:
+        raise UserError(f"{line.show[0]} belongs to the run; type: genai train {line.show[0]} …")
+    how = of_sweep(line) if line.multirun else of_one_run(line)
+    if SCRIPT in args and not isinstance(how, Slurm):
+        raise UserError(f"{SCRIPT} prints a script of Slurm's; add hydra/launcher=slurm")
+    if line.multirun:
+        from genai_cli.launchers.settings import Serial
+        from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
+        from genai_cli.sweeps.given import of_line
+
+        sweep = of_line(line)
+        if sweep.search == "grid":
+            refuse = LeaveOut() if sweep.skip_invalid else nothing_launched
+            composed = compose.cells("train", line, sweep.over, refuse, sweep.cells)
+            kept = checked(composed, refuse, gpus_of(how))
+        else:
+            from genai_cli.sweeps.search.launch import planned
+
+            kept, what = planned(line, sweep, how or Serial())
+            print(what, file=sys.stderr)
+    else:
+        from genai_cli.runner.prepare import prepare
+
+        cell = compose.single("train", line)
+        note = lambda text: print(text, file=sys.stderr)  # noqa: E731
+        kept = [(cell, prepare(cell.config, note, gpus=gpus_of(how)))]
+    if isinstance(how, Slurm):
+        from genai_cli.launchers.start import fits
+
+        fits(how, [prepared.cfg for _, prepared in kept])
+    if SCRIPT in args:
+        print(_script(how, kept), end="")
+        return 0
+    return _costs(kept, how)
+
+
+def _script(how: Launcher, kept: Sequence[tuple[Cell, Prepared]]) -> str:
+    """What would be submitted, but for the folder, which is not claimed yet."""
+    from genai_cli.config import schema
+    from genai_cli.launchers import queue
+    from genai_cli.launchers.script import script
+    from genai_cli.launchers.share import asked_by
+    from genai_cli.store import run_folder
+    from genai_cli.sweeps.launch import units
+
+    prepared = [one for _, one in kept]
+    root = Path(run_folder.outputs_root(prepared[0].cfg.outputs)).resolve()
+    jobs = len(units(prepared)) if len(prepared) > 1 else 1
+    most = queue.longest_array() if jobs > 1 else 1
+    if jobs > most:
+        told = f"{jobs:,} jobs are submitted as {-(-jobs // most)} arrays; this is the first"
+        print(f"{told} (MaxArraySize={most})", file=sys.stderr)
+    ranks = asked_by(schema.plain(one.cfg) for one in prepared).ranks // how.nodes
+    sheet = root / "DATE" / "FOLDER" / "slurm" / "000.json"
+    return script(how, sheet, min(jobs, most), "genai-xxxx-xxxxxxxx", ranks)
+
+
+def _costs(kept: Sequence[tuple[Cell, Prepared]], how: Launcher | None) -> int:
+    from genai_cli.config import schema
+    from genai_cli.launchers.settings import Joblib, Serial
+    from genai_cli.runner import cost as cost_module
+    from genai_cli.runner.cost import Cost, Failed, measured
+    from genai_cli.sweeps import forecast as forecasts
+    from genai_cli.system.text import plain_table
+
+    how = how or Serial()
+    _measurable(how, [prepared.cfg.device for _, prepared in kept])
+    workers, environment = _surroundings(how, [prepared for _, prepared in kept])
+    costs: dict[str, Cost] = {}
+    rows: dict[str, list[str]] = {}
+    failures = 0
+    cells = [(cost_module.shape(p.cfg), cell, p) for cell, p in kept]
+    names = _names(cells)
+    seconds, disk = [], 0
+    for key, name in names.items():
+        configs = [p.cfg for k, _, p in cells if k == key]
+        print(f"measuring {len(rows) + failures + 1}/{len(names)}  {name}", file=sys.stderr)
+        try:
+            cost = costs[key] = measured(schema.plain(configs[0]), environment)
+        except Failed as error:
+            print(f"genai plan: {name} fails: {error}", file=sys.stderr)
+            failures += 1
+            continue
+        each = [forecasts.forecast(cfg, cost) for cfg in configs]
+        times = sorted(one.seconds + cost.start for one in each)
+        span = list(dict.fromkeys(map(forecasts.duration, (times[0], times[-1]))))
+        rows[key] = [
+            *(name, str(len(configs)), f"{cost.parameters:,}", forecasts.size(cost.memory)),
+            *([forecasts.size(cost.gpu)] if cost.gpu is not None else []),
+            f"{1000 * cost.step:.1f} ms",
+            forecasts.duration(cost.steps_per_epoch * cost.step + cost.validation),
+            " – ".join(span),
+            forecasts.size(max(one.disk for one in each)),
+        ]
+    if not rows:
+        return 1
+    for key, _, prepared in cells:
+        if key in costs:
+            one = forecasts.forecast(prepared.cfg, costs[key])
+            seconds.append(one.seconds)
+            disk += one.disk
+    gpu = ["GPU memory"] if any(cost.gpu is not None for cost in costs.values()) else []
+    head = ["shape", "cells", "parameters", "memory", *gpu, "step", "epoch", "run", "disk"]
+    body = [row if len(row) == len(head) else [*row[:4], "–", *row[4:]] for row in rows.values()]
+    print(plain_table("expected", head, body))
+    start = max(cost.start for cost in costs.values())
+    one_by_one = forecasts.together(seconds, 1, start, each=False)
+    print(f"\ncells  {len(seconds)}, {forecasts.size(disk)} of disk at most")
+    print(f"time   {forecasts.duration(one_by_one)} one after the other")
+    if not isinstance(how, Serial):
+        at_once = forecasts.places(how, len(seconds), workers)
+        alone = not isinstance(how, Joblib)
+        time = forecasts.duration(forecasts.together(seconds, at_once, start, each=alone))
+        queued = ", without the wait in the queue" if alone else ""
+        print(f"       {time} with {how.name}, {at_once} at a time{queued}")
+    for text in forecasts.warnings(how, list(costs.values()), seconds):
+        print(f"note   {text}")
+    fewest = min(cost.timed for cost in costs.values())
+    print(
+        f"These are estimates, from {fewest} or more timed steps of each shape on this machine. "
+        "Early stopping\ncan only shorten them, and so may compiling (trainer.step=auto), "
+        "which was not tried."
+    )
+    return int(failures > 0)
+
+
+def _measurable(how: Launcher, devices: Sequence[str]) -> None:
+    """Refuse to measure for a cluster's node what this machine has no device for.
+
+    Raises:
+        UserError: there is none, as on a login node without a GPU.
+    """
+    from genai_cli.training.machine import pick_device
+
+    for device in dict.fromkeys(devices):
+        try:
+            pick_device(device)
+        except UserError as error:
+            why = str(error).partition(";")[0]
+            raise UserError(
+                f"{why}, and a plan for {how.name} is measured here; type device=cpu to measure on "
+                f"this CPU, or {SCRIPT} to see what would be submitted"
+            ) from None
+
+
+def _surroundings(how: Launcher, prepared: Sequence[Prepared]) -> tuple[int, dict[str, str]]:
+    """(workers, environment of one) as the launcher would start a cell, as far as this machine
+    can tell."""
+    from genai_cli.config import schema
+    from genai_cli.launchers.settings import Joblib, Slurm
+    from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
+
+    environment = dict(os.environ)
+    asked = asked_by(schema.plain(p.cfg) for p in prepared)
+    if isinstance(how, Slurm):
+        threads = max(1, how.cpus // (asked.ranks // how.nodes))
+        environment |= {"OMP_NUM_THREADS": str(threads), "GENAI_CORES": str(how.cpus)}
+    if not isinstance(how, Joblib):
+        return 1, environment
+    gpus = visible_gpus() if asked.gpu or asked.named else []
+    if gpus:
+        how = fitted(how, lambda: [p.cfg for p in prepared])
+    parts = share(len(prepared), how, asked, gpus)
+    return parts.workers, parts.environment(0)
+
+
+def _names(cells: Sequence[tuple[str, Cell, Prepared]]) -> dict[str, str]:
+    """Shape → what sets it apart: of the varied keys those that are equal in all its cells."""
+    found: dict[str, str] = {}
+    for key in dict.fromkeys(key for key, _, _ in cells):
+        swept = [cell.swept for k, cell, _ in cells if k == key]
+        model = next(p.cfg.model["name"] for k, _, p in cells if k == key)
+        alike = {k: v for k, v in swept[0].items() if all(s.get(k) == v for s in swept)}
+        if len({k for k, _, _ in cells}) > 1:
+            words = [v if k == "model" else f"{k}={v}" for k, v in alike.items()]
+        else:
+            words = []
+        found[key] = " ".join(words) or model
+    return found

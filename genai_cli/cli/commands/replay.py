@@ -1,0 +1,99 @@
+"""`genai replay RUN`: the step at which a run diverged, taken again on the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from genai_cli.cli.arguments import one_run
+from genai_cli.config.signatures import checked
+from genai_cli.errors import UserError, listing, nearest
+from genai_cli.runner.console import show
+from genai_cli.store import lookup, run_folder
+from genai_cli.system.text import plain_table, short
+
+if TYPE_CHECKING:
+    from genai_cli.training.divergence.ranges import Found, Layer, Range
+
+KEYS: dict[str, Any] = {"precision": Literal["fp32", "bf16", "fp64"], "outputs": str}
+
+
+def main(args: list[str]) -> int:
+    """Replay one run's black box; 0 reproduced, 1 not reproduced here, 2 a mistake."""
+    from genai_cli.config.values import given
+
+    name, changes = one_run(args, "replay")
+    own, others = given(changes, KEYS, words=tuple(KEYS))
+    for key in others:
+        raise UserError(
+            f"unknown key '{key}'{nearest(key, KEYS)} (genai replay takes {listing(KEYS)})"
+        )
+    ask = {key: checked(value, KEYS[key], key) for key, value in own.items()}
+    folder = lookup.find(name, ask.get("outputs"))
+
+    from genai_cli.store import run_config
+    from genai_cli.training import machine
+    from genai_cli.training.divergence import blackbox
+
+    box = folder / blackbox.BOX
+    if not box.is_dir():
+        raise UserError(
+            f"{folder} has no black box; a run gets one when a loss or a gradient is not finite"
+        )
+    recorded = run_config.config_of(box)
+    cfg = dataclasses.replace(recorded, precision=ask.get("precision", recorded.precision))
+    threads = run_folder.read_json(box / blackbox.REPORT).get("threads")
+    with machine.numerics(cfg, threads if isinstance(threads, int) else None):
+        step = blackbox.opened(box, cfg)
+        found, inspector = blackbox.take(step)
+    report = step.report
+    show(
+        f"step {step.run.step + 1} of {folder.name}: epoch {step.run.epoch + 1}, rate "
+        f"{short(step.run.lr())}, {cfg.precision} on the CPU, player {inspector.player}"
+    )
+    show(f"then   {said(report)}")
+    show(f"now    {said(_report_of(found))}")
+    show("")
+    rows = [_row(layer, found) for layer in inspector.layers.values()]
+    show(plain_table("ranges", ("layer", "weights", "outputs", "gradients", ""), rows))
+    show("")
+    same = found is not None
+    show("reproduced" if same else "not reproduced here")
+    if found is None and cfg.precision == "fp64" != recorded.precision:
+        show(f"note   in fp64 it is finite: its numbers leave the range of {recorded.precision}")
+    return int(not same)
+
+
+def said(report: Mapping[str, Any]) -> str:
+    """What was not finite, and where, of a report."""
+    if not report.get("reproduced"):
+        return "every number of the step is finite"
+    player, term, layer, value = (report.get(k) for k in ("player", "term", "layer", "value"))
+    if term == "gradient":
+        return f"a gradient of the {player} is {value}, first in {layer}"
+    if term == "update":
+        return f"{layer} is {value} after the update"
+    return f"{player}/{term} is {value}, first at {layer}"
+
+
+def _report_of(found: Found | None) -> dict[str, Any]:
+    if found is None:
+        return {"reproduced": False}
+    told = {"player": found.player, "term": found.term, "layer": found.layer}
+    return {"reproduced": True, "value": str(found.value)} | told
+
+
+def _row(layer: Layer, found: Found | None) -> tuple[str, ...]:
+    first = found is not None and found.layer in (layer.name, f"{layer.name} (its weights)")
+    cells = (_shown(r) for r in (layer.weights, layer.outputs, layer.gradients))
+    return (layer.name, *cells, "◀ first" if first else "")
+
+
+def _shown(values: Range | None) -> str:
+    """A range in a cell: what is finite, and the share of what is not."""
+    if values is None:
+        return "–"
+    inside = f"{short(values.low)} … {short(values.high)}" if values.low is not None else ""
+    other = f"{100 * values.broken:.3g} % not finite" if values.broken else ""
+    return ", ".join(part for part in (inside, other) if part) or "empty"

@@ -1,0 +1,266 @@
+"""`genai reproduce RUN [key=value …]`: train a run again from its folder alone, and compare.
+
+The second run has a folder of its own. It takes the threads and the step kind that run.json of
+the first one recorded, and every change of a resume at the step where it was made. It is told to
+no logger (trainer.loggers): a service must not take it for a run of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genai_cli.cli.arguments import one_run
+from genai_cli.config import ranks
+from genai_cli.config.resumable import NOTED
+from genai_cli.config.values import read_value
+from genai_cli.errors import UserError, listing, nearest
+from genai_cli.store import history as sessions
+from genai_cli.store import lookup, run_folder
+from genai_cli.store.run_diff import DIFFERS, RESULT, Compared, compare, same_weights
+from genai_cli.store.run_folder import Part, part_of
+from genai_cli.system import atomic_write
+from genai_cli.system.gc_freeze import resting
+from genai_cli.system.text import plain_table
+
+if TYPE_CHECKING:
+    from genai_cli.runner.prepare import Prepared
+    from genai_cli.system.preemption import Signals
+
+SCHEMA = 1
+KEYS = {"rtol": 1e-3, "device": None, "outputs": None}
+Parts = list[tuple[int, dict[str, Any]]]  # step → the config from there on
+
+
+def main(args: list[str]) -> int:
+    """Reproduce one run; 0 identical or within tolerance, 1 it differs, 2 a mistake (nothing is
+    written), 130 or 143 stopped."""
+    if ranks.world() > 1:
+        raise UserError("genai reproduce starts the processes of a run itself; leave out torchrun")
+    name, changes = one_run(args, "reproduce")
+    ask = _asked(changes)
+    folder = lookup.find(name, ask["outputs"])
+    config, described = (
+        run_folder.read_config(folder),
+        run_folder.read_json(folder / run_folder.RUN),
+    )
+    rows = run_folder.read_metrics(folder)
+    if not described:
+        raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be reproduced")
+    if not rows:
+        raise UserError(f"{folder} has no epoch to compare with; go on with: genai resume {name}")
+    parts = sessions.parts(config, described, NOTED)
+    if ask["device"] is not None:
+        parts = [(step, part | {"device": ask["device"]}) for step, part in parts]
+    measured = part_of(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
+    prepared = [(step, _prepared(folder, part, described, step, measured)) for step, part in parts]
+    told = _end(described, rows[-1])
+    until = int(rows[-1]["step"]) if told else None
+    first = prepared[0][1]
+    if first.cfg.trainer.devices > 1 and (until or len(prepared) > 1):
+        raise UserError(
+            f"{folder} was trained by {first.cfg.trainer.devices} processes and did not run in one"
+            " piece; this cannot be taken again: start it anew with genai train"
+        )
+    from genai_cli.runner.prepare import start
+    from genai_cli.system.preemption import Signals
+
+    command = shlex.join(["genai", "reproduce", *args])
+    with Signals() as signals:
+        label = re.sub(r"^\d\d-\d\d-\d\d-|-\w{4}$", "", folder.name)
+        twin = run_folder.claim(run_folder.outputs_root(ask["outputs"]), f"{label}-reproduce")
+        start(first, command, twin)
+        print(f"again  {folder}{f': {told}' if told else ''}")
+        code = _train(twin, prepared, until, signals)
+        if not code and told and described.get("reason"):
+            code = _stopped(twin, described["reason"], first, signals)
+        if signals.code or code:
+            return signals.code or code
+    return _judge(folder, twin, described, ask["rtol"], whole=until is None)
+
+
+def _asked(changes: list[str]) -> dict[str, Any]:
+    """The keys of the line, checked."""
+    ask = dict(KEYS)
+    for change in changes:
+        key, _, text = change.partition("=")
+        if key not in KEYS:
+            raise UserError(
+                f"unknown key '{key}'{nearest(key, KEYS)} (choose from: {listing(KEYS)})"
+            )
+        ask[key] = read_value(change, text)
+    rtol = ask["rtol"]
+    if isinstance(rtol, bool) or not isinstance(rtol, int | float) or not 0 <= rtol < math.inf:
+        raise UserError(f"rtol={rtol} is not allowed: it must be a number of 0 or more, like 1e-3")
+    for key in ("device", "outputs"):
+        if ask[key] is not None and not isinstance(ask[key], str):
+            raise UserError(f"{key}={ask[key]} is not allowed: it must be a word")
+    return ask
+
+
+def _prepared(
+    folder: Path,
+    config: dict[str, Any],
+    described: Mapping[str, Any],
+    step: int,
+    measured: Part | None,
+) -> Prepared:
+    """One part of the run, from ``step`` on, with the run's data, to be measured on as much of the
+    test split as it was; nothing is written."""
+    from genai_cli.config import validation
+    from genai_cli.runner.prepare import Prepared
+
+    with resting():
+        from genai_cli.config import schema
+        from genai_cli.runner import checks, description, load
+
+    cfg = schema.typed(config, folder / run_folder.CONFIG)
+    validation.check(cfg)
+    data = load.load_data(cfg)
+    load.same_data(folder, data)
+    checks.check_built(cfg, data)
+    now = description.description(cfg, data)
+    kind = described.get("step_kind")
+    now |= {"threads": described.get("threads") or now["threads"]}
+    now |= {"step_kind": "eager" if kind == "packed" else kind}
+    if cfg.precision == "auto":
+        now["precision"] = sessions.precision_from(described, step)
+    if measured is not None:
+        now["measure"] = measured._asdict()
+    trainer = dataclasses.replace(cfg.trainer, loggers=[])
+    return Prepared(dataclasses.replace(cfg, outputs=None, trainer=trainer), data, now)
+
+
+def _end(described: Mapping[str, Any], last: Mapping[str, float]) -> str:
+    """Why there is no more of the run than its last row; "" where it came to its own end."""
+    if described.get("reason"):
+        return f"to epoch {int(last['epoch'])}, after which it was {described['reason']}"
+    if described.get("status") in ("finished", "stopped"):
+        return ""
+    return f"to epoch {int(last['epoch'])}, the last one of a run that did not end"
+
+
+def _train(
+    twin: Path, parts: list[tuple[int, Prepared]], until: int | None, signals: Signals
+) -> int:
+    """Every part to the step where the next one begins, the last one to its end."""
+    from genai_cli.config import schema
+    from genai_cli.runner.run import run
+
+    ends = [*(step for step, _ in parts[1:]), until]
+    code = 0
+    for i, ((step, part), end) in enumerate(zip(parts, ends, strict=True)):
+        if i:
+            before, after = (schema.flat(schema.plain(p.cfg)) for p in (parts[i - 1][1], part))
+            words = [f"{k}={after[k]}" for k in after if after[k] != before[k]]
+            print(f"again  from step {step} with {', '.join(words)}")
+            run_folder.write_config(twin, schema.plain(part.cfg))
+            described = run_folder.read_json(twin / run_folder.RUN)
+            again = {"status": "running", "finished": None}
+            again |= {"precision": part.described["precision"]}
+            atomic_write.write_json(twin / run_folder.RUN, described | again)
+        code = run(twin, part.data, resume=i > 0, signals=signals, until=end)
+        if signals.code or code not in (0, 143):
+            return code
+    return 0 if until is not None else code
+
+
+def _stopped(twin: Path, reason: str, part: Prepared, signals: Signals) -> int:
+    """End as a run that its sweep or somebody stopped: measured, with the weights it has."""
+    from genai_cli.runner.run import run
+
+    described = run_folder.read_json(twin / run_folder.RUN)
+    again = {"status": "running", "finished": None, "reason": reason}
+    atomic_write.write_json(twin / run_folder.RUN, described | again)
+    return run(twin, part.data, resume=True, signals=signals)
+
+
+def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, whole: bool) -> int:
+    """Compare, tell, write reproduction.json; the exit code."""
+    rows = run_folder.read_metrics(folder), run_folder.read_metrics(twin)
+    summaries = (
+        run_folder.read_json(folder / run_folder.SUMMARY),
+        run_folder.read_json(twin / run_folder.SUMMARY),
+    )
+    found = compare(*rows, summaries)
+    step = int(rows[0][-1]["step"])
+    found.weights = same_weights(folder, twin, step)
+    verdict = found.verdict(rtol)
+    now = run_folder.read_json(twin / run_folder.RUN)
+    other = sessions.differing(described, now)
+    print()
+    print(f"{verdict}: {_said(found, verdict, rtol, step)}")
+    if found.gaps:
+        print(f"first    {found.first.told()}")
+        print(f"largest  {found.largest.told()}")
+    history = _history(described)
+    if found.newer:
+        history.append(f"not written by the first run, not compared: {listing(found.newer)}")
+    if found.unlike:
+        history.append(f"{run_folder.SUMMARY}: {found.unlike}")
+    if run_folder.unmeasured(summaries[0]):
+        history.append(
+            f"the first run is {run_folder.UNMEASURED}: no number of {run_folder.SUMMARY}"
+        )
+    if other or history:
+        print()
+    if other:
+        table = [(name, *map(str, pair)) for name, pair in other.items()]
+        print(plain_table("not the same", ("", "then", "now"), table, left=(0, 1, 2)))
+    elif verdict == DIFFERS:
+        print("versions, machine, threads, step kind and commit are those that run.json recorded")
+    for line in history:
+        print(f"note   {line}")
+    written = {
+        "schema": SCHEMA,
+        "of": folder.name,
+        "verdict": verdict,
+        "rtol": rtol,
+        "epochs": found.rows,
+        "numbers": found.numbers,
+        "weights": found.weights,
+        "first": found.first and found.first.told(),
+        "largest": found.largest and found.largest.told(),
+        "not_the_same": {name: list(pair) for name, pair in other.items()},
+        "history": history,
+    }
+    atomic_write.write_json(twin / RESULT, written)
+    print(f"{twin}")
+    return int(verdict == DIFFERS)
+
+
+def _said(found: Compared, verdict: str, rtol: float, step: int) -> str:
+    """What was compared."""
+    parts = [f"{found.rows} epochs of {run_folder.METRICS}"]
+    if found.numbers:
+        parts.append(f"{found.numbers} numbers of {run_folder.SUMMARY}")
+    if found.weights is not None:
+        equal = "the same" if found.weights else "other"
+        parts.append(f"{equal} weights at step {step}")
+    tolerance = "" if verdict == "identical" else f" (rtol={rtol:g} of each column's range)"
+    return ", ".join(parts) + tolerance
+
+
+def _history(described: Mapping[str, Any]) -> list[str]:
+    """What happened on the way that a second run cannot repeat."""
+    lines = []
+    for entry in sessions.history(described):
+        if entry.was:
+            was = ", ".join(f"{name} {value}" for name, value in entry.was.items())
+            lines.append(f"to step {entry.step} with {was}")
+    tries = described.get("out_of_memory")
+    for one in tries if isinstance(tries, list) else ():
+        if isinstance(one, dict) and "accumulate" in one:
+            lines.append(
+                f"memory ran out at step {one.get('step')}: from there in "
+                f"{one['accumulate']} micro-batches, here throughout"
+            )
+    pack = described.get("pack")
+    if isinstance(pack, dict):
+        lines.append(f"trained in a stack of {pack.get('cells')} runs, here alone: not bit-equal")
+    return lines

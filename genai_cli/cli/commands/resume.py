@@ -1,0 +1,55 @@
+"""`genai resume RUN [key=value …]`: go on in the same folder, with its own config.
+
+A change is safe (it does not touch what was computed so far), allowed with a note (the rest of
+the run differs from what was planned) or refused (the run would be another one). Every key of a
+config is in one of the three classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genai_cli.cli.arguments import one_run
+from genai_cli.config import ranks
+from genai_cli.errors import UserError
+from genai_cli.launchers.submit import refuse_queued
+from genai_cli.runner.resume import _alone, _resume, changed
+from genai_cli.store import lookup, run_folder
+from genai_cli.store.links import refuse_links
+
+if TYPE_CHECKING:
+    pass
+
+OWN = ("outputs=", "measure=")  # keys of a line that no config has
+
+
+def main(args: list[str]) -> int:
+    """Resume one run; 0 also where there is nothing left to do."""
+    if ranks.rank():  # of torchrun: rank 0 finds the run, checks and writes
+        from genai_cli.runner.run import run
+
+        return run(Path())
+    name, changes = one_run(args, "resume")
+    if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
+        changes.append(f"trainer.devices={ranks.world()}")
+    own = dict(c.split("=", 1) for c in changes if c.startswith(OWN))
+    outputs, measure = own.get("outputs"), own.get("measure")
+    changes = [c for c in changes if not c.startswith(OWN)]
+    if measure not in (None, "all"):
+        raise UserError(f"measure={measure} is not allowed: it can only be all")
+
+    folder = lookup.find(name, outputs)
+    old = run_folder.read_config(folder)
+    new = changed(old, changes)
+    described = run_folder.read_json(folder / run_folder.RUN)
+    if not described:
+        raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be resumed")
+
+    if measure:
+        described["measure"] = measure
+    refuse_links(folder)
+    refuse_queued(folder)
+    given = [change.partition("=")[0] for change in changes]
+    with _alone(folder) as let_go:
+        return _resume(folder, old, new, described, given, let_go)

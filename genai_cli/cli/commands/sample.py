@@ -1,0 +1,144 @@
+"""`genai sample RUN [key=value …]`: what a trained model makes, into a folder of the run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genai_cli.cli.arguments import failed, one_run, stoppable
+from genai_cli.errors import UserError
+from genai_cli.runner.console import on_terminal, show
+from genai_cli.store import lookup, run_folder
+from genai_cli.system import atomic_write
+from genai_cli.system.terminal import raw
+from genai_cli.system.text import short
+
+if TYPE_CHECKING:
+    from genai_cli.config.schema import TrainConfig
+    from genai_cli.runner.load import Loaded
+    from genai_cli.sampling.request import Request
+
+SCHEMA = 1
+
+
+def main(args: list[str]) -> int:
+    """Sample from one run; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped (nothing is
+    left behind)."""
+    run, changes = one_run(args, "sample")
+
+    from genai_cli.sampling import request
+
+    ask = request.parse(changes)
+    folder = lookup.find(run, ask.outputs)
+
+    from genai_cli.models.build import model_class
+    from genai_cli.runner import load
+    from genai_cli.store import run_config
+    from genai_cli.training import machine
+
+    cfg = run_config.config_of(folder)
+    name = cfg.model["name"]
+    request.settle(ask, model_class(name), name)
+    threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
+    with machine.numerics(cfg, threads):
+        loaded = load.load(
+            folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device, outputs=ask.outputs
+        )
+        request.settle(ask, loaded.model, name, loaded.data.spec)
+        return make(folder, ask, loaded, cfg)
+
+
+def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
+    """Draw into a folder of its own; the exit code."""
+    from genai_cli.sampling import draw, request, store
+    from genai_cli.sampling.job import Job
+
+    model, data, _ = loaded
+    name = cfg.model["name"]
+    conditional = getattr(model, "conditional", cfg.model.get("conditional", False))
+    y = request.labels(ask, bool(conditional), name, data.spec)
+    if not len(data.test) and ask.what in ("interpolation", "traversal", "reconstruction"):
+        raise UserError(f"what={ask.what} starts from test examples, and this data has none")
+    with stoppable(), store.Folder(folder, ask.what) as place:
+        try:
+            with progress(ask) as tick:
+                job = Job(model, data, ask, y, place.path, f"{name} on {data.name}", tick)
+                draw.draw(job)
+            atomic_write.write_json(place.path / store.DESCRIBED, described(folder, ask, job, cfg))
+        except Exception as error:
+            return failed("sample", folder, error)
+        written = place.publish()
+    rate = job.made / max(job.seconds, 1e-9)
+    things = "images" if data.spec.is_image else "rows"
+    show(f"{ask.what}: {job.made:,} {things} in {short(job.seconds)} s ({rate:,.0f}/s)")
+    if ask.what == "reconstruction" and job.made < ask.n:
+        show(f"note: there are only {job.made:,} test examples")
+    if job.broken:
+        show(f"note: {job.broken:,} of them hold numbers that are not finite")
+    for file in job.files:
+        show(f"  {written / file}")
+    show(f"{written}")
+    return 0
+
+
+def described(folder: Path, ask: Request, job: Any, cfg: TrainConfig) -> dict[str, Any]:
+    """sample.json: what was drawn, by which player, how fast."""
+    from genai_cli.training import checkpoint, machine
+    from genai_cli.version import __version__
+
+    averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
+    path = checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)
+    device = next(job.model.parameters()).device
+    chosen = {k: getattr(getattr(job.model, "how", None), k, None) for k in ask.options}
+    options = {k: chosen[k] if v is None else v for k, v in ask.options.items()}
+    return {
+        "schema": SCHEMA,
+        "what": ask.what,
+        "run": folder.name,
+        "checkpoint": path.name,
+        "model": cfg.model["name"],
+        "dataset": job.data.name,
+        "seed": ask.seed,
+        "n": ask.n,
+        "batch_size": ask.batch_size,
+        "y": job.y,
+        "player": {"ema": averaged, "checkpoint": path.name} | options,
+        "made": job.made,
+        "not_finite": job.broken,
+        "seconds": round(job.seconds, 4),
+        "per_second": round(job.made / max(job.seconds, 1e-9), 2),
+        "device": machine.device_name(device),
+        "version": __version__,
+        "finished": run_folder.now(),
+    }
+
+
+@contextmanager
+def progress(ask: Request) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal: call it with how many more are done."""
+    if not on_terminal():
+        yield lambda n: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    frames = ask.options.get("frames", 1)
+    passes = {"interpolation": 2 * frames, "traversal": frames}.get(ask.what, 1)
+    columns = (TextColumn(ask.what), BarColumn(bar_width=24), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(compact=True),
+        console=Console(file=raw(sys.stdout)),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(ask.what, total=ask.n * passes)
+        yield lambda n: bar.update(task, advance=n)

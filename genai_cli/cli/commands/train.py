@@ -1,0 +1,59 @@
+"""`genai train`: compose, check every cell, claim a folder, train in it.
+
+`run` is the whole life of one run. It reads the folder's config and nothing else, so that a fresh
+run, a resumed one and a sweep's worker are the same call.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from genai_cli.config import ranks
+from genai_cli.errors import UserError
+from genai_cli.runner.prepare import prepare, start
+from genai_cli.runner.run import run
+
+if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
+    pass
+
+#        and what, beside the seed, run.json does not tell of
+
+
+def main(args: list[str]) -> int:
+    """One run, or with -m a sweep; the exit code."""
+    from genai_cli.config import compose
+
+    line = compose.parse(args)
+    if line.show:
+        return compose.show("train", line)
+    command = shlex.join(["genai", "train", *args])
+    if ranks.world() > 1 and (line.multirun or line.launcher):
+        raise UserError(
+            "torchrun trains one run, here; for a sweep or a launcher leave it out and type "
+            f"trainer.devices={ranks.world()}"
+        )
+    if line.multirun:
+        from genai_cli.sweeps.launch import launch
+
+        return launch(line, command)
+    from genai_cli.launchers.settings import gpus_of, of_one_run
+
+    cell = compose.single("train", line)
+    how = of_one_run(line) if line.launcher else None
+    from genai_cli.system.preemption import Signals
+
+    note, gpus = lambda text: print(text, file=sys.stderr), gpus_of(how)
+    prepared = prepare(cell.config, note, gpus=gpus)
+    if prepared.cfg.trainer.pack != "none":
+        told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
+        print(told, file=sys.stderr)
+    if how is not None:
+        from genai_cli.launchers import start as launchers
+
+        launchers.check(how, [prepared.cfg])
+        with Signals() as signals:
+            return launchers.alone(start(prepared, command), how, signals)
+    with Signals() as signals:
+        return run(start(prepared, command), prepared.data, signals=signals)

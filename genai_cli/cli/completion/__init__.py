@@ -1,0 +1,1 @@
+"""Completion of verbs, keys and values by the TAB key."""

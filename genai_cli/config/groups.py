@@ -1,0 +1,114 @@
+"""A group that is no part of a run's config (``hydra/launcher``, ``sweep``): typed and checked.
+
+How a run is started is no part of what the run is: it is not in config.yaml, and another launcher
+gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genai_cli.config.catalog import config_dir, user_dirs
+from genai_cli.config.values import read_value
+from genai_cli.errors import UserError, listing, nearest
+
+
+def names(group: str, folders: Sequence[str] = ()) -> dict[str, Path]:
+    """The YAML files of a group by name; a user's own stand before ours."""
+    places = [*folders, *(d / "configs" for d in user_dirs()), config_dir()]
+    found: dict[str, Path] = {}
+    for place in places:
+        for path in sorted((Path(place) / group).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def given_keys(words: Sequence[str], group: str) -> dict[str, Any]:
+    """What a line gives of a group: its keys without their prefix, and the choice by its own name.
+
+    Raises:
+        UserError: a key that is given twice or cannot be read, or the name, which is the choice's.
+    """
+    given: dict[str, Any] = {}
+    for word in words:
+        key, _, text = word.partition("=")
+        place = key.removeprefix(group.replace("/", ".") + ".")
+        if place in given:
+            raise UserError(f"{key} is given twice; keep one")
+        if place == "name":
+            raise UserError(f"{key} is set by its group; write {group}={text}")
+        given[place] = text if key == group else read_value(word, text)
+    return given
+
+
+def read(
+    group: str,
+    schemas: Mapping[str, type] | type,
+    default: str,
+    words: Sequence[str],
+    folders: Sequence[str] = (),
+    own: Mapping[str, Any] | None = None,
+) -> Any:
+    """The settings that ``group=NAME`` and ``group.key=value`` stand for, as their dataclass.
+
+    Args:
+        group: a folder of configs/; on the command line its keys begin with it, ``/`` as ``.``.
+        schemas: the dataclass, or one for each value of the YAML's ``name``.
+        default: the choice where the line makes none.
+        words: of the line, those of this group.
+        folders: of ``-cd``, which stand before all others.
+        own: keys that win over those of the choice, and over which the line wins.
+
+    Raises:
+        UserError: an unknown choice or key, a value of another type, a damaged file.
+    """
+    prefix = group.replace("/", ".") + "."
+    chosen, given = default, given_keys(words, group)
+    if group in given:
+        chosen = given.pop(group)
+    known = names(group, folders)
+    if chosen not in known:
+        raise UserError(
+            f"unknown {group} '{chosen}'{nearest(chosen, known)} (choose from: {listing(known)})"
+        )
+    try:
+        values = yaml.safe_load(known[chosen].read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise UserError(f"{known[chosen]} is damaged") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{known[chosen]} holds no keys")
+    schema = schemas
+    if isinstance(schemas, Mapping):
+        kind = values.get("name")
+        if kind not in schemas:
+            raise UserError(f"{known[chosen]}: name must be one of {listing(schemas)}")
+        schema = schemas[kind]
+    return typed(schema, values | dict(own or {}) | given, prefix)
+
+
+def typed(schema: Any, values: dict[str, Any], prefix: str) -> Any:
+    """``values`` as the dataclass ``schema``; ``prefix`` stands before a key in messages."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    keys = [f.name for f in dataclasses.fields(schema)]
+    for key in values:
+        if key not in keys:
+            near = nearest(key, keys)
+            raise UserError(f"unknown key '{prefix}{key}'{near} (choose from: {listing(keys)})")
+    for key, value in values.items():
+        try:
+            OmegaConf.merge(OmegaConf.structured(schema), {key: value})
+        except OmegaConfBaseException as error:
+            said = str(error).splitlines()[0]
+            raise UserError(f"{prefix}{key}={value} is not allowed: {said}") from None
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    except OmegaConfBaseException as error:  # ${…} that means nothing
+        said = str(error).splitlines()[0]
+        raise UserError(f"{prefix}{error.full_key} is not allowed: {said}") from None

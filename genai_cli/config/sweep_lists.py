@@ -1,0 +1,114 @@
+"""What a sweep's YAML varies, as words of a command line: lists of values, and cells one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from genai_cli.config.overrides import checked_overrides
+from genai_cli.errors import UserError, in_one_line
+
+Words = tuple[str, ...]  # of one cell
+ONE_FOLDER = ("outputs", "name", "tags")  # a sweep is one folder
+EXAMPLE = "{dataset: wine, loss: cce}"
+
+
+def over_words(over: Mapping[str, Any], given: Sequence[str]) -> list[str]:
+    """``key=a,b`` for each key of a sweep's YAML that the line does not give itself.
+
+    Raises:
+        UserError: a key without a list.
+    """
+    known = _keys(given)
+    words = []
+    for key, values in over.items():
+        if not isinstance(values, list | str):
+            raise UserError(
+                f"sweep.over: {key} is {in_one_line(values, 80)}, which is no list, like [8, 16], "
+                "and no text of the command line, like range(2,9)"
+            )
+        if key not in known:
+            text = values if isinstance(values, str) else ",".join(map(_text, values))
+            words.append(f"{key}={text}")
+    return words
+
+
+def cell_words(cells: Sequence[Any], over: Collection[str], given: Sequence[str]) -> list[Words]:
+    """The cells of ``sweep.cells`` as words, without the keys that the line gives itself; those
+    that are then the same stand there once.
+
+    Args:
+        cells: as in the YAML, mappings from key to one value.
+        over: the keys of ``sweep.over``.
+        given: the words of the line.
+
+    Raises:
+        UserError: a cell that is no mapping, or a key that cannot stand in one.
+    """
+    known = _keys(given)
+    found: dict[Words, None] = {}
+    for i, cell in enumerate(cells):
+        where = f"sweep.cells[{i}]"
+        if not isinstance(cell, Mapping) or not cell:
+            raise UserError(
+                f"{where}={in_one_line(cell, 80)} is not allowed: a cell is keys with one value "
+                f"each, like {EXAMPLE}"
+            )
+        for key, value in cell.items():
+            _check(where, key, value, over)
+        found[tuple(f"{k}={_text(v)}" for k, v in cell.items() if k not in known)] = None
+    return list(found)
+
+
+def keys_of(cells: Sequence[Any]) -> list[str]:
+    """The keys that cells vary, each once; of one that is no mapping `cell_words` will tell."""
+    found = [key for cell in cells if isinstance(cell, Mapping) for key in cell]
+    return list(dict.fromkeys(map(str, found)))
+
+
+def parsed(words: Words) -> None:
+    """See that Hydra reads each word of a cell as one value; it must have been initialised.
+
+    Raises:
+        UserError: a word that it cannot read, or reads as a list to sweep over.
+    """
+    for override in checked_overrides(list(words)):
+        if override.is_sweep_override():
+            raise UserError(
+                f"sweep.cells: {override.input_line} is several values; a cell has one, and "
+                "sweep.over takes lists"
+            )
+
+
+def values_of(override: Any) -> list[str]:
+    """The values a sweep override stands for; a glob that means no group has none."""
+    try:
+        return list(override.sweep_string_iterator())
+    except Exception as error:
+        raise UserError(f"cannot sweep {override.input_line}: {error}") from None
+
+
+def _check(where: str, key: object, value: object, over: Collection[str]) -> None:
+    if not isinstance(key, str):
+        raise UserError(f"{where}: {in_one_line(key, 80)} is no key, like model.widths")
+    if key in over:
+        raise UserError(f"{key} stands in sweep.over and in {where}; keep one")
+    if key in ONE_FOLDER:
+        raise UserError(f"{where}: {key} cannot be swept: a sweep is one folder")
+    if key == "experiment":
+        raise UserError(f"{where}: an experiment is no key of a cell; write its keys")
+    if isinstance(value, Mapping):
+        inner = next(iter(value), "KEY")
+        raise UserError(f"{where}: {key} holds keys; write {key}.{inner}: …")
+
+
+def _keys(words: Sequence[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words}
+
+
+def _text(value: Any) -> str:
+    """A value of YAML as the override grammar spells it."""
+    if isinstance(value, list):
+        return "[" + ",".join(map(_text, value)) + "]"
+    named = {None: "null", True: "true", False: "false"}
+    return named[value] if value is None or isinstance(value, bool) else str(value)

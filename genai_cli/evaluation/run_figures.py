@@ -1,0 +1,320 @@
+"""Which figures a run gets: asked of the model's abilities and the data's shape, drawn by the rest.
+
+The only file of this room that knows models; the drawing functions take plain arrays.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genai_cli.config.schema import TrainConfig
+from genai_cli.data.dataset import Batch, Dataset
+from genai_cli.evaluation.budget import affordable
+from genai_cli.figures import curves, density, grids, latent, predictions, scatter, strips, tables
+from genai_cli.figures import generator as generator_figure
+from genai_cli.models import restoration
+from genai_cli.models.base import Model
+from genai_cli.rng import Rows, Source, generator
+from genai_cli.store import run_folder
+
+SHOWN = 10  # fixed test examples in a reconstruction figure
+SAMPLES = 64
+POINTS = 2000  # points in a scatter plot
+COLUMNS, ROWS = 11, 8  # of a strip from noise to samples at most
+FEWER = 500  # where each costs an optimisation or a walk through the noise
+GRID = {"exact": 160, "bound": 64}  # points along each side of a density
+EVALUATED = 4096  # of them at once
+IMPORTANCE = 64  # samples for each, where the bound takes any
+
+
+def draw(
+    folder: Path,
+    model: Model,
+    data: Dataset,
+    cfg: TrainConfig,
+    extra: dict[str, Tensor],
+    epoch: int,
+    note: tuple[str, int | None] = ("", None),
+    left: Callable[[], float] = lambda: math.inf,
+    stage: Callable[[int], Callable[[int], None]] = lambda n: lambda k: None,
+) -> list[Path]:
+    """Draw all figures of a run into its folder; return the files.
+
+    Args:
+        folder: the run.
+        model: the weights to show, in evaluation mode.
+        data: on the model's device.
+        cfg: for titles and seeds.
+        extra: ``codes``, ``predictions`` and ``targets`` (n, …) over the test split, where the
+            family has them (evaluation/summary.py).
+        epoch: of the weights shown.
+        note: for the loss curve, with the epoch it points at.
+        left: seconds that there are; samples that take long are then fewer than 64.
+        stage: is told how many figures there are, and gives what to call with 1 after each.
+    """
+    figures = _figures(folder, model, data, cfg, extra, epoch, note, left)
+    files, tick = [], stage(len(figures))
+    with torch.no_grad():
+        for figure in figures:
+            files.append(figure())
+            tick(1)
+    return files
+
+
+def _figures(
+    folder: Path,
+    model: Model,
+    data: Dataset,
+    cfg: TrainConfig,
+    extra: dict[str, Tensor],
+    epoch: int,
+    note: tuple[str, int | None],
+    left: Callable[[], float],
+) -> list[Callable[[], Path]]:
+    """What draws each figure of a run, in their order; arguments as of `draw`."""
+    title = f"{cfg.model['name']} on {data.name}"
+    about = folder, model, data
+    drawn = [lambda: _loss_curve(folder, model, cfg, epoch, note)]
+    if "generator" in model.watched:
+        drawn.append(lambda: _generator(folder, cfg))
+    if not len(data.test):
+        return drawn
+    plane = data.spec.event_shape == (2,)
+    if hasattr(model, "reconstruct"):
+        drawn.append(lambda: _reconstructions(*about, cfg.seed, title))
+    if hasattr(model, "sample"):
+        drawn.append(lambda: _samples(*about, cfg, title, left()))
+    if hasattr(model, "trajectory") and (data.spec.is_image or plane):
+        drawn.append(lambda: _trajectory(*about, cfg.seed, title))
+    if plane and has_density(model):
+        drawn.append(lambda: _density(*about, cfg.seed, title))
+    if "predictions" in extra:
+        drawn.append(lambda: _predictions(folder, data, extra, title))
+    elif "codes" in extra:
+        drawn.append(lambda: _latent(folder, data, extra, title))
+    return drawn
+
+
+def _loss_curve(
+    folder: Path, model: Model, cfg: TrainConfig, best_epoch: int, note: tuple[str, int | None]
+) -> Path:
+    path = folder / "loss_curve.png"
+    title = f"{cfg.model['name']} on {cfg.dataset['name']}: {cfg.loss['name']} loss"
+    rows, best = run_folder.read_metrics(folder), best_epoch or None
+    curves.loss_curve(path, rows, title=title, unit=model.unit, best_epoch=best, note=note)
+    return path
+
+
+def _generator(folder: Path, cfg: TrainConfig) -> Path:
+    path, loss = folder / "generator.png", cfg.loss["name"]
+    title = f"{cfg.model['name']} on {cfg.dataset['name']}: what the generator learns from, {loss}"
+    pull = generator_figure.of_rows(loss, loss, run_folder.read_metrics(folder))
+    generator_figure.generator(path, [pull], title=title)
+    return path
+
+
+def shown_examples(data: Dataset) -> Tensor:
+    """Indices of the fixed test examples: the first of each class, else the first ones."""
+    n = min(SHOWN, len(data.test))
+    if data.spec.target != "labels" or len(data.spec.classes) > SHOWN:
+        return torch.arange(n)
+    y = data.test.batch(torch.arange(min(200, len(data.test)))).y.cpu()
+    firsts = [int((y == c).nonzero()[0]) for c in range(len(data.spec.classes)) if (y == c).any()]
+    others = [i for i in range(len(y)) if i not in firsts]
+    return torch.tensor((firsts + others)[:n])
+
+
+def rebuilt(model: Model, x: Tensor, source: Source) -> dict[str, Tensor]:
+    """What stands below the originals in a reconstruction figure, {row: (B, *event)}."""
+    if hasattr(model, "stages"):
+        return model.stages(x, source)
+    name = {"optimisation": "z optimised"}.get(model.reconstructs_by, "reconstruction")
+    return {name: model.reconstruct(x)}
+
+
+def _reconstructions(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
+    path = folder / "reconstructions.png"
+    index = shown_examples(data)
+    if data.spec.event_shape == (2,):
+        most = POINTS if model.reconstructs_by == "code" else FEWER
+        index = torch.arange(min(most, len(data.test)))
+    batch, source = data.test.batch(index), Rows(seed, "reconstructions", 0, len(index))
+    task = restoration.task(model, data.spec, batch, source)
+    rows = rebuilt(model, task.given, source)
+    reconstructions(path, model, data, batch, task, rows, f"{title}: test examples")
+    return path
+
+
+def reconstructions(
+    path: Path,
+    model: Model,
+    data: Dataset,
+    batch: Batch,
+    task: restoration.Task,
+    rows: dict[str, Tensor],
+    title: str,
+) -> None:
+    """The figure of test examples and what `rebuilt` gave for them, as the data asks for it."""
+    spec = data.spec
+    shown = {name: _array(images) for name, images in rows.items()}
+    last, final = list(shown.items())[-1]
+    code = None
+    if hasattr(model, "encode") and model.reconstructs_by == "code" and spec.event_shape != (2,):
+        code = _array(model.encode(task.given))
+    given, plain = _array(task.given), None if task.plain is None else _array(task.plain)
+    if spec.is_image:
+        grids.reconstructions(
+            path,
+            given,
+            code,
+            shown if plain is None else final,
+            target=None if plain is None else _array(task.truth),
+            plain=None if plain is None else (task.way, plain),
+            labels=_names(spec.classes, batch.y) if spec.target == "labels" else None,
+            title=title,
+            caption=model.reconstruction_note or None,
+        )
+    elif spec.event_shape == (2,):
+        scatter.scatter_reconstructions(
+            *(path, given, final, _labels(data, batch.y)),
+            title=title,
+            classes=spec.classes,
+            name=last,
+        )
+    else:
+        tables.reconstructions_table(
+            path, given, code, final, list(spec.features), title=title, row=last
+        )
+
+
+def _samples(
+    folder: Path, model: Model, data: Dataset, cfg: TrainConfig, title: str, left: float
+) -> Path:
+    path = folder / "samples.png"
+    device = next(model.parameters()).device
+    n = SAMPLES if data.spec.is_image else POINTS
+    if data.spec.is_image and left < math.inf:
+        n = affordable(n, lambda k: model.sample(k, generator=generator(0, "probe", 0, device)),
+                        left / 2)  # fmt: skip
+    drawn = model.sample(n, generator=generator(cfg.seed, "samples", 0, device))
+    samples(path, _array(drawn), data, f"{title}: samples")
+    return path
+
+
+def samples(path: Path, drawn: np.ndarray, data: Dataset, title: str) -> None:
+    """The figure of samples (N, *event): a sheet of images, or beside the test split."""
+    spec = data.spec
+    if spec.is_image:
+        grids.samples(path, drawn, title=title)
+        return
+    real = real_points(data)
+    if spec.event_shape == (2,):
+        scatter.scatter_samples(path, real, drawn, title=title)
+    else:
+        tables.samples_table(path, real, drawn, list(spec.features), title=title)
+
+
+def _trajectory(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
+    path, n = folder / "trajectory.png", ROWS if data.spec.is_image else FEWER
+    way = model.trajectory(n, generator=Rows(seed, "sample", 0, n), frames=COLUMNS)
+    trajectory(path, _array(way), data, f"{title}: from noise to samples")
+    return path
+
+
+def trajectory(path: Path, x: np.ndarray, data: Dataset, title: str) -> None:
+    """Frames (F, n, *event) from noise to samples: at most 11 of them as columns, or panels."""
+    at = np.linspace(0, len(x) - 1, min(len(x), COLUMNS)).round().astype(int)
+    names = [f"{100 * i / max(1, len(x) - 1):.0f} %" for i in at]
+    names = ["noise", *names[1:-1], "sample"] if len(names) > 1 else ["sample"]
+    if data.spec.is_image:
+        shown = x[at][:, :ROWS].swapaxes(0, 1)
+        strips.strip(path, shown, columns=names, title=title)
+        return
+    if len(at) == COLUMNS:  # ten panels fill two rows
+        at, names = np.delete(at, 5), names[:5] + names[6:]
+    detail = f"{x.shape[1]:,} points"
+    scatter.scatter_frames(path, real_points(data), x[at], names, title=title, detail=detail)
+
+
+def real_points(data: Dataset) -> np.ndarray:
+    """The first test examples, (N, D)."""
+    return _array(data.test.batch(torch.arange(min(POINTS, len(data.test)))).x)
+
+
+def has_density(model: Model) -> bool:
+    """Whether a density of the plane can be drawn: an exact one, or a bound that importance samples
+    tighten. The exponential of a bound from one draw of noise (DDPM) is mostly that noise: a grid
+    of them held 139 % of the mass where a flow's held 99.9 %.
+    """
+    if not hasattr(model, "log_prob"):
+        return False
+    return (
+        model.log_prob_kind == "exact" or "samples" in inspect.signature(model.log_prob).parameters
+    )
+
+
+def _density(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
+    path = folder / "density.png"
+    like = next(model.parameters())
+    known = inspect.signature(model.log_prob).parameters
+    more = {"samples": IMPORTANCE} if "samples" in known else {}
+
+    def log_prob(points: np.ndarray) -> np.ndarray:
+        nats = []
+        for i, part in enumerate(torch.from_numpy(points).to(like).split(EVALUATED)):
+            if "generator" in known:
+                more["generator"] = generator(seed, "density", i, like.device)
+            nats.append(_array(model.log_prob(part, **more)))
+        return np.concatenate(nats)
+
+    kind = model.log_prob_kind
+    side = GRID[kind]
+    title = f"{title}: density"
+    density.density(path, real_points(data), log_prob, kind=kind, side=side, title=title)
+    return path
+
+
+def _latent(folder: Path, data: Dataset, extra: dict[str, Tensor], title: str) -> Path:
+    path = folder / "latent.png"
+    codes, targets = extra["codes"][:POINTS], extra.get("targets")
+    labels = _labels(data, None if targets is None else targets[:POINTS])
+    latent.latent(path, _array(codes), labels, data.spec.classes, title=f"{title}: codes")
+    return path
+
+
+def _predictions(folder: Path, data: Dataset, extra: dict[str, Tensor], title: str) -> Path:
+    path = folder / "predictions.png"
+    title, spec = f"{title}: test split", data.spec
+    true, predicted = _array(extra["targets"]), _array(extra["predictions"])
+    if spec.target == "labels":
+        winner = predicted.argmax(1)
+        predictions.confusion(path, true.astype(np.int64), winner, spec.classes, title=title)
+        return path
+    if spec.target_std:  # back to the units of the table
+        std, mean = np.array(spec.target_std), np.array(spec.target_mean)
+        true, predicted = true * std + mean, predicted * std + mean
+    predictions.predicted_vs_true(path, true, predicted, list(spec.targets), title=title)
+    return path
+
+
+def _labels(data: Dataset, y: Tensor | None) -> np.ndarray | None:
+    """(N,) what to colour by: whole numbers are classes, others a scale; None without a target."""
+    if y is None or data.spec.target not in ("labels", "values"):
+        return None
+    first = _array(y).reshape(len(y), -1)[:, 0]
+    return first.astype(np.int64) if data.spec.target == "labels" else first
+
+
+def _names(classes: tuple[str, ...], y: Tensor | None) -> list[str] | None:
+    return None if y is None else [classes[int(i)] for i in y]
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return x.detach().float().cpu().numpy()

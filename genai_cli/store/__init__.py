@@ -1,0 +1,1 @@
+"""Run and sweep folders on disk: layout, reading, writing. Imports no torch."""

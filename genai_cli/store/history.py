@@ -1,0 +1,189 @@
+"""What run.json tells of the sessions of a run: where each began, what it changed, and on what.
+
+``resumed`` has an entry for each session but the first: the step it went on from, the keys that
+were changed with their values before and after, and what was otherwise before (versions, device,
+threads). So a run can be replayed as it really was, and a difference be explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from genai_cli.config import schema
+from genai_cli.store import run_folder
+
+Changes = Mapping[str, tuple[Any, Any]]  # key → value before and after
+
+FACTS = ("device", "devices", "precision", "threads", "step_kind", "git")
+ANEW = ("device", "devices", "precision", "versions", "git")  # of the machine a session is on
+
+
+class Entry(NamedTuple):
+    """One session after the first."""
+
+    step: int  # optimizer steps done when it began
+    changes: dict[str, tuple[Any, Any]]
+    was: dict[str, Any]  # fact → its value before, where it is another one since
+
+
+def facts(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What numbers can depend on beside the config, by name."""
+    versions = described.get("versions")
+    found = dict(versions) if isinstance(versions, dict) else {}
+    return found | {name: described.get(name) for name in FACTS}
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Facts of two run.json that both know and that are not the same."""
+    a, b = facts(one), facts(other)
+    known = [k for k in a if a[k] is not None and b.get(k) is not None]
+    return {k: (a[k], b[k]) for k in known if a[k] != b[k]}
+
+
+def again(
+    described: Mapping[str, Any], fresh: Mapping[str, Any], changes: Changes
+) -> dict[str, Any]:
+    """run.json of a run that is about to go on: what any session wrote stays, but for what this
+    one changes.
+
+    Args:
+        described: run.json as it is.
+        fresh: what it would be of a new run with this config on this machine.
+        changes: of the config.
+    """
+    now = {**fresh, **described, **{k: fresh[k] for k in ANEW}}
+    now |= {"status": "running", "finished": None}
+    if fresh["precision"] is None and "precision" not in changes:  # auto, which was measured
+        now["precision"] = described.get("precision")
+    unbegun = described.get("device") is None and described.get("threads") is None
+    if unbegun or "trainer.threads" in changes or "trainer.devices" in changes:
+        now["threads"] = fresh["threads"]
+    if "trainer.step" in changes:
+        now["step_kind"] = None
+    was = {k: before for k, (before, _) in differing(described, now).items()}
+    if now["precision"] is None and described.get("precision") is not None:
+        was["precision"] = described["precision"]  # it is to be measured
+    entry = _entry(changes, was)
+    if now.pop("reason", None):  # asked to stop, or pruned by its sweep: whoever resumes it knows
+        entry["was"]["reason"] = described["reason"]
+        now["prune"] = False
+    return now | {"resumed": [*_list(described), entry]}
+
+
+def in_force(described: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """run.json without changes that were announced by a session that was killed before it wrote
+    config.yaml: what they were to be is not what the config says."""
+    known, entries, back = schema.flat(config), [], {}
+    for entry in _list(described):
+        changes = entry.get("changes") if isinstance(entry, dict) else None
+        if isinstance(changes, dict) and changes and entry.get("step") is None:
+            kept = {k: v for k, v in changes.items() if isinstance(v, list) and len(v) == 2}
+            kept = {k: v for k, v in kept.items() if k in known and known[k] == v[1]}
+            if len(kept) < len(changes):
+                was = entry.get("was") if isinstance(entry.get("was"), dict) else {}
+                back |= {k: was[k] for k in ("threads", "step_kind", "precision") if k in was}
+                entry = {**entry, "changes": kept}
+        entries.append(entry)
+    return {**described, **back, **({"resumed": entries} if entries else {})}
+
+
+def moved(other: Changes) -> str:
+    """A line of a run that goes on with another arithmetic than before, by `differing`; or ""."""
+    named = ("device", "processor", "kernels", "cuda", "cudnn")
+    told = [f"{key} {other[key][0]} → {other[key][1]}" for key in named if key in other]
+    return f"note: another machine than before, not bit-equal: {', '.join(told)}" if told else ""
+
+
+def elsewhere(described: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str, Any]:
+    """The key ``resumed`` for a session that finds other versions and changes no key."""
+    return {"resumed": [*_list(described), _entry({}, was)]}
+
+
+def began(described: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """The key ``resumed`` once a session knows the step it goes on from; {} for a first one."""
+    entries = [dict(e) if isinstance(e, dict) else e for e in _list(described)]
+    waiting = [e for e in entries if isinstance(e, dict) and e.get("step") is None]
+    if not waiting and step:  # nobody has announced it: a sweep's worker goes on
+        waiting = [_entry({}, {})]
+        entries += waiting
+    for entry in waiting:
+        entry["step"] = step
+    return {"resumed": entries} if entries else {}
+
+
+def history(described: Mapping[str, Any]) -> Iterator[Entry]:
+    """The entries that can be read, in order; a run folder may be a stranger's."""
+    for entry in _list(described):
+        if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+            continue
+        changes, was = entry.get("changes"), entry.get("was")
+        pairs = changes.items() if isinstance(changes, dict) else ()
+        found = {k: (v[0], v[1]) for k, v in pairs if isinstance(v, list) and len(v) == 2}
+        yield Entry(max(entry["step"], 0), found, was if isinstance(was, dict) else {})
+
+
+def precision_from(described: Mapping[str, Any], step: int) -> str | None:
+    """The precision of the steps that follow ``step``; None where it is not known."""
+    found = described.get("precision")
+    for entry in reversed(list(history(described))):
+        if entry.step > step:
+            found = entry.was.get("precision", found)
+    return found
+
+
+def parts(
+    config: Mapping[str, Any], described: Mapping[str, Any], keys: tuple[str, ...]
+) -> list[tuple[int, dict[str, Any]]]:
+    """The config from each step on: [(0, as it began), …, (step, as it is now)].
+
+    A session that was killed and whose steps were taken again leaves nothing.
+
+    Args:
+        config: as it stands in config.yaml.
+        described: run.json.
+        keys: those that change what the steps compute; others are as they are now throughout.
+    """
+    known = schema.flat(config)
+    entries = []
+    for entry in history(described):
+        changes = {k: v for k, v in entry.changes.items() if k in keys and k in known}
+        entries.append((entry.step, changes))
+    found: list[tuple[int, dict[str, Any]]] = [(0, dict(config))]
+    for step, changes in reversed(entries):
+        if not changes:
+            continue
+        before = _put(found[0][1], {k: old for k, (old, _) in changes.items()})
+        found[0] = (step, found[0][1])
+        found.insert(0, (0, before))
+    kept: list[tuple[int, dict[str, Any]]] = []
+    for step, part in found:
+        while kept and kept[-1][0] >= step:
+            kept.pop()
+        if not kept or part != kept[-1][1]:  # a change that was announced may not be in force
+            kept.append((step, part))
+    return kept
+
+
+def _put(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested mappings with dotted keys set."""
+    import copy
+
+    out = copy.deepcopy(dict(config))
+    for key, value in values.items():
+        *path, last = key.split(".")
+        place = out
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return out
+
+
+def _entry(changes: Changes, was: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: list(pair) for key, pair in changes.items()}
+    return {"at": run_folder.now(), "step": None, "changes": found, "was": dict(was)}
+
+
+def _list(described: Mapping[str, Any]) -> list[Any]:
+    found = described.get("resumed")
+    return found if isinstance(found, list) else []

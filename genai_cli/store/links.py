@@ -1,0 +1,52 @@
+"""A run folder holds its own files. One that a stranger sent may hold links out of it instead."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from genai_cli.errors import UserError
+from genai_cli.store import run_folder
+
+INNER = (
+    run_folder.CHECKPOINTS,
+    "evaluation",
+    "samples",
+    "tensorboard",
+)  # folders that verbs write into
+
+
+def refuse_links(run: Path) -> None:
+    """Refuse to work in a folder whose files are elsewhere.
+
+    A ``train.log`` that is a link to ``~/.bashrc`` would get lines of the stranger's choice,
+    ``checkpoints`` that is a link would lose folders to the limit on what is kept, and a pipe
+    would wait for ever.
+
+    Raises:
+        UserError: an entry of the run, or of a folder in it, is a link, a pipe or a device.
+    """
+    if run.is_symlink() and run_folder.is_sweep(run.parent):
+        raise _refusal(run)
+    for place in (run, *(run / name for name in INNER)):
+        try:
+            with os.scandir(place) as entries:
+                odd = [e.path for e in entries if not (_plain(e))]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UserError(f"{place} cannot be read: {error.strerror or error}") from None
+        if odd:
+            raise _refusal(Path(min(odd)))
+
+
+def _plain(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+
+
+def _refusal(path: Path) -> UserError:
+    kind = "a link" if path.is_symlink() else "no file"
+    return UserError(
+        f"{path} is {kind}, and what is written to it would go elsewhere; a run folder holds its "
+        "own files: copy it with cp -rL FOLDER COPY and look at what is in the copy"
+    )

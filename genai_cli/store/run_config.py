@@ -1,0 +1,23 @@
+"""Read the typed config of a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genai_cli.config import validation
+from genai_cli.config.schema import TrainConfig, typed
+from genai_cli.store import run_folder
+from genai_cli.store.links import refuse_links
+
+
+def config_of(run: Path) -> TrainConfig:
+    """The config in a run folder, checked like a fresh one.
+
+    Raises:
+        UserError: it is missing, damaged, or holds a key this version does not know; the folder
+            holds a link, a pipe or a device.
+    """
+    refuse_links(run)
+    cfg = typed(run_folder.read_config(run), run / run_folder.CONFIG)
+    validation.check(cfg)  # it may have been edited
+    return cfg

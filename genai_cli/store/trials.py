@@ -1,0 +1,96 @@
+"""The trials of a search as their run folders tell them: nothing else is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genai_cli.store import run_folder
+
+WAITING, RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED = (
+    "waiting",
+    "running",
+    "finished",  # or stopped early by its own patience
+    "pruned",
+    "failed",
+    "interrupted",
+)
+ENDED = (FINISHED, PRUNED, FAILED)
+
+
+class Goal(NamedTuple):
+    """The column of metrics.csv that is searched over."""
+
+    column: str
+    rising: bool = False  # more is better
+
+    def cost(self, value: float) -> float:
+        """Less is better."""
+        return -value if self.rising else value
+
+
+class Trial(NamedTuple):
+    """One cell of a search. Costs are the monitored values, less being better."""
+
+    name: str  # of its folder, "" for one that could not be built
+    values: Mapping[str, str]  # key → text
+    state: str
+    curve: Mapping[int, float] = {}  # epoch → cost
+    cost: float | None = None  # of the weights that are kept, once it has ended
+    epoch: int = 0  # of those weights
+    steps: int = 0  # optimizer steps taken
+    stopped: bool = False  # before its last epoch
+
+
+def trial_of(folder: Path, values: Mapping[str, str], goal: Goal) -> Trial:
+    """A trial from its run folder."""
+    described = run_folder.read_json(folder / run_folder.RUN)
+    status, reason = described.get("status"), str(described.get("reason") or "")
+    if not (folder / run_folder.LOG).exists() and status in ("running", "interrupted"):
+        return Trial(folder.name, values, WAITING)
+    state = {"stopped": FINISHED}.get(str(status), str(status))
+    if status == "stopped" and reason.startswith(PRUNED):
+        state = PRUNED
+    summary = run_folder.read_json(folder / run_folder.SUMMARY)
+    if state in (FINISHED, PRUNED) and run_folder.unmeasured(summary):
+        state = INTERRUPTED
+    rows = run_folder.read_metrics(folder)
+    curve = {int(row["epoch"]): goal.cost(row[goal.column]) for row in rows if goal.column in row}
+    steps = int(rows[-1]["step"]) if rows else 0
+    cost, epoch = None, 0
+    if state in (FINISHED, PRUNED):
+        monitored = summary.get("monitor") or {}
+        if monitored.get("name") == goal.column:
+            cost, epoch = goal.cost(float(monitored["value"])), int(monitored["epoch"])
+    return Trial(folder.name, values, state, curve, cost, epoch, steps, status == "stopped")
+
+
+class Trials:
+    """All trials of one sweep, read again at each call; those that have ended only once."""
+
+    def __init__(self, folder: Path, goal: Goal) -> None:
+        self.folder, self.goal = folder, goal
+        self.ended: dict[str, Trial] = {}
+
+    def read(self, cells: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> list[Trial]:
+        """In the order of ``cells``, sweep.yaml's; one without a folder could not be built."""
+        found = []
+        for cell in cells:
+            given = dict(o.split("=", 1) for o in cell["overrides"])
+            values = {key: given[key] for key in varied if key in given}
+            name = cell["folder"]
+            if name in self.ended:
+                found.append(self.ended[name])
+                continue
+            trial = trial_of(self.folder / name, values, self.goal)
+            if trial.state in ENDED:
+                self.ended[name] = trial
+            found.append(trial)
+        return found
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The least cost of those that have one; the earlier of equals. Pruned ones count, too."""
+    known = [t for t in trials if t.cost is not None]
+    return min(known, key=lambda t: t.cost) if known else None  # type: ignore[arg-type, return-value]

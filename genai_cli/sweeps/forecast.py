@@ -1,0 +1,96 @@
+"""What a sweep costs: from one measured run of each shape to all cells, by the launcher chosen."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from genai_cli.launchers.settings import Joblib, Launcher, Slurm
+from genai_cli.runner.cost import Cost
+
+if TYPE_CHECKING:
+    from genai_cli.config.schema import TrainConfig
+
+
+class Forecast(NamedTuple):
+    """Of one cell."""
+
+    seconds: float  # without the start of a process
+    disk: int  # bytes
+
+
+def forecast(cfg: TrainConfig, cost: Cost) -> Forecast:
+    """A whole run: every step, validation after each epoch, figures, and all that is kept."""
+    steps = cfg.epochs * cost.steps_per_epoch
+    if cfg.trainer.max_steps is not None:
+        steps = min(steps, cfg.trainer.max_steps)
+    epochs = -(-steps // cost.steps_per_epoch)
+    every = cfg.trainer.figures_every
+    figures = epochs // every if every else 0
+    kept = min(cfg.trainer.keep + 1, epochs + 1)  # the newest, and the best
+    return Forecast(cost.seconds(steps, epochs, figures), kept * cost.checkpoint + cost.files)
+
+
+def together(seconds: Iterable[float], places: int, start: float, each: bool) -> float:
+    """Seconds until the last cell has ended, if cells take the first free place in their order.
+
+    Args:
+        seconds: of each cell.
+        places: how many run at the same time.
+        start: of a process.
+        each: whether every cell has a process of its own; or one process each place.
+    """
+    free = [0.0 if each else start] * max(1, places)
+    heapq.heapify(free)
+    for one in seconds:
+        heapq.heappush(free, heapq.heappop(free) + one + start * each)
+    return max(free)
+
+
+def places(how: Launcher, cells: int, workers: int) -> int:
+    """How many cells run at the same time; of Slurm, if the cluster is empty."""
+    if isinstance(how, Slurm):
+        return min(cells, how.parallel or cells)
+    return workers if isinstance(how, Joblib) else 1
+
+
+def warnings(how: Launcher, costs: Sequence[Cost], seconds: Sequence[float]) -> list[str]:
+    """What the launcher's limits do not allow."""
+    found = []
+    if isinstance(how, Slurm):
+        if how.gpus and all(cost.gpu is None for cost in costs):
+            found.append(
+                f"hydra.launcher.gpus={how.gpus}: a job has what this machine lacks; memory and "
+                "times are those of a CPU"
+            )
+        most = max(cost.memory for cost in costs) / 2**30
+        if how.memory_gb is not None and most > how.memory_gb:
+            found.append(
+                f"hydra.launcher.memory_gb={how.memory_gb:g} is less than the measured "
+                f"{most:.1f} GB"
+            )
+        longest = max(seconds) + max(cost.start for cost in costs)
+        times = int(longest // max(1, 60 * how.minutes - how.notice))
+        if times:
+            found.append(
+                f"hydra.launcher.minutes={how.minutes}: the longest cell takes "
+                f"{duration(longest)} and is requeued {times} time{'s' * (times > 1)}"
+            )
+    return found
+
+
+def duration(seconds: float) -> str:
+    """Two digits that matter: 12 s, 3.4 min, 2.1 h, 5.0 d."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def size(count: float) -> str:
+    """Bytes as 123 kB, 4.5 MB, 6.7 GB."""
+    for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= power:
+            return f"{count / power:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"

@@ -1,0 +1,271 @@
+"""`genai train -m sweep=tpe`, random and halving: a sweep whose cells come as others end.
+
+The folder is that of any sweep. A round is: read what the folders say, choose what comes next,
+write it, hand it to the launcher. So a search that was killed goes on by doing the next round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from genai_cli.config import compose
+from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
+from genai_cli.launchers import start as launchers
+from genai_cli.launchers.settings import Launcher
+from genai_cli.runner.prepare import Prepared
+from genai_cli.store import run_folder
+from genai_cli.store import sweep_table as folders
+from genai_cli.store.sweep_table import read
+from genai_cli.store.trials import FINISHED, PRUNED, Goal, Trial, Trials, best
+from genai_cli.sweeps.asked import write
+from genai_cli.sweeps.launch import alone, settled
+from genai_cli.sweeps.left import begin, look
+from genai_cli.sweeps.mend import mend
+from genai_cli.sweeps.search import suggest
+from genai_cli.sweeps.search.halving import Halving
+from genai_cli.sweeps.search.importance import importance
+from genai_cli.sweeps.search.placed import Placed
+from genai_cli.sweeps.settings import Sweep
+from genai_cli.system.preemption import Signals
+from genai_cli.system.text import short
+
+
+def launch(line: compose.Line, command: str, sweep: Sweep, how: Launcher) -> int:
+    """A whole search, from the line to its table; the exit code is that of a sweep.
+
+    Raises:
+        UserError: a mistake, before anything is written.
+    """
+    search = _search(line, sweep, how)
+    prepared = search.prepare()
+    goal = goal_of(prepared)
+    launchers.check(how, [p.cfg for p in prepared])
+    config = prepared[0].cfg
+    folder = run_folder.claim(run_folder.outputs_root(config.outputs), config.name or "sweep")
+    asked = {
+        "schema": run_folder.SCHEMA,
+        "command": command,
+        "varied": search.varied,
+        "launcher": dataclasses.asdict(how),
+        "sweep": dataclasses.asdict(sweep),
+        "goal": goal._asdict(),
+        "line": {"overrides": line.overrides, "config_dirs": line.config_dirs},
+        "best": None,
+        "left_out": [],
+        "cells": [],
+    }
+    with Signals() as signals, alone(folder):
+        search.begin(folder, asked, prepared)
+        print(f"sweep  {folder}: {search.told}", flush=True)
+        return _rounds(folder, asked, search, how, signals)
+
+
+def planned(
+    line: compose.Line, sweep: Sweep, how: Launcher
+) -> tuple[list[tuple[compose.Cell, Prepared]], str]:
+    """What a search costs at most, for `genai plan`: cells to measure, and what they stand for."""
+    search = _search(line, sweep, how)
+    prepared = search.prepare()
+    goal_of(prepared)
+    cells = search.cells
+    if isinstance(search, Placed):
+        told = f"{search.told}; planned are the {len(cells)} corners of its space, each one trial"
+    else:
+        told = f"{search.told}; planned are all to the last rung, which few will reach"
+    return list(zip(cells, prepared, strict=True)), told
+
+
+def resume(folder: Path, how: Launcher, signals: Signals) -> int:
+    """Go on with a search: first the cells that did not end, then what was still to come.
+
+    Args:
+        folder: a sweep whose sweep.yaml has a search.
+        how: the launcher, which may be another one than before.
+        signals: what the caller listens with.
+
+    Raises:
+        UserError: sweep.yaml is damaged, or the YAML files have changed since the search began.
+    """
+    with alone(folder):
+        return _resume(folder, how, signals)
+
+
+def _resume(folder: Path, how: Launcher, signals: Signals) -> int:
+    asked = read(folder)
+    try:
+        sweep = Sweep(**asked["sweep"])
+        given = asked["line"]
+        line = compose.Line(given["overrides"], True, given["config_dirs"], [], [], [])
+        goal = Goal(**asked["goal"])
+    except (KeyError, TypeError):
+        raise UserError(f"{folder / run_folder.SWEEP} is damaged") from None
+    search = _search(line, sweep, how)
+    search.resume(folder, asked)
+    trials = Trials(folder, goal).read(asked["cells"], asked["varied"])
+    again = [folder / t.name for t in trials if t.state not in (FINISHED, PRUNED)]
+    _undisturbed(folder, again)
+    mended = mend(folder, asked, asked["cells"], how, search.first, search.now)
+    if again:
+        begin(folder, look(again, mended), len(asked["cells"]))
+    return _rounds(folder, asked, search, how, signals, again)
+
+
+def _search(line: compose.Line, sweep: Sweep, how: Launcher) -> Halving | Placed:
+    suggest.check(sweep)
+    if not getattr(how, "wait", True):
+        raise UserError(
+            "hydra.launcher.wait=false: a search has to see how its runs end; use wait=true"
+        )
+    return (Halving if sweep.search == "halving" else Placed)(line, sweep, how)
+
+
+def goal_of(prepared: Sequence[Prepared]) -> Goal:
+    """What is minimised: the monitor, which must be the same number in all of them.
+
+    Raises:
+        UserError: nothing is monitored, or numbers that cannot be compared are.
+    """
+    from genai_cli.models.build import model_class
+
+    first = prepared[0].cfg
+    monitor = first.monitor
+    if monitor is None:
+        raise UserError(
+            "a search follows the monitor; set monitor=val/loss (gan: val/generator/loss)"
+        )
+    for key, of in (
+        ("monitor", lambda c: c.monitor),
+        ("loss", lambda c: c.loss),
+        ("dataset", lambda c: c.dataset),
+        ("split_seed", lambda c: c.split_seed),
+        ("model.beta", lambda c: c.model.get("beta")),
+        ("model.free_bits", lambda c: c.model.get("free_bits")),
+    ):
+        if len({repr(of(p.cfg)) for p in prepared}) > 1:
+            reason = f"{monitor} of one cell is then no better or worse than that of another"
+            if key.startswith("model.") and not monitor.endswith("/loss"):
+                continue
+            more = "; set monitor=val/reconstruction" if key.startswith("model.") else ""
+            raise UserError(f"a search cannot vary {key}: {reason}{more}")
+    rising = model_class(first.model["name"]).rising
+    return Goal(monitor, monitor.rpartition("/")[2] in rising)
+
+
+def _rounds(
+    folder: Path,
+    asked: dict[str, Any],
+    search: Halving | Placed,
+    how: Launcher,
+    signals: Signals,
+    again: Sequence[Path] = (),
+) -> int:
+    """Rounds until there is nothing left, or a signal; then the table, the figure, the best.
+
+    The first is that of the cells in ``again``, which did not end before.
+    """
+    goal = Goal(**asked["goal"])
+    trials = Trials(folder, goal)
+    now: Callable[[], list[Trial]] = lambda: trials.read(asked["cells"], asked["varied"])  # noqa: E731
+    _train(folder, again, how, signals, {})
+    while not signals.code:
+        jobs, data = search.next(folder, asked, now())
+        if not jobs:
+            break
+        for cell in jobs:
+            trials.ended.pop(cell.name, None)
+        _train(folder, jobs, how, signals, data)
+        _note_best(folder, asked, now(), goal)
+    return _close(folder, asked, now(), goal, signals)
+
+
+def _train(
+    folder: Path,
+    cells: Sequence[Path],
+    how: Launcher,
+    signals: Signals,
+    data: dict[Path, Dataset],
+) -> None:
+    """As `sweeps.launch.train`, without its last words."""
+    if not cells:
+        return
+    folders.write_table(folder)
+    elsewhere = False
+    try:
+        with folders.kept_current(folder):
+            elsewhere = launchers.start(folder, [[c] for c in cells], how, signals, data)
+    finally:  # a second Ctrl-C comes through here, too
+        if not elsewhere:
+            settled(cells, how.name != "slurm")
+        folders.write_table(folder)
+    if elsewhere and not signals.code:  # nothing can be decided without them
+        raise _undecided(folder)
+
+
+def _undisturbed(folder: Path, cells: Sequence[Path]) -> None:
+    """Raises UserError where somebody else trains one of these cells: what comes next hangs on how
+    it ends."""
+    queued = launchers.queued(folder)
+    if any(cell.resolve() in queued for cell in cells):
+        raise _undecided(folder)
+    for cell in cells:
+        if run_folder.held(cell):
+            raise UserError(
+                f"{cell} is being trained by another process; when it has ended go on with: "
+                f"genai sweep resume {folder}"
+            )
+
+
+def _undecided(folder: Path) -> UserError:
+    return UserError(
+        f"trials of {folder} are still in Slurm's queue; when they are over go on with: "
+        f"genai sweep resume {folder}"
+    )
+
+
+def _note_best(folder: Path, asked: dict[str, Any], trials: list[Trial], goal: Goal) -> None:
+    found = best(trials)
+    if found is not None and found.cost is not None:
+        asked["best"] = {
+            "cell": found.name,
+            "value": goal.cost(found.cost),
+            "epoch": found.epoch,
+            "values": dict(found.values),
+        }
+    write(folder, asked)
+
+
+def _close(
+    folder: Path, asked: dict[str, Any], trials: list[Trial], goal: Goal, signals: Signals
+) -> int:
+    from genai_cli.sweeps.search.figure import draw
+
+    _note_best(folder, asked, trials, goal)
+    folders.write_table(folder)
+    if signals.code:
+        print(f"search interrupted; go on with: genai sweep resume {folder}")
+    print(f"\n{folders.summary(folder)}")
+    failed = sum(t.state == "failed" for t in trials)
+    if failed:
+        print(f"genai train: {failed} of {len(trials)} runs failed", file=sys.stderr)
+    if asked["left_out"]:
+        print(f"{len(asked['left_out'])} could not be built: see {folder / run_folder.SWEEP}")
+    found = asked["best"]
+    if found:
+        values = " ".join(f"{k}={v}" for k, v in found["values"].items())
+        print(
+            f"best   {found['cell']}: {goal.column} {short(found['value'])} in epoch "
+            f"{found['epoch']}, {values}"
+        )
+        pruned = sum(t.state == "pruned" for t in trials)
+        steps = sum(t.steps for t in trials)
+        print(f"       {len(trials)} trials, {pruned} of them pruned, {steps:,} steps in all")
+        for share in importance(trials, asked["varied"]):
+            print(f"       {share.key}: {share.told}")
+        draw(folder / "search.png", asked, trials, goal)
+    print(f"sweep  {folder}")
+    return signals.code or int(failed > 0)

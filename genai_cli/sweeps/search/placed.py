@@ -1,0 +1,168 @@
+"""Random and TPE searches: a round asks for the next trials and writes their folders."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genai_cli.config import compose, schema
+from genai_cli.config.schema import TrainConfig
+from genai_cli.data.dataset import Dataset
+from genai_cli.errors import UserError
+from genai_cli.launchers.settings import Joblib, Launcher, Slurm, gpus_of
+from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
+from genai_cli.runner.prepare import Prepared, prepare, start
+from genai_cli.store import run_config
+from genai_cli.store.trials import FAILED, RUNNING, Trial
+from genai_cli.sweeps import cells
+from genai_cli.sweeps.asked import entry, write
+from genai_cli.sweeps.search.space import space_of
+from genai_cli.sweeps.search.suggest import suggest
+from genai_cli.sweeps.settings import Sweep
+
+SLURM = 4  # trials placed at once where neither the sweep nor the launcher says how many
+MAY_DIFFER = ("outputs", "tags", "init_from", "trainer.accumulate", "trainer.loggers")
+
+
+class Placed:
+    """The rounds of such a search.
+
+    Args:
+        line: of `genai train -m`.
+        sweep: its settings.
+        how: the launcher, which says how many trials are placed at once.
+    """
+
+    def __init__(self, line: compose.Line, sweep: Sweep, how: Launcher) -> None:
+        self.line, self.sweep = line, sweep
+        self.space = space_of(line, sweep.over)
+        self.varied = [d.key for d in self.space.dimensions]
+        self.trials = int(min(sweep.trials, self.space.size))
+        self.how, self.parallel = how, 1
+        self.cells: list[compose.Cell] = []  # the corners, once they are checked
+        self.notes: dict[str, None] = {}
+        self.data: dict[str, Dataset] = {}
+
+    @property
+    def told(self) -> str:
+        """What the search is going to do."""
+        return f"{self.trials} trials, {self.parallel} at once"
+
+    def prepare(self) -> list[Prepared]:
+        """Check the corners of the space: every choice and both ends of every number.
+
+        Raises:
+            UserError: one cannot be trained; it is named.
+        """
+        out = []
+        for values in self.space.corners():
+            try:
+                cell, prepared = self._prepared(values)
+            except UserError as error:
+                named = " ".join(f"{k}={v}" for k, v in values.items())
+                raise UserError(f"cell {named}: {error}; nothing was launched") from None
+            _alone(prepared)
+            self.cells.append(cell)
+            out.append(prepared)
+        self.parallel = self.sweep.parallel or at_once(self.how, [p.cfg for p in out])
+        return out
+
+    def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
+        """Say what was chosen for the user; the cells are written by `next`."""
+        write(folder, asked)
+        for note in self.notes:
+            print(note, file=sys.stderr)
+        if self.trials < self.sweep.trials:
+            few = f"there are {self.trials} combinations, not {self.sweep.trials}"
+            print(f"{few}: every one is tried", file=sys.stderr)
+
+    def resume(self, folder: Path, asked: dict[str, Any]) -> None:
+        """See that the YAML files still give what the cells so far were made of.
+
+        Raises:
+            UserError: they do not.
+        """
+        first = self._prepared(self.space.corners()[0])[1].cfg
+        self.parallel = self.sweep.parallel or at_once(self.how, [first])
+        for cell in asked["cells"]:
+            given = dict(word.split("=", 1) for word in cell["overrides"])
+            values = {key: given[key] for key in self.varied}
+            try:
+                old = run_config.config_of(folder / cell["folder"])
+            except UserError:
+                continue  # deleted or damaged: another one will tell
+            new = self._prepared(values)[1].cfg
+            before, now = (schema.flat(schema.plain(c)) for c in (old, new))
+            for key in before:
+                if before[key] != now.get(key) and key not in MAY_DIFFER:
+                    raise UserError(
+                        f"{key} was {before[key]} when this search began and is now "
+                        f"{now.get(key)}: a YAML file has changed; put it back"
+                    )
+            return
+
+    def next(
+        self, folder: Path, asked: dict[str, Any], trials: Sequence[Trial]
+    ) -> tuple[list[Path], dict[Path, Dataset]]:
+        """The folders of the next trials, written; none when all are done."""
+        left_out = [Trial("", o["values"], FAILED) for o in asked["left_out"]]
+        known = [*trials, *left_out]
+        ready: dict[Path, Prepared] = {}
+        while len(ready) < self.parallel and len(known) < self.trials:
+            values = suggest(self.space, self.sweep, known)
+            if values is None:
+                break
+            try:
+                cell, prepared = self._prepared(values)
+            except UserError as error:
+                named = " ".join(f"{k}={v}" for k, v in values.items())
+                print(f"left out: cell {named}: {error}", file=sys.stderr)
+                why = {"cell": named, "why": str(error), "values": values}
+                asked["left_out"].append(why)
+                known.append(Trial("", values, FAILED))
+                continue
+            name = cells.cell_name(len(asked["cells"]), cell)
+            asked["cells"].append(entry(name, cell, schema.plain(prepared.cfg)))
+            known.append(Trial(name, values, RUNNING))
+            ready[folder / name] = prepared
+        write(folder, asked)  # before the folders: from then on they can be written again
+        for path, prepared in ready.items():
+            path.mkdir()
+            start(prepared, asked["command"], path)
+        return list(ready), {path: prepared.data for path, prepared in ready.items()}
+
+    def first(self, cell: Path, cfg: TrainConfig) -> TrainConfig:
+        """A trial's config is that of its words."""
+        return cfg
+
+    now = first
+
+    def _prepared(self, values: Mapping[str, str]) -> tuple[compose.Cell, Prepared]:
+        words = self.space.words(values)
+        line = self.line._replace(overrides=words, multirun=False)
+        config = compose.cells("train", line)[0].config
+        key = repr([config.dataset, config.split_seed])
+        known, gpus = self.data.get(key), gpus_of(self.how)
+        prepared = prepare(config, self.notes.setdefault, known, gpus=gpus)
+        self.data[key] = prepared.data
+        return compose.Cell(prepared.cfg, dict(values), words), prepared
+
+
+def at_once(how: Launcher, configs: Sequence[TrainConfig]) -> int:
+    """How many cells like these the launcher runs at the same time."""
+    if isinstance(how, Joblib):
+        asked = asked_by(map(schema.plain, configs))
+        gpus = visible_gpus() if asked.gpu or asked.named else []
+        how = fitted(how, lambda: configs) if gpus else how
+        return share(sys.maxsize, how, asked, gpus).workers
+    if isinstance(how, Slurm):
+        return how.parallel or SLURM
+    return 1
+
+
+def _alone(prepared: Prepared) -> None:
+    pack = prepared.cfg.trainer.pack
+    if pack != "none":
+        raise UserError(f"trainer.pack={pack} is for search=grid: a search trains cells alone")

@@ -1,0 +1,21 @@
+"""How another Python of ours is started: with our package, and without the folder it stands in.
+
+``python -m`` and ``python -c`` look for modules in the working directory first. Whoever types
+``genai resume .`` in a folder that a stranger sent would run the stranger's ``json.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_HOME = str(Path(__file__).resolve().parents[2])  # last: a checkout that is not installed
+_START = (
+    "import sys; sys.path[:1] = [p for p in sys.path[:1] if p]; sys.path.append({home!r}); "
+    "import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+)
+
+
+def python(module: str) -> list[str]:
+    """The words that run ``module`` of ours as ``python -m`` does; its own words follow them."""
+    return [sys.executable, "-c", _START.format(home=_HOME, module=module)]
