@@ -50,7 +50,7 @@ test-slurm: $(STAMP)
 
 # the rooms that compute, with the instructions of three generations of processors: other orders of
 # summation, other kernels. What training reaches is held with a margin (tests marked `trains`)
-KERNELS = tests/models tests/networks tests/diffusion tests/training tests/evaluation
+KERNELS = tests/models tests/networks tests/diffusion tests/losses tests/training tests/evaluation
 test-kernels: $(STAMP)
 	@$(call with_kernels,default,SSE41,SSE4_2)
 	@$(call with_kernels,avx2,AVX2,AVX2)
@@ -136,7 +136,7 @@ $(VENV)/.audit: $(STAMP)
 	@touch $@
 
 lint: $(STAMP)
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
 
 format: $(STAMP)
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

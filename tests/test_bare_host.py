@@ -17,10 +17,10 @@ HIDDEN = (
     *("chromium", "chromium-browser", "google-chrome", "node", "nvidia-smi", "zsh", "fish"),
 )
 ASKED_SLURM = (  # tests that once asked the host's own
-    "search/test_search_launchers.py::test_trials_that_are_queued_are_not_started_again",
-    "launchers/test_launchers_slurm.py::test_what_is_in_the_queue_is_not_touched_by_a_resume",
-    "verbs/test_verb_plan.py::test_script_prints_the_batch_script_alone",
-    "sweeps/test_sweeps_of_experiments.py::test_it_is_planned_as_it_is_trained",
+    "sweeps/search/test_launchers.py::test_trials_that_are_queued_are_not_started_again",
+    "launchers/test_slurm.py::test_what_is_in_the_queue_is_not_touched_by_a_resume",
+    "cli/commands/test_plan.py::test_script_prints_the_batch_script_alone",
+    "sweeps/test_of_experiments.py::test_it_is_planned_as_it_is_trained",
 )
 
 

@@ -23,7 +23,7 @@ def at_the_end(
 ) -> list[Finding]:
     """Findings of a run whose summary is not written yet. Files of its folder that somebody has
     broken meanwhile cost it these lines and nothing else; the rules take any numbers
-    (tests/doctor/test_doctor_rules.py)."""
+    (tests/doctor/test_rules.py)."""
     try:
         reading = read.run(folder)
         reading.status = "finished"

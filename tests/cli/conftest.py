@@ -23,7 +23,7 @@ def clean_env() -> dict[str, str]:
 
 
 @pytest.fixture
-def genai(clean_env, tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def genai_process(clean_env, tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``genai WORDS``, from a folder that is not the checkout."""
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:

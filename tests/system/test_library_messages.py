@@ -62,7 +62,7 @@ def noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own / "models").mkdir(parents=True)
     (own / "configs" / "model").mkdir(parents=True)
     (own / "models" / "noisy.py").write_text(NOISY)
-    shipped = (Path(__file__).parents[1] / "configs" / "model" / "autoencoder.yaml").read_text()
+    shipped = (Path(__file__).parents[2] / "configs" / "model" / "autoencoder.yaml").read_text()
     yaml = shipped.replace("name: autoencoder", "name: noisy")
     (own / "configs" / "model" / "noisy.yaml").write_text(yaml)
     monkeypatch.setenv("GENAI_PATH", str(own))

@@ -72,7 +72,7 @@ class Server:
     """
 
     def __init__(self, *how: str) -> None:
-        paths = [str(HERE / "torture"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "fork_server.py"), *how],

@@ -235,7 +235,7 @@ def test_numbers_that_are_not_finite_are_counted(shaky, genai):
     assert "note: 40 of them hold numbers that are not finite" in done.out
 
 
-@pytest.mark.parametrize(  # the other signal: tests/verbs/test_verb_sample.py
+@pytest.mark.parametrize(  # the other signal: tests/cli/commands/test_sample.py
     ("number", "code"),
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
 )

@@ -28,16 +28,16 @@ sys.exit(main(["runs", *sys.argv[1:]]))
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
-def test_overview_lists_every_verb(genai, words):
-    done = genai(*words)
+def test_overview_lists_every_verb(genai_process, words):
+    done = genai_process(*words)
     assert (done.returncode, done.stderr) == (0, "")
     for verb, meaning in VERBS.items():
         assert f"  {verb} " in done.stdout
         assert meaning in done.stdout
 
 
-def test_version(genai):
-    assert genai("--version").stdout == f"genai {__version__}\n"
+def test_version(genai_process):
+    assert genai_process("--version").stdout == f"genai {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_the_door_itself_imports_almost_nothing(python):
         ("train model=vea --help", ["genai train: unknown model 'vea'", "did you mean 'vae'?"]),
     ],
 )
-def test_mistakes_are_one_line(genai, words, parts):
-    done = genai(*words.split())
+def test_mistakes_are_one_line(genai_process, words, parts):
+    done = genai_process(*words.split())
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("genai")
@@ -93,9 +93,9 @@ def test_mistakes_are_one_line(genai, words, parts):
         assert part in done.stderr
 
 
-def test_missing_folder_of_genai_path(genai, tmp_path):
+def test_missing_folder_of_genai_path(genai_process, tmp_path):
     (tmp_path / "here").mkdir()
-    done = genai("train", "--help", GENAI_PATH=f"{tmp_path / 'here'}:/not/here")
+    done = genai_process("train", "--help", GENAI_PATH=f"{tmp_path / 'here'}:/not/here")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "GENAI_PATH=/not/here: no such folder" in done.stderr
@@ -169,10 +169,10 @@ def test_another_broken_pipe_is_not_hidden(python):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-def test_printing_survives_other_encodings(genai, encoding):
-    done = genai("train", "--help", PYTHONIOENCODING=encoding)
+def test_printing_survives_other_encodings(genai_process, encoding):
+    done = genai_process("train", "--help", PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, "")
-    failed = genai("trxn", PYTHONIOENCODING=encoding)
+    failed = genai_process("trxn", PYTHONIOENCODING=encoding)
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1
 

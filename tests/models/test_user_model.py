@@ -122,7 +122,7 @@ def test_yaml_alone_in_cd_adds_an_option(tmp_path: Path, genai: Callable) -> Non
 def test_the_readme_s_own_model_trains(
     tmp_path: Path, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (Path(__file__).parents[1] / "README.md").read_text()
+    text = (Path(__file__).parents[2] / "README.md").read_text()
     part = text.partition("## Add a model")[2]
     for language, name in (("python", "models/mine.py"), ("yaml", "configs/model/mine.yaml")):
         assert f"`{name}`" in part  # where the block is to be pasted, whole

@@ -242,10 +242,10 @@ def test_data_sets():
     assert offered("data list ") == []
 
 
-def test_zsh_and_fish_get_the_meaning(genai):
-    zsh = genai("_complete", "zsh", "train", "model=v").stdout
+def test_zsh_and_fish_get_the_meaning(genai_process):
+    zsh = genai_process("_complete", "zsh", "train", "model=v").stdout
     assert zsh.startswith("model=vae \tvae ")
-    fish = genai("_complete", "fish", "train", "model=v").stdout
+    fish = genai_process("_complete", "fish", "train", "model=v").stdout
     assert fish.startswith("model=vae\tVariational autoencoder")
 
 

@@ -22,7 +22,7 @@ TINY = (
     "model=autoencoder", "model.widths=[4]", "bottleneck=2", "dataset.limit=32", "batch_size=16",
     "trainer.threads=1", "trainer.step=eager",
 )  # fmt: skip
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 

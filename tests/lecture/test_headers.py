@@ -44,7 +44,7 @@ FIRST = {of(name).chapter.key: name for name in reversed(NAMES)}.values()  # one
     "name", [pytest.param(n, marks=[] if n in FIRST else [pytest.mark.slow]) for n in NAMES]
 )
 def test_an_experiment_trains_two_steps_on_digits(name: str) -> None:
-    """Of a sweep its first cell; tests/test_configs.py has the other experiments."""
+    """Of a sweep its first cell; tests/config/test_configs.py has the other experiments."""
     for words in trainings(name):
         line = compose.parse(words)
         sweep = given.of_line(line) if line.multirun else Sweep()

@@ -268,16 +268,16 @@ def test_choices_are_read_from_the_comment(value, meaning, words):
     assert choices(Key(value, meaning)) == words.split()
 
 
-def test_configs_are_found_inside_an_installed_package(genai, tmp_path):
+def test_configs_are_found_inside_an_installed_package(genai_process, tmp_path):
     """As in a wheel: configs/ lies in the package, and nothing lies beside it."""
     site = tmp_path / "site-packages"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(catalog.__file__).parents[1], site / "genai_cli", ignore=ignored)
     shutil.copytree(CONFIGS, site / "genai_cli/configs", dirs_exist_ok=True)
-    done = genai("train", "model=vae", "--help", PYTHONPATH=str(site))
+    done = genai_process("train", "model=vae", "--help", PYTHONPATH=str(site))
     assert (done.returncode, done.stderr) == (0, "")
     assert "model.beta=" in done.stdout
     shutil.rmtree(site / "genai_cli/configs")
-    done = genai("train", "--help", PYTHONPATH=str(site))
+    done = genai_process("train", "--help", PYTHONPATH=str(site))
     assert done.returncode == 2
     assert "install genai-cli again" in done.stderr

@@ -1,6 +1,6 @@
 """The labelled curves of this folder, and how the doctor does on them.
 
-    python tests/doctor/collection.py tests/doctor/curves/held_out.jsonl
+    python tests/helpers/collection.py tests/doctor/curves/held_out.jsonl
 
 prints a row per label: what was said of its runs. Lines are made by benchmarks/doctor_curves.py.
 """
@@ -19,7 +19,7 @@ from genai_cli.doctor.finding import HEALTHY, Finding
 from genai_cli.doctor.reading import Reading
 from genai_cli.doctor.rules import examine
 
-HERE = Path(__file__).parent / "curves"
+HERE = Path(__file__).parents[1] / "doctor" / "curves"
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

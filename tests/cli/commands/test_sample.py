@@ -407,7 +407,7 @@ def test_large_sets_are_streamed(tmp_path):
     assert read["y"].tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(  # the other signal: tests/verbs/test_verb_encode.py
+@pytest.mark.parametrize(  # the other signal: tests/cli/commands/test_encode.py
     ("number", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
