@@ -35,15 +35,19 @@ def test_wheel_finds_its_configs_from_anywhere(tmp_path: Path) -> None:
         == {f"{weights}/{p.name}" for p in (ROOT / weights).glob("*.safetensors")}
         != set()
     )
+    templates = "genai_cli/report/templates"
+    assert {n for n in names if n.startswith(templates)} == {
+        f"{templates}/{p.name}" for p in (ROOT / templates).iterdir()
+    }
     code = "import sys; from genai_cli.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    words = ["train", "epochs=1", "dataset.limit=64"]
-    ran = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=elsewhere,
-        env=os.environ | {"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ran.returncode == 0, ran.stderr
+    for words in (["train", "epochs=1", "dataset.limit=64"], ["report", "latest"]):
+        ran = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=elsewhere,
+            env=os.environ | {"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert ran.returncode == 0, ran.stderr
     assert len(list(elsewhere.glob("outputs/*/*/summary.json"))) == 1

@@ -1,4 +1,4 @@
-"""Loss curves as inline SVG, from the rows of metrics.csv: sharp at any size, in either theme.
+"""Lay out loss curves from the rows of metrics.csv; curves.html draws them as SVG.
 
 Colour is never alone: each line carries its name, and validation is dashed.
 """
@@ -6,10 +6,9 @@ Colour is never alone: each line carries its name, and validation is dashed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from genai_cli.report.markup import Html, details, el, escaped, join, table
-from genai_cli.report.sheet import SERIES
 from genai_cli.system.text import short
 
 WIDTH, HEIGHT = 420, 250
@@ -20,8 +19,10 @@ LOG_FROM = 20  # largest over smallest value from which the axis is logarithmic
 TABLE_ROWS = 40
 HUGE = 1e200
 NAMES = {"lr": "learning rate", "kl": "KL", "d_real": "D(x), real", "d_fake": "D(G(z)), generated"}
+SERIES = ("one", "two", "three", "four", "five", "six")  # colours of report.css
 
 Point = tuple[float, float]
+Scale = Callable[[float], float]
 
 
 class Line(NamedTuple):
@@ -29,50 +30,74 @@ class Line(NamedTuple):
 
     label: str  # at its end
     side: str  # before its last value: "val." where the label alone does not say it
-    colour: str  # of sheet.SERIES
+    colour: str  # of SERIES
     dashed: bool
     points: list[Point]  # (epoch, value), finite ones and nan for gaps
 
 
+class Panel(NamedTuple):
+    """One chart in pixels of its frame; without a finite value all lists are empty."""
+
+    ident: str  # unique on the page
+    title: str
+    right: int = 0  # end of the axes
+    log: bool = False
+    grid: Sequence[tuple[float, str]] = ()  # (y, label)
+    ticks: Sequence[tuple[float, str]] = ()  # (x, label)
+    lines: Sequence[tuple[Line, str]] = ()  # with the path's d
+    dots: Sequence[tuple[Line, Point]] = ()  # points without a neighbour: a line would not be seen
+    names: Sequence[tuple[str, str, str, float]] = ()  # (label, last value, colour, y)
+    best: tuple[str, Point, str, Point, str] | None = None  # (colour, ring, label, its end, side)
+    description: str = ""
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    bottom: int = HEIGHT - BOTTOM
+
+
+class Curves(NamedTuple):
+    """The panels of a run and their numbers as a table."""
+
+    panels: list[Panel]
+    caption: str
+    head: list[str]
+    rows: list[list[str]]
+
+
 def loss_panels(
-    rows: list[dict[str, float]], unit: str = "", best: float | None = None, prefix: str = "c"
-) -> Html:
-    """Panels of the loss and up to six further terms, and their numbers as a table.
+    rows: list[dict[str, float]], best: float | None = None, prefix: str = "c"
+) -> Curves | None:
+    """Return panels of the loss and up to six further terms; None before the first epoch.
 
     Args:
         rows: of metrics.csv.
-        unit: of the loss, as words for its axis.
         best: the epoch whose weights were kept.
         prefix: of the ids, unique on the page.
     """
-    found = _lines(rows)
-    if not found:
-        return Html("")
-    terms = ["loss", *[t for t in found if t != "loss"][:MOST_TERMS]]
+    terms = _lines(rows)
+    if not terms:
+        return None
+    names = ["loss", *[t for t in terms if t != "loss"][:MOST_TERMS]]
     lr = [(r["epoch"], r["lr"]) for r in rows if "lr" in r]
     if len({value for _, value in lr}) > 1:
-        found["lr"] = [Line("", "", "three", False, lr)]
-        terms.append("lr")
-    panels = []
-    for i, term in enumerate(t for t in terms if t in found):
-        name = NAMES.get(term, term.replace("_", " "))
-        if term == "loss" and unit:
-            name = f"loss ({unit})"
-        mark = best if term == "loss" else None
-        panels.append(el("figure", chart(f"{prefix}{i}", name, found[term], mark), class_="chart"))
-    return join(el("div", *panels, class_="charts"), _numbers(rows))
+        terms["lr"] = [Line("", "", "three", False, lr)]
+        names.append("lr")
+    panels = [
+        lay_out_panel(f"{prefix}{i}", NAMES.get(term, term.replace("_", " ")), terms[term],
+              best if term == "loss" else None)
+        for i, term in enumerate(t for t in names if t in terms)
+    ]  # fmt: skip
+    return Curves(panels, *_table(rows))
 
 
-def chart(
-    ident: str, title: str, lines: list[Line], best: float | None = None, right: int = RIGHT
-) -> Html:
-    """One panel: axes, curves, names at their ends, for which ``right`` is kept free.
-
-    ``ident`` is unique on the page.
-    """
+def lay_out_panel(
+    ident: str, title: str, lines: list[Line], best: float | None = None, margin: int = RIGHT
+) -> Panel:
+    """Return one chart: axes, curves, names at their ends, for which ``margin`` is kept free."""
     every = [p for line in lines for p in line.points if _finite(p[1])]
     if not every:
-        return el("p", f"{title}: no finite value", class_="soft")
+        return Panel(ident, title)
+    right = WIDTH - margin
     xs, ys = [p[0] for p in every], [p[1] for p in every]
     log = min(ys) > 0 and max(ys) / min(ys) >= LOG_FROM
     scale = math.log10 if log else float
@@ -84,66 +109,51 @@ def chart(
         first, last = first - 0.5, last + 0.5
 
     def x_of(value: float) -> float:
-        return LEFT + (value - first) / (last - first) * (WIDTH - LEFT - right)
+        return LEFT + (value - first) / (last - first) * (right - LEFT)
 
     def y_of(value: float) -> float:
         return HEIGHT - BOTTOM - (scale(value) - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [el("text", title + (", log axis" if log else ""), x=0, y=13)]
-    for value in _log_ticks(low, high) if log else ticks(low, high, 5):
-        y = round(y_of(value), 1)
-        parts.append(el("line", x1=LEFT, x2=WIDTH - right, y1=y, y2=y, class_="grid"))
-        label = {"x": LEFT - 6, "y": y + 4, "text_anchor": "end", "class_": "tick"}
-        parts.append(el("text", _plain(value), **label))
-    for value in sorted({round(v) for v in ticks(min(xs), max(xs), 4)}):
-        if min(xs) <= value <= max(xs):
-            label = {"x": round(x_of(value), 1), "y": HEIGHT - BOTTOM + 17, "class_": "tick"}
-            parts.append(el("text", f"{value:,}", text_anchor="middle", **label))
-    middle = {"x": (LEFT + WIDTH - right) / 2, "y": HEIGHT - 6, "text_anchor": "middle"}
-    parts.append(el("text", "epoch", class_="tick", **middle))
-
-    ends = []
+    paths, dots, ends = [], [], []
     for line in lines:
         for piece in _pieces(line.points):
             thin = [(round(x_of(a), 1), round(y_of(b), 1)) for a, b in thinned(piece, first, last)]
-            look = {"class_": f"curve s-{line.colour}"}
-            if len(thin) == 1:  # no neighbour: a line would not be seen
-                dot = {"cx": thin[0][0], "cy": thin[0][1], "r": 2.6}
-                parts.append(el("circle", class_=f"f-{line.colour}", **dot))
-                continue
-            d = "M" + "L".join(f"{a},{b}" for a, b in thin)
-            parts.append(el("path", d=d, stroke_dasharray="6 4" if line.dashed else None, **look))
+            if len(thin) == 1:
+                dots.append((line, thin[0]))
+            else:
+                paths.append((line, "M" + "L".join(f"{a},{b}" for a, b in thin)))
         finite = [p for p in line.points if _finite(p[1])]
         if finite and line.label:
             ends.append((y_of(finite[-1][1]), line, finite[-1][1]))
-    parts += _names(ends, WIDTH - right + 7, round((right - 7) / 7.7))
-    if best is not None:
-        parts += _best(lines, best, x_of, y_of)
-    described = "; ".join(
-        f"{line.label or title} {line.side} from {short(own[0])} to {short(own[-1])}, "
-        f"lowest {short(min(own))}"
-        for line in lines
-        if (own := [v for _, v in line.points if _finite(v)])
-    )
-    told = f"{title} against the epoch. {described}."
-    named = {"role": "img", "aria_labelledby": f"{ident}-t {ident}-d"}
-    return el(
-        "svg",
-        el("title", title, id=f"{ident}-t"),
-        el("desc", told, id=f"{ident}-d"),
-        *parts,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        **named,
+    marks = _log_ticks(low, high) if log else ticks(low, high, 5)
+    epochs = sorted({round(v) for v in ticks(min(xs), max(xs), 4)})
+    return Panel(
+        ident,
+        title,
+        right,
+        log,
+        [(round(y_of(value), 1), _tick(value)) for value in marks],
+        [(round(x_of(v), 1), f"{v:,}") for v in epochs if min(xs) <= v <= max(xs)],
+        paths,
+        dots,
+        _names(ends, round((margin - 7) / 7.7)),
+        None if best is None else _best(lines, best, x_of, y_of),
+        "; ".join(
+            f"{line.label or title} {line.side} from {short(values[0])} to {short(values[-1])}, "
+            f"lowest {short(min(values))}"
+            for line in lines
+            if (values := [v for _, v in line.points if _finite(v)])
+        ),
     )
 
 
 def _lines(rows: list[dict[str, float]]) -> dict[str, list[Line]]:
-    """Term → its curves. One player: training and validation have a colour each. Several: the
-    player has it, and validation is dashed."""
+    """Return term → its curves. One player: training and validation have a colour each. Several:
+    the player has it, and validation is dashed."""
     split = [k.split("/") for k in dict.fromkeys(k for row in rows for k in row)]
     known = [s for s in split if s[0] in ("train", "val") and 2 <= len(s) <= 3]
     players = list(dict.fromkeys(s[1] for s in known if len(s) == 3))
-    found: dict[str, list[Line]] = {}
+    terms: dict[str, list[Line]] = {}
     for words in known:
         key, term = "/".join(words), words[-1]
         points = [(r["epoch"], _value(r.get(key))) for r in rows]
@@ -154,10 +164,10 @@ def _lines(rows: list[dict[str, float]]) -> dict[str, list[Line]]:
         if len(words) == 3:
             label, short_side = words[1], "val." if words[0] == "val" else "train"
             colour = SERIES[(players.index(words[1]) + 2) % len(SERIES)]
-        found.setdefault(term, []).append(
+        terms.setdefault(term, []).append(
             Line(label, short_side, colour, words[0] == "val", points)
         )
-    return found
+    return terms
 
 
 def _value(value: float | None) -> float:
@@ -169,7 +179,7 @@ def _finite(value: float) -> bool:
 
 
 def _pieces(points: list[Point]) -> list[list[Point]]:
-    """Runs of finite points: a gap stays a gap."""
+    """Return the runs of finite points: a gap stays a gap."""
     pieces: list[list[Point]] = [[]]
     for point in points:
         if _finite(point[1]):
@@ -180,8 +190,8 @@ def _pieces(points: list[Point]) -> list[list[Point]]:
 
 
 def thinned(points: list[Point], first: float, last: float) -> list[Point]:
-    """The points a line of `COLUMNS` pixels can show: of each column the first, the lowest, the
-    highest and the last, so that no spike is lost."""
+    """Return the points that a line of `COLUMNS` pixels can show: of each column the first, the
+    lowest, the highest and the last, so that no spike is lost."""
     if len(points) <= 4 * COLUMNS // 2:
         return points
     columns: dict[int, list[Point]] = {}
@@ -196,7 +206,7 @@ def thinned(points: list[Point], first: float, last: float) -> list[Point]:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers in [low, high]: steps of 1, 2 or 5 times a power of ten."""
+    """Return round numbers in [low, high]: steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     raw = (high - low) / most
@@ -208,7 +218,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between 10^low and 10^high, with 2 and 5 where they are few."""
+    """Return powers of ten between 10^low and 10^high, with 2 and 5 where they are few."""
     powers = range(math.floor(low), math.ceil(high) + 1)
     few = high - low < 3
     steps = [m * 10.0**p for p in powers for m in ((1, 2, 5) if few else (1,))]
@@ -216,8 +226,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return inside[:: -(-len(inside) // 7)] if inside else [10**low, 10**high]
 
 
-def _plain(value: float) -> str:
-    """A tick's label: no trailing zeros."""
+def _tick(value: float) -> str:
+    """Format the label of a tick without trailing zeros."""
     if value == 0:
         return "0"
     if 1e-4 <= abs(value) < 1e6 and len(f"{value:,.6f}".rstrip("0")) < 9:
@@ -227,13 +237,14 @@ def _plain(value: float) -> str:
 
 
 def _ending(value: float) -> str:
-    """A line's last value, short enough for the margin."""
+    """Format the last value of a line, short enough for the margin."""
     text = short(value)
-    return _plain(value) if "e" in text or len(text) > 7 else text
+    return _tick(value) if "e" in text or len(text) > 7 else text
 
 
-def _names(ends: list[tuple[float, Line, float]], x: float, most: int) -> list[Html]:
-    """The lines' names with their last values, pushed apart so that none covers another."""
+def _names(ends: list[tuple[float, Line, float]], most: int) -> list[tuple[str, str, str, float]]:
+    """Return the names of lines with their last values, pushed apart so that none covers another;
+    a name has at most ``most`` characters."""
     apart, placed = 28.0, []
     ends.sort(key=lambda e: e[0])
     low, high = TOP + 6, HEIGHT - BOTTOM - 14
@@ -245,47 +256,36 @@ def _names(ends: list[tuple[float, Line, float]], x: float, most: int) -> list[H
         for i in range(len(ys) - 2, -1, -1):
             ys[i] = min(ys[i], ys[i + 1] - apart)
     for y, (_, line, value) in zip(ys, ends, strict=True):
-        at = {"x": x}
         label = line.label if len(line.label) <= most else f"{line.label[: most - 1]}…"
-        placed.append(el("text", label, y=round(y + 1, 1), class_=f"t-{line.colour}", **at))
-        placed.append(
-            el(
-                "text",
-                f"{line.side} {_ending(value)}".strip(),
-                y=round(y + 15, 1),
-                class_="tick",
-                **at,
-            )
-        )
+        last = f"{line.side} {_ending(value)}".strip()
+        placed.append((label, last, line.colour, round(y + 1, 1)))
     return placed
 
 
-def _best(lines: list[Line], best: float, x_of, y_of) -> list[Html]:  # type: ignore[no-untyped-def]
-    """A ring at the epoch whose weights were kept."""
+def _best(
+    lines: list[Line], best: float, x_of: Scale, y_of: Scale
+) -> tuple[str, Point, str, Point, str] | None:
+    """Return the mark of the epoch whose weights were kept, if the validation line has it."""
     line = next((x for x in lines if x.dashed), lines[0])
     value = next((v for e, v in line.points if e == best and _finite(v)), None)
     if value is None:
-        return []
+        return None
     x, y = round(x_of(best), 1), round(y_of(value), 1)
     end = x > (LEFT + WIDTH) / 2.3
-    above = y - 10 > TOP + 12
-    text = {"x": x + (4 if end else -4), "y": y - 10 if above else y + 22, "class_": "tick halo"}
-    ring = el("circle", cx=x, cy=y, r=4.5, class_=f"curve s-{line.colour}")
-    said = f"best: epoch {best:,.0f}"
-    return [ring, el("text", said, text_anchor="end" if end else "start", **text)]
+    label_y = y - 10 if y - 10 > TOP + 12 else y + 22
+    label, anchor = f"best: epoch {best:,.0f}", "end" if end else "start"
+    return line.colour, (x, y), label, (x + (4 if end else -4), label_y), anchor
 
 
-def _numbers(rows: list[dict[str, float]]) -> Html:
-    """The same numbers as a table, thinned where they are many."""
+def _table(rows: list[dict[str, float]]) -> tuple[str, list[str], list[list[str]]]:
+    """Return caption, head and rows of the same numbers as a table, thinned where they are many."""
     columns = list(dict.fromkeys(k for row in rows for k in row))
     columns = ["epoch", *[c for c in columns if c not in ("epoch", "step", "images")]]
     step = max(1, -(-len(rows) // TABLE_ROWS))
-    shown = [r for i, r in enumerate(rows) if i % step == 0 or i == len(rows) - 1]
+    kept = [r for i, r in enumerate(rows) if i % step == 0 or i == len(rows) - 1]
     body = [
         [f"{row['epoch']:g}", *(short(row[c]) if c in row else "–" for c in columns[1:])]
-        for row in shown
+        for row in kept
     ]
     every = "every epoch" if step == 1 else f"one epoch in {step}, all in metrics.csv"
-    heads = [escaped(c) for c in columns]
-    shown_table = table(f"The numbers of the curves: {every}.", heads, body, left=())
-    return details("The curves as a table", shown_table, class_="screen")
+    return f"The numbers of the curves: {every}.", columns, body

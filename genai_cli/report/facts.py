@@ -1,4 +1,4 @@
-"""What a folder says about its run, as plain data. A damaged file is a blank, never a crash."""
+"""Read what a run folder holds as plain data; a damaged file is a blank, never a crash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOG_BYTES = 64_000  # of the end of train.log
 
 @dataclass
 class Facts:
-    """One run."""
+    """What the folder of one run holds."""
 
     path: Path
     reference: str  # what to type for it: k3f9, or k3f9/000
@@ -54,16 +54,16 @@ class Facts:
 
     @property
     def unmeasured(self) -> bool:
-        """It is trained, and its test split is not measured yet."""
+        """Whether the run is trained and its test split is not measured yet."""
         return self.status in ("finished", "stopped") and run_folder.unmeasured(self.summary)
 
     def public(self, value: object) -> str:
-        """``value`` as text without the machine's paths."""
+        """Return ``value`` as text without the machine's paths."""
         return without_paths(value, self.path, self.path.parent, Path.home())
 
 
 def read(folder: Path) -> Facts:
-    """The facts of a run, whatever is missing."""
+    """Read the facts of a run, whatever is missing."""
     try:
         config = run_folder.read_config(folder)
     except UserError:
@@ -93,26 +93,26 @@ def read(folder: Path) -> Facts:
 
 
 def status(folder: Path, described: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """How the run stands, as `runs.status` says."""
+    """Return the status of a run, as `runs.status` does, or ``damaged``."""
     if not config or not described:
         return "damaged"
     return run_folder.status(folder, described)
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """``value`` if it is a mapping, else {}."""
+    """Return ``value`` if it is a mapping, else {}."""
     return value if isinstance(value, dict) else {}
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or None for anything else."""
+    """Return a finite number, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def _tail(log: Path) -> list[str]:
-    """The last lines of a text file."""
+    """Read the last lines of a text file."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - LOG_BYTES))

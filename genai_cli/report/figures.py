@@ -1,20 +1,19 @@
-"""PNG files of a run folder, inline, each with what it shows and what to look at."""
+"""Read PNG files of a run folder for a page, each with what it shows and what to look at."""
 
 from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
-
-from genai_cli.report.markup import Html, el
 
 MOST_BYTES = 4_000_000  # of one file
 WIDE = 1.8  # times as wide as high, and more
 SIGNATURE, END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 # stem → (title, what is seen, what to look at)
-TOLD = {
+CAPTIONS = {
     "loss_curve": (
         "Loss curves",
         "training and validation loss over the epochs",
@@ -123,15 +122,28 @@ OF_A_RUN = (
 
 
 class Picture(NamedTuple):
-    """A PNG file that may stand on the page."""
+    """The bytes of a PNG file that may stand on a page."""
 
     data: bytes
     width: int  # pixels
     height: int
 
 
+class Figure(NamedTuple):
+    """A picture with its size on the page and the words about it."""
+
+    base64: str
+    width: int
+    height: int
+    wide: bool  # a strip, which scrolls on a phone
+    title: str
+    note: str
+    caption: str
+    alt: str
+
+
 def load(path: Path) -> Picture | None:
-    """A whole PNG of a sensible size, or None: half-written files and others are left out."""
+    """Read a whole PNG of a sensible size; half-written files and others give None."""
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
@@ -145,44 +157,47 @@ def load(path: Path) -> Picture | None:
 
 
 def _known(stem: str) -> str | None:
-    """The figure a file is: samples_sheet-digits is a samples_sheet."""
-    return max((name for name in TOLD if stem.startswith(name)), key=len, default=None)
+    """Return the entry of `CAPTIONS` for a file: samples_sheet-digits is a samples_sheet."""
+    return max((name for name in CAPTIONS if stem.startswith(name)), key=len, default=None)
 
 
-def place(path: Path) -> tuple[int, str]:
-    """Where a figure stands among others: in the order of the words about them."""
-    names = [*TOLD]
+def caption_order(path: Path) -> tuple[int, str]:
+    """Return the sort key of a figure: the position of its entry in `CAPTIONS`, then its name."""
+    names = [*CAPTIONS]
     known = _known(path.stem)
     return (names.index(known) if known else len(names)), path.name
 
 
-def figure(path: Path, context: str, note: str = "") -> Html:
-    """The picture on white paper with its caption, or nothing where there is none.
+def load_figures(paths: Iterable[Path], context: str, note: str = "") -> list[Figure]:
+    """Return the figures of the files that are whole, each for ``context`` ("vae on digits")."""
+    pairs = [(path, load(path)) for path in paths]
+    return [describe(p, path.stem, context, note) for path, p in pairs if p is not None]
+
+
+def describe(
+    picture: Picture, stem: str, context: str, note: str = "", caption: str = ""
+) -> Figure:
+    """Return the figure of a picture from a file called ``stem``.
 
     Args:
-        path: a PNG file.
+        picture: the bytes and their size.
+        stem: name of the file, which `CAPTIONS` describes.
         context: for the alternative text, "vae on digits".
         note: which one it is, where there are several.
+        caption: in the place of what `CAPTIONS` has.
     """
-    picture = load(path)
-    return Html("") if picture is None else drawn(picture, path.stem, context, note)
-
-
-def drawn(picture: Picture, stem: str, context: str, note: str = "", caption: object = "") -> Html:
-    """`figure` of a picture that is there, from a file called ``stem``; ``caption`` in the place
-    of what is said of every picture of that name."""
     words = stem.replace("_", " ")
     known = _known(stem)
-    title, shows, look = TOLD[known] if known else (words.capitalize(), words, "")
-    source = "data:image/png;base64," + base64.b64encode(picture.data).decode("ascii")
+    title, shows, look = CAPTIONS[known] if known else (words.capitalize(), words, "")
     # Drawn at 150 dots an inch and meant to be seen at 96: half size is sharp on good screens.
     width = min(picture.width, max(320, round(picture.width * 0.64)))
-    size = {"width": width, "height": round(picture.height * width / max(picture.width, 1))}
-    image = el("img", src=source, alt=f"{title} of {context}: {shows}.", **size)
-    said = caption or f"{shows}. {look}".rstrip()
-    told = el("figcaption", el("b", title), f"{note and f' ({note})'}: ", said)
-    if picture.width < WIDE * picture.height:
-        return el("figure", el("div", image, class_="paper"), told)
-    # A strip of ten images is unreadable at the width of a phone: there it scrolls.
-    region = {"role": "region", "tabindex": "0", "aria_label": f"{title}, may scroll"}
-    return el("figure", el("div", image, class_="paper wide", **region), told)
+    return Figure(
+        base64.b64encode(picture.data).decode("ascii"),
+        width,
+        round(picture.height * width / max(picture.width, 1)),
+        picture.width >= WIDE * picture.height,
+        title,
+        note,
+        caption or f"{shows}. {look}".rstrip(),
+        f"{title} of {context}: {shows}.",
+    )

@@ -1,9 +1,10 @@
-"""The page of a lecture: chapter by chapter, question, command, picture, numbers, finding."""
+"""Write the page of a lecture: question, command, picture, numbers, finding of each experiment."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from genai_cli.errors import UserError
 from genai_cli.lecture import folder as folders
@@ -13,20 +14,20 @@ from genai_cli.lecture.finding import contradiction, in_a_word, seen, why
 from genai_cli.lecture.folder import Part, State
 from genai_cli.lecture.header import Header
 from genai_cli.report import comparison, numbers, parts
+from genai_cli.report.curves import Curves
 from genai_cli.report.facts import read
-from genai_cli.report.lecture_pictures import Album, losses
-from genai_cli.report.markup import Html, details, el, join, table
-from genai_cli.report.page import Section, duration, page, when
+from genai_cli.report.lecture_pictures import Album, Pictures, losses
 from genai_cli.report.private import without_paths
+from genai_cli.report.render import format_duration, render
 
 TITLE = "A lecture on generative models"
+GONE = ("gone", "Experiments that are gone", "Their YAML is not on this machine.")
 PRINTED = 60  # lines of what another verb printed
 SILENT = ("train", "compare", "report", "evaluate", "doctor")  # verbs whose files say it
-SIGNS = {"finished": "good", "failed": "bad"}
 
 
 def lecture_page(place: Path) -> str:
-    """The whole document about a lecture's folder, in any state it may be in.
+    """Return the whole document about a lecture's folder, in any state it may be in.
 
     Raises:
         UserError: its lecture.json is damaged.
@@ -34,183 +35,103 @@ def lecture_page(place: Path) -> str:
     state = folders.read(place)
     known = {each.name: each for each in experiments()}
     album = Album()
-    entries = [_Entry(place, part, known.get(part.name), album) for part in state.parts]
-    sections = [Section("contents", "Contents", _contents(entries))]
-    chapters = list(dict.fromkeys(e.chapter for e in entries))
-    for key, title, introduction in chapters:
-        own = [e.html(state) for e in entries if e.chapter[0] == key]
-        sections.append(Section(key, title, el("p", introduction), *own))
-    return page(TITLE, _lead(place, state), sections)
-
-
-def _lead(place: Path, state: State) -> list[object]:
-    """What was asked, how it stands, and how to read the page."""
-    status = folders.standing(place, state)
-    counts = [p.status for p in state.parts]
-    tally = ", ".join(f"{counts.count(s)} {s}" for s in dict.fromkeys(counts))
-    items = [
-        el("span", status, class_=f"status {SIGNS.get(status, 'warn')}"),
-        tally,
-        when(state.started),
-        duration(sum(part.seconds for part in state.parts)),
-    ]
-    said = "Each part asks a question, gives the command that answers it, and shows what the"
-    said += " command made. Pictures, numbers and findings are of these runs; the lesson is the"
-    said += " lecture's. Where an experiment is named for a finding that the doctor does not make,"
-    said += " that is said beside it; of the others, hold the lesson against the numbers yourself."
-    lead: list[object] = [
-        el("ul", *(el("li", i) for i in items), class_="meta"),
-        el("p", said),
-        el("p", "To make it again:"),
-        el("pre", parts.without_outputs(state.command)),
-    ]
-    if status not in ("finished", "running"):
-        on = f"genai lecture resume {place.name.rsplit('-', 1)[-1]}"
-        lead.append(_note("warn", "Not everything is here.", "What is missing: ", el("code", on)))
-    return lead
-
-
-def _note(kind: str, title: str, *said: object) -> Html:
-    return el("div", el("p", el("strong", title), " ", *said), class_=f"note {kind}")
-
-
-def _contents(entries: list[_Entry]) -> Html:
-    """A table for each chapter: question, state, time, finding."""
-    shown = []
-    for title in dict.fromkeys(e.chapter[1] for e in entries):
-        rows = [
-            [
-                el("a", e.question, href=f"#{e.anchor}"),
-                el("span", e.part.status, class_=f"status {SIGNS.get(e.part.status, 'warn')}"),
-                duration(e.part.seconds) if e.part.seconds else "",
-                e.word,
-            ]
-            for e in entries
-            if e.chapter[1] == title
-        ]
-        head: list[object] = ["question", "state", "time", "finding"]
-        shown += [el("h3", title), table(title, head, rows, left=(0, 1, 3), hidden_caption=True)]
-    return join(*shown)
+    entries = [_Entry(place, part, known.get(part.name), state, album) for part in state.parts]
+    statuses = [part.status for part in state.parts]
+    return render(
+        "lecture.html",
+        title=TITLE,
+        reference=place.name.rsplit("-", 1)[-1],
+        status=folders.standing(place, state),
+        tally=", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses)),
+        started=state.started,
+        seconds=sum(part.seconds for part in state.parts),
+        command=parts.without_outputs(state.command),
+        chapters=[
+            (chapter, [entry for entry in entries if entry.chapter[0] == chapter[0]])
+            for chapter in dict.fromkeys(entry.chapter for entry in entries)
+        ],
+    )
 
 
 class _Entry:
-    """One experiment on the page."""
+    """One experiment: what lecture.html shows of it, most of it read where the page comes to it."""
 
-    def __init__(self, place: Path, part: Part, known: Experiment | None, album: Album) -> None:
-        self.part, self.album, self.home = part, album, place / part.folder
-        self.read: Header | None = None
+    def __init__(
+        self, place: Path, part: Part, known: Experiment | None, state: State, album: Album
+    ) -> None:
+        self.part, self._album, self._home = part, album, place / part.folder
+        self.header: Header | None = None
         with suppress(UserError):  # the file was changed since
-            self.read = known.header if known else None
+            self.header = known.header if known else None
         chapter = known.chapter if known else None
-        self.chapter = (
-            (chapter.key, chapter.title, chapter.introduction)
-            if chapter
-            else ("gone", "Experiments that are gone", "Their YAML is not on this machine.")
-        )
+        self.chapter = (chapter.key, chapter.title, chapter.introduction) if chapter else GONE
         self.anchor = f"item-{part.folder}"
-        self.what = seen(self.home)
-        self.word = self.public(in_a_word(self.home, part))
+        self.question = self.header.question if self.header else part.name
+        self.changes = " ".join(c for c in state.changes if c not in part.left_out)
+        self._runs = seen(self._home)
+        self.outcome = self._public(in_a_word(self._home, part))
 
-    @property
-    def question(self) -> str:
-        return self.read.question if self.read else self.part.name
+    def _public(self, text: object) -> str:
+        return without_paths(text, self._home, self._home.parent, Path.home())
 
-    def public(self, text: object) -> str:
-        return without_paths(text, self.home, self.home.parent, Path.home())
+    def error(self) -> str:
+        """Return why the experiment failed."""
+        return self._public(why(self._home, self.part))
 
-    def html(self, state: State) -> Html:
-        head = [el("h3", self.question, id=self.anchor), el("p", el("code", self.part.name))]
-        if self.read is None:
-            return join(*head)
-        commands = el("pre", "\n".join(self.read.commands))
-        taken = [c for c in state.changes if c not in self.part.left_out]
-        if taken:
-            told = el("p", "Trained here with ", el("code", " ".join(taken)), ".")
-            commands = join(commands, told)
-        body = [
-            commands,
-            self._warning(),
-            *self._pictures(self.read),
-            self._numbers(),
-            self._printed(self.read),
-            self._finding(),
-            self._told("Lesson", self.read.lesson),
-            self._next(self.read),
-        ]
-        return join(*head, *body)
+    def contradiction(self) -> str:
+        """Return that no run shows what the experiment is named for; "" if one does."""
+        return contradiction(self.part.name, self._runs)
 
-    def _told(self, title: str, text: object) -> Html:
-        return el("p", el("strong", f"{title}: "), text) if text else Html("")
+    def pictures(self) -> list[Pictures]:
+        """Return the pictures that the header names, each name with its files."""
+        assert self.header is not None
+        return [self._album.pictures(self._home, *each) for each in self.header.pictures.items()]
 
-    def _warning(self) -> Html:
-        """What a reader must know before the pictures."""
-        if self.part.status == "failed":
-            return _note("bad", "This experiment failed.", self.public(why(self.home, self.part)))
-        if self.part.status != "finished":
-            return _note("warn", f"This experiment is {self.part.status}.")
-        other = contradiction(self.part.name, self.what)
-        return _note("warn", "This run contradicts the lesson.", other) if other else Html("")
+    def losses(self) -> list[Curves]:
+        """Return the loss curves of the runs."""
+        return losses(self._home)
 
-    def _pictures(self, header: Header) -> list[object]:
-        if not header.pictures:  # of a run that is to fail
-            return [losses(self.home), self._told("Look at", header.look)]
-        shown = [self.album.figures(self.home, *each) for each in header.pictures.items()]
-        return [self._told("Look at", header.before_pictures), *shown]
+    def headlines(self) -> list[tuple[str, list[numbers.Number]]]:
+        """Return the main numbers of each single run, with the run's title."""
+        facts = [f for f in map(read, self._runs.singles) if f.summary.get("metrics")]
+        return [(f.title, numbers.select_headlines(f)) for f in facts]
 
-    def _numbers(self) -> Html:
-        """The main numbers of each run; of a sweep, the tables of `genai compare`."""
-        shown: list[object] = []
-        for facts in map(read, self.what.singles):
-            if facts.summary.get("metrics"):
-                several = len(self.what.singles) > 1
-                shown += [el("p", facts.title) if several else "", numbers.tiles(facts)]
-        for sweep in self.what.sweeps:
-            told = comparison.told(sweep)
-            tables = details("The runs side by side", told.tables, open=True)
-            shown += [tables, told.verdict and el("h4", "Verdict"), told.verdict]
-        return join(el("h4", "Numbers"), *shown) if any(shown) else Html("")
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Return the comparison of each sweep's cells."""
+        return [comparison.compare_cells(sweep) for sweep in self._runs.sweeps]
 
-    def _finding(self) -> Html:
-        """What the doctor says of each run, with its evidence."""
-        rows = [
-            [self._name(run), f.phrase if f.since is None else f"{f.phrase} from epoch {f.since}",
-             self.public(f.evidence), f"{f.confidence:.0%}"]
-            for run, found in self.what.found.items()
-            for f in found
+    def findings(self) -> list[list[str]]:
+        """Return run, finding, evidence and confidence, as the doctor says."""
+        return [
+            [run.name if run.parent in self._runs.sweeps else read(run).title,
+             f.phrase if f.since is None else f"{f.phrase} from epoch {f.since}",
+             self._public(f.evidence), f"{f.confidence:.0%}"]
+            for run, findings in self._runs.found.items()
+            for f in findings
         ]  # fmt: skip
-        if not rows:
-            return Html("")
-        head: list[object] = ["run", "finding", "evidence", "sure"]
-        shown = table("What the doctor says", head, rows, left=(0, 1, 2), hidden_caption=True)
-        many = len(self.what.found) > 3
-        return (
-            details("What the doctor says of each run", shown)
-            if many
-            else join(el("h4", "Finding"), shown)
-        )
 
-    def _name(self, run: Path) -> str:
-        cell = run.parent in self.what.sweeps
-        return run.name if cell else read(run).title
+    def many_runs(self) -> bool:
+        """Return whether the table of findings is long enough to be folded."""
+        return len(self._runs.found) > 3
 
-    def _printed(self, header: Header) -> Html:
-        """What verbs printed that leave no file of their own; of a run that is to fail, why."""
-        shown = []
-        for command, lines in play.printed(self.home):
+    def printed(self) -> list[tuple[str, str]]:
+        """Return (verb, text) of what verbs printed that leave no file of their own; of a run that
+        is to fail the last line, without a verb."""
+        assert self.header is not None
+        texts = []
+        for command, lines in play.printed(self._home):
             verb = command.split()[0]
             if lines and verb not in SILENT:
-                text = self.public("\n".join(lines[:PRINTED]))
-                shown.append(details(f"What genai {verb} printed", el("pre", text)))
-            elif lines and header.fails:
-                shown.append(el("pre", self.public(lines[-1])))
-        return join(*shown)
+                texts.append((verb, self._public("\n".join(lines[:PRINTED]))))
+            elif lines and self.header.fails:
+                texts.append(("", self._public(lines[-1])))
+        return texts
 
-    def _next(self, header: Header) -> Html:
-        command = header.next_command
-        then = self._told("Then", el("code", command) if command else header.then)
-        took = [
-            f"{typed.split()[1]} {duration(command.seconds)}"
-            for typed, command in zip(header.commands, self.part.commands, strict=False)
+    def times(self) -> str:
+        """Return how long each command took."""
+        assert self.header is not None
+        return ", ".join(
+            f"{typed.split()[1]} {format_duration(command.seconds)}"
+            for typed, command in zip(self.header.commands, self.part.commands, strict=False)
             if command.seconds
-        ]
-        return join(then, el("p", f"Took: {', '.join(took)}", class_="small soft") if took else "")
+        )

@@ -1,14 +1,14 @@
-"""The pictures of a lecture's page: found by name, made small enough to mail forty of them."""
+"""Find the pictures of a lecture's page by name and make them small enough to mail forty."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import NamedTuple
 
-from genai_cli.report import curves, figures
+from genai_cli.report.curves import Curves, loss_panels
 from genai_cli.report.facts import read
-from genai_cli.report.figures import Picture
-from genai_cli.report.markup import Html, el, join
+from genai_cli.report.figures import Figure, Picture, describe, load
 from genai_cli.store import run_folder
 from genai_cli.store.outputs import folders
 
@@ -19,48 +19,52 @@ CURVE = "loss_curve.png"
 MOST = 4  # pictures of one name in an experiment
 
 
+class Pictures(NamedTuple):
+    """What an experiment has of one picture's name."""
+
+    name: str
+    look: str  # what to see there
+    figures: list[Figure]
+    left_out: int  # files that are not shown
+    curves: list[Curves]  # in the place of a loss curve that no run has drawn
+
+
 class Album:
-    """What has been shown so far, of a page that must stay small."""
+    """Collects the pictures of a page that must stay small."""
 
     def __init__(self) -> None:
         self.spent = 0
 
-    def figures(self, home: Path, name: str, look: str) -> Html:
-        """The pictures called ``name`` in an experiment's folder; ``look``: what to see there."""
-        files = found(home, name)
-        shown, left = [], files[MOST:]
+    def pictures(self, home: Path, name: str, look: str) -> Pictures:
+        """Return the pictures called ``name`` in an experiment's folder, within the budget."""
+        files = find_pictures(home, name)
+        drawn: list[Figure] = []
         for file in files[:MOST]:
-            picture = figures.load(file)
-            small = picture and smaller(picture)
+            picture = load(file)
+            small = picture and shrink(picture)
             if small is None or self.spent + len(small.data) > BUDGET:
-                left = [file, *left]
                 continue
             self.spent += len(small.data)
-            own = _owner(file)
-            title = read(own).title if run_folder.is_run(own) else "the experiment's runs"
-            note = _which(file, own) if len(files) > 1 else ""
-            shown.append(figures.drawn(small, file.stem, title, note, look))
-        if not files:
-            return _without(home, name, look)
-        more = f"{len(left)} more {name} in the experiment's folder." if left else ""
-        return join(*shown, el("p", more, class_="small soft") if more else "")
+            owner = _owner(file)
+            title = read(owner).title if run_folder.is_run(owner) else "the experiment's runs"
+            note = _which(file, owner) if len(files) > 1 else ""
+            drawn.append(describe(small, file.stem, title, note, look))
+        charts = losses(home) if name == CURVE and not files else []
+        return Pictures(name, look, drawn, len(files) - len(drawn), charts)
 
 
-def losses(home: Path) -> Html:
-    """The curves of an experiment's runs, drawn from their numbers: a failed run draws none."""
-    below = filter(run_folder.is_run, folders(home))
-    return join(*(curves.loss_panels(read(run).rows, prefix=run.name) for run in below))
+def losses(home: Path) -> list[Curves]:
+    """Return the curves of an experiment's runs from their numbers: a failed run draws none."""
+    each = (
+        loss_panels(read(run).rows, prefix=run.name)
+        for run in filter(run_folder.is_run, folders(home))
+    )
+    return [curves for curves in each if curves]
 
 
-def _without(home: Path, name: str, look: str) -> Html:
-    """In the place of a picture that no run has drawn."""
-    charts = losses(home) if name == CURVE else ""
-    return join(charts, el("p", "" if charts else f"{name} was not drawn. ", look, class_="soft"))
-
-
-def found(home: Path, name: str) -> list[Path]:
-    """The files of a picture's name, oldest first: those of a sweep or a run itself, and only
-    where there are none those of a sweep's cells. ``samples_sheet.png`` is also
+def find_pictures(home: Path, name: str) -> list[Path]:
+    """Return the files of a picture's name, oldest first: those of a sweep or a run itself, and
+    only where there are none those of a sweep's cells. ``samples_sheet.png`` is also
     samples_sheet-digits.png, one of several data sets."""
     stem = name.removesuffix(".png")
     files = [file for each in (name, f"{stem}-*.png") for file in sorted(home.glob(f"**/{each}"))]
@@ -68,8 +72,8 @@ def found(home: Path, name: str) -> list[Path]:
     return whole or files
 
 
-def smaller(picture: Picture) -> Picture:
-    """A picture with a palette and no wider than the page needs, if that is fewer bytes."""
+def shrink(picture: Picture) -> Picture:
+    """Return a picture with a palette and no wider than the page needs, if that is fewer bytes."""
     from PIL import Image
 
     with Image.open(io.BytesIO(picture.data)) as image:
@@ -85,12 +89,12 @@ def smaller(picture: Picture) -> Picture:
 
 
 def _owner(file: Path) -> Path:
-    """The run or the sweep that a file belongs to, else its folder."""
+    """Return the run or the sweep that a file belongs to, else its folder."""
     return next(
         (up for up in file.parents if run_folder.is_run(up) or run_folder.is_sweep(up)), file.parent
     )
 
 
-def _which(file: Path, own: Path) -> str:
-    """What tells a picture from others of its name: its cell, or the data set in its own name."""
-    return own.name.partition("-")[2] if run_folder.is_sweep(own.parent) else file.stem
+def _which(file: Path, owner: Path) -> str:
+    """Return what sets a picture apart from others of its name: its cell, or its data set."""
+    return owner.name.partition("-")[2] if run_folder.is_sweep(owner.parent) else file.stem

@@ -1,13 +1,12 @@
-"""Metrics with their intervals, floors and passports, in words."""
+"""Put metrics into words, with their intervals, floors and passports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from genai_cli.evaluation.measures import BY_NAME, GROUPS, Measure
 from genai_cli.report.facts import Facts, mapping, number
-from genai_cli.report.markup import Html, details, el, join, table
 from genai_cli.system.text import short
 
 HEADLINES = (  # what stands in large type, if it was measured: the first six
@@ -84,7 +83,7 @@ RULER = {  # fields of a passport in words
 
 
 def measure(name: str) -> Measure:
-    """The entry of the table of measures, or one made up for a family's own term."""
+    """Return the entry of the table of measures, or one made for a term of a family."""
     if name in BY_NAME:
         return BY_NAME[name]
     *player, term = name.split("/")[1:] or [name]
@@ -93,39 +92,62 @@ def measure(name: str) -> Measure:
     return Measure(name, label, "", better, MEANS.get(term, ""))
 
 
-def value_text(name: str, entry: Mapping[str, Any]) -> str:
-    """``≤ 3.259 bits``: a bound on −log p says that it is one."""
-    value = number(entry.get("value"))
+class Number(NamedTuple):
+    """A measured number in words; texts that are not there are ""."""
+
+    measure: Measure  # label, unit, meaning, which way is better
+    kind: str  # title of its group
+    value: str = ""
+    interval: str = ""  # 95 %
+    floor: str = ""
+    floor_interval: str = ""
+    floor_name: str = ""
+    reason: str = ""  # why there is no value
+
+
+class Group(NamedTuple):
+    """The numbers of one kind and how they were measured."""
+
+    title: str
+    numbers: list[Number]
+    passports: list[tuple[str, list[tuple[str, str]]]]  # (title, fields and values)
+
+
+def number_in_words(name: str, entry: Mapping[str, Any]) -> Number:
+    """Return the entry of a measure in words; a bound on −log p is marked with ≤."""
+    value, kind = number(entry.get("value")), group_title(name)
     if value is None:
-        return "–"
-    unit = measure(name).unit
-    return f"{bound(entry)}{short(value)}{f' {unit}' if unit else ''}"
-
-
-def bound(entry: Mapping[str, Any]) -> str:
+        return Number(measure(name), kind, reason=str(entry.get("reason") or "not measured"))
     player = mapping(mapping(entry.get("passport")).get("player"))
-    return "≤ " if player.get("likelihood") == "bound" else ""
+    bound = "≤ " if player.get("likelihood") == "bound" else ""
+    words = Number(measure(name), kind, f"{bound}{short(value)}", interval(entry))
+    floor = mapping(entry.get("floor"))
+    low = number(floor.get("value"))
+    if low is None:
+        return words
+    title = str(floor.get("what") or "floor")
+    return words._replace(floor=short(low), floor_interval=interval(floor), floor_name=title)
 
 
 def interval(entry: Mapping[str, Any]) -> str:
-    """``2.614 – 4.069`` or nothing."""
+    """Format the interval of an entry as ``2.614 – 4.069``; "" if it has none."""
     low, high = number(entry.get("low")), number(entry.get("high"))
     return "" if low is None or high is None else f"{short(low)} – {short(high)}"
 
 
-def tiles(facts: Facts) -> Html:
-    """The numbers to read first, from the newest evaluation that has them."""
+def select_headlines(facts: Facts) -> list[Number]:
+    """Return the numbers to read first, from the newest evaluation that has them."""
     newest = newest_entries(facts)
-    found = [n for n in HEADLINES if number(mapping(newest.get(n)).get("value")) is not None]
-    measured = {n.split("/")[-1] for n in found if not n.startswith("test/")}
-    chosen = [n for n in found if not n.startswith("test/") or n.split("/")[-1] not in measured]
+    measured = [n for n in HEADLINES if number(mapping(newest.get(n)).get("value")) is not None]
+    terms = {n.split("/")[-1] for n in measured if not n.startswith("test/")}
+    chosen = [n for n in measured if not n.startswith("test/") or n.split("/")[-1] not in terms]
     if any(not n.startswith("test/") for n in chosen):  # the loss says least of all
         chosen = [n for n in chosen if n != "test/loss"]
-    return el("ul", *(_tile(n, newest[n]) for n in chosen[:TILES]), class_="tiles")
+    return [number_in_words(n, newest[n]) for n in chosen[:TILES]]
 
 
 def newest_entries(facts: Facts) -> dict[str, Any]:
-    """Name → entry, of summary.json and, over it, of the evaluations in their order."""
+    """Return name → entry, of summary.json and, over it, of the evaluations in their order."""
     entries = dict(mapping(facts.summary.get("metrics")))
     for _, evaluation in facts.evaluations:
         for name, entry in mapping(evaluation.get("metrics")).items():
@@ -134,116 +156,53 @@ def newest_entries(facts: Facts) -> dict[str, Any]:
     return {n: e for n, e in entries.items() if isinstance(e, dict)}
 
 
-def _tile(name: str, entry: Mapping[str, Any]) -> Html:
-    m = measure(name)
-    direction = {"lower": "lower is better", "higher": "higher is better"}.get(m.better or "", "")
-    low_high = interval(entry)
-    floor = mapping(entry.get("floor"))
-    lines = [
-        el("span", el("span", m.label), class_="what"),
-        el(
-            "span",
-            f"{bound(entry)}{short(float(entry['value']))}",
-            el("small", f" {m.unit}") if m.unit else "",
-            class_="value",
-        ),
-        el("span", f"95 %: {low_high}", class_="small") if low_high else "",
-    ]
-    if number(floor.get("value")) is not None:
-        said = f"{floor.get('what', 'floor')}: {short(float(floor['value']))}"
-        lines.append(el("span", said, class_="small"))
-    told = "; ".join(filter(None, [group_title(name).lower(), m.means, direction]))
-    lines.append(el("span", told, class_="small soft"))
-    return el("li", *lines, class_="tile")
-
-
 def group_title(name: str) -> str:
+    """Return the title of the group that a measure belongs to."""
     group = name.split("/")[0]
     return TITLES.get(group, group)
 
 
-def tables(metrics: Mapping[str, Any], level: str = "h4") -> Html:
-    """One table for each group of measures that has an entry, and below it how its numbers were
-    measured."""
+def group_metrics(metrics: Mapping[str, Any]) -> list[Group]:
+    """Return one group for each kind of measure that has an entry."""
     entries = {n: e for n, e in metrics.items() if isinstance(e, dict)}
-    order = [m.name for m in BY_NAME.values() if m.name in entries]
-    order = list(dict.fromkeys([*order, *entries]))
-    parts = []
-    for group in dict.fromkeys([*GROUPS, *(n.split("/")[0] for n in order)]):
-        own = [n for n in order if n.split("/")[0] == group]
-        if not own:
-            continue
-        title = TITLES.get(group, group)
-        rows = [_row(n, entries[n]) for n in own]
-        heads = ("measure", "value", "95 % interval", "to hold it against", "why not")
-        used = [i for i in range(len(heads)) if i < 2 or any(row[i] for row in rows)]
-        head: list[object] = [heads[i] for i in used]
-        body = [[row[i] for i in used] for row in rows]
-        left = tuple(j for j, i in enumerate(used) if i in (0, 3, 4))
-        parts += [
-            el(level, title),
-            table(f"{title}: values with intervals", head, body, left=left, hidden_caption=True),
-            passports({n: entries[n] for n in own}),
-        ]
-    return join(*parts)
+    order = list(dict.fromkeys([*(n for n in BY_NAME if n in entries), *entries]))
+    made = []
+    for kind in dict.fromkeys([*GROUPS, *(n.split("/")[0] for n in order)]):
+        members = {n: entries[n] for n in order if n.split("/")[0] == kind}
+        if members:
+            numbers = [number_in_words(*member) for member in members.items()]
+            made.append(Group(TITLES.get(kind, kind), numbers, passports(members)))
+    return made
 
 
-def _row(name: str, entry: Mapping[str, Any]) -> list[object]:
-    """Measure, value, interval, floor, and why there is no value."""
-    m = measure(name)
-    arrow = {"lower": "↓", "higher": "↑"}.get(m.better or "")
-    mark = join(
-        Html(" "),
-        el("span", arrow, aria_hidden="true"),
-        el("span", f"({m.better} is better)", class_="away"),
-    )
-    told = join(el("br"), el("span", m.means, class_="small soft")) if m.means else ""
-    what = join(m.label, mark if arrow else "", told)
-    if number(entry.get("value")) is None:
-        return [what, "–", "", "", str(entry.get("reason") or "not measured")]
-    return [what, value_text(name, entry), interval(entry), _floor(entry), ""]
-
-
-def _floor(entry: Mapping[str, Any]) -> object:
-    floor = mapping(entry.get("floor"))
-    if number(floor.get("value")) is None:
-        return ""
-    low_high = interval(floor)
-    beside = [f"{low_high}, " if low_high else "", floor.get("what", "floor")]
-    return join(short(float(floor["value"])), el("br"), el("span", *beside, class_="small soft"))
-
-
-def passports(entries: Mapping[str, Mapping[str, Any]]) -> Html:
-    """How numbers were measured: the ruler, which must agree before two are ranked, and the
-    player, which is shown beside. What all share is said once, then what each has of its own."""
-    held = {n: _fields(e) for n, e in entries.items()}
-    held = {n: fields for n, fields in held.items() if fields}
+def passports(
+    entries: Mapping[str, Mapping[str, Any]],
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return how numbers were measured: the ruler, which must agree before two are ranked, and
+    the player, which is shown beside. What all share comes once, then what each has of its own."""
+    held = {n: fields for n, e in entries.items() if (fields := _fields(e))}
     if not held:
-        return Html("")
+        return []
     first = next(iter(held.values()))
-    shared = [
-        (part, key, value)
-        for (part, key), value in first.items()
-        if all(fields.get((part, key)) == value for fields in held.values())
+    shared = {
+        field: value
+        for field, value in first.items()
+        if all(fields.get(field) == value for fields in held.values())
+    }
+    parts = [
+        (title, [(key, value) for (p, key), value in shared.items() if p == part])
+        for part, title in (("ruler", "Ruler"), ("player", "Player"))
     ]
-    parts: list[object] = []
-    for part, title in (("ruler", "Ruler"), ("player", "Player")):
-        pairs: list[tuple[object, object]] = [(k, v) for p, k, v in shared if p == part]
-        if pairs:
-            parts += [el("p", el("b", title), class_="tight"), pairs_list(pairs)]
-    alone = []
+    single = []
     for name, fields in held.items():
-        known = {(part, key) for part, key, _ in shared}
-        words = [f"{field[1]} {v}" for field, v in fields.items() if field not in known]
+        words = [f"{field[1]} {v}" for field, v in fields.items() if field not in shared]
         if words and len(held) > 1:
-            alone.append((measure(name).label, "; ".join(words)))
-    if alone:
-        parts += [el("p", el("b", "Each one"), class_="tight"), pairs_list([*alone])]
-    return details("How these were measured", *parts)
+            single.append((measure(name).label, "; ".join(words)))
+    return [part for part in [*parts, ("Each one", single)] if part[1]]
 
 
 def _fields(entry: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    """(ruler or player, field in words) → value in words."""
+    """Return (ruler or player, field in words) → value in words."""
     held = mapping(entry.get("passport"))
     return {
         (part, RULER.get(k, k.replace("_", " "))): _word(k, v)
@@ -253,20 +212,14 @@ def _fields(entry: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     }
 
 
-def pairs_list(pairs: list[tuple[object, object]]) -> Html:
-    """Names and values as a description list."""
-    items = [join(el("dt", k), el("dd", v)) for k, v in pairs]
-    return el("dl", *items, class_="pairs")
-
-
 def _word(key: str, value: Any) -> str:
     if key == "ema" and isinstance(value, bool):
         return "averaged (EMA)" if value else "raw"
-    return plain(value)
+    return format_value(value)
 
 
-def plain(value: Any) -> str:
-    """A value of a config or passport as a reader writes it."""
+def format_value(value: Any) -> str:
+    """Format a value of a config or passport as a reader writes it."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -276,7 +229,7 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value)) or "none"
+        return ", ".join(map(format_value, value)) or "none"
     if isinstance(value, dict):
-        return ", ".join(f"{k} {plain(v)}" for k, v in value.items()) or "none"
+        return ", ".join(f"{k} {format_value(v)}" for k, v in value.items()) or "none"
     return str(value)

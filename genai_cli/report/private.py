@@ -1,4 +1,4 @@
-"""Paths of the machine, shortened: a page that is mailed must not show where its maker lives."""
+"""Shorten paths of the machine: a page that is mailed must not show where its maker lives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OWN = re.compile(r"(?:^|[/\\])((?:genai_cli|site-packages)[/\\].*)$")
 
 
 def without_paths(text: object, *known: Path) -> str:
-    """``text`` with each absolute path cut down to its last part, our own files to theirs.
+    """Return ``text`` with each absolute path cut down to its last part, our own files to theirs.
 
     Args:
         text: a command, a setting, lines of a log.

@@ -1,4 +1,4 @@
-"""The settings of a run: first those that differ from the defaults, which the YAML files hold."""
+"""Compare the settings of a run with the defaults, which the YAML files hold."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from genai_cli.config import schema
 from genai_cli.config.catalog import GROUPS, Key, Tree, user_dirs
 from genai_cli.errors import UserError
 from genai_cli.report.facts import Facts, mapping
-from genai_cli.report.markup import Html, details, el, join, table
-from genai_cli.report.numbers import plain
+from genai_cli.report.numbers import format_value
 
-OWN = ("outputs", "name", "schedule.horizon")  # set by the run itself, or of this machine
+SET_BY_RUN = ("name", "schedule.horizon")
 
 
 def defaults(config: dict[str, Any]) -> tuple[dict[str, str], dict[str, Key]]:
-    """(group → default choice, key → default) for the choices a config made.
+    """Return (group → default choice, key → default) for the choices a config made.
 
     The default loss is that of the config's model, as on the command line.
 
@@ -36,49 +35,29 @@ def defaults(config: dict[str, Any]) -> tuple[dict[str, str], dict[str, Key]]:
     return plain_choice, tree.keys(tree.chosen(given))
 
 
-def part(facts: Facts, printed: bool = True) -> Html:
-    """Tables of differences and of everything; the latter on paper only if ``printed``."""
-    flat = schema.flat(facts.config)
-    if not flat:
-        return el("p", "config.yaml cannot be read.")
+def list_settings(facts: Facts) -> dict[str, list[list[str]]]:
+    """Return the rows of two tables: ``changed`` (key, value, default, meaning) and ``all`` (key,
+    value, meaning). Both are empty if config.yaml cannot be read."""
+    flat = {k: v for k, v in schema.flat(facts.config).items() if k != "outputs"}
     try:
         chosen, known = defaults(facts.config)
     except UserError:
         chosen, known = {}, {}
-    changed = []
+    changed, every = [], []
     for key, value in flat.items():
         group, _, last = key.partition(".")
+        text = facts.public(format_value(value))
         default, meaning = known.get(key, (None, ""))
+        every.append([key, text, meaning])
         if last == "name" and group in chosen:
             default, meaning = chosen[group], GROUPS.get(group, "")
-        if key not in OWN and default is not None and not same(default, value):
-            changed.append([key, facts.public(plain(value)), default or "null", meaning])
-    rows = [[code(k), v, d, m] for k, v, d, m in changed]
-    shown = (
-        table("Changed from the defaults, or set by the run where these leave it open",
-              ["key", "value", "default", "meaning"], rows,
-              left=(0, 1, 2, 3))
-        if rows
-        else el("p", "Every setting is its default.")
-    )  # fmt: skip
-    every = [
-        [code(k), facts.public(plain(v)), known[k].meaning if k in known else ""]
-        for k, v in flat.items()
-        if k != "outputs"
-    ]
-    all_of_them = table("All settings", ["key", "value", "meaning"], every, left=(0, 1, 2))
-    return join(
-        shown,
-        details(f"All {len(every)} settings", all_of_them, class_=None if printed else "screen"),
-    )
-
-
-def code(text: object) -> Html:
-    return el("code", text)
+        if key not in SET_BY_RUN and default is not None and not same(default, value):
+            changed.append([key, text, default or "null", meaning])
+    return {"changed": changed, "all": every}
 
 
 def same(default: str, value: Any) -> bool:
-    """Whether a value is what the YAML file says; a reference to another key counts as such."""
+    """Return whether a value is what the YAML file says; a reference to another key counts too."""
     if "${" in default:
         return True
     try:

@@ -16,7 +16,7 @@ from report_folders import ALL, png
 from genai_cli.cli.commands import report
 from genai_cli.report.figures import Picture
 from genai_cli.report.lecture_page import lecture_page
-from genai_cli.report.lecture_pictures import WIDEST, smaller
+from genai_cli.report.lecture_pictures import WIDEST, shrink
 from genai_cli.store import outputs
 
 DAY = "2026-11-24/00-31-07-lecture-k3f9"
@@ -100,11 +100,11 @@ def test_pictures_are_small_and_as_wide_as_the_page_needs() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 3000, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG")
-    small = smaller(Picture(file.getvalue(), 3000, 300))
+    small = shrink(Picture(file.getvalue(), 3000, 300))
     assert (small.width, small.height) == (WIDEST, 120)
     assert len(small.data) < len(file.getvalue()) / 10
     tiny = Picture(png(), 4, 4)
-    assert len(smaller(tiny).data) <= len(tiny.data)
+    assert len(shrink(tiny).data) <= len(tiny.data)
 
 
 @pytest.mark.browser

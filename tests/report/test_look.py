@@ -6,13 +6,15 @@ import re
 
 import pytest
 
-from genai_cli.report import curves, sheet
+from genai_cli.report import curves
+from genai_cli.report.render import TEMPLATES, template_environment
 
 
 def test_gaps_and_absurd_numbers_are_no_points() -> None:
     rows = [{"epoch": float(e), "step": e, "train/loss": v, "val/loss": 1.0}
             for e, v in enumerate((1.0, float("nan"), 3.0, float("inf"), 1e300, 2.0))]  # fmt: skip
-    svg = curves.loss_panels(rows)
+    template = "{% from 'curves.html' import loss_curves %}{{ loss_curves(curves) }}"
+    svg = template_environment().from_string(template).render(curves=curves.loss_panels(rows))
     assert not re.search(r"(nan|inf)[,\"]", svg)
     assert svg.count("<circle") == 3  # points without a neighbour
 
@@ -32,9 +34,16 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("theme", [sheet.LIGHT, sheet.DARK], ids=["light", "dark"])
+LIGHT, DARK = (
+    dict(re.findall(r"--(\w+): (#\w{6});", block))
+    for block in re.findall(r":root \{([^}]*--bg[^}]*)\}", (TEMPLATES / "report.css").read_text())
+)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_contrast_is_aa(theme: dict[str, str]) -> None:
     """WCAG 2.2, 1.4.3: 4.5 to 1 for every colour that words are written in."""
+    assert theme.keys() == LIGHT.keys() >= {"bg", "ink", *curves.SERIES}
     for ground in ("bg", "card"):
         for name in (n for n in theme if n not in ("bg", "card", "rule")):
             a, b = sorted((_luminance(theme[name]), _luminance(theme[ground])))

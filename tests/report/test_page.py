@@ -14,8 +14,8 @@ import pytest
 from report_folders import make_sweep, png
 
 from genai_cli.report import curves
-from genai_cli.report.markup import Html, clean, el
 from genai_cli.report.private import without_paths
+from genai_cli.report.render import clean, template_environment
 from genai_cli.report.run_page import run_page
 from genai_cli.report.sweep_page import sweep_page
 from genai_cli.store import run_folder
@@ -106,12 +106,16 @@ def test_hostile_text_stays_text(hostile: Path) -> None:
         assert tag not in ("iframe", "object", "form", "base", "embed", "textarea", "audio")
 
 
-def test_markup_escapes_content_and_attributes() -> None:
-    assert el("p", "a<b", Html("<i></i>"), title="\"'<>&") == (
-        '<p title="&quot;&#x27;&lt;&gt;&amp;">a&lt;b<i></i></p>'
+def test_templates_clean_and_escape_content_and_attributes() -> None:
+    template = template_environment().from_string(
+        "{% macro bold(x) %}<b>{{ x }}</b>{% endmacro %}"
+        '<p title="{{ title }}">{{ text }}{{ bold(text) }}{{ absent }}</p>'
     )
-    assert clean("a\x1b[31mb\x00c\u202ed\ud800\n") == "ab␀c[U+202E]d\ufffd\n"
-    assert "مرحبا" in el("p", "مرحبا")
+    assert template.render(title="\"'<>&\u202e", text="a<b\x07{{ 7 }}", absent=None) == (
+        '<p title="&#34;&#39;&lt;&gt;&amp;[U+202E]">a&lt;b␇{{ 7 }}<b>a&lt;b␇{{ 7 }}</b></p>'
+    )
+    assert clean("a\x1b[31mb\x00c\u202ed\ud800\r\n") == "ab␀c[U+202E]d\ufffd\n"
+    assert clean("مرحبا") == "مرحبا"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +176,7 @@ def test_a_large_sweep_leaves_figures_out_and_says_so(
 
     sweep = make_sweep(write)
     assert sweep_page(sweep).count("data:image/png") == 3
-    monkeypatch.setattr(module, "BUDGET", 900)
+    monkeypatch.setattr(module, "BUDGET", 2 * len(png()))
     page = sweep_page(sweep)
     assert page.count("data:image/png") < 3
     assert "the figures of" in text_of(page)
@@ -290,10 +294,10 @@ def test_a_picture_must_be_whole_and_small(tmp_path: Path) -> None:
 
     file = tmp_path / "samples.png"
     file.write_bytes(png(600, 100))
-    shown = figures.figure(file, "vae on digits")
-    assert 'alt="Samples of vae on digits: new examples drawn from the model."' in shown
-    assert 'class="paper wide"' in shown
+    (shown,) = figures.load_figures([file], "vae on digits")
+    assert shown.alt == "Samples of vae on digits: new examples drawn from the model."
+    assert shown.wide
     file.write_bytes(png()[:-4])
-    assert figures.figure(file, "vae on digits") == ""
+    assert figures.load_figures([file], "vae on digits") == []
     file.write_bytes(png() + b"\0" * figures.MOST_BYTES)
-    assert figures.figure(file, "vae on digits") == ""
+    assert figures.load_figures([file], "vae on digits") == []
