@@ -170,7 +170,7 @@ def suggest_commands(facts: Facts) -> list[tuple[str, str]]:
     elif facts.unmeasured:
         lines.append((f"genai resume {ref}", "measures its test split"))
     elif facts.status in ("finished", "stopped") and epochs:
-        horizon = mapping(facts.config.get("schedule")).get("horizon")
+        horizon = number(mapping(facts.config.get("schedule")).get("horizon"))
         lines.append((train_longer(ref, int(2 * epochs), horizon), "trains it for longer"))
     if facts.status in ("finished", "stopped", "interrupted", "died"):
         if not facts.evaluations:

@@ -93,6 +93,11 @@ def test_nothing_but_a_config(tmp_path: Path) -> None:
     assert "This folder is damaged." in text_of(run_page(tmp_path / "a"))
 
 
+def test_a_horizon_that_is_no_number_is_left_out(write: Callable[..., Path]) -> None:
+    changed = {"schedule": {"name": "onecycle", "horizon": "<b>"}}
+    assert "genai resume k3f9 epochs=100 trains it" in text_of(run_page(write(changed=changed)))
+
+
 def test_hostile_text_stays_text(hostile: Path) -> None:
     page = run_page(hostile)
     assert "<script" not in page
