@@ -166,7 +166,7 @@ def suggest_commands(facts: Facts) -> list[tuple[str, str]]:
     ref, epochs = facts.reference, number(facts.config.get("epochs")) or 0
     lines = []
     if facts.status in ("interrupted", "died"):
-        lines.append((f"genai resume {ref}", "goes on from the last checkpoint"))
+        lines.append((f"genai resume {ref}", "continues from the last checkpoint"))
     elif facts.unmeasured:
         lines.append((f"genai resume {ref}", "measures its test split"))
     elif facts.status in ("finished", "stopped") and epochs:
