@@ -1,7 +1,8 @@
 """genai-cli: one command that trains, measures and compares every family of generative model.
 
-What user code may import stands in `PUBLIC`; it is loaded when it is asked for, so that
-``genai --help`` imports no torch.
+What a model or a notebook of yours imports stands here: `load`, `Model` with its `Batch` and
+`Player`, and the checked types of a constructor's arguments. No other path is promised to stay.
+Each is imported when it is first used: `genai --help` must not import torch.
 """
 
 from __future__ import annotations
@@ -10,25 +11,21 @@ from importlib import import_module
 
 from genai_cli.version import __version__
 
-PUBLIC = {  # name → the module that has it
-    "load": "runner.load",
+_TYPES = ("Between", "Count", "Fraction", "Layers", "Natural", "NonNegative", "Positive", "Rate")
+_MODULES = {name: "config.signatures" for name in (*_TYPES, "Repeats")} | {
     "Batch": "data.dataset",
     "Model": "models.base",
     "Player": "models.base",
-    "Count": "config.signatures",
-    "Natural": "config.signatures",
-    "NonNegative": "config.signatures",
-    "Positive": "config.signatures",
-    "Rate": "config.signatures",
+    "load": "runner.load",
 }
-__all__ = ["__version__", *PUBLIC]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> object:
-    if name in PUBLIC:
-        return getattr(import_module(f"genai_cli.{PUBLIC[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"genai_cli.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'genai_cli' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *PUBLIC])
+    return sorted([*globals(), *_MODULES])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +19,7 @@ MODEL = '''
 from typing import Annotated
 import torch
 from torch import nn
-from genai_cli.config.signatures import Between
-from genai_cli.models.base import Model
+from genai_cli import Between, Model
 
 class Template(Model):
     def __init__(self, data, bottleneck: int, gain: Annotated[float, Between(0, 2)] = 1.0):
@@ -131,6 +132,21 @@ def test_the_readme_s_own_model_trains(
     monkeypatch.setenv("GENAI_PATH", str(tmp_path))
     done = genai("train", "model=mine", "epochs=1", "dataset.limit=64")
     assert done.code == 0, done.err
+
+
+def test_what_it_may_import_stands_in_the_package() -> None:
+    """Every public name is there, without torch where that needs none, and no other is."""
+    code = (
+        "import sys, genai_cli\n"
+        "types = [getattr(genai_cli, n) for n in genai_cli.__all__ if n in ('Count', 'Between')]\n"
+        "assert len(types) == 2 and 'torch' not in sys.modules\n"
+        "from genai_cli import *\n"
+        "assert {n for n in genai_cli.__all__ if n in globals()} == {*genai_cli.__all__}\n"
+        "assert issubclass(Model, sys.modules['torch'].nn.Module) and Batch(1, None).x == 1\n"
+        "assert not hasattr(genai_cli, 'Modle')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
