@@ -40,7 +40,7 @@ lecture: $(STAMP)
 torture: $(STAMP)
 	@GENAI_TORTURE_SEED=$(SEED) $(PYTEST) -m torture $(ARGS)
 
-# training runs of minutes: the numbers that README claims, at their real size
+# training runs of minutes: the numbers of docs/results.md, at their real size
 test-slow: $(STAMP)
 	@$(PYTEST) -m "slow and not gpu" $(ARGS)
 

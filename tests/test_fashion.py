@@ -1,4 +1,4 @@
-"""What README claims on real Fashion-MNIST, trained at full size by the real command."""
+"""What docs/results.md claims on real Fashion-MNIST, trained at full size by the real command."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What was tried, how often, lost: as it can stand in the README."""
+    """What was tried, how often, lost: as it can stand in docs/reliability.md."""
     tried: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     stats = terminalreporter.stats
