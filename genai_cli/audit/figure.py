@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from genai_cli.audit.measure import Audit
-from genai_cli.figures.grids import _picture
+from genai_cli.figures.grids import draw_image
 from genai_cli.figures.style import (
     GREY,
     INK,
@@ -178,7 +178,7 @@ def _strip(
             inner = ax.inset_axes((i * (1 + gap), -r * (1 + gap) - 1, 1, 1), transform=ax.transData)
             inner.set_axis_off()
             inner.set(xlim=(0, 1), ylim=(1, 0))
-            _picture(inner, image, 0, 1, 1)
+            draw_image(inner, image, 0, 1, 1)
         ax.text(-0.12, -r * (1 + gap) - 0.5, words[r], ha="right", va="center", size=8.5)
     low = -len(rows) * (1 + gap)
     own = found.world.classes[focus]

@@ -10,15 +10,15 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from genai_cli.comparison.charts import _column
 from genai_cli.comparison.read import DONE, Run
 from genai_cli.comparison.seeds import mean_interval
 from genai_cli.config.overrides import GROUPS
 from genai_cli.errors import UserError
 from genai_cli.evaluation.measures import BY_NAME
-from genai_cli.figures import cell_curves, cross_table
-from genai_cli.figures.cell_curves import Curve, Panel
-from genai_cli.figures.style import number
+from genai_cli.figures import cross_table
+from genai_cli.figures.axes import column
+from genai_cli.figures.curves import Curve, Panel, cell_curves
+from genai_cli.figures.style import VALIDATION, number
 from genai_cli.store import run_folder as folders
 
 MOST = 12  # panels, rows, columns
@@ -89,7 +89,7 @@ def _curves(path: Path, settings: Sequence[Setting]) -> list[Path]:
     panels = _faceted(drawn, key) if key else [_panel(setting) for setting in drawn]
     order = list(dict.fromkeys(panel.objective for panel in panels))
     panels.sort(key=lambda panel: order.index(panel.objective))
-    cell_curves.cell_curves(path, panels, title=f"Loss curves by {_varied(drawn)}", detail=detail)
+    cell_curves(path, panels, title=f"Loss curves by {_varied(drawn)}", detail=detail)
     return [path]
 
 
@@ -109,15 +109,16 @@ def _facet(settings: Sequence[Setting]) -> str | None:
     return next((key for key, count in counts.items() if 1 < count <= MOST), None)
 
 
-def _curve(run: Run, label: str = "", colour: str = cell_curves.VALIDATION) -> Curve:
-    columns = (_column(run.metrics, name) for name in ("epoch", "train/loss", "val/loss"))
-    return Curve(*columns, label, colour)
+def _curve(run: Run, label: str = "", colour: str = VALIDATION) -> Curve:
+    columns = (column(run.metrics, name) for name in ("epoch", "val/loss", "train/loss"))
+    return Curve(*columns, label=label, colour=colour)
 
 
 def _panel(setting: Setting) -> Panel:
     run = setting.runs[0]
     curve = _curve(run)
-    return Panel(_words(setting.values), _note(run, curve), _objective(run), [curve])
+    more = {"note": _note(run, curve), "objective": _objective(run)}
+    return Panel(_words(setting.values), [curve], **more)
 
 
 def _faceted(settings: Sequence[Setting], key: str) -> list[Panel]:
@@ -136,7 +137,7 @@ def _faceted(settings: Sequence[Setting], key: str) -> list[Panel]:
     for (title, objective), members in panels.items():
         told = f": {members[0][0].config.get('loss.name')}" if titles.count(title) > 1 else ""
         curves = [_curve(run, name, colour[name]) for run, name in members]
-        out.append(Panel(f"{title}{told}", "", objective, curves))
+        out.append(Panel(f"{title}{told}", curves, objective=objective))
     return out
 
 

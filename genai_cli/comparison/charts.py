@@ -11,7 +11,9 @@ import numpy as np
 
 from genai_cli.comparison.read import Run
 from genai_cli.comparison.seeds import mean_interval
-from genai_cli.figures import frontier, generator, losses, rate_distortion
+from genai_cli.figures import frontier, generator, rate_distortion
+from genai_cli.figures.axes import column
+from genai_cli.figures.curves import Curve, Panel, overlay
 from genai_cli.figures.families import NAMES
 from genai_cli.figures.style import number
 from genai_cli.store.labels import UNINTERESTING, brief, differing
@@ -206,7 +208,7 @@ def _curves(found: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.Cur
 
 def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
     """losses.png: the validation loss of all runs, a row of panels for each objective."""
-    groups: dict[str, tuple[str, str, dict[str, Any], list[losses.Line]]] = {}
+    groups: dict[str, tuple[str, str, dict[str, Any], list[Curve]]] = {}
     for run in runs:
         rows = run.metrics
         columns = dict.fromkeys(name for row in rows for name in row)
@@ -221,8 +223,9 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
             title = f"{own.get('loss.name', '')} loss on {run.dataset}"
             title = f"{who}, {title}" if who else title
             group = groups.setdefault(key, (title, who, own, []))
-            columns_of = (_column(rows, c) for c in ("epoch", "seconds", name))
-            group[3].append(losses.Line(run.label, run.model, *columns_of))
+            epochs, seconds, values = (column(rows, c) for c in ("epoch", "seconds", name))
+            more = {"seconds": seconds, "label": run.label, "model": run.model}
+            group[3].append(Curve(epochs, values, **more))
     if not groups:
         return []
     objectives = []
@@ -230,12 +233,12 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
         alike = [other for t, _, other, _ in groups.values() if t == title]
         differ = {k: v for k, v in own.items() if any(o.get(k) != v for o in alike)}
         more = ", ".join(f"{k.rpartition('.')[2]}={_short(v)}" for k, v in differ.items())
-        objectives.append(losses.Objective(f"{title} ({more})" if more else title, lines, not who))
-    objectives.sort(key=lambda objective: -len(objective.lines))
+        objectives.append(Panel(f"{title} ({more})" if more else title, lines, not who))
+    objectives.sort(key=lambda objective: -len(objective.curves))
     path = folder / "losses.png"
     detail = "losses of different objectives do not compare: each has a row of its own · "
     detail += "behind a name its lowest value, if lower is better"
-    losses.losses(path, objectives, title="Validation losses", detail=detail)
+    overlay(path, objectives, title="Validation losses", detail=detail)
     return [path]
 
 
@@ -256,10 +259,3 @@ def generators(folder: Path, runs: Sequence[Run]) -> list[Path]:
 
 def _short(value: Any) -> str:
     return number(value) if isinstance(value, float) else brief(value)
-
-
-def _column(rows: Sequence[dict[str, float]], name: str) -> np.ndarray:
-    """(E,) with nan where a row lacks it or it is not finite."""
-    column = np.array([row.get(name, np.nan) for row in rows], dtype=float)
-    column[~np.isfinite(column)] = np.nan
-    return column

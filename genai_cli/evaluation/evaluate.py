@@ -18,7 +18,7 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.evaluation import likelihood, prediction, reconstruction, speed
 from genai_cli.evaluation.drawing import NotFinite
-from genai_cli.evaluation.intervals import over_sets
+from genai_cli.evaluation.intervals import over_sets, wilson
 from genai_cli.evaluation.job import Evaluation, summarised
 from genai_cli.evaluation.request import MOST_N, Ask
 from genai_cli.evaluation.samples import MOST, TRAINING, Measured, Reference, measure, shares_table
@@ -271,6 +271,6 @@ def _prediction(job: Evaluation, stage: Stage) -> None:
         job.files += ["confusion.png", "calibration.png"]
         path = job.place / "confusion.png"
         predictions.confusion(path, found.true, found.predicted, classes, title=title)
-        calibration.reliability(
-            job.place / "calibration.png", found.tables["calibration"], title=title
-        )
+        path, table = job.place / "calibration.png", found.tables["calibration"]
+        accuracy, count = (np.array(table[key], dtype=float) for key in ("accuracy", "count"))
+        calibration.reliability(path, table, wilson(accuracy, count), title=title)

@@ -5,20 +5,36 @@ from pathlib import Path
 
 import numpy as np
 
-from genai_cli.evaluation.intervals import wilson
-from genai_cli.figures.style import GREY, INK, TRAIN, VALIDATION, chart, number, save, styled
+from genai_cli.figures.style import (
+    GREY,
+    INK,
+    TRAIN,
+    VALIDATION,
+    chart,
+    legend,
+    number,
+    save,
+    styled,
+)
 
 FEW = 10  # examples of a bin, below which it says little and is drawn so
 
 
 @styled()
-def reliability(path: str | Path, table: Mapping[str, Sequence], *, title: str) -> None:
+def reliability(
+    path: str | Path,
+    table: Mapping[str, Sequence],
+    interval: tuple[np.ndarray, np.ndarray],
+    *,
+    title: str,
+) -> None:
     """Accuracy against confidence in equal bins, and below how many examples are in each.
 
     Args:
         path: of the PNG.
         table: ``confidence``, ``accuracy`` (None where a bin is empty) and ``count`` of each bin
             (DeGroot & Fienberg 1983; Guo et al. 2017, figure 1).
+        interval: (low, high) of the accuracy of each bin.
         title: above it.
     """
     count = np.asarray(table["count"], dtype=float)
@@ -46,7 +62,7 @@ def reliability(path: str | Path, table: Mapping[str, Sequence], *, title: str) 
     strength = np.where(few, 0.35, 1.0)
     for x, y, a in zip(middle, np.nan_to_num(accuracy), strength, strict=True):
         above.bar(x, y, 0.92 * width, color=TRAIN, alpha=0.35 * a, linewidth=0)
-    low, high = wilson(accuracy, count)
+    low, high = interval
     for name, faint in (("", few), ("accuracy, 95 % interval", ~few)):
         shown = faint & (count > 0)
         alpha = 0.4 if not name else 1.0
@@ -57,7 +73,7 @@ def reliability(path: str | Path, table: Mapping[str, Sequence], *, title: str) 
         look = {"color": VALIDATION, "linewidth": 2, "alpha": alpha}
         above.vlines(at, top, at, **look, **gap)
     above.set(ylabel="accuracy", xlim=(0, 1.005), ylim=(0, 1.02))
-    above.legend(loc="lower left", bbox_to_anchor=(0, 1), ncol=2, borderaxespad=0.2)
+    legend(above, loc="lower left", ncol=2)
     below.bar(middle, count, 0.92 * width, color=GREY, linewidth=0)
     below.set(xlabel="confidence: probability of the class chosen", ylabel="examples")
     below.locator_params(axis="y", nbins=3, integer=True)

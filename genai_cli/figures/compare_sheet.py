@@ -9,27 +9,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genai_cli.figures.grids import _aligned, _cell, _height, _picture
+from genai_cli.figures.grids import aligned, cell_width, draw_image, row_height
 from genai_cli.figures.scatter import PALE, frame, thinned
 from genai_cli.figures.style import (
-    DPI,
     GREY,
     INK,
-    MARGIN,
     TRAIN,
     chart,
+    margin_pixels,
     number,
+    panels,
     place,
     save,
     sheet,
     short,
     styled,
+    text_pixels,
 )
 
 GAP, HEAD, APART = 5, 26, 16  # pixels: between cells, column captions, below the real images
 LETTER = 12  # pixels a letter of a row's name takes at the house's 9 points
 MOST_LETTERS = 24  # of a row's name in one line
-MARGIN_PX = round(MARGIN * DPI)
 
 
 class Row(NamedTuple):
@@ -57,36 +57,36 @@ def image_rows(
     Values outside [0, 1] are clipped, nan is drawn in pink.
     """
     f = max(len(row.images) for row in rows)
-    cell = _cell([row.images.shape[-1] for row in rows], 84)
-    heights = [_height(row.images, False, cell, row.images) for row in rows]
+    cell = cell_width([row.images.shape[-1] for row in rows], 84)
+    heights = [row_height(row.images, False, cell, row.images) for row in rows]
     names = [_lines(row.name) for row in rows]
     longest = max(len(line) for lines in names for line in lines)
-    left = MARGIN_PX + LETTER * longest + 14
+    left = margin_pixels() + text_pixels(LETTER * longest + 14)
     errors = _errors(rows)
-    right = max(map(len, errors)) * LETTER
-    head = HEAD if columns or right else 0
+    right = text_pixels(max(map(len, errors)) * LETTER)
+    head = text_pixels(HEAD) if columns or right else 0
     tops, y = [], head
     for i, height in enumerate(heights):
         tops.append(y)
         y += height + (APART if i + 1 == real else GAP)
-    width = max(left + f * (cell + GAP) + right + 2 * MARGIN_PX, 780)
+    width = max(left + f * (cell + GAP) + right + 2 * margin_pixels(), text_pixels(780))
     fig, top = sheet(width, y, title, detail, caption)
     if head:
-        ax = place(fig, left, top, 1, HEAD)
+        ax = place(fig, left, top, 1, head)
         for j, text in enumerate(columns):
             at = j * (cell + GAP) + cell / 2
-            name = short(text, max(6, cell // 9))
-            ax.text(at, HEAD / 2 - 2, name, ha="center", va="center", size=8, color=GREY)
-        end = f * (cell + GAP) + 8
-        ax.text(end, HEAD / 2 - 2, "MSE" if right else "", va="center", size=8, color=GREY)
+            name = short(text, max(6, cell // text_pixels(9)))
+            ax.text(at, head / 2 - 2, name, ha="center", va="center", size=8, color=GREY)
+        end = f * (cell + GAP) + text_pixels(8)
+        ax.text(end, head / 2 - 2, "MSE" if right else "", va="center", size=8, color=GREY)
     for i, row in enumerate(rows):
         ax = place(fig, left, top + tops[i], f * (cell + GAP), heights[i])
         for j, image in enumerate(row.images):
-            _picture(ax, image, j * (cell + GAP), cell, heights[i])
+            draw_image(ax, image, j * (cell + GAP), cell, heights[i])
         look = {"va": "center", "clip_on": False}
         label = {"color": GREY, "style": "italic"} if i < real else {"color": INK}
-        ax.text(-12, heights[i] / 2, "\n".join(names[i]), ha="right", **look, **label)
-        ax.text(f * (cell + GAP) + 8, heights[i] / 2, errors[i], color=INK, **look)
+        ax.text(-text_pixels(12), heights[i] / 2, "\n".join(names[i]), ha="right", **look, **label)
+        ax.text(f * (cell + GAP) + text_pixels(8), heights[i] / 2, errors[i], color=INK, **look)
     save(fig, path)
 
 
@@ -105,10 +105,10 @@ def point_panels(
     down = -(-(1 + len(rows)) // across)
     side = 2.25 if across > 3 else 6.8 / across
     fig = chart(side * across, (side + 0.3) * down, title, detail)
-    axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
+    axes = panels(fig, 1 + len(rows), across, sharex=True, sharey=True)
     real = thinned(np.asarray(real, dtype=float))[0]
     low, high = frame(real)
-    for ax, row in zip(axes, [Row("test split", real), *rows], strict=False):
+    for ax, row in zip(axes, [Row("test split", real), *rows], strict=True):
         points = thinned(np.asarray(row.images, dtype=float))[0]
         ax.scatter(*real.T, s=3, color=PALE, linewidths=0)
         if row.images is not real:
@@ -119,15 +119,13 @@ def point_panels(
         end = f"\nMSE {number(row.error)}" if row.error is not None else ""
         ax.set_title("\n".join(textwrap.wrap(row.name, 30)) + end, size=8.5)
         ax.tick_params(labelsize=7)
-    for ax in axes[1 + len(rows) :]:
-        ax.set_axis_off()
     save(fig, path)
 
 
 def _errors(rows: Sequence[Row]) -> list[str]:
     """The rows' errors with the same number of decimals, "" where a row has none."""
     known = [row.error for row in rows if row.error is not None]
-    texts = iter(_aligned(np.array(known)) if known else ())
+    texts = iter(aligned(np.array(known)) if known else ())
     return ["" if row.error is None else next(texts) for row in rows]
 
 

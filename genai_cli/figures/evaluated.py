@@ -8,22 +8,24 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from genai_cli.figures.grids import _aligned, _cell, _height, _picture
+from genai_cli.figures.grids import aligned, cell_width, draw_image, row_height
 from genai_cli.figures.style import (
-    DPI,
     EMPTY,
     GREY,
     INK,
-    MARGIN,
     TRAIN,
     VALIDATION,
     chart,
+    fitting,
+    legend,
+    margin_pixels,
     number,
     place,
     save,
     sheet,
     short,
     styled,
+    text_pixels,
 )
 
 PAIRS = 10  # drawn
@@ -58,26 +60,29 @@ def closest_pairs(
     pairs += [("held-out\ntest image", *control)] if control is not None else []
     pairs = [(name, *(np.asarray(a)[:PAIRS] for a in rest)) for name, *rest in pairs]
     n = max(len(block[1]) for block in pairs)
-    cell = _cell([block[1].shape[-1] for block in pairs], 96)
-    height = _height(pairs[0][1], False, cell, pairs[0][1])
-    block_height = 2 * height + GAP + HEAD
-    total = len(pairs) * block_height + (len(pairs) - 1) * APART
-    width = max(LEFT + n * (cell + GAP) + round(MARGIN * DPI), 900)
+    cell = cell_width([block[1].shape[-1] for block in pairs], 96)
+    height = row_height(pairs[0][1], False, cell, pairs[0][1])
+    left, head, between = text_pixels(LEFT), text_pixels(HEAD), text_pixels(APART)
+    block_height = 2 * height + GAP + head
+    total = len(pairs) * block_height + (len(pairs) - 1) * between
+    width = max(left + n * (cell + GAP) + margin_pixels(), text_pixels(900))
     fig, top = sheet(width, total, title, in_words(p), _caption(control is not None))
     for i, (name, ours, theirs, apart) in enumerate(pairs):
-        y = top + i * (block_height + APART)
+        y = top + i * (block_height + between)
         rows = ((name, ours), ("nearest\ntraining image", theirs))
         for r, (word, images) in enumerate(rows):
-            ax = place(fig, LEFT, y + r * (height + GAP), n * (cell + GAP), height)
+            ax = place(fig, left, y + r * (height + GAP), n * (cell + GAP), height)
             for j, image in enumerate(images):
-                _picture(ax, image, j * (cell + GAP), cell, height)
-            ax.text(-14, height / 2, word,
+                draw_image(ax, image, j * (cell + GAP), cell, height)
+            ax.text(-text_pixels(14), height / 2, word,
                     ha="right", va="center", color=INK, clip_on=False)  # fmt: skip
-        ax = place(fig, LEFT, y + 2 * height + GAP, 1, HEAD)
-        ax.text(-14, HEAD / 2 + 2, "distance", ha="right", va="center", color=GREY, clip_on=False)
-        for j, text in enumerate(_aligned(np.asarray(apart, dtype=float))):
-            at = j * (cell + GAP) + cell / 2
-            ax.text(at, HEAD / 2 + 2, text, ha="center", va="center", size=8, color=GREY)
+        ax = place(fig, left, y + 2 * height + GAP, 1, head)
+        look = {"va": "center", "color": GREY}
+        ax.text(-text_pixels(14), head / 2 + 2, "distance", ha="right", clip_on=False, **look)
+        texts = aligned(np.asarray(apart, dtype=float))
+        look |= {"ha": "center", "size": fitting(texts, cell + GAP, 8)}
+        for j, text in enumerate(texts):
+            ax.text(j * (cell + GAP) + cell / 2, head / 2 + 2, text, **look)
     save(fig, path)
 
 
@@ -151,14 +156,8 @@ def class_shares(
     known = {}  # of all panels: one class in any of them may never be sampled
     for each in fig.axes:
         known |= dict(zip(*reversed(each.get_legend_handles_labels()), strict=True))
-    ax.legend(
-        list(known.values()),
-        list(known),
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=4,
-        borderpad=0.1,
-    )
+    look = {"labels": list(known), "ncols": 4, "borderpad": 0.1, "borderaxespad": 0.5}
+    legend(ax, list(known.values()), loc="lower right", **look)
     save(fig, path)
 
 

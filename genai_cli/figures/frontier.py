@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from genai_cli.figures.curves import _powers
+from genai_cli.figures.axes import log_ticks
 from genai_cli.figures.families import NAMES, look
 from genai_cli.figures.labels import label_points
-from genai_cli.figures.style import EMPTY, GREY, INK, chart, empty, number, save, styled
+from genai_cli.figures.style import EMPTY, GREY, INK, chart, empty, legend, panels, save, styled
 
 MOST_NAMES = 14  # points of a panel; of more only the front is named
 RATIO = 5.0  # largest over smallest from which an axis is logarithmic
@@ -42,24 +41,22 @@ class Panel(NamedTuple):
 
 
 @styled()
-def frontier(path: str | Path, panels: Sequence[Panel], *, title: str, detail: str = "") -> None:
+def frontier(path: str | Path, shown: Sequence[Panel], *, title: str, detail: str = "") -> None:
     """One panel for each ruler: seconds for one sample (log) against quality, lower is better.
 
     Points that no other beats in both are ringed, and a staircase shows what they reach together,
     the Pareto front; several settings of one run share a thin line. The dashed line is
     what real data read against real data.
     """
-    across = min(2, len(panels))
-    down = -(-len(panels) // across)
+    across = min(2, len(shown))
+    down = -(-len(shown) // across)
     fig = chart(7.2 if across == 1 else 11.0, 4.3 * down, title, detail)
-    axes = fig.subplots(down, across, squeeze=False).ravel()
-    for ax, panel in zip(axes, panels, strict=False):
+    axes = panels(fig, len(shown), across)
+    for ax, panel in zip(axes, shown, strict=True):
         _panel(ax, panel)
-    for ax in axes[len(panels) :]:
-        ax.set_axis_off()
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # labels are placed in pixels from here on
-    for ax, panel in zip(axes, panels, strict=False):
+    for ax, panel in zip(axes, shown, strict=True):
         points = _drawn(panel)
         named = points if len(points) <= MOST_NAMES else pareto(points)
         lines = [line.get_xydata().T for line in ax.lines if line.get_gid() == "way"]
@@ -122,11 +119,11 @@ def _axes(ax: Axes, points: list[Point], floor: float | None) -> None:
     ax.set_xscale("log")
     pad = max(2.2, (x.max() / x.min()) ** 0.16)
     ax.set_xlim(x.min() / pad, x.max() * pad)
-    _ticks(ax.xaxis, *ax.get_xlim())
+    log_ticks(ax.xaxis, *ax.get_xlim())
     if low > 0 and high / low > RATIO:
         ax.set_yscale("log")
         ax.set_ylim(low / (high / low) ** 0.08, high * (high / low) ** 0.12)
-        _ticks(ax.yaxis, *ax.get_ylim())
+        log_ticks(ax.yaxis, *ax.get_ylim())
     else:
         span = max(high - low, 1e-3 * abs(high), 1e-12)
         bottom = low - 0.1 * span
@@ -134,13 +131,6 @@ def _axes(ax: Axes, points: list[Point], floor: float | None) -> None:
     if floor is not None:
         ax.axhline(floor, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1.5)
         ax.axhspan(ax.get_ylim()[0], floor, color=EMPTY, zorder=0)
-
-
-def _ticks(axis, low: float, high: float) -> None:
-    ticks = _powers(low, high)
-    axis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
 def _legend(ax: Axes, points: list[Point], floor: float | None) -> None:
@@ -155,4 +145,4 @@ def _legend(ax: Axes, points: list[Point], floor: float | None) -> None:
     if floor is not None:
         handles.append(Line2D([], [], color=GREY, linestyle=(0, (5, 3)), linewidth=1.1,
                               label="real against real"))  # fmt: skip
-    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.02))
+    legend(ax, handles)

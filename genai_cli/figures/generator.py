@@ -9,19 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FixedLocator, NullLocator
 
-from genai_cli.figures.curves import _column, _epochs, _powers
+from genai_cli.figures.axes import column, draw_line, epoch_axis, log_ticks, powers
 from genai_cli.figures.families import colours
 from genai_cli.figures.labels import End, label_ends
-from genai_cli.figures.style import CLASSES, GREY, INK, chart, empty, number, save, short, styled
+from genai_cli.figures.style import CLASSES, GREY, INK, chart, empty, save, short, styled
 
 SLOPES = {  # |dL/da| of the generator's loss, of D(G(z)) = sigmoid(a)
     "minimax": lambda d: d,
     "nonsaturating": lambda d: 1 - d,
 }
 MOST = 24  # runs in one figure
-FEW = 30  # epochs: up to here every one gets a dot
 TINY = 1e-7  # D(G(z)) below which float32's 1 - D is 1
 
 
@@ -38,7 +36,7 @@ class Pull(NamedTuple):
 def of_rows(label: str, loss: str, rows: Sequence[Mapping[str, float]]) -> Pull:
     """A `Pull` from the rows of a metrics.csv; without a gradient where an older one has none."""
     columns = ("epoch", "train/generator/gradient", "train/generator/d_fake")
-    return Pull(label, loss, *(_column(rows, name) for name in columns))
+    return Pull(label, loss, *(column(rows, name) for name in columns))
 
 
 @styled()
@@ -78,9 +76,8 @@ def generator(path: str | Path, pulls: Sequence[Pull], *, title: str, detail: st
 
 def _line(ax: Axes, epochs: np.ndarray, values: np.ndarray, colour: str) -> None:
     values = np.where(values > 0, values, np.nan)
-    dots = {"marker": "o", "markersize": 3} if len(epochs) <= FEW else {}
-    ax.plot(epochs, values, color=colour, linewidth=1.5, **dots)
-    _epochs(ax, epochs)
+    draw_line(ax, epochs, values, colour, width=1.5, dots=3)
+    epoch_axis(ax, epochs)
 
 
 def _log(ax: Axes, title: str) -> None:
@@ -100,11 +97,9 @@ def _log(ax: Axes, title: str) -> None:
 def _powers_of_ten(axis: Axis, low: float, high: float, most: int = 7) -> None:
     """Ticks at powers of ten, as the other figures write them; from 1 down every second or third
     where there would be more than ``most``."""
-    ticks = _powers(low, high, fewest=2)
+    ticks = powers(low, high, fewest=2)
     ticks = ticks[(ticks >= low) & (ticks <= high)][::-1]
-    axis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // most)]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: number(value, digits=6))
+    log_ticks(axis, low, high, ticks[:: -(-len(ticks) // most)], digits=6)
 
 
 def _slopes(ax: Axes, pulls: Sequence[Pull], of: dict[int, str]) -> None:

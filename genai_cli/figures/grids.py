@@ -14,18 +14,19 @@ from matplotlib.patches import Rectangle
 
 from genai_cli.figures.style import (
     DIVERGING,
-    DPI,
     EMPTY,
     GREY,
     INK,
-    MARGIN,
     MISSING,
+    fitting,
+    margin_pixels,
     number,
     place,
     save,
     sheet,
     short,
     styled,
+    text_pixels,
 )
 
 COLUMNS = 10
@@ -80,21 +81,23 @@ def reconstructions(
     rows += [("target", target[:n])] if target is not None else []
     rows = [(name, values) for name, values in rows if values is not None]
     pictures = [values for name, values in rows if name != "code"]
-    cell = _cell([p.shape[-1] for p in pictures], 112 if n > 5 else 168)
-    heights = [_height(values, name == "code", cell, original) for name, values in rows]
+    cell = cell_width([p.shape[-1] for p in pictures], 112 if n > 5 else 168)
+    heights = [row_height(values, name == "code", cell, original) for name, values in rows]
 
-    head = 26 if labels is not None else 0
-    foot = 22 * len(errors) + 8 if errors else 0
-    width = max(LEFT + n * (cell + GAP) + RIGHT, 750)
+    head = text_pixels(26) if labels is not None else 0
+    line = text_pixels(22)
+    foot = line * len(errors) + text_pixels(8) if errors else 0
+    left = text_pixels(LEFT)
+    width = max(left + n * (cell + GAP) + text_pixels(RIGHT), text_pixels(750))
     fig, y = sheet(
         width, head + sum(heights) + GAP * len(rows) + foot, title, detail, caption or ""
     )
     if labels is not None:
-        names = [short(label, max(6, cell // 9)) for label in labels[:n]]
+        names = [short(label, max(6, cell // text_pixels(9))) for label in labels[:n]]
         _captions(fig, y, names, cell, color=INK)
     y += head
     for (name, values), height in zip(rows, heights, strict=True):
-        ax = place(fig, LEFT, y, max(1, n * (cell + GAP)), height)
+        ax = place(fig, left, y, max(1, n * (cell + GAP)), height)
         if name == "code":
             numbers = np.asarray(values[:n], dtype=float).reshape(n, int(np.prod(values.shape[1:])))
             k = numbers.shape[1]
@@ -102,15 +105,14 @@ def reconstructions(
             _codes(fig, ax, numbers, cell, height, y)
         else:
             for i, image in enumerate(values):
-                _picture(ax, image, i * (cell + GAP), cell, height)
-        label_at = (-14, height / 2)
+                draw_image(ax, image, i * (cell + GAP), cell, height)
         name = "\n".join(textwrap.wrap(name, 14)) if name in below else name
-        ax.text(*label_at, name, ha="right", va="center", linespacing=1.4, clip_on=False)
+        _row_name(ax, name, height / 2, linespacing=1.4)
         y += height + GAP
     for name, mse in errors.items():
-        place(fig, LEFT, y, 1, 20).text(-14, 9, name, ha="right", va="center", color=GREY)
-        _captions(fig, y, _aligned(mse), cell, color=GREY)
-        y += 22
+        _row_name(place(fig, left, y, 1, text_pixels(20)), name, text_pixels(9), color=GREY)
+        _captions(fig, y, aligned(mse), cell, color=GREY)
+        y += line
     save(fig, path)
 
 
@@ -128,17 +130,17 @@ def samples(path: str | Path, images: np.ndarray, *, title: str) -> None:
         if outside:
             detail += f" · {max(0.1, 100 * outside):.1f} % of the values outside [0, 1]"
     columns = 8 if n > 4 else max(1, n)
-    cell = _cell([images.shape[3]] if n else [1], 96 if n > 4 else 144)
-    height = _height(images[:n], False, cell, images)
+    cell = cell_width([images.shape[3]] if n else [1], 96 if n > 4 else 144)
+    height = row_height(images[:n], False, cell, images)
     gap = 4
     rows = -(-n // columns)
-    edge = round(MARGIN * DPI)
-    width = max(2 * edge + columns * (cell + gap) - gap, 480)
+    edge = margin_pixels()
+    width = max(2 * edge + columns * (cell + gap) - gap, text_pixels(480))
     fig, y = sheet(width, max(1, rows * (height + gap) - gap), title, detail)
     for row in range(rows):
         ax = place(fig, edge, y + row * (height + gap), columns * (cell + gap), height)
         for i, image in enumerate(images[row * columns : min(n, (row + 1) * columns)]):
-            _picture(ax, image, i * (cell + gap), cell, height)
+            draw_image(ax, image, i * (cell + gap), cell, height)
     save(fig, path)
 
 
@@ -148,7 +150,7 @@ def _mse(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
     return square.reshape(len(square), -1).mean(axis=1)
 
 
-def _aligned(errors: np.ndarray) -> list[str]:
+def aligned(errors: np.ndarray) -> list[str]:
     """Errors with the decimals that give their mean three digits, to be read as a row."""
     mean = float(np.mean(errors))
     if not 1e-4 <= mean < 1e3:
@@ -157,14 +159,14 @@ def _aligned(errors: np.ndarray) -> list[str]:
     return [f"{e:.{max(0, decimals)}f}" for e in errors]
 
 
-def _cell(widths: list[int], aim: int) -> int:
+def cell_width(widths: list[int], aim: int) -> int:
     """Width of a cell in screen pixels: near `aim`, and a whole multiple of every image width
     where one exists, so that each image pixel becomes the same square."""
     common = math.lcm(*widths)
     return aim if common > 1.5 * aim else max(1, round(aim / common)) * common
 
 
-def _height(values: np.ndarray, is_code: bool, cell: int, original: np.ndarray) -> int:
+def row_height(values: np.ndarray, is_code: bool, cell: int, original: np.ndarray) -> int:
     """Height of a row in screen pixels; a code gets the box of the original image, less when
     its grid is flatter."""
     if not len(original):
@@ -187,14 +189,14 @@ def _grid(k: int) -> tuple[int, int]:
     return -(-k // columns), columns
 
 
-def _picture(ax: Axes, image: np.ndarray, left: float, width: float, height: float) -> None:
+def draw_image(ax: Axes, image: np.ndarray, left: float, width: float, height: float) -> None:
     """One (C, H, W) image with a hairline, so that a white image ends somewhere."""
     finite = np.isfinite(image).all(axis=0)
     rgb = np.clip(np.nan_to_num(np.asarray(image, dtype=float)), 0, 1).transpose(1, 2, 0)
     rgb = np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb.copy()
     rgb[~finite] = to_rgb(MISSING)
     shrunk = image.shape[2] > width
-    _draw(ax, rgb, left, 0, width, height, interpolation="antialiased" if shrunk else "nearest")
+    _draw(ax, rgb, left, 0, width, height, interpolation="antialiased" if shrunk else "none")
 
 
 def _draw(
@@ -227,20 +229,22 @@ def _codes(fig: Figure, ax: Axes, codes: np.ndarray, cell: int, height: int, y: 
         rgb.reshape(-1, 3)[:k][~np.isfinite(code)] = to_rgb(MISSING)
         rgb.reshape(-1, 3)[k:] = to_rgb(EMPTY)  # a place with no number
         left, above = i * (cell + GAP) + (cell - width) / 2, (height - tall) / 2
-        _draw(ax, rgb, left, above, width, tall, interpolation="nearest")
+        _draw(ax, rgb, left, above, width, tall, interpolation="none")
         for j, value in enumerate(code if k <= 2 else ()):
             at = left + (j % columns + 0.5) * side, above + (j // columns + 0.5) * side
             dark = np.isfinite(value) and abs(value) > 0.6 * top
-            look = {"size": 8 if k == 1 else 6.8, "color": "white" if dark else INK}
-            ax.text(*at, _digits(value), ha="center", va="center", **look)
+            size = fitting(["−0.00"], side, 8) if k == 1 else fitting(["−0.00"], side, 6.8)
+            colour = "white" if dark else INK
+            ax.text(*at, _digits(value), ha="center", va="center", size=size, color=colour)
 
-    bar = place(fig, LEFT + len(codes) * (cell + GAP) + 10, y, 12, height)
+    wide = text_pixels(12)
+    bar = place(fig, text_pixels(LEFT + 10) + len(codes) * (cell + GAP), y, wide, height)
     ramp = np.linspace(top, -top, 128)[:, None]
-    _draw(bar, colours.to_rgba(ramp)[..., :3], 0, 0, 12, height, interpolation="bilinear")
+    _draw(bar, colours.to_rgba(ramp)[..., :3], 0, 0, wide, height, interpolation="bilinear")
     less, more = ("", "") if top == most else ("≤ ", "≥ ")
     marks = [(0, more + number(top, 2)), (height, less + number(-top, 2))]
-    for at, text in [*marks, (height / 2, "0")] if height >= 60 else marks:
-        bar.text(18, at, text, va="center", size=7.5, color=GREY)
+    for at, text in [*marks, (height / 2, "0")] if height >= text_pixels(60) else marks:
+        bar.text(text_pixels(18), at, text, va="center", size=7.5, color=GREY)
 
 
 def _digits(value: float) -> str:
@@ -251,6 +255,12 @@ def _digits(value: float) -> str:
 
 def _captions(fig: Figure, y: int, texts: list[str], cell: int, color: str) -> None:
     """One short text centred on every column."""
-    ax = place(fig, LEFT, y, 1, 20)
+    ax = place(fig, text_pixels(LEFT), y, 1, text_pixels(20))
+    look = {"size": fitting(texts, cell + GAP, 8), "color": color, "ha": "center", "va": "center"}
     for i, text in enumerate(texts):
-        ax.text(i * (cell + GAP) + cell / 2, 9, text, ha="center", va="center", size=8, color=color)
+        ax.text(i * (cell + GAP) + cell / 2, text_pixels(9), text, **look)
+
+
+def _row_name(ax: Axes, name: str, y: float, **look) -> None:
+    """A name left of the axes of a row."""
+    ax.text(-text_pixels(14), y, name, ha="right", va="center", clip_on=False, **look)

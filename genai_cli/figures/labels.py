@@ -130,7 +130,8 @@ def label_points(
         middle = ((spot[0] + spot[2]) / 2, (spot[1] + spot[3]) / 2)
         away = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
         note = ax.annotate(
-            text, xy=dot, xycoords="figure pixels", xytext=middle, textcoords="figure pixels",
+            text, xy=np.divide(dot, pixel), xycoords="figure points",
+            xytext=np.divide(middle, pixel), textcoords="figure points",
             ha="center", va="center", size=size, color=INK,
             arrowprops=away if reach > FAR or _anothers(spot, dot, dots) else None,
         )  # fmt: skip

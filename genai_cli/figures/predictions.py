@@ -17,6 +17,7 @@ from genai_cli.figures.style import (
     chart,
     empty,
     number,
+    panels,
     save,
     short,
     styled,
@@ -59,7 +60,7 @@ def confusion(
     named = range(0, k, math.ceil(1.1 * letters / row))
     fig = chart(side + 1.6 + 0.07 * longest, side + 0.6 + 0.05 * longest, title, detail)
     ax, bars = fig.subplots(1, 2, width_ratios=[side, 0.7], sharey=True)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="none")
     ax.grid(False)
     if k <= MOST_COUNTED:
         size = float(np.clip(side * 72 / k / 3.6, 5.5, 9))
@@ -116,12 +117,8 @@ def predicted_vs_true(
         detail += f" · first {k} of {len(names)} targets"
     size = 4.4 if columns == 1 else 3.1
     fig = chart(max(4.8, size * columns), size * rows, title, detail)
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for i, ax in enumerate(axes):
-        if i < k:
-            _against(ax, true[:, i], predicted[:, i], short(names[i], 24))
-        else:
-            ax.set_axis_off()
+    for i, ax in enumerate(panels(fig, k, columns)):
+        _against(ax, true[:, i], predicted[:, i], short(names[i], 24))
     save(fig, path)
 
 

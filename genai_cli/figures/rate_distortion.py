@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from genai_cli.figures.curves import _powers
+from genai_cli.figures.axes import log_ticks
 from genai_cli.figures.families import look
 from genai_cli.figures.labels import End, label_ends
-from genai_cli.figures.style import GREY, chart, number, save, short, styled
+from genai_cli.figures.style import GREY, chart, save, short, styled
 
 STYLES = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))  # of one family's curves
 LETTER, WIDTH = 0.066, 6.9  # inches: of a letter of a name, of the panel
@@ -116,18 +116,8 @@ def _axes(
     room = max(1.1, (ks[-1] / ks[0]) ** 0.04)
     span = ks[-1] / ks[0] * room
     ax.set_xlim(ks[0] / room, ks[-1] * span ** (share / (1 - share)))
-    ax.xaxis.set_major_locator(FixedLocator(_apart(ks)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    low, high = ax.get_ylim()
-    ticks = _powers(low, high)
-    ticks = ticks[(ticks >= low) & (ticks <= high)]
-    if len(ticks) < 3:
-        ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-    ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
+    log_ticks(ax.xaxis, *ax.get_xlim(), np.array(_apart(ks)), digits=6)
+    log_ticks(ax.yaxis, *ax.get_ylim(), fewest=3, bins=(6,))
     ax.set(xlabel="numbers in the code (log₂ axis)", ylabel="MSE on the test split (log axis)")
 
 

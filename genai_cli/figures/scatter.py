@@ -19,7 +19,9 @@ from genai_cli.figures.style import (
     TRAIN,
     chart,
     empty,
+    legend,
     number,
+    panels,
     save,
     short,
     styled,
@@ -103,12 +105,10 @@ def scatter_frames(
     across = min(5, len(frames))
     down = -(-len(frames) // across)
     fig = chart(2.0 * across, 2.15 * down, title, detail)
-    axes = fig.subplots(down, across, squeeze=False).ravel()
-    for ax, points, name in zip(axes, frames, columns, strict=False):
+    axes = panels(fig, len(frames), across)
+    for ax, points, name in zip(axes, frames, columns, strict=True):
         _over_data(ax, data, points)
         ax.set_title(name)
-    for ax in axes[len(frames) :]:
-        ax.set_axis_off()
     save(fig, path)
 
 
@@ -151,7 +151,7 @@ def scatter_ways(
             ax.plot(*line[0], "o", markersize=9, fillstyle="none", color=class_colour(i))
         ax.set_title(name)
     if lines_of:
-        axes[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
+        legend(axes[-1])
     save(fig, path)
 
 
@@ -214,8 +214,7 @@ def by_label(
                 ax.scatter(*points[order][mine].T, c=list(colours[mine]), marker=marker, **look)
         if key:
             handles = [_handle(int(k), class_name(int(k), classes)) for k in kinds]
-            above = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}
-            ax.legend(handles=handles, **above, handletextpad=0.2, labelspacing=0.35)
+            legend(ax, handles, handletextpad=0.2, labelspacing=0.35)
 
 
 def discrete(labels: np.ndarray) -> bool:

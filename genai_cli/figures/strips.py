@@ -12,8 +12,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from genai_cli.figures.grids import _cell, _height, _picture
-from genai_cli.figures.style import DPI, GREY, INK, MARGIN, place, save, sheet, styled
+from genai_cli.figures.grids import cell_width, draw_image, row_height
+from genai_cli.figures.style import (
+    GREY,
+    INK,
+    margin_pixels,
+    place,
+    save,
+    sheet,
+    styled,
+    text_pixels,
+)
 
 NARROW, GAP, HEAD = 26, 4, 26  # pixels: left edge without names, between cells, column captions
 LETTER = 11  # pixels a letter of a row's name takes
@@ -38,27 +47,36 @@ def strip(
     Values outside [0, 1] are clipped, nan is drawn in pink. Every ``together`` rows stand closer.
     """
     r, f = images.shape[:2]
-    cell = _cell([images.shape[-1]], 84 if f > 8 else 104)
-    height = _height(images[0], False, cell, images[0])
+    cell = cell_width([images.shape[-1]], 84 if f > 8 else 104)
+    height = row_height(images[0], False, cell, images[0])
     names = ["\n".join(textwrap.wrap(name, 18)) for name in rows]
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
-    left = round(MARGIN * DPI) + (LETTER * longest + 18 if names else 0)
-    head = HEAD if columns else 0
+    left = margin_pixels() + (text_pixels(LETTER * longest + 18) if names else 0)
+    head = text_pixels(HEAD) if columns else 0
     tops = [head + i * (height + GAP) + (i // together) * (3 * GAP) * (together > 1)
             for i in range(r)]  # fmt: skip
-    width = max(left + f * (cell + GAP) + round(MARGIN * DPI), 600)
+    width = max(left + f * (cell + GAP) + margin_pixels(), text_pixels(600))
     fig, y = sheet(width, tops[-1] + height, title, detail, caption)
     if columns:
-        ax = place(fig, left, y, 1, HEAD)
-        for j, text in enumerate(columns):
+        ax = place(fig, left, y, 1, head)
+        widest = text_pixels(LETTER * max(map(len, columns)))
+        for j in range(0, f, -(-widest // (cell + GAP))):  # large type: every other one
             at = j * (cell + GAP) + cell / 2
-            ax.text(at, HEAD / 2 - 2, text, ha="center", va="center", size=8, color=GREY)
+            ax.text(at, head / 2 - 2, columns[j], ha="center", va="center", size=8, color=GREY)
     for i, row in enumerate(images):
         ax = place(fig, left, y + tops[i], f * (cell + GAP), height)
         for j, image in enumerate(row):
-            _picture(ax, image, j * (cell + GAP), cell, height)
+            draw_image(ax, image, j * (cell + GAP), cell, height)
         if names:
-            ax.text(-12, height / 2, names[i], ha="right", va="center", color=INK, clip_on=False)
+            ax.text(
+                -text_pixels(12),
+                height / 2,
+                names[i],
+                ha="right",
+                va="center",
+                color=INK,
+                clip_on=False,
+            )
     save(fig, path)
 
 

@@ -1,23 +1,29 @@
-"""One look for every figure: palette, fonts, heading, and how a PNG is written.
+"""One look for every figure: palette, size of type, heading, legends, and how files are written.
 
 Figures are `matplotlib.figure.Figure` on an Agg canvas, never pyplot: pyplot is slow to import
 and keeps every figure alive. Lengths are inches for charts and pixels for sheets of images, where
-a cell is a whole number of screen pixels per image pixel.
+a cell is a whole number of screen pixels per image pixel. Larger type (`output`) is the same type
+on a smaller canvas at more dots an inch, so lines and markers grow with it; what a drawer sizes for
+its text it passes through `text_inches` or `text_pixels`.
 """
 
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
-DPI = 150
+DPI = 150  # of a PNG with type of the usual size
+SHARP = 300  # dots an inch of what a PDF or SVG holds as an image
 INK, GREY, RULE, EMPTY = "#1f2430", "#6b7280", "#e3e6ea", "#f1f2f4"
 # Okabe & Ito: told apart under the common colour blindnesses, and in grey.
 TRAIN, VALIDATION = "#0072B2", "#D55E00"
@@ -57,12 +63,55 @@ PARAMETERS = {
     "lines.solid_capstyle": "round",
     "legend.frameon": False,
     "legend.fontsize": 8.5,
+    "pdf.fonttype": 42,  # journals refuse matplotlib's usual Type 3 fonts
+    "svg.hashsalt": "genai-cli",  # else the names inside a file are drawn anew each time
+}
+UNDATED = {  # metadata by format: the same input gives the same bytes
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
 }
 
 TITLE, DETAIL = 12.0, 9.0  # points
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LEVEL = 4  # of a PNG's compression
 MARGIN = 0.12  # inches around everything
+
+
+class Output(NamedTuple):
+    """What configs/figures/ sets of all figures drawn together."""
+
+    format: str = "png"
+    scale: float = 1.0
+
+
+_OUTPUT: ContextVar[Output] = ContextVar("figures")
+
+
+@contextmanager
+def output(format: str = "png", scale: float = 1.0) -> Iterator[None]:
+    """Draw the figures of a block with type ``scale`` times as large, and write each as PDF or SVG,
+    too, if that is the ``format``; a PNG is always written."""
+    token = _OUTPUT.set(Output(format, scale))
+    try:
+        yield
+    finally:
+        _OUTPUT.reset(token)
+
+
+def text_inches(length: float = 1.0) -> float:
+    """A length of a `chart` that has to grow with the type, like the height of a row of text."""
+    return length * _OUTPUT.get(Output()).scale
+
+
+def text_pixels(length: float) -> int:
+    """The same of a `sheet`, in whole pixels."""
+    return round(length * _OUTPUT.get(Output()).scale)
+
+
+def margin_pixels() -> int:
+    """The pixels around the content of a `sheet`."""
+    return text_pixels(MARGIN * DPI)
 
 
 @contextmanager
@@ -77,26 +126,38 @@ def styled() -> Iterator[None]:
 
 
 def save(fig: Figure, path: str | Path) -> None:
-    """Write the PNG beside `path`, then rename: a reader never sees half a figure. Without the
-    version of matplotlib in it, the same input gives the same bytes."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Write the PNG ``path`` and, where `output` asks for it, a PDF or SVG of that name beside it.
+
+    Each is written under another name and renamed: a reader never sees half a figure. Neither a
+    date nor a version stands in them.
+    """
+    for file in written(Path(path)):
+        kind = "png" if file == Path(path) else file.suffix[1:]
         # zlib's level 6 took a sixth of a figure's time, and 4 makes files 2 % larger
-        look = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": LEVEL}}
-        fig.savefig(beside, format="png", dpi=DPI, **look)
-        os.replace(beside, path)
-    except BaseException:  # an interrupt too leaves no file behind
-        with suppress(FileNotFoundError):
-            beside.unlink()
-        raise
+        more = {"pil_kwargs": {"compress_level": LEVEL}} if kind == "png" else {}
+        more["dpi"] = text_inches(DPI) if kind == "png" else SHARP
+        beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        try:
+            fig.savefig(beside, format=kind, metadata=UNDATED[kind], **more)
+            os.replace(beside, file)
+        except BaseException:  # an interrupt too leaves no file behind
+            with suppress(FileNotFoundError):
+                beside.unlink()
+            raise
+
+
+def written(path: Path) -> list[Path]:
+    """The files that `save` writes for the PNG ``path``."""
+    kind = _OUTPUT.get(Output()).format
+    return [path] if kind == "png" else [path, path.with_suffix(f".{kind}")]
 
 
 def chart(width: float, height: float, title: str, detail: str = "") -> Figure:
     """A figure with room for `width × height` inches of axes, arranged by matplotlib, under a bold
     title and a grey line of what the figure itself measured."""
+    width, height, dpi = width / text_inches(), height / text_inches(), text_inches(DPI)
     lines, top = _heading(title, detail, width)
-    fig = Figure(figsize=(width, height + top), dpi=DPI, layout="constrained")
+    fig = Figure(figsize=(width, height + top), dpi=dpi, layout="constrained")
     FigureCanvasAgg(fig)
     _write(fig, lines, width, height + top)
     edge, total = MARGIN, height + top
@@ -105,35 +166,69 @@ def chart(width: float, height: float, title: str, detail: str = "") -> Figure:
     return fig
 
 
+def panels(fig: FigureBase, n: int, across: int, **shared: Any) -> list[Axes]:
+    """Axes of ``n`` panels, ``across`` in a row; what is left of the last row stays blank.
+
+    ``shared``: of `Figure.subplots`, like ``sharex``.
+    """
+    axes = fig.subplots(-(-max(n, 1) // across), across, squeeze=False, **shared).ravel()
+    for ax in axes[n:]:
+        ax.set_axis_off()
+    return list(axes[:n])
+
+
+def legend(at: Axes | Figure, handles: Sequence[Artist] | None = None, **look: Any) -> None:
+    """A legend where it covers nothing: right of a panel, or below the whole figure.
+
+    Without ``handles``, of what is labelled in the panel. ``look``: of `Axes.legend`; a ``loc``
+    of "lower left" or "lower right" puts it above the panel, from that side on.
+    """
+    where = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}
+    if isinstance(at, Figure):
+        where = {"loc": "outside lower center"}
+    elif "loc" in look:
+        where = {"bbox_to_anchor": (float(look["loc"] == "lower right"), 1), "borderaxespad": 0.2}
+    if handles is not None:
+        where["handles"] = handles
+    at.legend(**{**where, **look})
+
+
 def sheet(
     width: int, height: int, title: str, detail: str = "", caption: str = ""
 ) -> tuple[Figure, int]:
     """A figure for `width × height` pixels of content placed by hand; also the pixel row where the
     content starts. The caption stands below it."""
-    inches = width / DPI
-    lines, top = _heading(title, detail, inches)
-    below = wrap(caption, inches - 2 * MARGIN, DETAIL) if caption else []
-    top_px = round(top * DPI)
-    foot_px = round((len(below) * DETAIL * 1.35 / 72 + 2 * MARGIN) * DPI)
+    dpi = text_inches(DPI)
+    across = width / dpi
+    lines, top = _heading(title, detail, across)
+    below = wrap(caption, across - 2 * MARGIN, DETAIL) if caption else []
+    top_px = round(top * dpi)
+    foot_px = round((len(below) * DETAIL * 1.35 / 72 + 2 * MARGIN) * dpi)
     total = top_px + height + foot_px
-    fig = Figure(figsize=(inches, total / DPI), dpi=DPI)
+    fig = Figure(figsize=(across, total / dpi), dpi=dpi)
     FigureCanvasAgg(fig)
-    _write(fig, lines, inches, total / DPI)
+    _write(fig, lines, across, total / dpi)
     if below:
-        y = 1 - (top_px + height + MARGIN * DPI) / total
-        fig.text(MARGIN / inches, y, "\n".join(below), va="top", size=DETAIL, color=GREY)
+        y = 1 - (top_px + height + MARGIN * dpi) / total
+        fig.text(MARGIN / across, y, "\n".join(below), va="top", size=DETAIL, color=GREY)
     return fig, top_px
 
 
 def place(fig: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Bare axes on a pixel rectangle of a sheet, measured from its top left corner; one data unit
     is one pixel and y points down."""
-    w, h = fig.get_figwidth() * DPI, fig.get_figheight() * DPI
+    w, h = fig.get_figwidth() * fig.dpi, fig.get_figheight() * fig.dpi
     with matplotlib.rc_context({"axes.grid": False}):  # gridlines take time even where unseen
         ax = fig.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
     ax.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     ax.set_axis_off()
     return ax
+
+
+def fitting(texts: Sequence[str], width: float, size: float) -> float:
+    """The points of type, ``size`` at most, at which each text fits ``width`` pixels of a sheet."""
+    longest = max(map(len, texts), default=1) or 1
+    return min(size, width * 72 / (0.62 * longest * text_inches(DPI)))
 
 
 def empty(ax: Axes, text: str) -> None:

@@ -17,7 +17,9 @@ from genai_cli.figures.style import (
     TRAIN,
     chart,
     empty,
+    legend,
     number,
+    panels,
     save,
     short,
     styled,
@@ -49,26 +51,26 @@ def reconstructions_table(
     detail = "no examples"
     if n:
         detail = f"mean MSE {number(float(np.mean(error**2)))} over the {n} rows shown"
-    panels = [("original", original), (row, reconstruction), ("difference", error)]
+    maps = [("original", original), (row, reconstruction), ("difference", error)]
     if code is not None:
         numbers = np.asarray(code, dtype=float)[:n]
         numbers = numbers.reshape(n, int(np.prod(numbers.shape[1:])))
-        panels.insert(1, (f"code ({numbers.shape[1]})", numbers))
+        maps.insert(1, (f"code ({numbers.shape[1]})", numbers))
     shared = _scale(np.concatenate([original, reconstruction]))
 
     d = original.shape[1]
-    widths = [float(np.clip(0.13 * values.shape[1], 0.7, 2.6)) for _, values in panels]
+    widths = [float(np.clip(0.13 * values.shape[1], 0.7, 2.6)) for _, values in maps]
     longest = max((len(short(f)) for f in features), default=1)
     height = 0.17 * max(n, 6) + 0.9 + 0.075 * longest
-    fig = chart(sum(widths) + 0.9 * len(panels) + 0.5, height, title, detail)
-    axes = fig.subplots(1, len(panels), width_ratios=widths)
-    for ax, width, (name, values) in zip(axes, widths, panels, strict=True):
+    fig = chart(sum(widths) + 0.9 * len(maps) + 0.5, height, title, detail)
+    axes = fig.subplots(1, len(maps), width_ratios=widths)
+    for ax, width, (name, values) in zip(axes, widths, maps, strict=True):
         ax.set_title(name)
         if not n:
             empty(ax, "no examples")
             continue
         own = shared if name in ("original", row) else _scale(values, signed=True)
-        shown = ax.imshow(values, aspect="auto", interpolation="nearest", **own)
+        shown = ax.imshow(values, aspect="auto", interpolation="none", **own)
         ax.grid(False)
         step = -(-values.shape[1] // 40)
         ticks = range(0, values.shape[1], step)
@@ -125,14 +127,10 @@ def samples_table(
     columns = min(4, max(1, k))
     rows = -(-max(1, k) // columns)
     fig = chart(max(5.0, 2.4 * columns), 1.75 * rows + 0.35, title, detail)
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for i, ax in enumerate(axes):
-        if i < k:
-            _histograms(ax, data[:, i], samples[:, i], short(features[i], 20))
-        else:
-            ax.set_axis_off()
+    for i, ax in enumerate(panels(fig, k, columns)):
+        _histograms(ax, data[:, i], samples[:, i], short(features[i], 20))
     handles = [Patch(color=DATA, label="data"), Line2D([], [], color=TRAIN, label="samples")]
-    fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    legend(fig, handles, ncols=2)
     save(fig, path)
 
 

@@ -44,7 +44,7 @@ def sweep(outputs: Any, made: Callable) -> Callable[..., list[Run]]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the drawing functions are given."""
     seen: dict[str, Any] = {}
-    for room, name in ((cells.cell_curves, "cell_curves"), (cells.cross_table, "cross_table")):
+    for room, name in ((cells, "cell_curves"), (cells.cross_table, "cross_table")):
         given = lambda *a, _n=name, **k: seen.update({_n: (a, k)})  # noqa: E731
         monkeypatch.setattr(room, name, given)
     return seen

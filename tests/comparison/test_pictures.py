@@ -38,7 +38,7 @@ def measured(made, quality, rate, device="cpu", n=360):
 def drawn(monkeypatch):
     """What the drawing functions are given."""
     seen = {}
-    for room, name in ((charts.frontier, "frontier"), (charts.losses, "losses"),
+    for room, name in ((charts.frontier, "frontier"), (charts, "overlay"),
                        (charts.rate_distortion, "rate_distortion")):  # fmt: skip
         monkeypatch.setattr(room, name, lambda *a, _n=name, **k: seen.update({_n: (a, k)}))
     return seen
@@ -150,15 +150,15 @@ def test_one_objective_is_one_row_whatever_the_family(outputs, drawn, tmp_path):
     gan = outputs.run("gan", loss__name="nonsaturating")
     metrics_csv(gan, {"val/discriminator/loss": 1, "val/generator/loss": 2})
     assert charts.overlaid(tmp_path, compared([*folders, gan, outputs.run("flow")]).runs)
-    (_, rows), _ = drawn["losses"]
-    assert [(r.title, len(r.lines), r.falls) for r in rows] == [
+    (_, rows), _ = drawn["overlay"]
+    assert [(r.title, len(r.curves), r.falls) for r in rows] == [
         ("gaussian loss on digits", 2, True),
         ("gaussian loss on digits (beta=4)", 1, True),
         ("mse loss on digits", 1, True),
         ("discriminator, nonsaturating loss on digits", 1, False),
         ("generator, nonsaturating loss on digits", 1, False),
     ]
-    np.testing.assert_allclose(rows[0].lines[0].seconds, [0.5, 1, 1.5])
+    np.testing.assert_allclose(rows[0].curves[0].seconds, [0.5, 1, 1.5])
 
 
 def test_families_stand_beside_each_other_at_the_bottleneck_most_have():

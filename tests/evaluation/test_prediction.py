@@ -170,7 +170,9 @@ def test_reliability_diagram(n, tmp_path):
     confidence = 1 - RNG.uniform(0, 1, n) ** 3 * 0.8
     right = (RNG.random(n) < confidence - 0.1).astype(float)
     path = tmp_path / "calibration.png"
-    reliability(path, measured.calibration_table(confidence, right), title="mlp on digits")
+    table = measured.calibration_table(confidence, right)
+    bounds = np.full(len(table["count"]), 0.4), np.full(len(table["count"]), 0.6)
+    reliability(path, table, bounds, title="mlp on digits")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     with Image.open(path) as image:
         assert image.width < 900

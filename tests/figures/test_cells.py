@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from genai_cli.figures import cell_curves, cross_table
-from genai_cli.figures.cell_curves import Curve, Panel
+from genai_cli.figures import cross_table, curves
 from genai_cli.figures.cross_table import Entry, Line
+from genai_cli.figures.curves import Curve, Panel
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -22,7 +22,7 @@ FALLS = 2.0 / EPOCHS
 def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Figure]:
     """The figure that was written, too."""
     seen: dict[str, Figure] = {}
-    for room in (cell_curves, cross_table):
+    for room in (curves, cross_table):
         plain = room.save
         keep = lambda fig, path, plain=plain: seen.update(fig=fig) or plain(fig, path)  # noqa: E731
         monkeypatch.setattr(room, "save", keep)
@@ -31,12 +31,13 @@ def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Figure]:
 
 def panel(values: np.ndarray, title: str = "a", objective: str = "o", **more: object) -> Panel:
     epochs = np.arange(1.0, len(values) + 1)
-    return Panel(title, "a note", objective, [Curve(epochs, values / 2, values, **more)])
+    curve = Curve(epochs, values, values / 2, **more)
+    return Panel(title, [curve], note="a note", objective=objective)
 
 
 def test_an_explosion_does_not_flatten_the_others(saved: dict, tmp_path: Path) -> None:
     panels = [panel(FALLS), panel(FALLS * 1e9), panel(np.full(20, np.nan)), panel(FALLS / 2)]
-    cell_curves.cell_curves(tmp_path / "c.png", panels, title="t")
+    curves.cell_curves(tmp_path / "c.png", panels, title="t")
     axes = saved["fig"].axes
     low, high = axes[0].get_ylim()
     assert high < 100
@@ -47,13 +48,13 @@ def test_an_explosion_does_not_flatten_the_others(saved: dict, tmp_path: Path) -
 
 
 def test_a_training_loss_that_vanishes_does_not_either(saved: dict, tmp_path: Path) -> None:
-    curve = Curve(EPOCHS, FALLS * 1e-6, FALLS)
-    cell_curves.cell_curves(tmp_path / "c.png", [Panel("a", "", "o", [curve])], title="t")
+    curve = Curve(EPOCHS, FALLS, FALLS * 1e-6)
+    curves.cell_curves(tmp_path / "c.png", [Panel("a", [curve])], title="t")
     assert saved["fig"].axes[0].get_ylim()[0] > FALLS.min() / 50
 
 
 def test_a_slow_learner_is_in_view(saved: dict, tmp_path: Path) -> None:
-    cell_curves.cell_curves(tmp_path / "c.png", [panel(FALLS / 4)] * 3 + [panel(np.full(20, 1.9))],
+    curves.cell_curves(tmp_path / "c.png", [panel(FALLS / 4)] * 3 + [panel(np.full(20, 1.9))],
                             title="t")  # fmt: skip
     assert saved["fig"].axes[0].get_ylim()[1] > 1.9
 
@@ -62,30 +63,30 @@ def test_objectives_have_axes_of_their_own_and_grey_lines_behind(
     saved: dict, tmp_path: Path
 ) -> None:
     panels = [panel(FALLS), panel(2 * FALLS), panel(100 * FALLS, objective="other")]
-    cell_curves.cell_curves(tmp_path / "c.png", panels, title="t")
+    curves.cell_curves(tmp_path / "c.png", panels, title="t")
     axes = saved["fig"].axes
     assert axes[0].get_ylim() == axes[1].get_ylim() != axes[2].get_ylim()
-    grey = [sum(line.get_color() == cell_curves.OTHERS for line in ax.lines) for ax in axes]
+    grey = [sum(line.get_color() == curves.OTHERS for line in ax.lines) for ax in axes]
     assert grey == [1, 1, 0]
 
 
 def test_runs_of_very_different_lengths_share_a_log_axis(saved: dict, tmp_path: Path) -> None:
-    cell_curves.cell_curves(tmp_path / "c.png", [panel(FALLS[:1]), panel(FALLS)], title="t")
+    curves.cell_curves(tmp_path / "c.png", [panel(FALLS[:1]), panel(FALLS)], title="t")
     assert {ax.get_xscale() for ax in saved["fig"].axes} == {"log"}
-    cell_curves.cell_curves(tmp_path / "c.png", [panel(FALLS[:10]), panel(FALLS)], title="t")
+    curves.cell_curves(tmp_path / "c.png", [panel(FALLS[:10]), panel(FALLS)], title="t")
     assert {ax.get_xscale() for ax in saved["fig"].axes} == {"linear"}
 
 
 def test_losses_below_zero_have_a_linear_axis(saved: dict, tmp_path: Path) -> None:
-    cell_curves.cell_curves(tmp_path / "c.png", [panel(FALLS - 1), panel(FALLS)], title="t")
+    curves.cell_curves(tmp_path / "c.png", [panel(FALLS - 1), panel(FALLS)], title="t")
     assert saved["fig"].axes[0].get_yscale() == "linear"
     assert saved["fig"].axes[0].get_ylim()[0] < -0.9
 
 
 def test_lines_of_one_panel_are_in_the_legend_once(saved: dict, tmp_path: Path) -> None:
-    curves = [Curve(EPOCHS, FALLS, FALLS * k, f"lr={k}", f"C{k}") for k in (1, 2)]
-    panels = [Panel(name, "", "o", curves) for name in "abcde"]
-    cell_curves.cell_curves(tmp_path / "c.png", panels, title="t")
+    lines = [Curve(EPOCHS, FALLS * k, FALLS, label=f"lr={k}", colour=f"C{k}") for k in (1, 2)]
+    panels = [Panel(name, lines) for name in "abcde"]
+    curves.cell_curves(tmp_path / "c.png", panels, title="t")
     legend = [text.get_text() for text in saved["fig"].legends[0].get_texts()]
     assert legend == ["lr=1", "lr=2", "training"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_cli.figures import compare_sheet, evaluated, frontier, labels, losses, style
+from genai_cli.figures import compare_sheet, curves, evaluated, frontier, labels, style
 from genai_cli.figures import posterior as codes
 from genai_cli.figures import rate_distortion as rd
 from genai_cli.figures.compare_sheet import Row
@@ -22,7 +22,7 @@ def figures(monkeypatch):
     """The figures that are written, to be looked into."""
     seen = []
     real = style.save
-    for room in (compare_sheet, evaluated, frontier, losses, codes, rd):
+    for room in (compare_sheet, evaluated, frontier, curves, codes, rd):
         monkeypatch.setattr(room, "save", lambda fig, path: (seen.append(fig), real(fig, path)))
     return seen
 
@@ -275,13 +275,13 @@ def test_bottlenecks_without_floor_interval_and_psnr(figures, tmp_path):
 
 def line(label, model="vae", n=20, start=1.0):
     e = np.arange(1.0, n + 1)
-    return losses.Line(label, model, e, e * 0.3, start / e)
+    return curves.Curve(e, start / e, seconds=e * 0.3, label=label, model=model)
 
 
 def test_each_objective_has_its_own_two_panels(figures, tmp_path):
-    found = [losses.Objective("mse loss", [line("a"), line("b", start=2.0)]),
-             losses.Objective("generator", [line("gan", "gan", 9, -1.0)], falls=False)]  # fmt: skip
-    losses.losses(tmp_path / "a.png", found, title="t")
+    found = [curves.Panel("mse loss", [line("a"), line("b", start=2.0)]),
+             curves.Panel("generator", [line("gan", "gan", 9, -1.0)], falls=False)]  # fmt: skip
+    curves.overlay(tmp_path / "a.png", found, title="t")
     axes = figures[-1].axes
     assert len(axes) == 4
     assert [ax.get_yscale() for ax in axes] == ["log", "log", "linear", "linear"]
@@ -295,23 +295,25 @@ def test_each_objective_has_its_own_two_panels(figures, tmp_path):
 
 def test_names_of_many_curves_stay_apart_and_on_the_figure(figures, tmp_path):
     lines = [line(f"run with a long name {i}") for i in range(30)]
-    losses.losses(tmp_path / "a.png", [losses.Objective("x", lines)], title="t")
+    curves.overlay(tmp_path / "a.png", [curves.Panel("x", lines)], title="t")
     ax = figures[-1].axes[1]
     found = boxes(ax)
-    assert len(found) == losses.MOST_LINES
+    assert len(found) == curves.MOST_LINES
     assert apart(found)
     assert max(b.x1 for b in found) <= figures[-1].bbox.width
     assert any("6 more curves" in t for t in texts(figures[-1]))
 
 
 def test_a_diverged_run_and_a_comparison_without_losses_are_figures_too(figures, tmp_path):
-    dead = losses.Line("dead", "vae", np.arange(3.0), np.arange(3.0), np.full(3, np.nan))
-    huge = losses.Line("huge", "vae", np.arange(3.0), np.arange(3.0), np.array([1e6, 3.0, -1.0]))
-    losses.losses(tmp_path / "a.png", [losses.Objective("x", [dead])], title="t")
+    dead, huge = (
+        curves.Curve(np.arange(3.0), np.array(values), seconds=np.arange(3.0), label="x")
+        for values in ([np.nan] * 3, [1e6, 3.0, -1.0])
+    )
+    curves.overlay(tmp_path / "a.png", [curves.Panel("x", [dead])], title="t")
     assert "no finite value" in texts(figures[-1])
-    losses.losses(tmp_path / "b.png", [losses.Objective("x", [dead, huge])], title="t")
+    curves.overlay(tmp_path / "b.png", [curves.Panel("x", [dead, huge])], title="t")
     assert figures[-1].axes[0].get_yscale() == "symlog"
-    losses.losses(tmp_path / "c.png", [], title="t")
+    curves.overlay(tmp_path / "c.png", [], title="t")
     assert "no run has a validation loss" in texts(figures[-1])
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_cli.figures.curves import _logarithmic, _series, loss_curve
+from genai_cli.figures.axes import log_axis
+from genai_cli.figures.curves import _series, loss_curve
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAN = float("nan")
@@ -108,7 +109,7 @@ def test_a_loss_at_or_below_zero_gets_a_symlog_axis_that_says_so(shift, scale):
     ax = Figure().subplots()
     table = rows(20, shift=shift)
     ax.plot([row["train/loss"] for row in table])
-    _logarithmic(ax, _series(table))
+    log_axis(ax, [s.values for s in _series(table)])
     assert ax.get_yscale() == scale
     assert ax.get_title().startswith(f"{scale} axis")
     assert len(ax.get_yticks()) >= 3

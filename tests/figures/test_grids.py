@@ -103,5 +103,5 @@ def test_the_grid_of_a_code_is_nearly_square_and_large_enough(k, grid):
 
 
 def test_errors_of_a_row_share_their_decimals():
-    assert grids._aligned(np.array([0.011, 0.00431])) == ["0.01100", "0.00431"]
-    assert grids._aligned(np.array([np.nan, 1.0])) == ["not finite", "1"]
+    assert grids.aligned(np.array([0.011, 0.00431])) == ["0.01100", "0.00431"]
+    assert grids.aligned(np.array([np.nan, 1.0])) == ["not finite", "1"]

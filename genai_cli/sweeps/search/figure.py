@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from genai_cli.figures.curves import STAR, _powers
+from genai_cli.figures.axes import STAR, log_ticks
 from genai_cli.figures.style import (
     GREY,
     INK,
@@ -20,6 +20,7 @@ from genai_cli.figures.style import (
     VALIDATION,
     chart,
     empty,
+    legend,
     number,
     save,
     short,
@@ -77,7 +78,7 @@ def draw(path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], go
         ax.set_ylabel(goal.column if column == 0 else "")
         if key in shares:
             ax.set_title(shares[key].told)
-    fig.legend(handles=_legend(pruned, failed, limits), loc="outside lower center", ncols=6)
+    legend(fig, _handles(pruned, failed, limits), ncols=6)
     save(fig, path)
 
 
@@ -119,7 +120,7 @@ class _Limits:
             ax.set_yscale("log")
         ax.set_ylim(self.low, self.high)
         if self.log:
-            _log_ticks(ax.yaxis, self.low, self.high)
+            log_ticks(ax.yaxis, self.low, self.high)
         else:
             ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 5)))
@@ -200,7 +201,7 @@ def _against(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _L
         low, high = min(numbers) / pad, max(numbers) * pad
         ax.set_xscale("log")
         ax.set_xlim(low, high)
-        _log_ticks(ax.xaxis, low, high)
+        log_ticks(ax.xaxis, low, high)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(6))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
@@ -216,14 +217,6 @@ def _against(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _L
     ax.set_xlabel(key)
 
 
-def _log_ticks(axis: Any, low: float, high: float) -> None:
-    ticks = _powers(low, high)
-    ticks = ticks[(ticks >= low) & (ticks <= high)]
-    axis.set_major_locator(FixedLocator(ticks))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-
-
 def _value(text: str) -> str:
     found = numbers_of([text])
     return number(found[0], 4) if found else text
@@ -234,7 +227,7 @@ def _search(asked: Mapping[str, Any]) -> str:
     return names.get(str(asked.get("sweep", {}).get("search")), "Search")
 
 
-def _legend(pruned: int, failed: int, limits: _Limits) -> list[Line2D]:
+def _handles(pruned: int, failed: int, limits: _Limits) -> list[Line2D]:
     done = {**DONE, "label": "trained to its end"}
     out = [Line2D([], [], **done)]
     if pruned:
