@@ -12,7 +12,7 @@ from importlib import import_module
 from genai_cli.version import __version__
 
 _TYPES = ("Between", "Count", "Fraction", "Layers", "Natural", "NonNegative", "Positive", "Rate")
-_MODULES = {name: "config.signatures" for name in (*_TYPES, "Repeats")} | {
+_MODULES = dict.fromkeys((*_TYPES, "Repeats"), "config.signatures") | {
     "Batch": "data.dataset",
     "Model": "models.base",
     "Player": "models.base",

@@ -17,10 +17,13 @@ from genai_cli.figures.style import (
     VALIDATION,
     chart,
     empty,
+    legend,
     number,
+    panel_title,
     save,
     short,
     styled,
+    text_inches,
 )
 
 MOST = 20  # classes drawn; of more those that are furthest off
@@ -35,7 +38,8 @@ def of_run(path: str | Path, found: Audit, *, title: str) -> None:
     classes = _shown(found)
     has_errors = found.fates is not None and found.fates.error is not None
     images = found.fates.images if found.fates is not None else ()
-    heights = [2.7] + ([1.7] if has_errors else []) + [0.85 * max(1, len(images)) + 0.35]
+    heights = [1.9 + text_inches(0.8)] + [1.0 + text_inches(0.7)] * has_errors
+    heights += [0.85 * max(1, len(images)) + text_inches(0.35)]
     fig = chart(WIDTH, sum(heights), f"{title}: classes", _detail(found))
     axes = iter(fig.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     ax = next(axes)
@@ -103,8 +107,8 @@ def _shares(ax: Axes, found: Audit, classes: np.ndarray) -> None:
     ax.set_ylabel("share")
     ax.margins(y=0.14)
     ax.set_ylim(bottom=0)
-    ax.legend(ncols=5, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1,
-              columnspacing=1.2, handlelength=1.2)  # fmt: skip
+    look = {"borderaxespad": 0.1, "columnspacing": 1.2, "handlelength": 1.2}
+    legend(ax, ncols=5, loc="lower right", **look)
     if s is None:
         reason = found.reasons.get("samples", "")
         ax.text(0.005, 1.04, f"no samples: {reason}", transform=ax.transAxes, size=8, color=GREY)
@@ -186,8 +190,12 @@ def _strip(
         same = text == own
         look = {"color": GREY} if same else {"color": VALIDATION, "weight": "bold"}
         at = i * (1 + gap) + 0.5, low - 0.02
-        ax.text(*at, short(text, 11), ha="center", va="top", size=6.8, **look)
-    ax.text(0, 0.12, above, size=9.5, va="bottom")
-    ax.set(xlim=(-1.1, 10 * (1 + gap)), ylim=(low - 0.35, 0.45), aspect="equal")
+        size = 6.8 / text_inches()  # what fits below an image
+        ax.text(*at, short(text, 11), ha="center", va="top", size=size, **look)
+    lines = panel_title(above, WIDTH + 2.2 - text_inches(2.2))
+    ax.text(0, 0.12, lines, size=9.5, va="bottom")
+    top = 0.12 + text_inches(0.33) * (1 + lines.count("\n"))
+    left = -text_inches(1.1)
+    ax.set(xlim=(left, 10 * (1 + gap)), ylim=(low - 0.35, top), aspect="equal")
     ax.set_anchor("W")
     assert n <= 10

@@ -17,9 +17,12 @@ from genai_cli.figures.style import (
     TRAIN,
     VALIDATION,
     chart,
+    legend,
+    panel_title,
     save,
     short,
     styled,
+    text_inches,
 )
 
 NAMED = 3  # other classes with a colour of their own; the rest are one
@@ -43,7 +46,7 @@ def of_sweep(
         f"{100 * rows[0].population:.3g} % of the population · samples with 95 % intervals · "
         "expected: what the classifier would read off images drawn as in training"
     )
-    height = 0.3 * (len(rows) + 1) + 1.1
+    height = text_inches(0.3 * (len(rows) + 1) + 1.1)
     fig = chart(9.6, height, title, detail)
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.15), sharey=True)
     _shares(left, rows)
@@ -80,8 +83,8 @@ def _shares(ax: Axes, rows: Sequence[Row]) -> None:
     ax.plot([], [], "|", color=INK, markersize=9, markeredgewidth=1.6, label="expected")
     ax.set_xlim(-0.03 * top, 1.15 * top)
     ax.set_xlabel("share of the class")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2,
-              columnspacing=0.8, handletextpad=0.2, fontsize=7.5)  # fmt: skip
+    look = {"columnspacing": 0.8, "handletextpad": 0.2, "fontsize": 7.5}
+    legend(ax, loc="lower left", ncols=3, **look)
 
 
 def _fates(ax: Axes, rows: Sequence[Row], readings: Sequence[str], label: int) -> None:
@@ -109,6 +112,7 @@ def _fates(ax: Axes, rows: Sequence[Row], readings: Sequence[str], label: int) -
         name = "others" if j == -2 else short(readings[j], 12)
         ax.barh(0, 0, color=colour, label=name)
     ax.set_xlim(0, 1)
-    ax.set_xlabel(f"what test images of {short(readings[label])} come back as")
-    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=6, borderaxespad=0.2,
-              columnspacing=0.7, handlelength=0.9, handletextpad=0.3, fontsize=7.5)  # fmt: skip
+    words = f"what test images of {short(readings[label])} come back as"
+    ax.set_xlabel(panel_title(words, 4.8))
+    look = {"columnspacing": 0.7, "handlelength": 0.9, "handletextpad": 0.3, "fontsize": 7.5}
+    legend(ax, loc="lower left", ncols=6, bbox_to_anchor=(-0.02, 1), **look)

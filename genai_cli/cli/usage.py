@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genai_cli.cli.usages_again import AGAIN, RUN
+from genai_cli.cli.usages_again import AGAIN, FIGURES, RUN
 from genai_cli.cli.usages_audit import AUDIT
 from genai_cli.cli.usages_doctor import DOCTOR
 from genai_cli.cli.usages_lecture import LECTURE
@@ -45,6 +45,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
                 "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
                 "device=auto": "auto cpu cuda cuda:0 mps",
                 "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+                **FIGURES,
                 "frames=31": "of an interpolation, a traversal or a trajectory",
             },
         ),
@@ -124,6 +125,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
                 " their seed are a row, with mean and interval",
                 "out=DIR": "where the files go",
                 "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+                **FIGURES,
             },
         ),
         (
@@ -199,6 +201,7 @@ USAGES: dict[str, list[tuple[str, object]]] = {
                 "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
                 "device=auto": "auto cpu cuda cuda:0 mps",
                 "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+                **FIGURES,
                 "--brief": "say where the numbers are, do not print them",
             },
         ),

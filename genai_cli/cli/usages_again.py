@@ -8,6 +8,11 @@ RUN = {
     "latest": "the newest run",
 }
 
+FIGURES = {
+    "figures=png|pdf|svg": "a PDF or SVG beside each PNG; as the run's own figures, if not given",
+    "figures.scale=1.5": "type, lines and markers so many times as large, 0.5 to 1.8",
+}
+
 AGAIN: dict[str, list[tuple[str, object]]] = {
     "resume": [
         ("", "genai resume RUN [KEY=VALUE …]"),
@@ -20,6 +25,8 @@ AGAIN: dict[str, list[tuple[str, object]]] = {
                 "trainer.*": "max_steps, save_every, keep, figures_every; and, with a note,"
                 " devices, accumulate, clip, patience, min_delta, rollback, step, threads,"
                 " deterministic",
+                "figures=png|pdf|svg": "like figures.scale=1.5; of a finished run the figures are"
+                " drawn anew, from the same numbers",
                 "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the"
                 " rest of the run is then not as first planned",
             },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from genai_cli.cli.usages_again import FIGURES
+
 AUDIT: dict[str, list[tuple[str, object]]] = {
     "audit": [
         ("", "genai audit RUN…|SWEEP… [KEY=VALUE …] [--csv|--json]"),
@@ -23,6 +25,7 @@ AUDIT: dict[str, list[tuple[str, object]]] = {
                 "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
                 "device=auto": "auto cpu cuda cuda:0 mps",
                 "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
+                **FIGURES,
             },
         ),
         (

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from genai_cli.comparison import cells, charts, codes
 from genai_cli.comparison.read import Run
-from genai_cli.figures import compare_sheet, posterior
+from genai_cli.config import validation
+from genai_cli.figures import compare_sheet, posterior, style
 from genai_cli.figures.compare_sheet import Row
 from genai_cli.store import run_folder as folders
 
@@ -33,7 +34,12 @@ class Runs(Protocol):
     runs: Sequence[Run]
 
 
-def draw(folder: Path, comparison: Runs, loads: bool = True) -> list[Path]:
+def draw(
+    folder: Path,
+    comparison: Runs,
+    loads: bool = True,
+    figures: Mapping[str, Any] | None = None,
+) -> list[Path]:
     """Draw what the runs allow; the files.
 
     Args:
@@ -41,8 +47,14 @@ def draw(folder: Path, comparison: Runs, loads: bool = True) -> list[Path]:
         comparison: its ``runs``, labelled.
         loads: whether models are loaded, for sheets of images, the codes, and a PCA floor that no
             entry holds. Without it only the charts are drawn, in about a second.
+        figures: keys of `rules.FIGURES` that win over what the runs have.
     """
     runs = list(comparison.runs)
+    with style.output(**validation.figures(figures or {}, [run.config for run in runs])):
+        return [file for path in _draw(folder, runs, loads) for file in style.written(path)]
+
+
+def _draw(folder: Path, runs: Sequence[Run], loads: bool) -> list[Path]:
     seen = Seen(folder)
     if loads:
         seen.look(runs)

@@ -24,6 +24,7 @@ GROUPS = {
     "optimizer": "how a step is taken",
     "schedule": "of the learning rate",
     "trainer": "limits, checkpoints, averaging",
+    "figures": "files that are drawn",
     "experiment": "choices under one name",
     "sweep": "what -m varies",
     "hydra/launcher": "what starts runs, serial if not given",

@@ -7,7 +7,7 @@ from typing import Any
 from genai_cli.config.hydra_errors import one_line
 from genai_cli.errors import UserError
 
-GROUPS = ("dataset", "model", "loss", "optimizer", "schedule", "trainer", "experiment")
+GROUPS = ("dataset", "model", "loss", "optimizer", "schedule", "trainer", "figures", "experiment")
 
 
 def checked_overrides(words: list[str]) -> list[Any]:

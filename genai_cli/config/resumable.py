@@ -10,6 +10,8 @@ SAFE = (
     "trainer.keep",
     "trainer.figures_every",
     "trainer.loggers",
+    "figures.name",
+    "figures.scale",
     "dataset.path",  # the content's hash says whether it is still the same data
     "dataset.root",
     "dataset.workers",

@@ -42,6 +42,12 @@ class TrainerConfig:
 
 
 @dataclass
+class FiguresConfig:
+    name: str = "png"
+    scale: float = 1.0
+
+
+@dataclass
 class TrainConfig:
     dataset: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
@@ -49,6 +55,7 @@ class TrainConfig:
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    figures: FiguresConfig = field(default_factory=FiguresConfig)
     bottleneck: int | None = None
     batch_size: int = 64
     epochs: int = 60

@@ -5,11 +5,19 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from genai_cli.config import schema
-from genai_cli.config.signatures import Count, Natural, NonNegative, Positive, Rate, checked
+from genai_cli.config.signatures import (
+    Between,
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Rate,
+    checked,
+)
 from genai_cli.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp64"]
 Init = Literal[
     "default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal"
 ]
+FigureFormat = Literal["png", "pdf", "svg"]
 StepKind = Literal["auto", "eager", "compiled", "graph"]
 LOGGER_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 SCALED = ("adamax", "nadam", "adadelta", "rmsprop")  # whose rate torch turns into one of its floats
@@ -46,6 +55,12 @@ RANGES: dict[str, Any] = {
     "trainer.step": StepKind,
     "trainer.threads": Count | None,
     "trainer.loggers": list[str],
+    "figures.name": FigureFormat,
+    "figures.scale": Annotated[float, Between(0.5, 1.8)],
+}
+FIGURES = {  # keys of verbs that read runs and draw
+    "figures": RANGES["figures.name"],
+    "figures.scale": RANGES["figures.scale"],
 }
 
 
@@ -136,3 +151,26 @@ def check_loggers(names: Sequence[str]) -> None:
                 f"trainer.loggers=[{name}] needs a package that is not installed: "
                 "pip install 'genai-cli[loggers]'"
             )
+
+
+def figures(given: Mapping[str, Any], configs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The group ``figures`` of what a verb draws of runs.
+
+    Args:
+        given: those of `FIGURES` that its line has; they win.
+        configs: of the runs, with dotted keys; where all have one value, it is taken.
+
+    Returns:
+        {name, scale}, for `genai_cli.figures.style.output`.
+
+    Raises:
+        UserError: a config holds a value that is not allowed.
+    """
+    configs, out = list(configs), {"name": "png", "scale": 1.0}
+    for key, default in out.items():
+        known = [config.get(f"figures.{key}", default) for config in configs]
+        if known and all(value == known[0] for value in known):
+            out[key] = known[0]
+        out[key] = given.get("figures" if key == "name" else f"figures.{key}", out[key])
+        checked(out[key], RANGES[f"figures.{key}"], f"figures.{key}")
+    return out

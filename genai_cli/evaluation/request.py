@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from genai_cli.config.signatures import Between, Count, Natural, checked
+from genai_cli.config.validation import FIGURES
 from genai_cli.config.values import check_device, given
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.evaluation.measures import GROUPS
@@ -33,6 +34,7 @@ OWN: dict[str, Any] = {
     "ema": bool | None,
     "device": str,
     "outputs": str,
+    **FIGURES,
 }
 
 
@@ -52,6 +54,7 @@ class Ask:
     ema: bool | None = None
     device: str = "auto"
     outputs: str | None = None
+    figures: dict[str, Any] = field(default_factory=dict)  # what the line has of FIGURES
     options: dict[str, Any] = field(default_factory=dict)  # the family's own, of sample()
 
     def wants(self, group: str) -> bool:
@@ -81,7 +84,9 @@ def parse(changes: Sequence[str]) -> Ask:
     own, options = given(changes, OWN, words=("checkpoint", "outputs", "device", "features"))
     if isinstance(own.get("only"), str):
         own["only"] = [own["only"]]
-    ask = Ask(**{k: checked(v, OWN[k], k) for k, v in own.items()}, options=options)
+    own = {k: checked(v, OWN[k], k) for k, v in own.items()}
+    figures = {key: own.pop(key) for key in FIGURES if key in own}
+    ask = Ask(**own, figures=figures, options=options)
     check_device(ask.device)
     return ask
 

@@ -5,6 +5,7 @@ The only file of this room that knows models; the drawing functions take plain a
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable
@@ -17,7 +18,17 @@ from torch import Tensor
 from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Batch, Dataset
 from genai_cli.evaluation.budget import affordable
-from genai_cli.figures import curves, density, grids, latent, predictions, scatter, strips, tables
+from genai_cli.figures import (
+    curves,
+    density,
+    grids,
+    latent,
+    predictions,
+    scatter,
+    strips,
+    style,
+    tables,
+)
 from genai_cli.figures import generator as generator_figure
 from genai_cli.models import restoration
 from genai_cli.models.base import Model
@@ -61,9 +72,9 @@ def draw(
     """
     figures = _figures(folder, model, data, cfg, extra, epoch, note, left)
     files, tick = [], stage(len(figures))
-    with torch.no_grad():
+    with torch.no_grad(), style.output(**dataclasses.asdict(cfg.figures)):
         for figure in figures:
-            files.append(figure())
+            files += style.written(figure())
             tick(1)
     return files
 

@@ -13,8 +13,10 @@ from genai_cli.figures.style import (
     chart,
     legend,
     number,
+    panel_title,
     save,
     styled,
+    text_inches,
 )
 
 FEW = 10  # examples of a bin, below which it says little and is drawn so
@@ -55,7 +57,7 @@ def reliability(
         detail += f" at a mean confidence of {100 * float(share @ confidence[held]):.1f} %"
         detail += f": {word}confident" if abs(lean) >= 0.005 else ""
         detail += f" · faint: fewer than {FEW} examples" if (held & (count < FEW)).any() else ""
-    fig = chart(4.8, 5.2, title, detail)
+    fig = chart(4.8, 4.0 + text_inches(1.2), title, detail)
     above, below = fig.subplots(2, 1, height_ratios=[3.4, 1], sharex=True)
     above.plot([0, 1], [0, 1], color=GREY, linewidth=1, dashes=(4, 3), zorder=1)
     few = count < FEW
@@ -73,14 +75,16 @@ def reliability(
         look = {"color": VALIDATION, "linewidth": 2, "alpha": alpha}
         above.vlines(at, top, at, **look, **gap)
     above.set(ylabel="accuracy", xlim=(0, 1.005), ylim=(0, 1.02))
-    legend(above, loc="lower left", ncol=2)
+    legend(above, loc="lower left", ncols=2)
     below.bar(middle, count, 0.92 * width, color=GREY, linewidth=0)
-    below.set(xlabel="confidence: probability of the class chosen", ylabel="examples")
+    words = panel_title("confidence: probability of the class chosen", 4.8)
+    below.set(xlabel=words, ylabel="examples")
     below.locator_params(axis="y", nbins=3, integer=True)
     most = count.max(initial=0)
     for x, c in zip(middle, count, strict=True):
         if c:
             text = f"{int(c):,}" if c < 10_000 else f"{c / 1000:.0f}k"
-            below.text(x, c + 0.03 * most, text, ha="center", va="bottom", size=6.5, color=INK)
+            below.text(x, c + 0.03 * most, text, size=6.5 / text_inches(), color=INK,
+                       ha="center", va="bottom")  # fmt: skip
     below.set_ylim(0, 1.25 * most or 1)
     save(fig, path)

@@ -24,6 +24,7 @@ from genai_cli.figures.style import (
     sheet,
     short,
     styled,
+    text_inches,
     text_pixels,
 )
 
@@ -117,7 +118,7 @@ def point_panels(
             ax.scatter(*real.T, s=3, color=GREY, linewidths=0)
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         end = f"\nMSE {number(row.error)}" if row.error is not None else ""
-        ax.set_title("\n".join(textwrap.wrap(row.name, 30)) + end, size=8.5)
+        ax.set_title("\n".join(textwrap.wrap(row.name, int(30 / text_inches()))) + end, size=8.5)
         ax.tick_params(labelsize=7)
     save(fig, path)
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.patches import Rectangle
 
-from genai_cli.figures.style import GREY, INK, chart, save, short, styled, wrap
+from genai_cli.figures.style import GREY, INK, chart, save, short, styled, text_inches, wrap
 
 CELL, LEFT, TALL = 1.22, 1.75, 0.52  # inches: width of a cell, of the names, height of a row
 NONE = "#f1f2f4"  # a cell that no run is in
@@ -56,7 +56,8 @@ def cross_table(
     heads = [wrap(name, CELL, 9.5) for name in columns]
     head = 0.12 + 0.16 * max(map(len, heads))
     width, height = LEFT + CELL * len(columns), head + TALL * len(lines)
-    fig = chart(max(width, 4.5), height, title, detail)
+    # its type fills it: larger type is a larger table
+    fig = chart(text_inches(max(width, 4.5)), text_inches(height), title, detail)
     ax = fig.subplots()
     ax.set(xlim=(-LEFT, max(width, 4.5) - LEFT), ylim=(height - head, -head))
     ax.set_axis_off()

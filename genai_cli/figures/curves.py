@@ -25,6 +25,7 @@ from genai_cli.figures.style import (
     empty,
     legend,
     number,
+    panel_title,
     panels,
     save,
     short,
@@ -109,7 +110,7 @@ def loss_curve(
     hues = {player: PLAYERS[i % len(PLAYERS)] for i, player in enumerate(players)}
 
     down = min(len(small), 1 + (len(small) > 4))
-    heights = [3.3] + [2.0 * down] * bool(small)
+    heights = [1.9 + text_inches(1.4)] + [down * (1.0 + text_inches())] * bool(small)
     words, since = note
     detail = " · ".join(filter(None, [_detail(rows, loss, terms), words and f"doctor: {words}"]))
     fig = chart(9.6, sum(heights), title, detail)
@@ -133,10 +134,11 @@ def loss_curve(
         handles.append(Patch(color=EMPTY, label=f"linear within\n±{number(band)}"))
     if handles:
         legend(right, handles)
-    axes = panels(bottom[0], len(small), -(-len(small) // down)) if small else []
+    across = -(-len(small) // max(1, down))
+    axes = panels(bottom[0], len(small), across) if small else []
     for ax, (name, own) in zip(axes, small.items(), strict=True):
         _draw_series(ax, epochs, own, hues, width=1.2)
-        ax.set_title(NAMES.get(name, name.replace("_", " ")))
+        ax.set_title(panel_title(NAMES.get(name, name.replace("_", " ")), 9.6 / across))
     save(fig, path)
 
 
@@ -151,7 +153,8 @@ def overlay(path: str | Path, objectives: Sequence[Panel], *, title: str, detail
     left_out = sum(len(o.curves) for o in objectives) - sum(len(o.curves) for o in shown)
     if left_out:
         detail += f"{' · ' if detail else ''}{left_out} more curves are not drawn"
-    heights = [max(2.0, text_inches(0.75 + len(o.curves) * LINE)) for o in shown] or [2.0]
+    least = 1.0 + text_inches()
+    heights = [max(least, text_inches(0.75 + len(o.curves) * LINE)) for o in shown] or [least]
     fig = chart(10.4, sum(heights), title, detail)
     axes = fig.subplots(len(heights), 2, squeeze=False, gridspec_kw={"height_ratios": heights})
     named = []
@@ -162,7 +165,8 @@ def overlay(path: str | Path, objectives: Sequence[Panel], *, title: str, detail
             for curve, hue in zip(drawn, hues, strict=True):
                 draw_line(ax, getattr(curve, key), curve.validation, hue, width=1.4)
             kind = _overlay_axis(ax, drawn)
-        left.set(title=objective.title + kind, xlabel="seconds of training")
+        words = panel_title(objective.title + kind, 6.3 - text_inches(1.1))
+        left.set(title=words, xlabel="seconds of training")
         left.set_ylabel("validation loss")
         right.set(title="the same by epochs", xlabel="epoch")
         right.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
@@ -189,7 +193,8 @@ def cell_curves(path: str | Path, cells: Sequence[Panel], *, title: str, detail:
     """
     alone = all(len(cell.curves) == 1 for cell in cells)
     across = 4 if len(cells) in (4, 7, 8) or len(cells) > 9 else min(3, len(cells))
-    width = WIDTH / across / text_inches()
+    across = max(1, int(across / text_inches() + 0.5))
+    width = (WIDTH / across + 0.9) / text_inches() - 0.9
     titles = [wrap(cell.title, width, 10) for cell in cells]
     notes = [wrap(cell.note, width, 7.5) for cell in cells]
     lines = max(len(t) + len(n) for t, n in zip(titles, notes, strict=True))

@@ -25,6 +25,7 @@ from genai_cli.figures.style import (
     sheet,
     short,
     styled,
+    text_inches,
     text_pixels,
 )
 
@@ -134,7 +135,9 @@ def class_shares(
         shown = ", ".join(short(name, 24) for name in missing[:6])
         detail += f", never: {shown}{' …' if len(missing) > 6 else ''}"
     if k <= ACROSS:
-        fig = chart(max(5.6, (0.52 if k <= 12 else 0.36) * k + 1.6), 3.2, title, detail)
+        fig = chart(
+            max(5.6, (0.52 if k <= 12 else 0.36) * k + 1.6), 2.2 + text_inches(), title, detail
+        )
         ax = fig.subplots()
         at = np.arange(k)
         ax.bar(at - 0.19, real, 0.36, color="#b8bec7", label="real data")
@@ -142,7 +145,7 @@ def class_shares(
         if low is not None and high is not None:
             ax.vlines(at + 0.19, low, high, color=INK, linewidth=1.1, label="95 % interval")
         longest = max(len(short(name, 14)) for name in names)
-        turned = longest * 0.075 > 0.5
+        turned = text_inches(longest * 0.075) > 0.5
         ax.set_xticks(at, [short(name, 14) for name in names], rotation=40 if turned else 0,
                       ha="right" if turned else "center", rotation_mode="anchor")  # fmt: skip
         ax.set_xlim(-0.6, k - 0.4)
@@ -165,7 +168,7 @@ def _dots(names, shares, low, high, real, title: str, detail: str):
     """Many classes: a row each, the most over-represented on top; in two columns."""
     order = np.argsort(shares - real, kind="stable")[::-1]
     rows = -(-len(order) // 2)
-    fig = chart(9.2, 0.9 + 0.16 * rows, title, detail + " · sorted by the difference")
+    fig = chart(9.2, text_inches(0.9 + 0.16 * rows), title, detail + " · sorted by the difference")
     axes = fig.subplots(1, 2, sharex=True)
     for c, ax in enumerate(axes):
         mine = order[c * rows : (c + 1) * rows]

@@ -13,7 +13,19 @@ from matplotlib.lines import Line2D
 from genai_cli.figures.axes import log_ticks
 from genai_cli.figures.families import NAMES, look
 from genai_cli.figures.labels import label_points
-from genai_cli.figures.style import EMPTY, GREY, INK, chart, empty, legend, panels, save, styled
+from genai_cli.figures.style import (
+    EMPTY,
+    GREY,
+    INK,
+    chart,
+    empty,
+    legend,
+    panel_title,
+    panels,
+    save,
+    styled,
+    text_inches,
+)
 
 MOST_NAMES = 14  # points of a panel; of more only the front is named
 RATIO = 5.0  # largest over smallest from which an axis is logarithmic
@@ -50,7 +62,7 @@ def frontier(path: str | Path, shown: Sequence[Panel], *, title: str, detail: st
     """
     across = min(2, len(shown))
     down = -(-len(shown) // across)
-    fig = chart(7.2 if across == 1 else 11.0, 4.3 * down, title, detail)
+    fig = chart(7.2 if across == 1 else 11.0, (3.3 + text_inches()) * down, title, detail)
     axes = panels(fig, len(shown), across)
     for ax, panel in zip(axes, shown, strict=True):
         _panel(ax, panel)
@@ -105,8 +117,8 @@ def _panel(ax: Axes, panel: Panel) -> None:
     ax.plot(*corners, color=INK, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.8, gid="way")
     ax.plot(x, y, "o", markersize=11, fillstyle="none", color=INK, markeredgewidth=0.9, zorder=4)
     _axes(ax, points, panel.floor)
-    ax.set(xlabel="seconds for one sample, log axis (faster is left)",
-           ylabel=f"{panel.quality} (better is down)")  # fmt: skip
+    ax.set_xlabel(panel_title("seconds for one sample, log axis (faster is left)", 4.4))
+    ax.set_ylabel(f"{panel.quality} (better is down)")
     _legend(ax, points, panel.floor)
 
 

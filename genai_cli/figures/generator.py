@@ -13,12 +13,24 @@ from matplotlib.axis import Axis
 from genai_cli.figures.axes import column, draw_line, epoch_axis, log_ticks, powers
 from genai_cli.figures.families import colours
 from genai_cli.figures.labels import End, label_ends
-from genai_cli.figures.style import CLASSES, GREY, INK, chart, empty, save, short, styled
+from genai_cli.figures.style import (
+    CLASSES,
+    GREY,
+    INK,
+    chart,
+    empty,
+    panel_title,
+    save,
+    short,
+    styled,
+    text_inches,
+)
 
 SLOPES = {  # |dL/da| of the generator's loss, of D(G(z)) = sigmoid(a)
     "minimax": lambda d: d,
     "nonsaturating": lambda d: 1 - d,
 }
+WIDTH = 10.4  # inches
 MOST = 24  # runs in one figure
 TINY = 1e-7  # D(G(z)) below which float32's 1 - D is 1
 
@@ -57,7 +69,7 @@ def generator(path: str | Path, pulls: Sequence[Pull], *, title: str, detail: st
     many = len(pulls) > len(CLASSES)
     hues = colours(["gan"] * len(pulls)) if many else list(CLASSES[: len(pulls)])
     of = {id(pull): hue for pull, hue in zip(pulls, hues, strict=True)}
-    fig = chart(10.4 if sure else 6.0, 3.3, title, detail)
+    fig = chart(WIDTH if sure else 6.0, 2.3 + text_inches(), title, detail)
     axes = fig.subplots(1, 3 if sure else 1, squeeze=False)[0]
     pull_ax = axes[-2] if sure else axes[0]
     for pull in pulls:
@@ -81,7 +93,7 @@ def _line(ax: Axes, epochs: np.ndarray, values: np.ndarray, colour: str) -> None
 
 
 def _log(ax: Axes, title: str) -> None:
-    ax.set_title(title)
+    ax.set_title(panel_title(title, WIDTH / 3 + 1 - text_inches()))
     drawn = [line.get_ydata() for line in ax.lines]
     if not drawn or not np.isfinite(np.concatenate(drawn)).any():
         empty(ax, "no value above 0")
@@ -120,8 +132,8 @@ def _slopes(ax: Axes, pulls: Sequence[Pull], of: dict[int, str]) -> None:
         ax.plot(known, slope, "o", markersize=4, color=of[id(pull)], markeredgecolor="white",
                 markeredgewidth=0.5, zorder=3)  # fmt: skip
     ax.set(xscale="log", yscale="log", xlim=(low, 1.5), ylim=(low, high), xlabel="D(G(z))")
-    ax.set_title("slope of the loss, a dot an epoch")
-    _powers_of_ten(ax.xaxis, low, 1.5, most=4)
+    ax.set_title(panel_title("slope of the loss, a dot an epoch", WIDTH / 3 + 1 - text_inches()))
+    _powers_of_ten(ax.xaxis, low, 1.5, most=int(4 / text_inches()))
     _powers_of_ten(ax.yaxis, low, high)
 
 

@@ -60,7 +60,9 @@ def label_ends(fig: Figure, panels: Sequence[tuple[Axes, Sequence[End]]], at: fl
     ghosts = []
     for ax, ends in panels:
         widest = max((end.text for end in ends), key=len, default="")
-        ghosts.append(ax.text(at + 0.02, 0.5, widest, transform=ax.transAxes, size=SIZE, alpha=0))
+        ghosts.append(
+            ax.text(at + _gap(ax), 0.5, widest, transform=ax.transAxes, size=SIZE, alpha=0)
+        )
     fig.draw_without_rendering()
     fig.set_layout_engine("none")
     for ghost, (ax, ends) in zip(ghosts, panels, strict=True):
@@ -79,7 +81,12 @@ def _label_ends(ax: Axes, ends: Sequence[End], at: float) -> None:
                     arrowprops=away, annotation_clip=False)  # fmt: skip
         ax.plot([at], [row], "s", markersize=4, color=end.colour, transform=ax.transAxes,
                 clip_on=False)  # fmt: skip
-        ax.text(at + 0.02, row, end.text, transform=ax.transAxes, va="center", size=SIZE)
+        ax.text(at + _gap(ax), row, end.text, transform=ax.transAxes, va="center", size=SIZE)
+
+
+def _gap(ax: Axes) -> float:
+    """From a line's mark to its name, as a share of the panel's width."""
+    return max(0.02, 3.4 / 72 * ax.figure.dpi / max(ax.get_window_extent().width, 1.0))
 
 
 def label_points(

@@ -10,7 +10,17 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from genai_cli.figures.scatter import PALE, thinned
-from genai_cli.figures.style import TRAIN, VALIDATION, chart, number, save, short, styled
+from genai_cli.figures.style import (
+    TRAIN,
+    VALIDATION,
+    chart,
+    number,
+    panel_title,
+    save,
+    short,
+    styled,
+    text_inches,
+)
 
 REACH = 0.005  # quantile of codes and draws that may lie outside the frame, on each side
 
@@ -37,7 +47,7 @@ def posterior_prior(
     """
     n = max(1, len(pairs))
     heading = detail + (f"\n{caption}" if caption else "")
-    fig = chart(max(6.6, 2.75 * n + 0.4), 5.6, title, heading)
+    fig = chart(max(6.6, 2.75 * n + 0.4), 3.8 + text_inches(1.8), title, heading)
     axes = fig.subplots(2, n, squeeze=False)
     for column, pair in zip(axes.T, pairs, strict=False):
         _column(column, pair, first=column is axes.T[0] or pair is pairs[0])
@@ -66,15 +76,16 @@ def _column(axes: Sequence[Axes], pair: Pair, first: bool) -> None:
             ax.set(xlim=(middle[0] - half, middle[0] + half),
                    ylim=(middle[1] - half, middle[1] + half), aspect="equal")  # fmt: skip
             ax.tick_params(labelsize=7)
-    top.set_title(f"{short(pair.label, 30)}\nprior: {pair.prior}", size=9)
+    name = panel_title(short(pair.label, 30), 3.2)
+    top.set_title(f"{name}\nprior: {pair.prior}", size=9)
     times = pair.mismatch / pair.floor if pair.floor > 0 else np.inf
     times = f"{times:.1f} × codes against codes" if np.isfinite(times) else ""
     axis = "code" if flat else "PC 1 of the codes"
     bottom.set_xlabel(f"{axis}\n\nmismatch {number(100 * pair.mismatch, 2)} %\n{times}")
     top.tick_params(labelbottom=False)
     if first:
-        top.set_ylabel("codes of test examples", color=TRAIN)
-        bottom.set_ylabel("draws from the prior", color=VALIDATION)
+        top.set_ylabel(panel_title("codes of test examples", 2.4), color=TRAIN)
+        bottom.set_ylabel(panel_title("draws from the prior", 2.4), color=VALIDATION)
 
 
 def _histograms(axes: Sequence[Axes], codes: np.ndarray, draws: np.ndarray) -> None:

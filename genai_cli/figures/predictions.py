@@ -21,6 +21,7 @@ from genai_cli.figures.style import (
     save,
     short,
     styled,
+    text_inches,
 )
 
 MOST_COUNTED = 15  # classes: beyond this a count no longer fits its cell
@@ -55,7 +56,7 @@ def confusion(
     side = float(np.clip(0.42 * k, 2.4, 7.0))
     names = [short(c, 14) for c in classes]
     longest = max((len(name) for name in names), default=1)
-    row = side * 72 / max(1, k)  # points
+    row = side * 72 / max(1, k) / text_inches()  # points
     letters = float(np.clip(0.6 * row, 5.5, 8))
     named = range(0, k, math.ceil(1.1 * letters / row))
     fig = chart(side + 1.6 + 0.07 * longest, side + 0.6 + 0.05 * longest, title, detail)
@@ -63,7 +64,7 @@ def confusion(
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="none")
     ax.grid(False)
     if k <= MOST_COUNTED:
-        size = float(np.clip(side * 72 / k / 3.6, 5.5, 9))
+        size = float(np.clip(min(side * 72 / k / 3.6, row / 2.2), 5.5, 9))
         for (i, j), count in np.ndenumerate(counts):
             colour = "white" if share[i, j] > 0.5 else INK if count else "#c4c9d0"
             ax.text(j, i, f"{count}", ha="center", va="center", size=size, color=colour)

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from genai_cli.figures.axes import log_ticks
 from genai_cli.figures.families import look
 from genai_cli.figures.labels import End, label_ends
-from genai_cli.figures.style import GREY, chart, save, short, styled
+from genai_cli.figures.style import GREY, chart, save, short, styled, text_inches
 
 STYLES = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))  # of one family's curves
 LETTER, WIDTH = 0.066, 6.9  # inches: of a letter of a name, of the panel
@@ -72,7 +72,7 @@ def rate_distortion(
     if floor is not None:
         ax.plot(*floor, color=GREY, linestyle=(0, (5, 3)), marker=".", zorder=2)
         ends.append(End(float(floor[0][-1]), float(floor[1][-1]), "PCA, a linear code", GREY))
-    share = min(0.5, 0.05 + max(len(end.text) for end in ends) * LETTER / WIDTH)
+    share = min(0.5, 0.05 + max(len(end.text) for end in ends) * text_inches(LETTER) / WIDTH)
     _axes(ax, curves, floor, share)
     if psnr:
         right = ax.twinx()

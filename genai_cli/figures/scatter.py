@@ -158,7 +158,7 @@ def scatter_ways(
 def _over_data(ax: Axes, data: np.ndarray, points: np.ndarray | None) -> None:
     """Points in a bare frame about the data, which is pale behind them."""
     low, high = frame(data)
-    ax.scatter(*thinned(data)[0].T, s=4, color=PALE, linewidths=0)
+    ax.scatter(*thinned(data)[0].T, s=4, color=PALE, linewidths=0, rasterized=True)
     if points is not None:
         ax.scatter(*thinned(points)[0].T, s=4, color=TRAIN, alpha=0.8, linewidths=0)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[])

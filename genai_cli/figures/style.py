@@ -81,7 +81,7 @@ MARGIN = 0.12  # inches around everything
 class Output(NamedTuple):
     """What configs/figures/ sets of all figures drawn together."""
 
-    format: str = "png"
+    name: str = "png"  # png | pdf | svg
     scale: float = 1.0
 
 
@@ -89,10 +89,10 @@ _OUTPUT: ContextVar[Output] = ContextVar("figures")
 
 
 @contextmanager
-def output(format: str = "png", scale: float = 1.0) -> Iterator[None]:
+def output(name: str = "png", scale: float = 1.0) -> Iterator[None]:
     """Draw the figures of a block with type ``scale`` times as large, and write each as PDF or SVG,
-    too, if that is the ``format``; a PNG is always written."""
-    token = _OUTPUT.set(Output(format, scale))
+    too, if ``name`` says so; a PNG is always written: pages, loggers and previews show it."""
+    token = _OUTPUT.set(Output(name, scale))
     try:
         yield
     finally:
@@ -147,9 +147,10 @@ def save(fig: Figure, path: str | Path) -> None:
 
 
 def written(path: Path) -> list[Path]:
-    """The files that `save` writes for the PNG ``path``."""
-    kind = _OUTPUT.get(Output()).format
-    return [path] if kind == "png" else [path, path.with_suffix(f".{kind}")]
+    """The files that `save` writes for the PNG ``path``; of another file, that alone."""
+    kind = _OUTPUT.get(Output()).name
+    alone = kind == "png" or path.suffix != ".png"
+    return [path] if alone else [path, path.with_suffix(f".{kind}")]
 
 
 def chart(width: float, height: float, title: str, detail: str = "") -> Figure:
@@ -190,6 +191,8 @@ def legend(at: Axes | Figure, handles: Sequence[Artist] | None = None, **look: A
         where = {"bbox_to_anchor": (float(look["loc"] == "lower right"), 1), "borderaxespad": 0.2}
     if handles is not None:
         where["handles"] = handles
+    if "ncols" in look:  # of large type fewer stand side by side
+        where["ncols"] = max(1, int(look.pop("ncols") / text_inches() ** 1.5 + 0.25))
     at.legend(**{**where, **look})
 
 
@@ -265,6 +268,11 @@ def wrap(text: str, inches: float, points: float, em: float = 0.56) -> list[str]
     """Lines of `text` that fit `inches`; `em` is the mean width of a letter in font sizes."""
     letters = max(12, int(inches * 72 / (points * em)))
     return [line for part in text.splitlines() for line in textwrap.wrap(part, letters)]
+
+
+def panel_title(text: str, width: float) -> str:
+    """``text`` in lines that fit above a panel, which takes ``width`` inches of a `chart`."""
+    return "\n".join(wrap(text, 0.85 * width / text_inches(), PARAMETERS["axes.titlesize"]))
 
 
 def _heading(title: str, detail: str, width: float) -> tuple[list[tuple[str, bool]], float]:

@@ -1,5 +1,6 @@
 """Vectors with named features: reconstructions as heat maps, samples as histograms."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from genai_cli.figures.style import (
     empty,
     legend,
     number,
+    panel_title,
     panels,
     save,
     short,
     styled,
+    text_inches,
 )
 
 ROWS = 16  # examples of a heat map
@@ -61,7 +64,7 @@ def reconstructions_table(
     d = original.shape[1]
     widths = [float(np.clip(0.13 * values.shape[1], 0.7, 2.6)) for _, values in maps]
     longest = max((len(short(f)) for f in features), default=1)
-    height = 0.17 * max(n, 6) + 0.9 + 0.075 * longest
+    height = text_inches(0.17 * max(n, 6) + 0.9 + 0.075 * longest)
     fig = chart(sum(widths) + 0.9 * len(maps) + 0.5, height, title, detail)
     axes = fig.subplots(1, len(maps), width_ratios=widths)
     for ax, width, (name, values) in zip(axes, widths, maps, strict=True):
@@ -72,10 +75,9 @@ def reconstructions_table(
         own = shared if name in ("original", row) else _scale(values, signed=True)
         shown = ax.imshow(values, aspect="auto", interpolation="none", **own)
         ax.grid(False)
-        step = -(-values.shape[1] // 40)
-        ticks = range(0, values.shape[1], step)
+        k = values.shape[1]
+        ticks = range(0, k, max(1, math.ceil(text_inches(0.085) * k / width)))
         if name.startswith("code"):
-            ticks = range(0, values.shape[1], -(-values.shape[1] // 16))
             ax.set_xticks(ticks, [str(i + 1) for i in ticks], rotation=90, size=7)
         else:
             ax.set_xticks(
@@ -137,7 +139,7 @@ def samples_table(
 def _histograms(ax: Axes, data: np.ndarray, samples: np.ndarray, name: str) -> None:
     data, samples = data[np.isfinite(data)], samples[np.isfinite(samples)]
     gap = _kolmogorov_smirnov(data, samples)
-    ax.set_title(name if gap is None else f"{name} · KS {gap:.2f}")
+    ax.set_title(panel_title(name if gap is None else f"{name} · KS {gap:.2f}", 2.7))
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.grid(axis="y", visible=False)

@@ -43,6 +43,7 @@ def _resume(
         from genai_cli.config import schema
         from genai_cli.models.build import build_model
         from genai_cli.runner import checks, description, load
+        from genai_cli.store.run_folder import part_of
         from genai_cli.training import checkpoint
 
     cfg = schema.typed(new, folder / run_folder.CONFIG)
@@ -58,6 +59,12 @@ def _resume(
     if described.get("measure") == "all" and fully_measured(folder, model, data):
         described.pop("measure")
     done = nothing_left(folder, described, cfg, data, differences)
+    drawn = [key for key, _, _ in differences if key.startswith("figures.")]
+    if done and drawn and all(key in ("tags", *drawn) for key, _, _ in differences):
+        # figures are drawn where a run is measured: the same numbers once more
+        part = part_of(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
+        described["measure"] = part._asdict() if part else "all"
+        done = ""
     if done:
         idle = [key for key, _, _ in differences if key != "tags"]
         if idle:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # cli/commands/train.py imports this, and `--cfg job` must no
     from genai_cli.training.state import Training
 
 
-WRITTEN = (".json", ".csv", ".yaml", ".png", ".gif")  # what a run writes in its own folder
+# what a run writes in its own folder
+WRITTEN = (".json", ".csv", ".yaml", ".png", ".pdf", ".svg", ".gif")
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from genai_cli.config.signatures import Count, Natural, checked
+from genai_cli.config.validation import FIGURES
 from genai_cli.config.values import check_device, given
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models.abilities import ABILITIES, can, options_of
@@ -39,6 +40,7 @@ OWN: dict[str, Any] = {  # keys of every line
     "device": str,
     "outputs": str,
     "y": Any,
+    **FIGURES,
 }
 
 
@@ -55,6 +57,7 @@ class Request:
     device: str = "auto"
     outputs: str | None = None
     y: Any = None
+    figures: dict[str, Any] = field(default_factory=dict)  # what the line has of FIGURES
     options: dict[str, Any] = field(default_factory=dict)  # the family's own
 
 
@@ -66,7 +69,8 @@ def parse(changes: Sequence[str]) -> Request:
     """
     own, options = given(changes, OWN, words=("checkpoint", "outputs", "device"))
     own = {key: checked(value, OWN[key], key) for key, value in own.items()}
-    ask = Request(**own, options=options)
+    figures = {key: own.pop(key) for key in FIGURES if key in own}
+    ask = Request(**own, figures=figures, options=options)
     check_device(ask.device)
     return ask
 

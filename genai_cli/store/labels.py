@@ -10,6 +10,7 @@ from typing import Any
 from genai_cli.store import run_folder
 
 UNINTERESTING = ("outputs", "name", "tags", "schedule.horizon", "init_from")
+UNINTERESTING += ("figures.name", "figures.scale")
 LONGEST = 36  # characters of a label; a longer one is the model and the run's reference
 
 

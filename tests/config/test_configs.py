@@ -80,7 +80,7 @@ def together(*groups: str) -> list[list[str]]:
 
 
 LINES = [  # a VAE with every data set, optimizer, schedule and trainer; then losses and models
-    *together("dataset", "optimizer", "schedule", "trainer"),
+    *together("dataset", "optimizer", "schedule", "trainer", "figures"),
     *([*words, *NEED.get(words[0].replace("=", "/"), [])] for words in together("loss")),
 ]
 LINES += [
@@ -129,8 +129,8 @@ def test_ones_own_table_and_folder_train(tmp_path: Path) -> None:
 def test_nothing_is_left_out() -> None:
     groups = {c.parts[0] for c in CONFIGS if len(c.parts) > 1}
     assert groups == {
-        "dataset", "model", "loss", "optimizer", "schedule", "trainer", "experiment", "sweep",
-        "hydra",
+        "dataset", "model", "loss", "optimizer", "schedule", "trainer", "figures", "experiment",
+        "sweep", "hydra",
     }  # fmt: skip
     assert len(OPTIONS) > 35
     trained = {word for words in LINES for word in words}
@@ -150,7 +150,7 @@ def test_an_experiment_can_change_every_top_level_key(tmp_path: Path) -> None:
     line = compose.parse(["experiment=all", "-cd", str(tmp_path)])
     config = compose.cells("train", line)[0].config
     assert {k: getattr(config, k) for k in values} == values
-    groups = {"dataset", "model", "loss", "optimizer", "schedule", "trainer"}
+    groups = {"dataset", "model", "loss", "optimizer", "schedule", "trainer", "figures"}
     assert groups | set(values) == set(type(config).__dataclass_fields__)
 
 

@@ -181,6 +181,12 @@ trainer.step=fast → trainer.step=fast
 * trainer.pack=1 → trainer.pack=1
 trainer.pack=10000 → trainer.pack=10000
 trainer.loggers=[foo] → trainer.loggers | foo
+* figures=jpg → figures | did you mean 'png'
+figures=null → figures
+figures.name=pdf → figures=
+* figures.scale=3 → figures.scale=3
+figures.scale=big → figures.scale=big
+figures.dpi=300 → figures.dpi
 * trainer.loggers=tensorboard → trainer.loggers
 * trainer.loggers=[tensorboard] trainer.pack=auto → trainer.pack
 * trainer.accumulate=100 → trainer.accumulate=100
@@ -314,6 +320,8 @@ resume RUN ~epochs=3 → ~epochs
 resume RUN trainer.keep=0 → trainer.keep=0
 * resume RUN trainer.threads=100000 → trainer.threads
 resume RUN trainer.loggers=[nope] → nope
+resume RUN figures=eps → figures.name=eps
+* resume RUN figures.scale=3 → figures.scale=3
 * sweep → resume
 sweep foo → genai sweep resume
 * sweep resume → name
@@ -339,6 +347,8 @@ sample RUN seed=99999999999999999999 → seed=
 * sample RUN checkpoint=nope → nope
 * sample RUN checkpoint=../../x → checkpoint
 sample RUN device=gpu → gpu
+* sample RUN figures=eps → figures=eps
+sample RUN figures.scale=0 → figures.scale=0
 * sample RUN ema=true → ema
 sample RUN mode=nope → mode
 sample a b → name one run

@@ -246,6 +246,7 @@ def odd_configs(witness: Path) -> list[dict[str, Any]]:
         {"${oc.env:GENAI_SECRET}": 1},
         {"model": {"name": "vae", "${oc.env:GENAI_SECRET}": 1}},
         {"trainer": {"loggers": ["os"]}},
+        {"figures": {"name": "../../evil"}},
         {"init_from": str(witness)},
         {"init_from": "${oc.env:GENAI_SECRET}"},
     ]

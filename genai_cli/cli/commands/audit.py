@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.cli.arguments import failed, stoppable, words
+from genai_cli.config import validation
+from genai_cli.config.validation import FIGURES
 from genai_cli.errors import UserError, nearest
 from genai_cli.runner.console import show
 from genai_cli.runner.progress import Meter
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 FLAGS = ("--csv", "--json")
 FOLDER = "audit"  # in a run, and in a sweep
 JSON, CSV, FIGURE = "audit.json", "audit.csv", "audit.png"
-KEYS = ("n", "seed", "batch_size", "checkpoint", "ema", "device", "outputs")
+KEYS = ("n", "seed", "batch_size", "checkpoint", "ema", "device", "outputs", *FIGURES)
 SAMPLES = 2000  # a share of 1 % is then known to half a percent
 
 
@@ -35,6 +37,7 @@ class Audited:
     folder: Path
     found: Audit
     described: dict[str, Any]
+    config: dict[str, Any]
 
 
 def main(args: list[str]) -> int:
@@ -63,7 +66,7 @@ def main(args: list[str]) -> int:
                 return code
             done.append(audited)
         if len(done) > 1:
-            _together(done)
+            _together(done, ask.figures)
     if given.flags:
         _print(given.flags[0], done)
     return 0
@@ -111,6 +114,8 @@ def audit(
     """
     from genai_cli.audit import figure as figures
     from genai_cli.audit import measure, say, world, written
+    from genai_cli.config import schema
+    from genai_cli.figures import style
     from genai_cli.runner import load
     from genai_cli.sampling import store
     from genai_cli.store import run_config
@@ -139,7 +144,10 @@ def audit(
             atomic_write.write_text(
                 place.path / CSV, written.comma_separated([(folder, described)])
             )
-            figures.of_run(place.path / FIGURE, found, title=title)
+            config = schema.flat(schema.plain(cfg))
+            with style.output(**validation.figures(ask.figures, [config])):
+                figures.of_run(place.path / FIGURE, found, title=title)
+                drawn = style.written(folder / FOLDER / FIGURE)
             meter.stop()
             place.publish(FOLDER)
     if alone:
@@ -149,14 +157,15 @@ def audit(
     for line in described["verdict"]:
         show(f"audit  {line}")
     if alone:
-        for name in (JSON, CSV, FIGURE):
-            show(f"  {folder / FOLDER / name}")
-    return 0, Audited(folder, found, described)
+        for path in (folder / FOLDER / JSON, folder / FOLDER / CSV, *drawn):
+            show(f"  {path}")
+    return 0, Audited(folder, found, described, config)
 
 
-def _together(done: Sequence[Audited]) -> None:
+def _together(done: Sequence[Audited], figures: Mapping[str, Any]) -> None:
     """The table of several runs, and of a whole sweep its files."""
     from genai_cli.audit import several, sweep_figure, written
+    from genai_cli.figures import style
 
     labels = several.labels([one.folder for one in done], [one.found for one in done])
     label = several.focus([one.found for one in done])
@@ -177,10 +186,13 @@ def _together(done: Sequence[Audited]) -> None:
     everything = [(one.folder, one.described) for one in done]
     atomic_write.write_text(place / CSV, written.comma_separated(everything))
     title = f"{done[0].found.world.classes[label]}: how often it is drawn, and what becomes of it"
-    sweep_figure.of_sweep(place / FIGURE, rows, done[0].found.world.readings, label, title=title)
+    readings = done[0].found.world.readings
+    with style.output(**validation.figures(figures, [one.config for one in done])):
+        sweep_figure.of_sweep(place / FIGURE, rows, readings, label, title=title)
+        drawn = style.written(place / FIGURE)
     show("")
-    for name in (JSON, CSV, FIGURE):
-        show(f"  {place / name}")
+    for path in (place / JSON, place / CSV, *drawn):
+        show(f"  {path}")
 
 
 def _print(form: str, done: Sequence[Audited]) -> None:

@@ -14,6 +14,9 @@ from genai_cli.comparison import render
 from genai_cli.comparison.read import Run, newest_number, read, settings_of
 from genai_cli.comparison.rows import Comparison
 from genai_cli.comparison.table import compare
+from genai_cli.config.signatures import checked
+from genai_cli.config.validation import FIGURES
+from genai_cli.config.values import read_value
 from genai_cli.errors import UserError, nearest
 from genai_cli.store import lookup, run_folder
 from genai_cli.system import atomic_write
@@ -37,6 +40,7 @@ class Asked:
     apart: bool = False
     out: str | None = None
     outputs: str | None = None
+    figures: dict[str, Any] = field(default_factory=dict)  # what the line has of FIGURES
 
     @property
     def form(self) -> str | None:
@@ -64,7 +68,7 @@ def main(args: list[str]) -> int:
     except OSError as error:
         raise _refused(place, error) from None
     print((FORMS[ask.form] if ask.form else render.plain)(comparison).rstrip("\n"), flush=True)
-    pictures = [] if "--no-figures" in ask.flags else draw(place, comparison)
+    pictures = [] if "--no-figures" in ask.flags else draw(place, comparison, ask.figures)
     stream = sys.stderr if ask.form else sys.stdout
     for path in pictures:
         print(f"  {path}", file=stream)
@@ -87,12 +91,18 @@ def parse(args: Sequence[str]) -> Asked:
             ask.flags.append(word)
         elif not equals or Path(word).exists():
             ask.references.append(word)
-        elif key in ask.keys or (key in ("out", "outputs") and getattr(ask, key) is not None):
+        elif (
+            key in ask.keys
+            or key in ask.figures
+            or (key in ("out", "outputs") and getattr(ask, key) is not None)
+        ):
             raise UserError(f"{key} is given twice; keep one")
         elif key in ("out", "outputs"):
             if not value:
                 raise UserError(f"{key}= names no folder; type {key}=DIR")
             setattr(ask, key, value)
+        elif key in FIGURES:
+            ask.figures[key] = checked(read_value(word, value), FIGURES[key], key)
         elif key == "seeds":
             if value not in ("apart", "together"):
                 raise UserError(f"seeds={value} is not allowed: choose from apart, together")
@@ -111,8 +121,6 @@ def _values(ask: Asked) -> dict[str, Any]:
     """The settings of evaluations to look at, as they are stored."""
     if not ask.keys:
         return {}
-    from genai_cli.config.values import read_value
-
     settings = {key: text for key, text in ask.keys.items() if key not in HOW}
     values = {
         key: text if key in ("checkpoint", "features") else read_value(f"{key}={text}", text)
@@ -136,7 +144,7 @@ def _check_keys(ask: Asked, folders: Sequence[Path]) -> None:
     }
     for key in ask.keys:
         if key not in known:
-            taken = [*known, "out", "outputs", "seeds"]
+            taken = [*known, "out", "outputs", "seeds", *FIGURES]
             raise UserError(f"unknown key '{key}'{nearest(key, taken)} (see genai compare --help)")
     wanted = _values(ask)
     if not any(run.matches(e, wanted) for run, e in found):
@@ -161,7 +169,7 @@ def evaluate(folders: Sequence[Path], ask: Asked) -> int:
                   file=sys.stderr)  # fmt: skip
     if not lacking:
         return 0
-    words = ["--brief", *(f"{key}={value}" for key, value in ask.keys.items())]
+    words = ["--brief", *(f"{k}={v}" for k, v in (ask.keys | ask.figures).items())]
     with contextlib.redirect_stdout(sys.stderr) if ask.form else contextlib.nullcontext():
         return _each(
             importlib.import_module("genai_cli.cli.commands.evaluate").main, lacking, words
@@ -231,7 +239,8 @@ def _clear(place: Path, comparison: Comparison, every: bool) -> None:
     newest = max((newest_number(run.path) for run in comparison.runs), default=0.0)
     for path in place.glob("*.png"):
         if every or path.stat().st_mtime < newest:
-            path.unlink(missing_ok=True)
+            for suffix in (".png", ".pdf", ".svg"):
+                path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _refused(place: Path, error: OSError) -> UserError:
@@ -239,7 +248,7 @@ def _refused(place: Path, error: OSError) -> UserError:
     return UserError(f"cannot write into {place}: {reason}; set out=DIR")
 
 
-def draw(place: Path, comparison: Comparison) -> list[Path]:
+def draw(place: Path, comparison: Comparison, figures: dict[str, Any]) -> list[Path]:
     """The figures; imports torch, so it comes last."""
     pictures = importlib.import_module("genai_cli.comparison.pictures")
-    return pictures.draw(place, comparison, True)
+    return pictures.draw(place, comparison, True, figures)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.cli.arguments import failed, stoppable, words
+from genai_cli.config import validation
 from genai_cli.errors import UserError
 from genai_cli.runner.console import show
 from genai_cli.runner.progress import Meter
@@ -85,11 +86,13 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = 
         known: training sides already made, by data and extractor; filled here.
         brief: say where the result is, not what it is.
     """
+    from genai_cli.config import schema
     from genai_cli.evaluation import evaluate as room
     from genai_cli.evaluation import features
     from genai_cli.evaluation.estimate import estimate
     from genai_cli.evaluation.job import Evaluation
     from genai_cli.evaluation.request import folder_name
+    from genai_cli.figures import style
     from genai_cli.runner import load
     from genai_cli.sampling import store
     from genai_cli.store import run_config
@@ -131,7 +134,11 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = 
                 if draws:
                     there = extractor is not None and _key(job, extractor) in known
                     show(f"time   {estimate(job, extractor, there)}")
-                room.measured(job, real, meter.stage)
+                with style.output(
+                    **validation.figures(ask.figures, [schema.flat(schema.plain(cfg))])
+                ):
+                    room.measured(job, real, meter.stage)
+                    job.files = [f.name for file in job.files for f in style.written(Path(file))]
             except Exception as error:
                 return failed("evaluate", folder, error)
             atomic_write.write_json(place.path / RESULT, job.described(name))

@@ -7,11 +7,14 @@ config is in one of the three classes.
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genai_cli.cli.arguments import one_run
 from genai_cli.config import ranks
+from genai_cli.config.schema import FiguresConfig
 from genai_cli.errors import UserError
 from genai_cli.launchers.submit import refuse_queued
 from genai_cli.runner.resume import _alone, _resume, changed
@@ -36,11 +39,13 @@ def main(args: list[str]) -> int:
     own = dict(c.split("=", 1) for c in changes if c.startswith(OWN))
     outputs, measure = own.get("outputs"), own.get("measure")
     changes = [c for c in changes if not c.startswith(OWN)]
+    changes = [re.sub("^figures=", "figures.name=", change) for change in changes]  # as train's
     if measure not in (None, "all"):
         raise UserError(f"measure={measure} is not allowed: it can only be all")
 
     folder = lookup.find(name, outputs)
     old = run_folder.read_config(folder)
+    old.setdefault("figures", asdict(FiguresConfig()))  # of a run from before there was such a key
     new = changed(old, changes)
     described = run_folder.read_json(folder / run_folder.RUN)
     if not described:

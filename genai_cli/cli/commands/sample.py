@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.cli.arguments import failed, one_run, stoppable
+from genai_cli.config import validation
 from genai_cli.errors import UserError
 from genai_cli.runner.console import on_terminal, show
 from genai_cli.store import lookup, run_folder
@@ -53,6 +54,8 @@ def main(args: list[str]) -> int:
 
 def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
     """Draw into a folder of its own; the exit code."""
+    from genai_cli.config import schema
+    from genai_cli.figures import style
     from genai_cli.sampling import draw, request, store
     from genai_cli.sampling.job import Job
 
@@ -64,9 +67,11 @@ def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
         raise UserError(f"what={ask.what} starts from test examples, and this data has none")
     with stoppable(), store.Folder(folder, ask.what) as place:
         try:
-            with progress(ask) as tick:
+            look = validation.figures(ask.figures, [schema.flat(schema.plain(cfg))])
+            with progress(ask) as tick, style.output(**look):
                 job = Job(model, data, ask, y, place.path, f"{name} on {data.name}", tick)
                 draw.draw(job)
+                job.files = [f.name for file in job.files for f in style.written(Path(file))]
             atomic_write.write_json(place.path / store.DESCRIBED, described(folder, ask, job, cfg))
         except Exception as error:
             return failed("sample", folder, error)

@@ -196,7 +196,7 @@ def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Itera
         key = word.partition("=")[0]
         section = key.endswith(".") and any(name.startswith(key) for name in RESUMABLE)
         below = any(name.endswith(".") and key.startswith(name) for name in RESUMABLE)
-        if key in RESUMABLE or section or below:
+        if key in RESUMABLE or f"{key}.name" in RESUMABLE or section or below:
             yield word, meaning
     yield "measure=all", "the whole test split, however long it takes"
 

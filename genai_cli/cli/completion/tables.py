@@ -42,15 +42,18 @@ RESUMABLE = (  # what a resumed run may change: SAFE and NOTED of changes.py
     *("schedule.every", "schedule.gamma", "schedule.factor", "schedule.patience"),
     *("schedule.min_delta", "schedule.floor"),
     *("trainer.accumulate", "trainer.clip", "trainer.deterministic", "trainer.devices"),
-    *("trainer.figures_every", "trainer.loggers"),
+    *("trainer.figures_every", "trainer.loggers", "figures.name", "figures.scale"),
     *("trainer.keep", "trainer.max_steps", "trainer.min_delta", "trainer.patience"),
     *("trainer.rollback", "trainer.save_every", "trainer.step", "trainer.threads"),
 )
+FIGURES = {"figures": "the run's", "figures.scale": "1.5: larger type"}  # of verbs that draw
+FORMATS = {"figures": {"png": "", "pdf": "beside the PNG", "svg": "beside the PNG"}}
 SAMPLE = {  # keys of `genai sample`: those of sampling/request.py, then those of the families
     **{"what": "samples", "n": "how many", "seed": "0", "batch_size": "250"},
     **{"checkpoint": "best", "ema": "averaged weights", "device": "auto", "y": "label or all"},
     **{"outputs": "folder of runs", "frames": "of what moves", "temperature": "1.0"},
     **{"sampler": "ddpm", "steps": "ddpm", "eta": "ddpm", "guidance": "ddpm"},
+    **FIGURES,
 }
 SAMPLE_VALUES = {
     "what": {
@@ -63,6 +66,7 @@ SAMPLE_VALUES = {
     "checkpoint": {"best": "", "last": ""},
     "ema": {"true": "", "false": ""},
     "device": {"auto": "", "cpu": "", "cuda": "", "mps": ""},
+    **FORMATS,
 }
 ENCODE = {  # keys of `genai encode`
     **{"split": "test", "format": "npz", "n": "how many", "batch_size": "250"},
@@ -77,27 +81,28 @@ ENCODE_VALUES = {
 COMPARE = {  # keys of `genai compare`: its own, then those of `genai evaluate`
     **{"seeds": "together", "out": "folder", "outputs": "folder of runs", "n": "samples"},
     **{"features": "auto", "sets": "of samples", "checkpoint": "best", "ema": "averaged weights"},
+    **FIGURES,
 }
 COMPARE_VALUES = {
     "seeds": {"together": "mean and interval", "apart": "a row each"},
     "features": {"auto": "", "reference": "", "inception": "", "pixels": ""},
-    **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema")},
+    **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "figures")},
 }
 EVALUATE = {  # keys of `genai evaluate`: those of evaluation/request.py, then the families'
     **{"n": "samples of a set", "sets": "of samples, 5 or more", "features": "auto", "k": "5"},
     **{"only": "some of the parts", "draws": "64", "seed": "0", "batch_size": "512"},
     **{key: SAMPLE[key] for key in ("checkpoint", "ema", "device", "outputs", "temperature")},
-    **{key: SAMPLE[key] for key in ("sampler", "steps", "eta", "guidance")},
+    **{key: SAMPLE[key] for key in ("sampler", "steps", "eta", "guidance", *FIGURES)},
 }
 EVALUATE_VALUES = {
     "features": COMPARE_VALUES["features"],
     "only": dict.fromkeys(GROUPS, ""),
-    **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")},
+    **{key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device", "figures")},
 }
 AUDIT = {  # keys of `genai audit`
     **{"n": "2000", "seed": "0", "batch_size": "512"},
     **{key: EVALUATE[key] for key in ("checkpoint", "ema", "device", "outputs", "temperature")},
-    **{key: SAMPLE[key] for key in ("sampler", "steps", "eta", "guidance")},
+    **{key: SAMPLE[key] for key in ("sampler", "steps", "eta", "guidance", *FIGURES)},
 }
 REPLAY = {"precision": "the run's", "outputs": "folder of runs"}
 REPRODUCE = {"rtol": "1e-3", "device": "the run's", "outputs": "folder of runs"}
@@ -111,6 +116,9 @@ READERS = {  # verbs that take one run: their keys and what is known of the valu
 }
 MEASURERS = {  # verbs that take several runs, or sweeps: their keys and values
     **{"evaluate": (EVALUATE, EVALUATE_VALUES), "compare": (COMPARE, COMPARE_VALUES)},
-    "audit": (AUDIT, {key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device")}),
+    "audit": (
+        AUDIT,
+        {key: SAMPLE_VALUES[key] for key in ("checkpoint", "ema", "device", "figures")},
+    ),
     "doctor": (DOCTOR, {}),
 }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from genai_cli.config import compose
+from genai_cli.config import compose, schema, validation
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
@@ -242,6 +242,7 @@ def _note_best(folder: Path, asked: dict[str, Any], trials: list[Trial], goal: G
 def _close(
     folder: Path, asked: dict[str, Any], trials: list[Trial], goal: Goal, signals: Signals
 ) -> int:
+    from genai_cli.figures import style
     from genai_cli.sweeps.search.figure import draw
 
     _note_best(folder, asked, trials, goal)
@@ -266,6 +267,8 @@ def _close(
         print(f"       {len(trials)} trials, {pruned} of them pruned, {steps:,} steps in all")
         for share in importance(trials, asked["varied"]):
             print(f"       {share.key}: {share.told}")
-        draw(folder / "search.png", asked, trials, goal)
+        config = schema.flat(run_folder.read_config(folder / found["cell"]))
+        with style.output(**validation.figures({}, [config])):
+            draw(folder / "search.png", asked, trials, goal)
     print(f"sweep  {folder}")
     return signals.code or int(failed > 0)

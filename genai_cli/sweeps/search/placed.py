@@ -24,6 +24,7 @@ from genai_cli.sweeps.settings import Sweep
 
 SLURM = 4  # trials placed at once where neither the sweep nor the launcher says how many
 MAY_DIFFER = ("outputs", "tags", "init_from", "trainer.accumulate", "trainer.loggers")
+MAY_DIFFER += ("figures.name", "figures.scale")
 
 
 class Placed:
