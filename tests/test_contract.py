@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genai_cli.config.schema import TrainConfig, TrainerConfig
+from genai_cli.config.schema import FiguresConfig, TrainConfig, TrainerConfig
 from genai_cli.data.dataset import Batch, Spec, Split
 from genai_cli.models.base import Model, Player
 from genai_cli.store import run_folder as runs
@@ -50,10 +50,11 @@ def test_signatures() -> None:
 
 def test_top_level_knobs() -> None:
     assert list(TrainConfig.__dataclass_fields__) == [
-        "dataset", "model", "loss", "optimizer", "schedule", "trainer",
+        "dataset", "model", "loss", "optimizer", "schedule", "trainer", "figures",
         "bottleneck", "batch_size", "epochs", "seed", "split_seed", "device", "precision",
         "monitor", "outputs", "name", "tags", "init_from", "force_loss",
     ]  # fmt: skip
+    assert list(FiguresConfig.__dataclass_fields__) == ["name", "scale"]
     assert list(TrainerConfig.__dataclass_fields__) == [
         "devices", "accumulate", "clip", "ema", "patience", "min_delta", "init", "max_steps",
         "save_every", "keep", "figures_every", "rollback", "step", "pack", "loggers", "threads",
