@@ -26,7 +26,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Any, bool]]:
     """Calls of pictures.draw, which loads models and is tested with them."""
     calls: list[tuple[Path, Any, bool]] = []
 
-    def draw(folder: Path, comparison: Any, loads: bool) -> list[Path]:
+    def draw(folder: Path, comparison: Any, loads: bool, figures: dict) -> list[Path]:
         calls.append((folder, comparison, loads))
         return [folder / "losses.png"]
 
@@ -246,5 +246,6 @@ def test_the_keys_it_completes_are_those_it_takes() -> None:
     from genai_cli.cli.completion.tables import COMPARE, FLAGS
 
     verb = importlib.import_module("genai_cli.cli.commands.compare")
-    assert set(COMPARE) <= {"out", "outputs", "seeds", *verb.SETTINGS, *verb.HOW}
+    own = {"out", "outputs", "seeds", *verb.FIGURES}
+    assert set(COMPARE) <= own | {*verb.SETTINGS, *verb.HOW}
     assert set(FLAGS["compare"]) == set(verb.FLAGS)
