@@ -1,4 +1,7 @@
-"""Loss curves: of one run, of several runs overlaid, and of the cells of a sweep side by side."""
+"""Loss curves: of one run, of several runs overlaid, and of the cells of a sweep side by side.
+
+The three are one file because they share their data, lines, limits and legends.
+"""
 
 from __future__ import annotations
 
