@@ -2,68 +2,36 @@
 
 from __future__ import annotations
 
+import typing
+
+from genai_cli.config.schema import LOSSES, Resume, declared
+from genai_cli.config.schema import NOTED as WITH_A_NOTE
+
+RULES = {  # of the keys that are the same in all configs: schema.py
+    key: next(m for m in typing.get_args(hint) if isinstance(m, Resume)) for key, hint in declared()
+}
+OTHERWISE = WITH_A_NOTE.why
 SAFE = (
-    "epochs",
-    "tags",
-    "trainer.max_steps",
-    "trainer.save_every",
-    "trainer.keep",
-    "trainer.figures_every",
-    "trainer.loggers",
-    "figures.name",
-    "figures.scale",
+    *(key for key, rule in RULES.items() if rule.allowed and not rule.why),
     "dataset.path",  # the content's hash says whether it is still the same data
     "dataset.root",
     "dataset.workers",
     "dataset.memory_mb",
 )
 NOTED = (
-    "optimizer.lr",
-    "optimizer.weight_decay",
-    "optimizer.betas",
-    "optimizer.eps",
-    "optimizer.rho",
-    "optimizer.alpha",
-    "schedule.horizon",
-    "schedule.final",
-    "schedule.every",
-    "schedule.gamma",
-    "schedule.factor",
-    "schedule.patience",
-    "schedule.min_delta",
-    "schedule.floor",
-    "device",
-    "precision",
-    "monitor",
-    "trainer.devices",
-    "trainer.accumulate",
-    "trainer.clip",
-    "trainer.patience",
-    "trainer.rollback",
-    "trainer.min_delta",
-    "trainer.step",
-    "trainer.threads",
-    "trainer.deterministic",
+    *(key for key, rule in RULES.items() if rule.allowed and rule.why),
+    *(f"optimizer.{key}" for key in ("lr", "weight_decay", "betas", "eps", "rho", "alpha")),
+    *(f"schedule.{key}" for key in ("horizon", "final", "every", "gamma", "factor", "patience")),
+    *("schedule.min_delta", "schedule.floor"),
 )
 WHY_NOT = {  # by key, or for all keys of a group
     "dataset": "the data is what the run is about",
     "model": "its weights would not fit, or its objective would be another",
-    "bottleneck": "the weights would not fit",
     "optimizer": "its buffers would not fit",
     "schedule": "it is a function of all steps so far",
-    "loss": "the losses so far would not be comparable",
-    "force_loss": "the losses so far would not be comparable",
-    "batch_size": "it numbers the steps",
-    "seed": "it made the weights",
-    "split_seed": "test examples would become training examples",
-    "init_from": "it made the weights",
-    "outputs": "the run stays in its folder",
-    "name": "the run stays in its folder",
-    "trainer.ema": "the average began with the run",
-    "trainer.init": "it made the weights",
-    "trainer.pack": "a stack is made when a sweep starts",
+    "loss": LOSSES.why,
+    **{key: rule.why for key, rule in RULES.items() if not rule.allowed},
 }
-OTHERWISE = "the rest of the run is not as first planned"
 
 
 def matches(key: str, names: tuple[str, ...]) -> bool:

@@ -1,8 +1,9 @@
 """The typed shape of a training config: a wrong key or type is caught before anything is built.
 
-Values and their meaning stand in ``configs/train.yaml`` and ``configs/trainer/``; here are only
-types. The groups whose keys depend on the choice (dataset, model, loss, optimizer, schedule) are
-plain mappings, checked against the signature of what they name (`signatures.bind`).
+Here stand a key's type, range and what a resume may do to it; its value and meaning stand in
+``configs/train.yaml`` and ``configs/trainer/``, from which the help is made. The groups whose keys
+depend on the choice (dataset, model, loss, optimizer, schedule) are plain mappings, checked against
+the signature of what they name (`genai_cli.config.signatures.bind`).
 """
 
 from __future__ import annotations
@@ -12,33 +13,74 @@ import dataclasses
 import functools
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from genai_cli.config.signatures import (
+    Below,
+    Between,
+    Count,
+    Device,
+    Natural,
+    NonNegative,
+    OneOf,
+    Positive,
+    Rate,
+)
 from genai_cli.errors import UserError
+
+
+class Resume(NamedTuple):
+    """Whether a resumed run may change a key, and why not, or what to note."""
+
+    allowed: bool
+    why: str = ""
+
+
+SAFE = Resume(True)
+NOTED = Resume(True, "the rest of the run is not as first planned")
+
+
+def fixed(why: str) -> Resume:
+    """The key must stay as it is."""
+    return Resume(False, why)
+
+
+WEIGHTS = fixed("it made the weights")
+FOLDER = fixed("the run stays in its folder")
+LOSSES = fixed("the losses so far would not be comparable")
+
+Precision = Annotated[str, OneOf(dict.fromkeys(("auto", "fp32", "bf16", "fp64"), ""))]
+INITS = ("default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal")
+STEPS = ("auto", "eager", "compiled", "graph")
+STACKS = OneOf(
+    dict.fromkeys(("none", "auto"), ""),
+    r"[2-9]|[1-9]\d{1,3}",
+    "or how many runs train as one stack (2 to 9999)",
+)
 
 
 @dataclass
 class TrainerConfig:
-    devices: int = 1
-    accumulate: int = 1
-    clip: float | None = None
-    ema: float | None = None
-    patience: int | None = None
-    min_delta: float = 0.0
-    init: str = "default"
-    max_steps: int | None = None
-    save_every: int | None = None
-    keep: int = 2
-    figures_every: int = 0
-    rollback: int = 0
-    step: str = "auto"
-    pack: str = "none"
-    loggers: list[str] = field(default_factory=list)
-    threads: int | None = None
-    deterministic: bool = False
+    devices: Annotated[Count, NOTED] = 1
+    accumulate: Annotated[Count, NOTED] = 1
+    clip: Annotated[Positive | None, NOTED] = None
+    ema: Annotated[Rate | None, fixed("the average began with the run")] = None
+    patience: Annotated[Count | None, NOTED] = None
+    min_delta: Annotated[NonNegative, NOTED] = 0.0
+    init: Annotated[str, OneOf(dict.fromkeys(INITS, "")), WEIGHTS] = "default"
+    max_steps: Annotated[Count | None, SAFE] = None
+    save_every: Annotated[Count | None, SAFE] = None
+    keep: Annotated[Count, SAFE] = 2
+    figures_every: Annotated[Natural, SAFE] = 0
+    rollback: Annotated[Natural, NOTED] = 0
+    step: Annotated[str, OneOf(dict.fromkeys(STEPS, "")), NOTED] = "auto"
+    pack: Annotated[str, STACKS, fixed("a stack is made when a sweep starts")] = "none"
+    loggers: Annotated[list[str], SAFE] = field(default_factory=list)
+    threads: Annotated[Count | None, Between(high=1024), NOTED] = None
+    deterministic: Annotated[bool, NOTED] = False
 
 
 @dataclass
@@ -55,20 +97,21 @@ class TrainConfig:
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    figures: FiguresConfig = field(default_factory=FiguresConfig)
-    bottleneck: int | None = None
-    batch_size: int = 64
-    epochs: int = 60
-    seed: int = 0
-    split_seed: int = 0
-    device: str = "auto"
-    precision: str = "fp32"
-    monitor: str | None = "val/loss"
-    outputs: str | None = None
-    name: str | None = None
-    tags: list[str] = field(default_factory=list)
-    init_from: str | None = None
-    force_loss: bool = False
+    bottleneck: Annotated[Count | None, Below(31), fixed("the weights would not fit")] = None
+    batch_size: Annotated[Count, Below(31), fixed("it numbers the steps")] = 64
+    epochs: Annotated[Count, Below(31), SAFE] = 60
+    seed: Annotated[Natural, WEIGHTS] = 0
+    split_seed: Annotated[
+        Natural, Below(32), fixed("test examples would become training examples")
+    ] = 0
+    device: Annotated[Device, NOTED] = "auto"
+    precision: Annotated[Precision, NOTED] = "fp32"
+    monitor: Annotated[str | None, NOTED] = "val/loss"
+    outputs: Annotated[str | None, FOLDER] = None
+    name: Annotated[str | None, FOLDER] = None
+    tags: Annotated[list[str], SAFE] = field(default_factory=list)
+    init_from: Annotated[str | None, WEIGHTS] = None
+    force_loss: Annotated[bool, LOSSES] = False
 
 
 @dataclass
@@ -81,6 +124,14 @@ class Composed(TrainConfig):
     def of_run(self) -> TrainConfig:
         """The config of a run."""
         return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
+
+
+def declared() -> Iterator[tuple[str, Any]]:
+    """(dotted key, annotation) of every key that is the same in all configs, range included."""
+    for prefix, schema in (("trainer.", TrainerConfig), ("", TrainConfig)):
+        for key, hint in typing.get_type_hints(schema, include_extras=True).items():
+            if typing.get_origin(hint) is Annotated:
+                yield prefix + key, hint
 
 
 def hint_of(key: str) -> Any:

@@ -1,13 +1,15 @@
 """The keys of a YAML group, checked against the signature of what the group names: `bind`.
 
-A signature is the only place where a key's type and range are written:
-``dropout: Rate = 0.0`` in a constructor is the key ``model.dropout``, at least 0 and below 1.
+A signature holds a key's type and range: ``dropout: Rate = 0.0`` in a constructor is the key
+``model.dropout``, at least 0 and below 1. The fields of a dataclass do the same for the keys of a
+verb (work.py) and of the trainer (schema.py), with their meaning in a `Help`.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +38,41 @@ class Between(NamedTuple):
         return " and ".join(part for part in (low, high) if part)
 
 
+class Below(NamedTuple):
+    """A limit that few will meet: ``Annotated[int, Below(31)]`` is less than 2**31."""
+
+    exponent: int
+
+    def __contains__(self, value: object) -> bool:
+        assert isinstance(value, int | float)
+        return value < 2**self.exponent
+
+    def __str__(self) -> str:
+        return f"below 2**{self.exponent}"
+
+
+class OneOf(NamedTuple):
+    """The words of a key: ``Annotated[str, OneOf({"npz": "arrays", "csv": "a table"})]``."""
+
+    words: Mapping[str, str]  # with their meanings, "" where the word says it
+    others: str = ""  # pattern of what else is allowed
+    written: str = ""  # how a message writes that: "cuda:N"
+
+    def __contains__(self, value: object) -> bool:
+        known = value in self.words
+        return known or bool(self.others and re.fullmatch(self.others, str(value)))
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (*self.words, self.written)))
+
+
+class Help(NamedTuple):
+    """What a key means, for ``--help`` and TAB."""
+
+    text: str
+    value: str = ""  # what help writes behind the = of a key that has no default
+
+
 Count = Annotated[int, Between(1)]
 Natural = Annotated[int, Between(0)]
 Positive = Annotated[float, Between(0, open_low=True)]
@@ -44,6 +81,9 @@ Repeats = Annotated[int, Between(0, 1000)]  # of a layer: a million would not be
 Layers = Annotated[int, Between(1, 1000)]
 Fraction = Annotated[float, Between(0, 1)]
 Rate = Annotated[float, Between(0, 1, open_high=True)]
+Device = Annotated[
+    str, OneOf(dict.fromkeys(("auto", "cpu", "cuda", "mps"), ""), r"cuda:\d{1,3}", "cuda:N")
+]
 
 
 def bind(
@@ -115,10 +155,15 @@ def _convert(value: Any, hint: Any) -> Any:
         try:
             value = _convert(value, arguments[0])
         except _Mismatch:
+            if typing.get_origin(arguments[0]) is not None:  # of a list or a union: it says more
+                raise
             raise _Mismatch(f"it must be {words(hint)}") from None
         for bound in arguments[1:]:
-            if isinstance(bound, Between) and value is not None and value not in bound:
-                raise _Mismatch(f"it must be {bound}")
+            if value is None or not isinstance(bound, Between | Below | OneOf) or value in bound:
+                continue
+            if isinstance(bound, OneOf):
+                raise _Mismatch(f"choose from {bound}{nearest(value, bound.words)}")
+            raise _Mismatch(f"it must be {bound}")
         return value
     if origin is Literal:
         if not any(value == a and type(value) is type(a) for a in arguments):  # True is not 1
@@ -173,6 +218,9 @@ def words(hint: Any) -> str:
     """An annotation in words: ``int | None`` is "a whole number or null"."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
+        listed = next((b for b in arguments[1:] if isinstance(b, OneOf)), None)
+        if listed is not None:
+            return f"one of {listed}"
         bounds = " and ".join(str(b) for b in arguments[1:] if isinstance(b, Between))
         return f"{words(arguments[0])} {bounds}".strip()
     if origin is Literal:

@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ import yaml
 from torch import nn
 
 from genai_cli.config import compose, validation
-from genai_cli.config.schema import TrainConfig
-from genai_cli.config.validation import SCALED, Init
+from genai_cli.config.schema import INITS, TrainConfig
+from genai_cli.config.validation import SCALED
 from genai_cli.errors import UserError
 from genai_cli.models.base import Player
 from genai_cli.training.init import SCHEMES, initialise
@@ -169,7 +169,7 @@ def test_default_leaves_torchs_start_values(layers: nn.ModuleList):
     before = [p.clone() for p in layers.parameters()]
     initialise(layers, "default")
     assert all(torch.equal(a, b) for a, b in zip(before, layers.parameters(), strict=True))
-    assert set(get_args(Init)) == {"default", *SCHEMES}
+    assert set(INITS) == {"default", *SCHEMES}
 
 
 def test_schemes_draw_from_the_seed(layers: nn.ModuleList):
