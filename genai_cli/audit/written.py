@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli.audit.measure import Audit
+from genai_cli.audit.request import AuditRequest
 from genai_cli.audit.say import COLUMNS, rows, verdict
 from genai_cli.config.schema import TrainConfig
 from genai_cli.evaluation import passport
-from genai_cli.evaluation.request import Ask
 from genai_cli.store import run_folder
 from genai_cli.store.labels import reference
 from genai_cli.system.text import csv_cell
@@ -22,12 +22,12 @@ from genai_cli.version import __version__
 VERSION = 1  # of what the numbers mean
 
 
-def settings(folder: Path, cfg: TrainConfig, ask: Ask, n: int) -> dict[str, Any]:
+def settings(folder: Path, cfg: TrainConfig, ask: AuditRequest) -> dict[str, Any]:
     """What the numbers depend on besides the run."""
     averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
     name = checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint).name
     return {
-        "n": ask.n or n,
+        "n": ask.n,
         "seed": ask.seed,
         "options": ask.options,
         "checkpoint": name,

@@ -1,54 +1,305 @@
-"""What the verbs that use a trained model share: their words, being stopped, a model that fails."""
+"""The line of a verb that reads run folders: what it takes, and how it is parsed.
+
+A dataclass declares what a verb takes: a field is a key (``n=64``), and one of type ``bool`` a flag
+(``no_figures`` is ``--no-figures``). Its annotation holds type, range, words and meaning, from
+which parsing, messages, ``--help`` and TAB are made. Those of `genai sample`, `encode`, `evaluate`
+and `audit` stand in the rooms that use them; no module that declares one imports torch.
+
+argparse and click were looked at: they know ``--key value``, not ``key=value`` as Hydra reads it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+import types
+import typing
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from genai_cli.errors import UserError, nearest
+from genai_cli.config.catalog import Key
+from genai_cli.config.signatures import DEVICES, Help, NonNegative, OneOf, Outputs, checked
+from genai_cli.config.values import read_value
+from genai_cli.errors import UserError, in_one_line, listing, nearest
 from genai_cli.system.signals import in_order, listening
 
+SEVERAL = ("evaluate", "audit", "compare", "doctor")  # verbs that take more than one run
+SWEEPS = (*SEVERAL, "report")  # and those that take a sweep
+JSON = Annotated[bool, Help("print JSON, for scripts")]
+CSV = Annotated[bool, Help("print CSV")]
 
-class Words(NamedTuple):
+
+@dataclass
+class ResumeRequest:
+    """A line of `genai resume`, besides the keys of the run's config."""
+
+    outputs: Outputs = None
+    measure: Annotated[
+        str | None,
+        OneOf({"all": "the whole test split, however long it takes"}),
+        Help(
+            "measure the whole test split, however long it takes: the end of a run takes a tenth"
+            " of its training, 10 s at least, and measures what fits",
+            "all",
+        ),
+    ] = None
+
+
+@dataclass
+class ReplayRequest:
+    """A line of `genai replay`."""
+
+    precision: Annotated[
+        str | None,
+        OneOf({"fp64": "", "fp32": "", "bf16": ""}),
+        Help("or fp32, bf16: a second opinion; the run's own if not given", "fp64"),
+    ] = None
+    outputs: Outputs = None
+
+
+@dataclass
+class ReproduceRequest:
+    """A line of `genai reproduce`."""
+
+    rtol: Annotated[
+        NonNegative,
+        Help(
+            "difference that is still within tolerance, as a share of the largest value of its"
+            " column",
+            "1e-3",
+        ),
+    ] = 1e-3
+    device: Annotated[str | None, DEVICES, Help("another device than the run's", "NAME")] = None
+    outputs: Annotated[
+        Outputs,
+        Help("where the runs are and the new one goes, if not ./outputs or $GENAI_OUTPUTS", "DIR"),
+    ] = None
+
+
+@dataclass
+class ReportRequest:
+    """A line of `genai report`."""
+
+    out: Annotated[
+        str | None, Help("where to; report.html in the folder if not given", "FILE.html")
+    ] = None
+    outputs: Outputs = None
+    no_figures: Annotated[
+        bool,
+        Help("of a sweep: do not draw what genai compare would draw; this loads no model"),
+    ] = False
+
+
+@dataclass
+class CompareRequest:
+    """A line of `genai compare`, besides the keys of `genai evaluate`."""
+
+    seeds: Annotated[
+        str,
+        OneOf({"together": "mean and interval", "apart": "a row each"}),
+        Help(
+            "runs alike but for their seed are a row, with mean and interval; seeds=apart is a"
+            " row for each"
+        ),
+    ] = "together"
+    out: Annotated[str | None, Help("where the files go", "DIR")] = None
+    outputs: Outputs = None
+    evaluate: Annotated[bool, Help("run genai evaluate first, for each run that lacks it")] = False
+    md: Annotated[bool, Help("print Markdown instead of the tables, and nothing else")] = False
+    csv: CSV = False
+    json: JSON = False
+    no_figures: Annotated[bool, Help("tables alone, without loading a model")] = False
+
+
+@dataclass
+class DoctorRequest:
+    """A line of `genai doctor`."""
+
+    outputs: Outputs = None
+    json: Annotated[
+        bool, Help("for scripts: phrase, evidence, confidence, since, command, advice")
+    ] = False
+
+
+@dataclass
+class RunsRequest:
+    """A line of `genai runs`, besides the keys to look for."""
+
+    outputs: Outputs = None
+    all: Annotated[bool, Help("all of them, not only the newest 20")] = False
+    json: JSON = False
+
+
+@dataclass
+class PruneRequest:
+    """A line of `genai runs prune`, besides the keys to look for."""
+
+    outputs: Outputs = None
+    yes: Annotated[bool, Help("do it: without --yes, prune only says what it would remove")] = False
+
+
+def request_of(verb: str) -> type | None:
+    """What declares the keys of a verb that reads run folders; None for the other verbs."""
+    if verb == "sample":
+        from genai_cli.sampling.request import SampleRequest
+
+        return SampleRequest
+    if verb == "encode":
+        from genai_cli.sampling.request import EncodeRequest
+
+        return EncodeRequest
+    if verb == "evaluate":
+        from genai_cli.evaluation.request import EvaluateRequest
+
+        return EvaluateRequest
+    if verb == "audit":
+        from genai_cli.audit.request import AuditRequest
+
+        return AuditRequest
+    return {
+        "resume": ResumeRequest,
+        "replay": ReplayRequest,
+        "reproduce": ReproduceRequest,
+        "report": ReportRequest,
+        "compare": CompareRequest,
+        "doctor": DoctorRequest,
+        "runs": RunsRequest,
+        "prune": PruneRequest,
+    }.get(verb)
+
+
+class Field(NamedTuple):
+    """A key or a flag of a verb, as its annotation declares it."""
+
+    hint: Any
+    default: Any
+    help: Help
+    is_flag: bool
+
+
+def fields_of(request: type) -> dict[str, Field]:
+    """What a line can give of a request, by name; not ``options``, which a family declares."""
+    hints = typing.get_type_hints(request, include_extras=True)
+    fields = {}
+    for each in dataclasses.fields(request):
+        hint = hints[each.name]
+        helps = [a for a in typing.get_args(hint) if isinstance(a, Help)]
+        listed = [str(a) for a in typing.get_args(hint) if isinstance(a, OneOf)]
+        text = helps[-1] if helps else Help("".join(listed))
+        fields[each.name] = Field(hint, each.default, text, _kinds(hint) == {bool})
+    fields.pop("options", None)
+    return fields
+
+
+def keys_of(verb: str) -> dict[str, Key]:
+    """The keys of a verb, with default and meaning, as `genai_cli.config.catalog` reads those of a YAML."""
+    return {
+        name: Key(field.help.value or str(field.default), field.help.text)
+        for name, field in fields_of(request_of(verb)).items()
+        if not field.is_flag
+    }
+
+
+def flags_of(verb: str) -> dict[str, str]:
+    """The flags of a verb, with their meaning."""
+    fields = fields_of(request_of(verb)).items()
+    return {_flag(name): field.help.text for name, field in fields if field.is_flag}
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+class Arguments(NamedTuple):
     """A command line behind its verb."""
 
     names: list[str]  # of runs: paths, suffixes, latest
-    flags: list[str]
-    changes: list[str]  # key=value
+    request: Any  # of the class that was asked for
+    others: list[str]  # key=value words of other keys
 
 
-def words(args: Sequence[str], verb: str, flags: Collection[str] = ()) -> Words:
-    """Sort a line into runs, flags and changes; a path may hold an = itself.
+def parse_arguments(
+    args: Sequence[str], verb: str, request: type, others: bool = False
+) -> Arguments:
+    """Sort a line into names of runs and a request; a path may hold an = itself.
 
-    Raises:
-        UserError: a flag the verb does not have.
-    """
-    bare = [a for a in args if "=" not in a or Path(a).exists()]
-    given = [a for a in bare if a.startswith("-")]
-    for flag in given:
-        if flag not in flags:
-            raise UserError(
-                f"unknown flag '{flag}'{nearest(flag, flags)} (see genai {verb} --help)"
-            )
-    return Words([a for a in bare if a not in given], given, [a for a in args if a not in bare])
-
-
-def one_run(args: Sequence[str], verb: str) -> tuple[str, list[str]]:
-    """(the run, the changes) of a verb that takes one run.
+    Args:
+        args: the words behind the verb.
+        verb: for messages, and for how many names it takes.
+        request: declares the keys and flags.
+        others: give other keys back. Without, they are a mistake, or options of a family where the
+            request has ``options``.
 
     Raises:
-        UserError: none is named, or several.
+        UserError: an unknown flag or key, a key given twice, a value that cannot be read or is not
+            allowed, no name or too many.
     """
-    found = words(args, verb)
-    if len(found.names) != 1:
-        raise UserError(
-            f"name one run: genai {verb} RUN [key=value …] (a path, a suffix or latest)"
-        )
-    return found.names[0], found.changes
+    flags = {_flag(name): name for name, field in fields_of(request).items() if field.is_flag}
+    names, words, given = [], [], {}
+    for word in args:
+        if word.startswith("-"):
+            if word not in flags:
+                near = nearest(word, flags)
+                raise UserError(f"unknown flag '{word}'{near} (see genai {verb} --help)")
+            given[flags[word]] = True
+        else:
+            (words if "=" in word and not Path(word).exists() else names).append(word)
+    if verb != "runs" and (not names or (len(names) > 1 and verb not in SEVERAL)):
+        from genai_cli.cli.usage import USAGES
+
+        wanted = "a run or more" if verb in SEVERAL else "one run"
+        raise UserError(f"name {wanted}: {USAGES[verb][0][1]} (a path, a suffix or latest)")
+    rest = [word for word in words if word.partition("=")[0] not in request.__dataclass_fields__]
+    kept = [word for word in words if word not in rest] if others else words
+    parsed = dataclasses.replace(parse_keys(kept, verb, request), **given)
+    return Arguments(names, parsed, rest if others else [])
+
+
+def parse_keys(words: Sequence[str], verb: str, request: type) -> Any:
+    """The request that ``key=value`` words make; where it has ``options``, other keys go there.
+
+    Raises:
+        UserError: an unknown key, one given twice, a value that cannot be read or is not allowed.
+    """
+    hints = {k: field.hint for k, field in fields_of(request).items() if not field.is_flag}
+    values: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    keys = [word.partition("=")[0] for word in words]
+    for key, word in zip(keys, words, strict=True):
+        if keys.count(key) > 1:
+            raise UserError(f"{key} is given twice; keep one")
+        if key in hints:
+            values[key] = _value(word, hints[key])
+        elif "options" in request.__dataclass_fields__:
+            options[key] = read_value(word, word.partition("=")[2])
+        else:
+            near = nearest(key, hints)
+            raise UserError(f"unknown key '{key}'{near} (genai {verb} takes {listing(hints)})")
+    return request(**values, **({"options": options} if options else {}))
+
+
+def _value(word: str, hint: Any) -> Any:
+    """The value of ``key=value``: words as they stand, the rest as YAML, a list also without []."""
+    key, _, text = word.partition("=")
+    kinds = _kinds(hint)
+    if not text:  # as of an unset variable of the shell
+        raise UserError(f"{key}= is empty; give it a value or leave it out")
+    value = text if str in kinds else read_value(word, text)
+    return checked([value] if list in kinds and isinstance(value, str) else value, hint, key)
+
+
+def _kinds(hint: Any) -> set[Any]:
+    """The plain types of an annotation: ``{str, NoneType}`` of ``str | None``."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _kinds(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return {kind for argument in arguments for kind in _kinds(argument)}
+    return {origin or hint}
 
 
 def failed(verb: str, folder: Path, error: Exception) -> int:
@@ -58,9 +309,8 @@ def failed(verb: str, folder: Path, error: Exception) -> int:
     """
     if isinstance(error, UserError) or os.environ.get("GENAI_TRACEBACK") == "1":
         raise error
-    said = " ".join(str(error).split())[:300]
     print(
-        f"genai {verb}: {folder} failed: {type(error).__name__}: {said}"
+        f"genai {verb}: {folder} failed: {type(error).__name__}: {in_one_line(error, 300)}"
         " (GENAI_TRACEBACK=1 shows where)",
         file=sys.stderr,
     )

@@ -1,7 +1,8 @@
 """The texts of ``genai --help`` and ``genai VERB --help``, made without Hydra in milliseconds.
 
-The choices, defaults and meanings are read from the YAML files themselves (paths.py): a new file
-or key, ours or a user's, is in the help as soon as it exists.
+Choices, defaults and meanings are read where they are declared: those of a training in the YAML
+files (paths.py), those of a verb that reads run folders in its request (work.py). A new file or
+key, ours or a user's, is in the help as soon as it exists.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def verb_help(verb: str, args: Sequence[str] = ()) -> str:
         return _page([*lines, *_train(args)])
     usage = True
     for heading, content in USAGES[verb]:
+        if callable(content):
+            content = content(verb)
         if isinstance(content, dict):
             lines += [*_heading(heading), *_rows(content)]
         elif isinstance(content, list):

@@ -1,12 +1,14 @@
-"""What the help of each verb says: (heading, rows or text), in order."""
+"""What the help of each verb says besides its keys and flags: usage, names, prose, examples.
+
+A page is a list of (heading, content): a line that begins with genai, a paragraph, rows, a list of
+examples, or a function that makes the rows, of the keys and flags that the verb's request declares
+(work.py). Actions and flags are read from here for TAB, too.
+"""
 
 from __future__ import annotations
 
-from genai_cli.cli.usages_again import AGAIN, FIGURES, RUN
-from genai_cli.cli.usages_audit import AUDIT
-from genai_cli.cli.usages_doctor import DOCTOR
-from genai_cli.cli.usages_lecture import LECTURE
-from genai_cli.cli.usages_sweeps import SWEEPS
+from genai_cli.cli.arguments import fields_of, flags_of, keys_of, request_of
+from genai_cli.config.signatures import choices_of
 
 TRAIN_FLAGS = {
     "-m, --multirun": "train every combination of lists like bottleneck=8,16,32",
@@ -14,48 +16,187 @@ TRAIN_FLAGS = {
     "-cd DIR": "look for more YAML in DIR, in folders named like the groups",
     "-h, --help": "this text; after GROUP=NAME, the keys of that choice",
 }
+ACTIONS = {  # first words of the verbs that have some, lecture's and runs' beside others
+    "lecture": {"resume": "go on with what is missing; LECTURE is a folder, its suffix, or latest"},
+    "sweep": {"resume": "train what is left of it"},
+    "runs": {
+        "prune": "remove the runs that match, status=failed if nothing is given; a sweep or a"
+        " lecture goes only as a whole"
+    },
+    "data": {
+        "list": "every data set: shape, size, origin, and whether it is on this machine",
+        "fetch": "download one into $GENAI_DATA or ~/.cache/genai/data, or into DIR",
+        "check": "load one and report sizes, ranges, duplicates, overlap and hashes; DIR is a"
+        " folder of your own images, KEY a key of the data set",
+    },
+    "completion": {
+        "install": "write the file that your shell reads; the shell is $SHELL if not given",
+        "show": "print that file instead",
+        "uninstall": "remove it; for all shells if none is given",
+    },
+}
+STATUSES = {
+    **dict.fromkeys(("running", "finished"), ""),
+    **{"stopped": "early", "interrupted": "", "failed": "", "waiting": "not begun"},
+    **{"died": "killed", "damaged": "no readable run.json"},
+}
+RUN = {
+    "PATH": "a run's folder",
+    "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+    "latest": "the newest run",
+}
+RUN_OR_SWEEP = {
+    "PATH": "the folder of a run, or of a sweep: then all its runs",
+    "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
+    "latest": "what was started last, a run or a sweep",
+}
+OPTIONS = {
+    "temperature=1.0": "autoencoder, vae, latent_flow, flow, gan: less is nearer to the typical",
+    "sampler, steps, eta, guidance": "ddpm: as in genai train model=ddpm --help",
+}
+
+
+def keys(verb: str) -> dict[str, str]:
+    """The rows of a verb's keys."""
+    return {f"{name}={key.value}": key.meaning for name, key in keys_of(verb).items()}
+
+
+def resumable(verb: str) -> dict[str, str]:
+    """The rows of the keys that a resumed run may change."""
+    from genai_cli.config.resumable import NOTED, SAFE
+
+    def trainers(names: tuple[str, ...]) -> str:
+        return ", ".join(n.removeprefix("trainer.") for n in names if n.startswith("trainer."))
+
+    return {
+        "epochs=N": "train for longer; schedule.horizon=N stretches the schedule with it",
+        "tags=[…]": "words to find it by",
+        "trainer.*": f"{trainers(SAFE)}; and, with a note, {trainers(NOTED)}",
+        "optimizer.*": "with a note, like schedule.*, device, precision and monitor: the rest of"
+        " the run is then not as first planned",
+    }
+
 
 USAGES: dict[str, list[tuple[str, object]]] = {
-    **SWEEPS,
-    **AUDIT,
-    **DOCTOR,
-    **LECTURE,
-    **AGAIN,
-    "sample": [
-        ("", "genai sample RUN [KEY=VALUE …]"),
-        ("RUN", RUN),
+    "plan": [
+        ("", "genai plan [-m] [GROUP=NAME …] [KEY=VALUE …]"),
+        ("", "genai plan [-m] … hydra/launcher=slurm --script"),
         (
-            "what=WORD",
+            "words",
             {
-                "samples": "new images, single and on one sheet; the default",
-                "interpolation": "from one code to another, straight and along an arc",
-                "traversal": "one number of a code at a time, those that change the image most",
-                "trajectory": "from noise to samples, step by step (ddpm, flow)",
-                "reconstruction": "test examples and what the model makes of them",
+                "GROUP=, KEY=": "those of genai train, lists with -m",
+                "hydra/launcher=": "joblib or slurm: how long it takes with that",
+            },
+        ),
+        (
+            "flags",
+            {key: TRAIN_FLAGS[key] for key in ("-m, --multirun", "-cd DIR")}
+            | {"--script": "print the batch script that Slurm would get, and nothing else"},
+        ),
+        (
+            "",
+            "For each shape: parameters, memory, seconds of a step, of an epoch and of a run,"
+            " disk; and for all cells the hours, one after the other and with the launcher. A few"
+            " real steps, a validation pass and a run's end are timed once for each shape, in a"
+            " process of its own. Nothing is launched, and nothing written to outputs.",
+        ),
+        (
+            "examples",
+            [
+                "genai plan model=ddpm dataset=fashion_mnist",
+                "genai plan -m model=vae,gan bottleneck=8,16,32 hydra/launcher=joblib",
+                "genai plan -m bottleneck=8,16,32 hydra/launcher=slurm --script",
+            ],
+        ),
+    ],
+    "resume": [
+        ("", "genai resume RUN [KEY=VALUE …]"),
+        ("RUN", RUN),
+        ("keys that may change", resumable),
+        ("and", keys),
+        (
+            "",
+            "Without changes, an interrupted run goes on from its last checkpoint and ends with"
+            " the numbers of an uninterrupted one. One that was stopped while it was measured is"
+            " measured. A finished run stays as it is (exit code 0).",
+        ),
+        (
+            "examples",
+            ["genai resume latest", "genai resume k3f9 epochs=60", "genai resume k3f9 measure=all"],
+        ),
+    ],
+    "reproduce": [
+        ("", "genai reproduce RUN [KEY=VALUE …]"),
+        ("RUN", RUN),
+        ("keys", keys),
+        (
+            "",
+            "It trains again in a folder of its own, with the recorded threads and kind of step,"
+            " every change of a resume at its step, and says: identical, within tolerance, or what"
+            " differs first and by how much, beside the versions and the machine of then and now."
+            " Exit code 1 where it differs. What another machine, kernel or number of threads"
+            " rounds otherwise grows from step to step: numbers that agree to 1e-5 after a few"
+            " steps may be 1e-3 apart at a run's end, hence the default. Where nothing is listed"
+            " as not the same, ask for rtol=0.",
+        ),
+        ("examples", ["genai reproduce latest", "genai reproduce k3f9 rtol=1e-5"]),
+    ],
+    "replay": [
+        ("", "genai replay RUN [KEY=VALUE …]"),
+        ("RUN", RUN),
+        ("keys", keys),
+        (
+            "",
+            "A run that fails because a loss, a gradient or an update is not finite keeps the step"
+            " in RUN/blackbox: weights and optimizer before it, batch and noise. It is taken again"
+            " on the CPU, with the range of every layer and the first that is not finite. Exit code"
+            " 1 where it is finite here.",
+        ),
+        ("examples", ["genai replay latest", "genai replay k3f9 precision=fp64"]),
+    ],
+    "sweep": [
+        ("", "genai sweep resume SWEEP [hydra/launcher=NAME] [hydra.launcher.KEY=VALUE …]"),
+        (
+            "SWEEP",
+            {
+                "PATH": "the folder of a sweep",
+                "k3f9": "the end of its folder's name",
+                "latest": "the newest sweep",
             },
         ),
         (
             "keys",
             {
-                "n=64": "how many: images, pairs, numbers of a code, test examples",
-                "seed=0": "the same seed, the same images, however they are cut into batches",
-                "batch_size=250": "examples in the model at once",
-                "y=NAME": "a label, its number, a list of them or all, for a conditional model",
-                "checkpoint=best": "or last, or a name like step-000600",
-                "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
-                "device=auto": "auto cpu cuda cuda:0 mps",
-                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
-                **FIGURES,
-                "frames=31": "of an interpolation, a traversal or a trajectory",
+                "hydra/launcher=NAME": "serial, joblib or slurm, where its runs are to be started"
+                " in another way than before",
+                "hydra.launcher.KEY": "one setting of that, like hydra.launcher.minutes=120",
+                "outputs=DIR": "where the sweeps are, if not ./outputs or $GENAI_OUTPUTS",
+                "-cd DIR": "look for more YAML in DIR, like a launcher of your own",
             },
         ),
         (
-            "keys of a family",
-            {
-                "temperature=1.0": "autoencoder, vae, latent_flow, flow, gan: less is nearer to the"
-                " typical",
-                "sampler, steps, eta, guidance": "ddpm: as in genai train model=ddpm --help",
-            },
+            "",
+            "Runs that are finished, or stopped early, stay as they are; the others go on from"
+            " their last checkpoint, or start. A run whose folder is gone or damaged is written"
+            " again from sweep.yaml, if it comes out as it was. sweep.csv and the exit code are"
+            " those of a sweep.",
+        ),
+        (
+            "examples",
+            [
+                "genai sweep resume latest",
+                "genai sweep resume k3f9 hydra/launcher=joblib hydra.launcher.workers=2",
+            ],
+        ),
+    ],
+    "sample": [
+        ("", "genai sample RUN [KEY=VALUE …]"),
+        ("RUN", RUN),
+        ("what=WORD", lambda verb: choices_of(fields_of(request_of(verb))["what"].hint)),
+        ("keys", keys),
+        (
+            "keys of what= or of a family",
+            {"frames=31": "of an interpolation, a traversal or a trajectory"} | OPTIONS,
         ),
         (
             "",
@@ -71,63 +212,83 @@ USAGES: dict[str, list[tuple[str, object]]] = {
             ],
         ),
     ],
+    "evaluate": [
+        ("", "genai evaluate RUN…|SWEEP… [KEY=VALUE …] [--brief]"),
+        ("RUN or SWEEP", RUN_OR_SWEEP | {"latest": "the newest run"}),
+        ("keys", keys),
+        ("keys of a family", OPTIONS),
+        ("flags", flags_of),
+        (
+            "",
+            "It writes RUN/evaluation/NAME/: evaluation.json, with the interval and the passport of"
+            " every number, and figures. The same settings again replace it with the same numbers;"
+            " only speeds differ. Several settings of a run stand side by side in genai compare.",
+        ),
+        (
+            "examples",
+            [
+                "genai evaluate latest",
+                "genai evaluate k3f9 n=10000 device=cuda",
+                "genai evaluate k3f9 sampler=dpmpp steps=20",
+            ],
+        ),
+    ],
     "encode": [
         ("", "genai encode RUN [KEY=VALUE …]"),
         ("RUN", RUN),
-        (
-            "keys",
-            {
-                "split=test": "train val test all",
-                "format=npz": "or csv: index, label, z0, z1, …; npz: z, index, y",
-                "n=1000": "only the first of the split",
-                "batch_size=250": "examples in the model at once",
-                "checkpoint=best": "or last, or a name like step-000600",
-                "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
-                "device=auto": "auto cpu cuda cuda:0 mps",
-                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
-            },
-        ),
+        ("keys", keys),
         (
             "",
             "It writes RUN/codes/SPLIT.npz or .csv: the code of an autoencoder, the posterior mean"
             " of a VAE, the normal numbers of a flow, the last hidden layer of an MLP. The index"
             " counts within the split; values of a table are in its own units.",
         ),
+        ("examples", ["genai encode latest", "genai encode k3f9 split=all format=csv"]),
+    ],
+    "audit": [
+        ("", "genai audit RUN…|SWEEP… [KEY=VALUE …] [--csv|--json]"),
+        ("RUN or SWEEP", RUN_OR_SWEEP),
+        ("keys", keys),
+        ("keys of a family", OPTIONS),
+        ("flags", flags_of),
+        (
+            "",
+            "For every class: its share of the population (the test split), of training and of"
+            " samples with a 95 % interval; the error of its reconstructions, and which class they"
+            " are taken for. A class is marked where its share of samples differs beyond chance"
+            " (5 % for all classes together) from what the classifier would read off images drawn"
+            " as in training, so that its own errors raise no alarm.",
+        ),
+        (
+            "",
+            "It reads classes with the reference classifier, which has seen the whole population."
+            " A picture of which it is as unsure as of the most doubtful 5 % of test images is"
+            " unclear. It writes RUN/audit: audit.json, audit.csv, audit.png; of a sweep, these in"
+            " its own folder, too. A class is made rare by dataset.rare and dataset.rare_share.",
+        ),
         (
             "examples",
-            ["genai encode latest", "genai encode k3f9 split=all format=csv"],
+            [
+                "genai train model=vae dataset=digits dataset.rare=8",
+                "genai audit latest",
+                "genai audit k3f9 n=10000 --csv",
+            ],
         ),
     ],
     "compare": [
         ("", "genai compare RUN…|SWEEP… [KEY=VALUE …] [FLAGS]"),
-        (
-            "RUN or SWEEP",
-            {
-                "PATH": "the folder of a run, or of a sweep: then all its runs",
-                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
-                "latest": "what was started last, a run or a sweep",
-            },
-        ),
-        (
-            "flags",
-            {
-                "--evaluate": "run genai evaluate first, for each run that lacks it",
-                "--md, --csv, --json": "print that instead of the tables, and nothing else",
-                "--no-figures": "tables alone, without loading a model",
-            },
-        ),
+        ("RUN or SWEEP", RUN_OR_SWEEP),
         (
             "keys",
-            {
-                "n=, features=, sets= …": "keys of genai evaluate: of --evaluate, or which"
-                " evaluations to look at",
-                "seeds=apart": "a row for each seed; together if not given: runs alike but for"
-                " their seed are a row, with mean and interval",
-                "out=DIR": "where the files go",
-                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
-                **FIGURES,
-            },
+            lambda verb: (
+                keys(verb)
+                | {
+                    "n=, features=, sets= …": "keys of genai evaluate: of"
+                    " --evaluate, or which evaluations to look at"
+                }
+            ),
         ),
+        ("flags", flags_of),
         (
             "",
             "Numbers are ranked only where they were measured alike: the same test examples, n and"
@@ -148,21 +309,10 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ("", "genai report RUN|SWEEP [KEY=VALUE …] [--no-figures]"),
         (
             "RUN or SWEEP",
-            {
-                "PATH": "the folder of a run, or of a sweep",
-                "k3f9": "the end of its folder's name; k3f9/000 is a cell of a sweep",
-                "latest": "the newest run or sweep",
-            },
+            RUN_OR_SWEEP | {"PATH": "the folder of a run, a sweep or a lecture"},
         ),
-        (
-            "keys",
-            {
-                "out=FILE.html": "where to; report.html in the folder if not given",
-                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
-                "--no-figures": "of a sweep: do not draw what genai compare would draw; this loads"
-                " no model",
-            },
-        ),
+        ("keys", keys),
+        ("flags", flags_of),
         (
             "",
             "The page is one file: numbers with intervals and how they were measured, loss curves,"
@@ -172,59 +322,66 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ),
         ("examples", ["genai report latest", "genai report k3f9 out=vae.html"]),
     ],
-    "evaluate": [
-        ("", "genai evaluate RUN… [KEY=VALUE …] [--brief]"),
+    "lecture": [
+        ("", "genai lecture"),
+        ("", "genai lecture all|quick|CHAPTER|NAME… [KEY=VALUE …]"),
+        ("", "genai lecture resume LECTURE [outputs=DIR]"),
         (
-            "RUN",
+            "words",
             {
-                "PATH": "a run's folder, or a sweep's: all its runs",
-                "k3f9": "the end of a folder's name; k3f9/000 is a cell of a sweep",
-                "latest": "the newest run",
-            },
+                "without any": "list the experiments: question and commands",
+                "all": "run every one, in the lecture's order",
+                "quick": "those that take seconds on a small data set",
+                "CHAPTER": "autoencoders, restoring, losses, size, generative, bias, horrors",
+                "NAME": "an experiment, as it is listed",
+            }
+            | ACTIONS["lecture"],
         ),
         (
             "keys",
             {
-                "n=N": "samples of a set, and test examples looked at; as many as there are test"
-                " examples, 2000 at most, if not given. A small n is fast",
-                "sets=5": "fresh sets of samples, 5 at least: the intervals of distances",
-                "features=auto": "reference: a small classifier of the data itself; inception: the"
-                " network of the FID (GENAI_INCEPTION=FILE gives its weights); pixels; auto is"
-                " reference where images have labels",
-                "only=[…]": "reconstruction likelihood samples memorisation speed prediction cost",
-                "k=5": "neighbours of precision, recall, density and coverage",
-                "draws=64": "importance samples of a VAE's bound",
-                "seed=0": "of the first set; the next ones count up. Set s is what"
-                " genai sample RUN seed=s draws",
-                "batch_size=512": "examples in the model at once; the numbers do not depend on it",
-                "checkpoint=best": "or last, or a name like step-000600",
-                "ema=true|false": "averaged weights or raw ones; averaged where the run has them",
-                "device=auto": "auto cpu cuda cuda:0 mps",
-                "outputs=DIR": "where the runs are, if not ./outputs or $GENAI_OUTPUTS",
-                **FIGURES,
-                "--brief": "say where the numbers are, do not print them",
-            },
-        ),
-        (
-            "keys of a family",
-            {
-                "temperature, sampler, steps, eta, guidance": "how samples are drawn, as in genai"
-                " sample; several settings of a run stand side by side in genai compare",
+                "dataset=digits": "where Fashion-MNIST is not on this machine",
+                "KEY=VALUE": "any other key of a training; it goes to the experiments that have it"
+                " and leave it open, and the others are named",
+                "outputs=DIR": "where the lecture's folder goes, if not ./outputs or"
+                " $GENAI_OUTPUTS",
             },
         ),
         (
             "",
-            "It writes RUN/evaluation/NAME/: evaluation.json, with the interval and the passport of"
-            " every number, and figures. The same settings again replace it with the same numbers;"
-            " only speeds differ.",
+            "Every command runs as its YAML in configs/experiment/lecture has it, in a process of"
+            " its own; one that fails does not stop the others. The folder holds lecture.json,"
+            " lecture.log, an outputs folder for each experiment, and at the end report.html:"
+            " question, command, pictures, numbers, finding and lesson of each.",
+        ),
+        ("examples", ["genai lecture quick", "genai lecture all dataset=digits"]),
+    ],
+    "doctor": [
+        ("", "genai doctor RUN…|SWEEP…|FILE.csv… [outputs=DIR] [--json]"),
+        (
+            "RUN, SWEEP or FILE",
+            RUN_OR_SWEEP | {"FILE.csv": "a loss curve of any tool, with epoch,loss,val_loss"},
+        ),
+        ("keys", keys),
+        ("flags", flags_of),
+        (
+            "",
+            "A finding is one of: still learning, converged, learning rate too high or too low,"
+            " jumps, plateau then fall, overfitting, validation below training, diverged, mean"
+            " collapse, posterior collapse, decoder ignores the code, discriminator won, generator"
+            " vanishing, mode collapse, inverse error, EMA too young, loss does not fit the"
+            " activation. A healthy run gets one of the first two and nothing else. A CSV is judged"
+            " by its curves alone; a run also by its settings and by what was measured at its end.",
+        ),
+        (
+            "",
+            "CSV files of Keras' and Lightning's CSVLogger are read as they are. The confidence is"
+            " 50 % just beyond a rule's limit, 75 % at twice the limit; the limits stand in"
+            " genai_cli/doctor/limits.py.",
         ),
         (
             "examples",
-            [
-                "genai evaluate latest",
-                "genai evaluate k3f9 n=10000 device=cuda",
-                "genai evaluate k3f9 sampler=dpmpp steps=20",
-            ],
+            ["genai doctor latest", "genai doctor k3f9", "genai doctor history.csv --json"],
         ),
     ],
     "runs": [
@@ -232,20 +389,20 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ("", "genai runs prune [KEY=VALUE …] [--yes]"),
         (
             "words",
-            {
+            lambda verb: {
                 "KEY=VALUE": "only runs with it: status=finished, dataset=digits, model=vae,mlp;"
                 " KEY is status, a group, or a key of their configs",
-                "--all": "all of them, not only the newest 20",
-                "--json": "for scripts",
-                "prune": "remove the runs that match, status=failed if nothing is given; a sweep"
-                " or a lecture goes only as a whole",
-                "--yes": "do it: without --yes, prune only says what it would remove",
+                **keys(verb),
+                **flags_of(verb),
+                **ACTIONS[verb],
+                **flags_of("prune"),
             },
         ),
         (
             "",
-            "status is running, finished, stopped (early), interrupted, failed, waiting (not"
-            " begun), died (killed) or damaged (no readable run.json).",
+            "status is "
+            + ", ".join(f"{s} ({text})" if text else s for s, text in STATUSES.items())
+            + ".",
         ),
         (
             "examples",
@@ -256,27 +413,29 @@ USAGES: dict[str, list[tuple[str, object]]] = {
         ("", "genai data list"),
         ("", "genai data fetch NAME [root=DIR]"),
         ("", "genai data check NAME|DIR [KEY=VALUE …]"),
-        (
-            "words",
-            {
-                "list": "every data set: shape, size, origin, and whether it is on this machine",
-                "fetch": "download one into $GENAI_DATA or ~/.cache/genai/data, or into DIR",
-                "check": "load one and report sizes, ranges, duplicates, overlap and hashes;"
-                " DIR is a folder of your own images, KEY a key of the data set",
-            },
-        ),
+        ("words", ACTIONS["data"]),
         ("examples", ["genai data fetch mnist", "genai data check ./photos size=64"]),
     ],
     "completion": [
         ("", "genai completion install|show|uninstall [bash|zsh|fish]"),
-        (
-            "words",
-            {
-                "install": "write the file that your shell reads; the shell is $SHELL if not given",
-                "show": "print that file instead",
-                "uninstall": "remove it; for all shells if none is given",
-            },
-        ),
+        ("words", ACTIONS["completion"]),
         ("examples", ["genai completion install", "genai completion show zsh > _genai"]),
     ],
 }
+
+
+def flags(verb: str) -> dict[str, str]:
+    """The flags of a verb for TAB: those of its request, or the rows of its page that are flags."""
+    if request_of(verb) is not None:
+        return flags_of(verb)
+    pages = [TRAIN_FLAGS] if verb == "train" else [rows for _, rows in USAGES[verb]]
+    rows = {k: text for page in pages if isinstance(page, dict) for k, text in page.items()}
+    flags = {k.replace(",", " ").split()[0]: text for k, text in rows.items() if k[0] == "-"}
+    return {flag: text for flag, text in flags.items() if flag != "-h"}
+
+
+def options(verb: str) -> dict[str, str]:
+    """The keys of a verb that only some families have, for TAB."""
+    pages = [rows for heading, rows in USAGES[verb] if heading.startswith("keys of ")]
+    rows = {k: text for page in pages if isinstance(page, dict) for k, text in page.items()}
+    return {name.partition("=")[0]: text for k, text in rows.items() for name in k.split(", ")}

@@ -81,9 +81,22 @@ Repeats = Annotated[int, Between(0, 1000)]  # of a layer: a million would not be
 Layers = Annotated[int, Between(1, 1000)]
 Fraction = Annotated[float, Between(0, 1)]
 Rate = Annotated[float, Between(0, 1, open_high=True)]
-Device = Annotated[
-    str, OneOf(dict.fromkeys(("auto", "cpu", "cuda", "mps"), ""), r"cuda:\d{1,3}", "cuda:N")
+DEVICES = OneOf(dict.fromkeys(("auto", "cpu", "cuda", "mps"), ""), r"cuda:\d{1,3}", "cuda:N")
+Device = Annotated[str, DEVICES]
+
+# Keys that several verbs have
+Outputs = Annotated[
+    str | None, Help("where the runs are, if not ./outputs or $GENAI_OUTPUTS", "DIR")
 ]
+Checkpoint = Annotated[
+    str,
+    OneOf({"best": "", "last": ""}, ".+", "a name like step-000600"),
+    Help("or last, or a name like step-000600"),
+]
+Averaged = Annotated[
+    bool | None, Help("averaged weights or raw ones; averaged where the run has them", "true|false")
+]
+BatchSize = Annotated[Count, Help("examples in the model at once; no result depends on it")]
 
 
 def bind(
@@ -162,7 +175,8 @@ def _convert(value: Any, hint: Any) -> Any:
             if value is None or not isinstance(bound, Between | Below | OneOf) or value in bound:
                 continue
             if isinstance(bound, OneOf):
-                raise _Mismatch(f"choose from {bound}{nearest(value, bound.words)}")
+                verb = "choose from" if len(bound.words) > 1 else "it must be"
+                raise _Mismatch(f"{verb} {bound}{nearest(value, bound.words)}")
             raise _Mismatch(f"it must be {bound}")
         return value
     if origin is Literal:
@@ -177,7 +191,8 @@ def _convert(value: Any, hint: Any) -> Any:
             try:
                 return _convert(value, option)
             except _Mismatch:
-                continue
+                if isinstance(value, list) and typing.get_origin(option) is list:
+                    raise  # it says what is wrong in the list
         raise _Mismatch(f"it must be {words(hint)}")
     if origin in (list, tuple):
         if isinstance(value, str) or not hasattr(value, "__iter__"):
@@ -231,6 +246,16 @@ def words(hint: Any) -> str:
         return f"a list like [8,16] of {words(arguments[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
     return "null" if hint is types.NoneType else names.get(hint, str(hint))
+
+
+def choices_of(hint: Any) -> dict[str, str]:
+    """The words that an annotation lists, alone or in a list, with what each means."""
+    if hint is bool:
+        return {"true": "", "false": ""}
+    listed = next((a for a in typing.get_args(hint) if isinstance(a, OneOf)), None)
+    if listed is not None:
+        return dict(listed.words)
+    return {word: text for a in typing.get_args(hint) for word, text in choices_of(a).items()}
 
 
 def _shown(value: Any, most: int = 100) -> str:

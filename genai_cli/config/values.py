@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +31,6 @@ def read_value(word: str, text: str) -> Any:
             f"cannot read the value of '{in_one_line(word, 200)}'; put odd values in quotes: "
             f"""{word.partition("=")[0]}='"value"'"""
         ) from None
-
-
-def given(
-    changes: Sequence[str], known: Collection[str], words: Collection[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``key=value`` words as (the known keys, the others); ``words`` are taken as they stand.
-
-    Raises:
-        UserError: a key given twice, a value that cannot be read.
-    """
-    own, others = {}, {}
-    for change in changes:
-        key, _, text = change.partition("=")
-        if key in own or key in others:
-            raise UserError(f"{key} is given twice; keep one")
-        value = text if key in words else read_value(change, text)
-        (own if key in known else others)[key] = value
-    return own, others
-
-
-def check_device(device: str) -> None:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
-        raise UserError(f"device={device} is not allowed: choose from auto, cpu, cuda, cuda:N, mps")
 
 
 def no_lookup(words: Sequence[str], path: Path) -> None:

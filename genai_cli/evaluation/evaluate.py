@@ -20,7 +20,7 @@ from genai_cli.evaluation import likelihood, prediction, reconstruction, speed
 from genai_cli.evaluation.drawing import NotFinite
 from genai_cli.evaluation.intervals import over_sets, wilson
 from genai_cli.evaluation.job import Evaluation, summarised
-from genai_cli.evaluation.request import MOST_N, Ask
+from genai_cli.evaluation.request import MOST_N, EvaluateRequest
 from genai_cli.evaluation.samples import MOST, TRAINING, Measured, Reference, measure, shares_table
 from genai_cli.figures import calibration, evaluated, predictions
 from genai_cli.rng import Rows
@@ -31,7 +31,7 @@ ONE, MANY = 1, 1024  # samples at once, for the speed
 FIDELITY = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 
 
-def samples_wanted(ask: Ask, data: Dataset) -> int:
+def samples_wanted(ask: EvaluateRequest, data: Dataset) -> int:
     """``n``, or by default as many as there are test examples, so that the floor is at equal n."""
     return ask.n or max(10, min(MOST_N, len(data.test)))
 

@@ -18,7 +18,7 @@ from genai_cli.evaluation import passport
 from genai_cli.evaluation.drawing import Drawing
 from genai_cli.evaluation.intervals import Interval, of_means
 from genai_cli.evaluation.measures import absent, found
-from genai_cli.evaluation.request import Ask
+from genai_cli.evaluation.request import EvaluateRequest
 from genai_cli.models.base import Model
 from genai_cli.store import run_folder
 from genai_cli.version import __version__
@@ -39,7 +39,7 @@ class Evaluation:
     model: Model
     data: Dataset
     cfg: TrainConfig
-    ask: Ask
+    ask: EvaluateRequest
     n: int
     averaged: bool
     checkpoint: str  # "step-001260"

@@ -1,60 +1,83 @@
-"""What a line of `genai evaluate` asks for, checked; and the settings that name its result."""
+"""What `genai evaluate` takes, and the settings that name its result."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from genai_cli.config.signatures import Between, Count, Natural, checked
-from genai_cli.config.validation import FIGURES
-from genai_cli.config.values import check_device, given
+from genai_cli.config.signatures import (
+    Averaged,
+    BatchSize,
+    Between,
+    Checkpoint,
+    Count,
+    Device,
+    Help,
+    Natural,
+    OneOf,
+    Outputs,
+    checked,
+)
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.evaluation.measures import GROUPS
 from genai_cli.models.abilities import options_of
 
 if TYPE_CHECKING:
     from genai_cli.models.base import Model
-
-Features = Literal["auto", "reference", "inception", "pixels"]
 SETS = 5  # fresh sets of samples at least: an interval of fewer says little
 MOST_N = 2000  # samples of a set by default, and no more than there are test examples
-OWN: dict[str, Any] = {
-    "n": Annotated[int, Between(10)],
-    "sets": Annotated[int, Between(SETS, 100)],
-    "seed": Natural,
-    "features": Features,
-    "k": Count,
-    "draws": Count,
-    "batch_size": Count,
-    "only": list[Literal[GROUPS]],  # type: ignore[valid-type]
-    "checkpoint": str,
-    "ema": bool | None,
-    "device": str,
-    "outputs": str,
-    **FIGURES,
-}
+FEATURES = dict.fromkeys(("auto", "reference", "inception", "pixels"), "")
 
 
 @dataclass
-class Ask:
-    """One line of `genai evaluate`."""
+class EvaluateRequest:
+    """A line of `genai evaluate`."""
 
-    n: int | None = None  # samples of a set, and test examples looked at
-    sets: int = SETS
-    seed: int = 0
-    features: Features = "auto"
-    k: int = 5
-    draws: int = 64
-    batch_size: int = 512
-    only: list[str] | None = None
-    checkpoint: str = "best"
-    ema: bool | None = None
-    device: str = "auto"
-    outputs: str | None = None
-    figures: dict[str, Any] = field(default_factory=dict)  # what the line has of FIGURES
+    n: Annotated[
+        Annotated[int, Between(10)] | None,
+        Help(
+            "samples of a set, and test examples looked at; as many as there are test examples,"
+            f" {MOST_N} at most, if not given. A small n is fast",
+            "N",
+        ),
+    ] = None
+    sets: Annotated[
+        int,
+        Between(SETS, 100),
+        Help(f"fresh sets of samples, {SETS} at least: the intervals of distances"),
+    ] = SETS
+    features: Annotated[
+        str,
+        OneOf(FEATURES),
+        Help(
+            "reference: a small classifier of the data itself; inception: the network of the FID"
+            " (GENAI_INCEPTION=FILE gives its weights); pixels; auto is reference where images have"
+            " labels"
+        ),
+    ] = "auto"
+    only: Annotated[
+        list[Annotated[str, OneOf(dict.fromkeys(GROUPS, ""))]] | None,
+        Help(" ".join(GROUPS), "[…]"),
+    ] = None
+    k: Annotated[Count, Help("neighbours of precision, recall, density and coverage")] = 5
+    draws: Annotated[Count, Help("importance samples of a VAE's bound")] = 64
+    seed: Annotated[
+        Natural,
+        Help(
+            "of the first set; the next ones count up. Set s is what genai sample RUN seed=s draws"
+        ),
+    ] = 0
+    batch_size: BatchSize = 512
+    checkpoint: Checkpoint = "best"
+    ema: Averaged = None
+    device: Device = "auto"
+    outputs: Outputs = None
+    brief: Annotated[bool, Help("say where the numbers are, do not print them")] = False
     options: dict[str, Any] = field(default_factory=dict)  # the family's own, of sample()
 
     def wants(self, group: str) -> bool:
@@ -75,27 +98,11 @@ def folder_name(settings: dict[str, Any]) -> str:
     return f"{settings['features'] or 'test'}-n{settings['n']}-{short}"
 
 
-def parse(changes: Sequence[str]) -> Ask:
-    """``key=value`` words; the family's own keys are kept for `settle`.
-
-    Raises:
-        UserError: a key given twice, a value that cannot be read or is out of range.
-    """
-    own, options = given(changes, OWN, words=("checkpoint", "outputs", "device", "features"))
-    if isinstance(own.get("only"), str):
-        own["only"] = [own["only"]]
-    own = {k: checked(v, OWN[k], k) for k, v in own.items()}
-    figures = {key: own.pop(key) for key in FIGURES if key in own}
-    ask = Ask(**own, figures=figures, options=options)
-    check_device(ask.device)
-    return ask
-
-
-def settle(ask: Ask, model: type[Model] | Model, name: str, strict: bool = True) -> Ask:
+def settle(ask: Any, model: type[Model] | Model, name: str, strict: bool = True) -> Any:
     """A copy of a request with the family's own options checked and filled in.
 
     Args:
-        ask: of the command line, for one run or several.
+        ask: of the command line, for one run or several; any request with ``options``.
         model: the family.
         name: of the family, for messages.
         strict: a key that is not an option of this family is a mistake; else it is left out,
@@ -109,6 +116,31 @@ def settle(ask: Ask, model: type[Model] | Model, name: str, strict: bool = True)
         if key not in hints and strict:
             has = f"model={name} samples with {listing(hints)}" if hints else (
                 f"model={name} has no options of sampling")  # fmt: skip
-            raise UserError(f"unknown key '{key}'{nearest(key, [*OWN, *hints])} ({has}; --help)")
+            raise UserError(
+                f"unknown key '{key}'{nearest(key, [*vars(ask), *hints])} ({has}; --help)"
+            )
     taken = {k: checked(v, hints[k], k) for k, v in ask.options.items() if k in hints}
-    return Ask(**{**vars(ask), "options": defaults | taken})
+    return dataclasses.replace(ask, options=defaults | taken)
+
+
+def settle_each(folders: Sequence[Path], ask: Any) -> list[Any]:
+    """The request of each run with its family's options.
+
+    Raises:
+        UserError: a run that cannot be measured, or an option that none of them has.
+    """
+    from genai_cli.models.build import model_class
+    from genai_cli.store import run_config, run_folder
+    from genai_cli.training import checkpoint
+
+    families = []
+    for folder in folders:
+        name = run_config.config_of(folder).model["name"]
+        checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)  # or one line why not
+        families.append((model_class(name), name))
+    alike = len({name for _, name in families}) == 1
+    settled = [settle(ask, model, name, strict=alike) for model, name in families]
+    for key in ask.options:
+        if not any(key in one.options for one in settled):
+            settle(ask, *families[0])
+    return settled

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.config.signatures import Count, signature_of
+from genai_cli.sampling.request import SampleRequest
 
 if TYPE_CHECKING:
     from genai_cli.models.base import Model
@@ -34,7 +35,7 @@ def options_of(model: type[Model] | Model, what: str) -> tuple[dict[str, Any], d
     hints, defaults = {}, {}
     if method is not None:
         found, parameters = signature_of(getattr(model, method))
-        hints = {k: h for k, h in found.items() if k not in RESERVED}
+        hints = {k: h for k, h in found.items() if k not in SampleRequest.__dataclass_fields__}
         defaults = {k: parameters[k].default for k in hints}
     if what in FRAMES:
         hints, defaults = hints | {"frames": Count}, defaults | {"frames": FRAMES[what]}

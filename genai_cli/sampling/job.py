@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.models.base import Model
-from genai_cli.sampling.request import Request
+from genai_cli.sampling.request import SampleRequest
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Job:
 
     model: Model
     data: Dataset
-    ask: Request
+    ask: SampleRequest
     y: list[int] | None  # labels, repeated over the rows
     folder: Path
     title: str  # "vae on digits"

@@ -1,15 +1,24 @@
-"""What a line of `genai sample` asks for, checked against what the family can do."""
+"""What `genai sample` and `genai encode` take, and whether a family can do it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from genai_cli.config.signatures import Count, Natural, checked
-from genai_cli.config.validation import FIGURES
-from genai_cli.config.values import check_device, given
+from genai_cli.config.signatures import (
+    Averaged,
+    BatchSize,
+    Checkpoint,
+    Count,
+    Device,
+    Help,
+    Natural,
+    OneOf,
+    Outputs,
+    checked,
+)
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models.abilities import ABILITIES, can, options_of
 
@@ -30,52 +39,63 @@ POINTS = {
     "reconstruction": 500,
 }  # of data that are points or rows of a table
 MOST = 1000  # of what is kept in memory whole: all but samples
-OWN: dict[str, Any] = {  # keys of every line
-    "what": Literal[tuple(ABILITIES)],  # type: ignore[valid-type]
-    "n": Count,
-    "seed": Natural,
-    "batch_size": Count,
-    "ema": bool | None,
-    "checkpoint": str,
-    "device": str,
-    "outputs": str,
-    "y": Any,
-    **FIGURES,
-}
 
 
 @dataclass
-class Request:
-    """One line of `genai sample`."""
+class SampleRequest:
+    """A line of `genai sample`."""
 
-    what: str = "samples"
-    n: int | None = None
-    seed: int = 0
-    batch_size: int = 250
-    ema: bool | None = None
-    checkpoint: str = "best"
-    device: str = "auto"
-    outputs: str | None = None
-    y: Any = None
-    figures: dict[str, Any] = field(default_factory=dict)  # what the line has of FIGURES
+    what: Annotated[
+        str,
+        OneOf(
+            {
+                "samples": "new images, single and on one sheet; the default",
+                "interpolation": "from one code to another, straight and along an arc",
+                "traversal": "one number of a code at a time, those that change the image most",
+                "trajectory": "from noise to samples, step by step (ddpm, flow)",
+                "reconstruction": "test examples and what the model makes of them",
+            }
+        ),
+        Help("what to make"),
+    ] = "samples"
+    n: Annotated[
+        Count | None, Help("how many: images, pairs, numbers of a code, test examples", "64")
+    ] = None
+    seed: Annotated[
+        Natural, Help("the same seed, the same images, however they are cut into batches")
+    ] = 0
+    batch_size: BatchSize = 250
+    y: Annotated[
+        Any, Help("a label, its number, a list of them or all, for a conditional model", "NAME")
+    ] = None
+    checkpoint: Checkpoint = "best"
+    ema: Averaged = None
+    device: Device = "auto"
+    outputs: Outputs = None
     options: dict[str, Any] = field(default_factory=dict)  # the family's own
 
 
-def parse(changes: Sequence[str]) -> Request:
-    """``key=value`` words; the family's own keys are kept for `settle`.
+@dataclass
+class EncodeRequest:
+    """A line of `genai encode`."""
 
-    Raises:
-        UserError: a key given twice, a value that is not YAML or out of range.
-    """
-    own, options = given(changes, OWN, words=("checkpoint", "outputs", "device"))
-    own = {key: checked(value, OWN[key], key) for key, value in own.items()}
-    figures = {key: own.pop(key) for key in FIGURES if key in own}
-    ask = Request(**own, figures=figures, options=options)
-    check_device(ask.device)
-    return ask
+    split: Annotated[str, OneOf({"train": "", "val": "", "test": "", "all": "the three"})] = "test"
+    format: Annotated[
+        str,
+        OneOf({"npz": "arrays", "csv": "a table"}),
+        Help("or csv: index, label, z0, z1, …; npz: z, index, y"),
+    ] = "npz"
+    n: Annotated[Count | None, Help("only the first of the split", "N")] = None
+    batch_size: BatchSize = 250
+    checkpoint: Checkpoint = "best"
+    ema: Averaged = None
+    device: Device = "auto"
+    outputs: Outputs = None
 
 
-def settle(ask: Request, model: type[Model] | Model, name: str, spec: Spec | None = None) -> None:
+def settle(
+    ask: SampleRequest, model: type[Model] | Model, name: str, spec: Spec | None = None
+) -> None:
     """Check a request against a family and, where they are known, its data; fill in its defaults.
 
     Raises:
@@ -87,7 +107,7 @@ def settle(ask: Request, model: type[Model] | Model, name: str, spec: Spec | Non
     if ask.what not in able:
         raise UserError(f"model={name} cannot do what={ask.what}; it can do: {listing(able)}")
     hints, defaults = options_of(model, ask.what)
-    taken = list(OWN) + list(hints)
+    taken = [*SampleRequest.__dataclass_fields__, *hints]
     for key in ask.options:
         if key not in hints:
             has = f"what={ask.what} of model={name} takes {listing(hints)}" if hints else (
@@ -120,7 +140,7 @@ def takes_labels(call: Callable[..., Any]) -> bool:
     return "y" in inspect.signature(call).parameters
 
 
-def labels(ask: Request, conditional: bool, name: str, spec: Spec) -> list[int] | None:
+def labels(ask: SampleRequest, conditional: bool, name: str, spec: Spec) -> list[int] | None:
     """The labels that ``y`` names, to be repeated over the samples; None without ``y``.
 
     Args:

@@ -212,13 +212,6 @@ def test_what_a_resumed_run_may_change(outputs):
     assert "optimizer.lr=" in offered(f"resume {path} optimizer.")
 
 
-def test_resumable_keys_are_those_of_the_verb():
-    from genai_cli.cli.completion.tables import RESUMABLE
-    from genai_cli.config.resumable import NOTED, SAFE
-
-    assert set(RESUMABLE) == {*SAFE, *NOTED}
-
-
 def test_other_verbs():
     assert offered("help res") == ["resume "]
     assert offered("report k3f9 o") == ["out=", "outputs="]

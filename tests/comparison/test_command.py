@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 import os
@@ -240,12 +239,3 @@ def test_starts_without_torch(sweep: Path, run_python: Callable[[str], str]) -> 
         .rstrip()
         .endswith("heavy 0 []")
     )
-
-
-def test_the_keys_it_completes_are_those_it_takes() -> None:
-    from genai_cli.cli.completion.tables import COMPARE, FLAGS
-
-    verb = importlib.import_module("genai_cli.cli.commands.compare")
-    own = {"out", "outputs", "seeds", *verb.FIGURES}
-    assert set(COMPARE) <= own | {*verb.SETTINGS, *verb.HOW}
-    assert set(FLAGS["compare"]) == set(verb.FLAGS)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli.cli.arguments import failed, stoppable, words
-from genai_cli.config import validation
-from genai_cli.config.validation import FIGURES
-from genai_cli.errors import UserError, nearest
+from genai_cli.audit.request import AuditRequest
+from genai_cli.cli.arguments import failed, parse_arguments, stoppable
+from genai_cli.errors import UserError
 from genai_cli.runner.console import show
 from genai_cli.runner.progress import Meter
 from genai_cli.store import lookup, run_folder
@@ -21,13 +20,9 @@ from genai_cli.system import atomic_write
 if TYPE_CHECKING:
     from genai_cli.audit.measure import Audit
     from genai_cli.audit.world import World
-    from genai_cli.evaluation.request import Ask
 
-FLAGS = ("--csv", "--json")
 FOLDER = "audit"  # in a run, and in a sweep
 JSON, CSV, FIGURE = "audit.json", "audit.csv", "audit.png"
-KEYS = ("n", "seed", "batch_size", "checkpoint", "ema", "device", "outputs", *FIGURES)
-SAMPLES = 2000  # a share of 1 % is then known to half a percent
 
 
 @dataclass
@@ -43,22 +38,19 @@ class Audited:
 def main(args: list[str]) -> int:
     """Audit runs, or the cells of a sweep; 0 done, 1 a model failed, 2 a mistake, 130 or 143
     stopped (nothing half is left behind)."""
-    given = words(args, "audit", FLAGS)
-    if not given.names:
-        raise UserError("name a run or more: genai audit RUN… [n=2000] (path, suffix, latest)")
-    if len(given.flags) > 1:
+    names, ask, _ = parse_arguments(args, "audit", AuditRequest)
+    if ask.csv and ask.json:
         raise UserError("--csv and --json together; print one of them (both are written)")
 
-    from genai_cli.evaluation import request
+    from genai_cli.evaluation.request import settle_each
 
-    ask = request.parse(given.changes)
-    _check(given.changes)
-    found = {name: lookup.find_all(name, ask.outputs) for name in given.names}
+    found = {name: lookup.find_all(name, ask.outputs) for name in names}
     folders = list(dict.fromkeys(folder for members in found.values() for folder in members))
-    asks = _settled(folders, ask)
+    asks = settle_each(folders, ask)
     done: list[Audited] = []
     worlds: dict[str, World] = {}
-    quiet = contextlib.redirect_stdout(sys.stderr) if given.flags else contextlib.nullcontext()
+    for_a_program = ask.csv or ask.json
+    quiet = contextlib.redirect_stdout(sys.stderr) if for_a_program else contextlib.nullcontext()
     with quiet:
         for folder, own in zip(folders, asks, strict=True):
             code, audited = audit(folder, own, worlds, alone=len(folders) == 1)
@@ -66,43 +58,14 @@ def main(args: list[str]) -> int:
                 return code
             done.append(audited)
         if len(done) > 1:
-            _together(done, ask.figures)
-    if given.flags:
-        _print(given.flags[0], done)
+            _together(done)
+    if for_a_program:
+        _print(ask, done)
     return 0
 
 
-def _check(changes: Sequence[str]) -> None:
-    """Refuse keys of `genai evaluate` that mean nothing here."""
-    from genai_cli.evaluation.request import OWN
-
-    for key in (change.partition("=")[0] for change in changes):
-        if key in OWN and key not in KEYS:
-            raise UserError(f"unknown key '{key}'{nearest(key, KEYS)} (see genai audit --help)")
-
-
-def _settled(folders: Sequence[Path], ask: Ask) -> list[Ask]:
-    """The request of each run with its family's options; a mistake shows before any starts."""
-    from genai_cli.evaluation.request import settle
-    from genai_cli.models.build import model_class
-    from genai_cli.store import run_config
-    from genai_cli.training import checkpoint
-
-    families = []
-    for folder in folders:
-        name = run_config.config_of(folder).model["name"]
-        checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)  # or one line why not
-        families.append((model_class(name), name))
-    alone = len({name for _, name in families}) == 1
-    settled = [settle(ask, model, name, strict=alone) for model, name in families]
-    for key in ask.options:
-        if not any(key in one.options for one in settled):
-            settle(ask, *families[0])
-    return settled
-
-
 def audit(
-    folder: Path, ask: Ask, worlds: dict[str, World], alone: bool = True
+    folder: Path, ask: AuditRequest, worlds: dict[str, World], alone: bool = True
 ) -> tuple[int, Audited | None]:
     """Measure one run, write RUN/audit and tell what was found.
 
@@ -130,7 +93,7 @@ def audit(
         show(f"run    {folder}")
         here = world.population(cfg, worlds, show)
         biased = world.biased(cfg)
-        settings = written.settings(folder, cfg, ask, SAMPLES)
+        settings = written.settings(folder, cfg, ask)
         how = {key: settings[key] for key in ("n", "seed", "options")}
         how["batch_size"] = ask.batch_size
         with store.Folder(folder, FOLDER, within="") as place:
@@ -195,12 +158,12 @@ def _together(done: Sequence[Audited], figures: Mapping[str, Any]) -> None:
         show(f"  {path}")
 
 
-def _print(form: str, done: Sequence[Audited]) -> None:
+def _print(ask: AuditRequest, done: Sequence[Audited]) -> None:
     import json
 
     from genai_cli.audit import written
 
-    if form == "--json":
+    if ask.json:
         print(json.dumps([one.described for one in done], indent=2, ensure_ascii=False))
     else:
         rows = written.comma_separated([(one.folder, one.described) for one in done])

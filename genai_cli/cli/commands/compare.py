@@ -6,10 +6,11 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genai_cli.cli.arguments import CompareRequest, keys_of, parse_arguments, parse_keys
 from genai_cli.comparison import render
 from genai_cli.comparison.read import Run, newest_number, read, settings_of
 from genai_cli.comparison.rows import Comparison
@@ -21,146 +22,97 @@ from genai_cli.errors import UserError, nearest
 from genai_cli.store import lookup, run_folder
 from genai_cli.system import atomic_write
 
-FLAGS = ("--evaluate", "--md", "--csv", "--json", "--no-figures")
-FORMS = {"--md": render.markdown, "--csv": render.comma_separated, "--json": render.json_text}
-FILES = {"compare.md": render.markdown, "compare.csv": render.comma_separated,
-         "compare.json": render.json_text}  # fmt: skip
-SETTINGS = ("n", "sets", "features", "seed", "k", "draws", "checkpoint", "ema", "only")
-HOW = ("device", "batch_size")  # of an evaluation, and no part of its settings
+FORMS = {"md": render.markdown, "csv": render.comma_separated, "json": render.json_text}
+HOW = ("device", "batch_size", "options")  # of an evaluation, and no part of its settings
 FOLDER = "compare"  # in a sweep
 
 
 @dataclass
-class Asked:
-    """A line of `genai compare`."""
+class Wanted:
+    """The evaluations that a line asks for: how they were made, and the words that say so."""
 
-    references: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
-    keys: dict[str, str] = field(default_factory=dict)  # of the evaluations
-    apart: bool = False
-    out: str | None = None
-    outputs: str | None = None
-    figures: dict[str, Any] = field(default_factory=dict)  # what the line has of FIGURES
-
-    @property
-    def form(self) -> str | None:
-        return next((flag for flag in self.flags if flag in FORMS), None)
+    words: list[str]
+    settings: dict[str, Any]  # as they are stored
 
 
 def main(args: list[str]) -> int:
     """Compare; 0 done, 1 an evaluation failed, 2 a mistake, 130 or 143 stopped."""
-    ask = parse(args)
-    found = {ref: lookup.find_all(ref, ask.outputs) for ref in ask.references}
+    names, ask, words = parse_arguments(args, "compare", CompareRequest, others=True)
+    form = _form(ask)
+    wanted = _wanted(words)
+    found = {name: lookup.find_all(name, ask.outputs) for name in names}
     folders = [folder for members in found.values() for folder in members]
     code = 0
-    if "--evaluate" in ask.flags:
-        code = evaluate(folders, ask)
+    if ask.evaluate:
+        code = evaluate(folders, wanted, form)
         if code > 1:
             return code
-    _check_keys(ask, folders)
-    comparison = compare(folders, ask.apart, _values(ask))
+    _check_keys(wanted, folders)
+    comparison = compare(folders, ask.seeds == "apart", wanted.settings)
     place = _place(folders, ask)
     try:
-        for name, form in FILES.items():
-            atomic_write.write_text(place / name, form(comparison))
+        for ending, text in FORMS.items():
+            atomic_write.write_text(place / f"compare.{ending}", text(comparison))
         if ask.out is None and place.name == FOLDER:
-            _clear(place, comparison, every="--no-figures" not in ask.flags)
+            _clear(place, comparison, every=not ask.no_figures)
     except OSError as error:
         raise _refused(place, error) from None
-    print((FORMS[ask.form] if ask.form else render.plain)(comparison).rstrip("\n"), flush=True)
-    pictures = [] if "--no-figures" in ask.flags else draw(place, comparison, ask.figures)
-    stream = sys.stderr if ask.form else sys.stdout
+    print((FORMS[form] if form else render.plain)(comparison).rstrip("\n"), flush=True)
+    pictures = [] if ask.no_figures else draw(place, comparison)
+    stream = sys.stderr if form else sys.stdout
     for path in pictures:
         print(f"  {path}", file=stream)
     print(f"{place}", file=stream)
     return code
 
 
-def parse(args: Sequence[str]) -> Asked:
-    """The words of a line.
-
-    Raises:
-        UserError: an unknown flag, a key given twice, no run.
-    """
-    ask = Asked()
-    for word in args:
-        key, equals, value = word.partition("=")
-        if word.startswith("-"):
-            if word not in FLAGS:
-                raise UserError(f"unknown flag '{word}'{nearest(word, FLAGS)} (see --help)")
-            ask.flags.append(word)
-        elif not equals or Path(word).exists():
-            ask.references.append(word)
-        elif (
-            key in ask.keys
-            or key in ask.figures
-            or (key in ("out", "outputs") and getattr(ask, key) is not None)
-        ):
-            raise UserError(f"{key} is given twice; keep one")
-        elif key in ("out", "outputs"):
-            if not value:
-                raise UserError(f"{key}= names no folder; type {key}=DIR")
-            setattr(ask, key, value)
-        elif key in FIGURES:
-            ask.figures[key] = checked(read_value(word, value), FIGURES[key], key)
-        elif key == "seeds":
-            if value not in ("apart", "together"):
-                raise UserError(f"seeds={value} is not allowed: choose from apart, together")
-            ask.apart = value == "apart"
-        else:
-            ask.keys[key] = value
-    forms = [flag for flag in FORMS if flag in ask.flags]
+def _form(ask: CompareRequest) -> str | None:
+    """What is printed instead of the tables."""
+    forms = [form for form in FORMS if getattr(ask, form)]
     if len(forms) > 1:
-        raise UserError(f"{' and '.join(forms)} together; print one of them (all are written)")
-    if not ask.references:
-        raise UserError("name runs or a sweep: genai compare RUN… (a path, a suffix or latest)")
-    return ask
+        flags = " and ".join(f"--{form}" for form in forms)
+        raise UserError(f"{flags} together; print one of them (all are written)")
+    return forms[0] if forms else None
 
 
-def _values(ask: Asked) -> dict[str, Any]:
-    """The settings of evaluations to look at, as they are stored."""
-    if not ask.keys:
-        return {}
-    settings = {key: text for key, text in ask.keys.items() if key not in HOW}
-    values = {
-        key: text if key in ("checkpoint", "features") else read_value(f"{key}={text}", text)
-        for key, text in settings.items()
-    }
-    if isinstance(only := values.get("only"), str):  # one part is stored as a list of one, too
-        values["only"] = [only]
-    return values
+def _wanted(words: list[str]) -> Wanted:
+    """The keys of `genai evaluate` on the line, checked as there."""
+    if not words:
+        return Wanted([], {})
+    from genai_cli.evaluation.request import EvaluateRequest
+
+    request = parse_keys(words, "compare", EvaluateRequest)
+    keys = [word.partition("=")[0] for word in words]
+    settings = {k: v for k, v in vars(request).items() if k in keys and k not in HOW}
+    return Wanted(words, settings | request.options)
 
 
-def _check_keys(ask: Asked, folders: Sequence[Path]) -> None:
+def _check_keys(wanted: Wanted, folders: Sequence[Path]) -> None:
     """Every key is a setting of an evaluation; what no evaluation has is a mistake."""
-    if not ask.keys:
+    if not wanted.words:
         return
     found = [(run, e) for run in map(read, folders) for e in run.evaluations]
-    options = [settings_of(e).get("options") for _, e in found]
-    known = {
-        *SETTINGS,
-        *HOW,
-        *(k for option in options if isinstance(option, dict) for k in option),
-    }
-    for key in ask.keys:
+    known = set(keys_of("evaluate"))
+    for _, evaluation in found:
+        options = settings_of(evaluation).get("options")
+        known |= set(options) if isinstance(options, dict) else set()
+    for key in (word.partition("=")[0] for word in wanted.words):
         if key not in known:
-            taken = [*known, "out", "outputs", "seeds", *FIGURES]
-            raise UserError(f"unknown key '{key}'{nearest(key, taken)} (see genai compare --help)")
-    wanted = _values(ask)
-    if not any(run.matches(e, wanted) for run, e in found):
-        said = " ".join(f"{k}={v}" for k, v in wanted.items())
+            near = nearest(key, [*known, *keys_of("compare")])
+            raise UserError(f"unknown key '{key}'{near} (see genai compare --help)")
+    if not any(run.matches(e, wanted.settings) for run, e in found):
+        said = " ".join(f"{k}={v}" for k, v in wanted.settings.items())
         raise UserError(f"no evaluation of these runs has {said}; add --evaluate to make it")
 
 
-def evaluate(folders: Sequence[Path], ask: Asked) -> int:
+def evaluate(folders: Sequence[Path], wanted: Wanted, form: str | None) -> int:
     """`genai evaluate` for each run that lacks an evaluation so made; the worst of their codes.
 
     What it prints goes to stderr where stdout is for a program.
     """
-    wanted = _values(ask)
     lacking = []
     for run in map(read, dict.fromkeys(folders)):
-        if _evaluated(run, wanted):
+        if _evaluated(run, wanted.settings):
             continue
         if (run.path / run_folder.CHECKPOINTS).is_dir():
             lacking.append(str(run.path))
@@ -169,8 +121,8 @@ def evaluate(folders: Sequence[Path], ask: Asked) -> int:
                   file=sys.stderr)  # fmt: skip
     if not lacking:
         return 0
-    words = ["--brief", *(f"{k}={v}" for k, v in (ask.keys | ask.figures).items())]
-    with contextlib.redirect_stdout(sys.stderr) if ask.form else contextlib.nullcontext():
+    words = ["--brief", *wanted.words]
+    with contextlib.redirect_stdout(sys.stderr) if form else contextlib.nullcontext():
         return _each(
             importlib.import_module("genai_cli.cli.commands.evaluate").main, lacking, words
         )
@@ -207,7 +159,7 @@ def _evaluated(run: Run, wanted: dict[str, Any]) -> bool:
     return any(run.matches(e, wanted) and not run.stale(e) for e in run.evaluations)
 
 
-def _place(folders: Sequence[Path], ask: Asked) -> Path:
+def _place(folders: Sequence[Path], ask: CompareRequest) -> Path:
     """Where the files go: out=DIR, the compare folder of one sweep, or a new folder.
 
     Raises:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from genai_cli.cli.completion.candidates import SHELLS
+from genai_cli.cli.usage import ACTIONS, USAGES
 from genai_cli.errors import UserError, listing, nearest
 
 BASH = r"""# genai completion for bash; written by `genai completion install`
@@ -53,7 +54,6 @@ complete -c genai -f -a '(__genai_complete)'
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
-ACTIONS = ("install", "show", "uninstall")
 ZSHRC = {  # what .zshrc must mention → the line that does it, in this order
     ".zfunc": "fpath=(~/.zfunc $fpath)",
     "compinit": "autoload -Uz compinit && compinit",
@@ -63,10 +63,10 @@ ZSHRC = {  # what .zshrc must mention → the line that does it, in this order
 def main(args: list[str]) -> int:
     """Run ``genai completion`` with the words after it; the exit code."""
     action, *shells = args or [""]
-    usage = "type: genai completion install|show|uninstall [bash|zsh|fish]"
-    if action not in ACTIONS:
-        told = f"'{action}' is not known{nearest(action, ACTIONS)}" if action else "what?"
-        raise UserError(f"{told}; {usage}")
+    usage, actions = f"type: {USAGES['completion'][0][1]}", ACTIONS["completion"]
+    if action not in actions:
+        mistake = f"'{action}' is not known{nearest(action, actions)}" if action else "name one"
+        raise UserError(f"{mistake}; {usage}")
     if len(shells) > 1:
         raise UserError(f"one shell at a time, got {' '.join(shells)}; {usage}")
     for shell in shells:

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genai_cli.cli.help import verb_help
 from genai_cli.config.values import read_value
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.system.terminal import raw
@@ -15,19 +16,12 @@ if TYPE_CHECKING:
     from genai_cli.data.check import Facts
     from genai_cli.data.dataset import Dataset
 
-USAGE = """\
-genai data list                         every data set: shape, size, origin, and whether it is here
-genai data fetch NAME [root=DIR]        download one into the data folder, or into DIR
-genai data check NAME [key=value …]     load one and report what is in it
-genai data check DIR [key=value …]      the same for a folder of images of your own
-"""
-
 
 def main(args: list[str]) -> int:
     """Run ``genai data`` with the words after it; the exit code."""
     actions = {"list": show, "fetch": fetch, "check": check}
-    if not args or args[0] in ("-h", "--help", "help"):
-        print(USAGE, end="")
+    if not args:
+        print(verb_help("data"))
         return 0
     action, *rest = args
     if action not in actions:

@@ -6,36 +6,21 @@ import dataclasses
 import json
 from pathlib import Path
 
+from genai_cli.cli.arguments import DoctorRequest, parse_arguments
 from genai_cli.doctor import read, say
 from genai_cli.doctor.reading import Reading
 from genai_cli.doctor.rules import examine
-from genai_cli.errors import UserError, nearest
+from genai_cli.errors import UserError
 from genai_cli.store.run_folder import UNMEASURED
 from genai_cli.system.text import plain_table
-
-KEYS, FLAGS = ("outputs",), ("--json",)
 
 
 def main(args: list[str]) -> int:
     """Examine runs, sweeps and CSV files; of several, a table."""
-    flags = [w for w in args if w.startswith("-")]
-    for flag in flags:
-        if flag not in FLAGS:
-            raise UserError(f"unknown flag '{flag}'{nearest(flag, FLAGS)} (see --help)")
-    outputs, named = None, []
-    for word in (w for w in args if not w.startswith("-")):
-        key, equals, value = word.partition("=")
-        if equals and not Path(word).exists():
-            if key not in KEYS:
-                raise UserError(f"unknown key '{key}'{nearest(key, KEYS)} (see --help)")
-            outputs = value
-        else:
-            named.append(word)
-    if not named:
-        raise UserError("name a run or a CSV file: genai doctor latest")
-    patients = [r for word in named for r in readings(word, outputs)]
+    names, ask, _ = parse_arguments(args, "doctor", DoctorRequest)
+    patients = [r for name in names for r in readings(name, ask.outputs)]
     found = [(r.name, examine(r)) for r in patients]
-    if flags:
+    if ask.json:
         entries = [
             {"name": name, "findings": [dataclasses.asdict(f) for f in them]}
             for name, them in found
@@ -47,7 +32,7 @@ def main(args: list[str]) -> int:
         head = ("run", "finding", "from epoch", "sure", "evidence")
         rows = [say.row(*each) for each in found]
         print(plain_table(f"{len(rows)} runs", head, rows, left=(0, 1, 4)))
-    for name in (r.name for r in patients if r.unmeasured and not flags):
+    for name in (r.name for r in patients if r.unmeasured and not ask.json):
         print(f"note: {name} is {UNMEASURED}, and told by its curves alone; genai resume {name}")
     return 0
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import filecmp
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from genai_cli.cli.arguments import failed, one_run, stoppable
-from genai_cli.config.signatures import Count, checked
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.cli.arguments import failed, parse_arguments, stoppable
+from genai_cli.errors import UserError, listing
 from genai_cli.runner.console import show
+from genai_cli.sampling.request import EncodeRequest
 from genai_cli.store import lookup, run_folder
 from genai_cli.system.text import short
 
@@ -20,37 +18,12 @@ if TYPE_CHECKING:
     from genai_cli.models.base import Model
 
 CODES = "codes"  # folder in the run
-KEYS: dict[str, Any] = {
-    "split": Literal["train", "val", "test", "all"],
-    "format": Literal["npz", "csv"],
-    "n": Count,
-    "batch_size": Count,
-    "checkpoint": str,
-    "ema": bool | None,
-    "device": str,
-    "outputs": str,
-}
-
-
-@dataclass
-class Ask:
-    """One line of `genai encode`."""
-
-    split: str = "test"
-    format: str = "npz"
-    n: int | None = None
-    batch_size: int = 250
-    checkpoint: str = "best"
-    ema: bool | None = None
-    device: str = "auto"
-    outputs: str | None = None
 
 
 def main(args: list[str]) -> int:
     """Encode a split of one run's data; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped
     (an earlier file stays as it was)."""
-    run, changes = one_run(args, "encode")
-    ask = parse(changes)
+    (run,), ask, _ = parse_arguments(args, "encode", EncodeRequest)
     folder = lookup.find(run, ask.outputs)
 
     from genai_cli.models.build import model_class
@@ -71,24 +44,6 @@ def main(args: list[str]) -> int:
             return failed("encode", folder, error)
 
 
-def parse(changes: Sequence[str]) -> Ask:
-    """``key=value`` words.
-
-    Raises:
-        UserError: an unknown key, one given twice, a value that is not allowed.
-    """
-    from genai_cli.config.values import check_device, given
-
-    own, others = given(changes, KEYS, words=("checkpoint", "outputs", "device"))
-    for key in others:
-        raise UserError(
-            f"unknown key '{key}'{nearest(key, KEYS)} (genai encode takes {listing(KEYS)})"
-        )
-    ask = Ask(**{key: checked(value, KEYS[key], key) for key, value in own.items()})
-    check_device(ask.device)
-    return ask
-
-
 def check_able(model: type[Model], name: str) -> None:
     """Refuse a family without codes, with the names of those that have them."""
     from genai_cli.config.catalog import config_dir
@@ -100,7 +55,7 @@ def check_able(model: type[Model], name: str) -> None:
         raise UserError(f"model={name} has no encoder; these have one: {listing(have)}")
 
 
-def write(folder: Path, ask: Ask, model: Model, data: Dataset) -> int:
+def write(folder: Path, ask: EncodeRequest, model: Model, data: Dataset) -> int:
     """The file of codes; the exit code."""
     from genai_cli.sampling import codes as store
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli.cli.arguments import failed, stoppable, words
-from genai_cli.config import validation
+from genai_cli.cli.arguments import failed, parse_arguments, stoppable
 from genai_cli.errors import UserError
 from genai_cli.runner.console import show
 from genai_cli.runner.progress import Meter
@@ -18,10 +16,9 @@ from genai_cli.system.text import plain_table
 
 if TYPE_CHECKING:
     from genai_cli.evaluation.job import Evaluation
-    from genai_cli.evaluation.request import Ask
+    from genai_cli.evaluation.request import EvaluateRequest
     from genai_cli.evaluation.samples import Reference
 
-FLAGS = ("--brief",)
 WITHIN = "evaluation"  # folder of a run
 RESULT = "evaluation.json"
 
@@ -29,62 +26,31 @@ RESULT = "evaluation.json"
 def main(args: list[str]) -> int:
     """Evaluate runs one after the other; 0 all done, 1 a model failed, 2 a mistake (before any
     starts), 130 or 143 stopped (nothing half is left behind)."""
-    found = words(args, "evaluate", FLAGS)
-    if not found.names:
-        raise UserError(
-            "name a run or more: genai evaluate RUN… [key=value …] (path, suffix, latest)"
-        )
+    from genai_cli.evaluation.request import EvaluateRequest, settle_each
 
-    from genai_cli.evaluation import request
-
-    ask = request.parse(found.changes)
+    names, ask, _ = parse_arguments(args, "evaluate", EvaluateRequest)
     folders: dict[Path, None] = {}
-    for name in found.names:
+    for name in names:
         newest = name == "latest"  # the newest run, as for every verb that reads one
         named = [lookup.find(name, ask.outputs)] if newest else lookup.find_all(name, ask.outputs)
         folders |= dict.fromkeys(named)
-    asks = _settled(list(folders), ask)
+    asks = settle_each(list(folders), ask)
     known: dict[Any, Reference] = {}
     codes = []
     for i, folder in enumerate(folders):
         if i:
             show("")
-        codes.append(evaluate(folder, asks[i], known, brief="--brief" in found.flags))
+        codes.append(evaluate(folder, asks[i], known))
     return max(codes)
 
 
-def _settled(folders: Sequence[Path], ask: Ask) -> list[Ask]:
-    """The request of each run with its family's options.
-
-    Raises:
-        UserError: a run that cannot be evaluated, or an option that none of them has.
-    """
-    from genai_cli.evaluation import request
-    from genai_cli.models.build import model_class
-    from genai_cli.store import run_config
-    from genai_cli.training import checkpoint
-
-    families = []
-    for folder in folders:
-        name = run_config.config_of(folder).model["name"]
-        checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)  # or one line why not
-        families.append((model_class(name), name))
-    alone = len({name for _, name in families}) == 1
-    settled = [request.settle(ask, model, name, strict=alone) for model, name in families]
-    for key in ask.options:
-        if not any(key in one.options for one in settled):
-            request.settle(ask, *families[0])
-    return settled
-
-
-def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = False) -> int:
+def evaluate(folder: Path, ask: EvaluateRequest, known: dict[Any, Reference]) -> int:
     """Measure one run and write the folder of the result; the exit code.
 
     Args:
         folder: of the run.
         ask: settled.
         known: training sides already made, by data and extractor; filled here.
-        brief: say where the result is, not what it is.
     """
     from genai_cli.config import schema
     from genai_cli.evaluation import evaluate as room
@@ -144,7 +110,7 @@ def evaluate(folder: Path, ask: Ask, known: dict[Any, Reference], brief: bool = 
             atomic_write.write_json(place.path / RESULT, job.described(name))
             meter.stop()
             written = place.publish(folder_name(job.settings(name)))
-    if brief:
+    if ask.brief:
         show(f"       {written}")
     else:
         _print(job, written)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from genai_cli.cli.arguments import one_run
-from genai_cli.config.signatures import checked
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.cli.arguments import ReplayRequest, parse_arguments
+from genai_cli.errors import UserError
 from genai_cli.runner.console import show
 from genai_cli.store import lookup, run_folder
 from genai_cli.system.text import plain_table, short
@@ -16,21 +15,11 @@ from genai_cli.system.text import plain_table, short
 if TYPE_CHECKING:
     from genai_cli.training.divergence.ranges import Found, Layer, Range
 
-KEYS: dict[str, Any] = {"precision": Literal["fp32", "bf16", "fp64"], "outputs": str}
-
 
 def main(args: list[str]) -> int:
     """Replay one run's black box; 0 reproduced, 1 not reproduced here, 2 a mistake."""
-    from genai_cli.config.values import given
-
-    name, changes = one_run(args, "replay")
-    own, others = given(changes, KEYS, words=tuple(KEYS))
-    for key in others:
-        raise UserError(
-            f"unknown key '{key}'{nearest(key, KEYS)} (genai replay takes {listing(KEYS)})"
-        )
-    ask = {key: checked(value, KEYS[key], key) for key, value in own.items()}
-    folder = lookup.find(name, ask.get("outputs"))
+    (name,), ask, _ = parse_arguments(args, "replay", ReplayRequest)
+    folder = lookup.find(name, ask.outputs)
 
     from genai_cli.store import run_config
     from genai_cli.training import machine
@@ -42,7 +31,7 @@ def main(args: list[str]) -> int:
             f"{folder} has no black box; a run gets one when a loss or a gradient is not finite"
         )
     recorded = run_config.config_of(box)
-    cfg = dataclasses.replace(recorded, precision=ask.get("precision", recorded.precision))
+    cfg = dataclasses.replace(recorded, precision=ask.precision or recorded.precision)
     threads = run_folder.read_json(box / blackbox.REPORT).get("threads")
     with machine.numerics(cfg, threads if isinstance(threads, int) else None):
         step = blackbox.opened(box, cfg)

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genai_cli.cli.arguments import words
-from genai_cli.errors import UserError, nearest
+from genai_cli.cli.arguments import ReportRequest, parse_arguments
+from genai_cli.errors import UserError
 from genai_cli.store import lookup, run_folder
 from genai_cli.store import outputs as places
 from genai_cli.system import atomic_write
 
-FLAGS = ("--no-figures",)
-KEYS = ("out", "outputs")
 ENDINGS = (".html", ".htm")
 FILE = "report.html"
 
 
 def main(args: list[str]) -> int:
     """Write the page of a run, a sweep or a lecture; 0 done, 2 a mistake."""
-    found = words(args, "report", FLAGS)
-    given = dict(_pair(change) for change in found.changes)
-    if len(found.names) != 1:
-        raise UserError(
-            "name one run or sweep: genai report RUN [key=value …] (a path, a suffix or latest)"
-        )
-    folder = find(found.names[0], given.get("outputs"))
-    target = Path(given["out"]) if "out" in given else folder / FILE
+    (name,), ask, _ = parse_arguments(args, "report", ReportRequest)
+    folder = find(name, ask.outputs)
+    target = Path(ask.out) if ask.out else folder / FILE
     if target.suffix.lower() not in ENDINGS or target.is_dir():
         raise UserError(f"out={target} is no HTML file; give a name that ends in .html")
 
@@ -36,7 +29,7 @@ def main(args: list[str]) -> int:
     elif run_folder.is_sweep(folder):
         from genai_cli.report.sweep_page import sweep_page
 
-        if "--no-figures" not in found.flags:
+        if not ask.no_figures:
             draw(folder)
         text = sweep_page(folder)
     else:
@@ -75,15 +68,6 @@ def draw(sweep: Path) -> None:
     except (UserError, OSError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         print(f"note: not all figures could be drawn: {said}")
-
-
-def _pair(word: str) -> tuple[str, str]:
-    key, _, value = word.partition("=")
-    if key not in KEYS:
-        raise UserError(f"unknown key '{key}'{nearest(key, KEYS)} (choose from: {', '.join(KEYS)})")
-    if not value:
-        raise UserError(f"{word} is not allowed: {key} takes a path")
-    return key, value
 
 
 def find(reference: str, outputs: str | None = None) -> Path:

@@ -8,18 +8,16 @@ no logger (trainer.loggers): a service must not take it for a run of its own.
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli.cli.arguments import one_run
+from genai_cli.cli.arguments import ReproduceRequest, parse_arguments
 from genai_cli.config import ranks
 from genai_cli.config.resumable import NOTED
-from genai_cli.config.values import read_value
-from genai_cli.errors import UserError, listing, nearest
+from genai_cli.errors import UserError, listing
 from genai_cli.store import history as sessions
 from genai_cli.store import lookup, run_folder
 from genai_cli.store.run_diff import DIFFERS, RESULT, Compared, compare, same_weights
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from genai_cli.system.preemption import Signals
 
 SCHEMA = 1
-KEYS = {"rtol": 1e-3, "device": None, "outputs": None}
 Parts = list[tuple[int, dict[str, Any]]]  # step → the config from there on
 
 
@@ -42,9 +39,8 @@ def main(args: list[str]) -> int:
     written), 130 or 143 stopped."""
     if ranks.world() > 1:
         raise UserError("genai reproduce starts the processes of a run itself; leave out torchrun")
-    name, changes = one_run(args, "reproduce")
-    ask = _asked(changes)
-    folder = lookup.find(name, ask["outputs"])
+    (name,), ask, _ = parse_arguments(args, "reproduce", ReproduceRequest)
+    folder = lookup.find(name, ask.outputs)
     config, described = (
         run_folder.read_config(folder),
         run_folder.read_json(folder / run_folder.RUN),
@@ -55,8 +51,8 @@ def main(args: list[str]) -> int:
     if not rows:
         raise UserError(f"{folder} has no epoch to compare with; go on with: genai resume {name}")
     parts = sessions.parts(config, described, NOTED)
-    if ask["device"] is not None:
-        parts = [(step, part | {"device": ask["device"]}) for step, part in parts]
+    if ask.device is not None:
+        parts = [(step, part | {"device": ask.device}) for step, part in parts]
     measured = part_of(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
     prepared = [(step, _prepared(folder, part, described, step, measured)) for step, part in parts]
     told = _end(described, rows[-1])
@@ -73,7 +69,7 @@ def main(args: list[str]) -> int:
     command = shlex.join(["genai", "reproduce", *args])
     with Signals() as signals:
         label = re.sub(r"^\d\d-\d\d-\d\d-|-\w{4}$", "", folder.name)
-        twin = run_folder.claim(run_folder.outputs_root(ask["outputs"]), f"{label}-reproduce")
+        twin = run_folder.claim(run_folder.outputs_root(ask.outputs), f"{label}-reproduce")
         start(first, command, twin)
         print(f"again  {folder}{f': {told}' if told else ''}")
         code = _train(twin, prepared, until, signals)
@@ -81,26 +77,7 @@ def main(args: list[str]) -> int:
             code = _stopped(twin, described["reason"], first, signals)
         if signals.code or code:
             return signals.code or code
-    return _judge(folder, twin, described, ask["rtol"], whole=until is None)
-
-
-def _asked(changes: list[str]) -> dict[str, Any]:
-    """The keys of the line, checked."""
-    ask = dict(KEYS)
-    for change in changes:
-        key, _, text = change.partition("=")
-        if key not in KEYS:
-            raise UserError(
-                f"unknown key '{key}'{nearest(key, KEYS)} (choose from: {listing(KEYS)})"
-            )
-        ask[key] = read_value(change, text)
-    rtol = ask["rtol"]
-    if isinstance(rtol, bool) or not isinstance(rtol, int | float) or not 0 <= rtol < math.inf:
-        raise UserError(f"rtol={rtol} is not allowed: it must be a number of 0 or more, like 1e-3")
-    for key in ("device", "outputs"):
-        if ask[key] is not None and not isinstance(ask[key], str):
-            raise UserError(f"{key}={ask[key]} is not allowed: it must be a word")
-    return ask
+    return _judge(folder, twin, described, ask.rtol, whole=until is None)
 
 
 def _prepared(

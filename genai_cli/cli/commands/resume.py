@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genai_cli.cli.arguments import one_run
+from genai_cli.cli.arguments import ResumeRequest, parse_arguments
 from genai_cli.config import ranks
 from genai_cli.config.schema import FiguresConfig
 from genai_cli.errors import UserError
@@ -24,8 +24,6 @@ from genai_cli.store.links import refuse_links
 if TYPE_CHECKING:
     pass
 
-OWN = ("outputs=", "measure=")  # keys of a line that no config has
-
 
 def main(args: list[str]) -> int:
     """Resume one run; 0 also where there is nothing left to do."""
@@ -33,17 +31,11 @@ def main(args: list[str]) -> int:
         from genai_cli.runner.run import run
 
         return run(Path())
-    name, changes = one_run(args, "resume")
+    (name,), ask, changes = parse_arguments(args, "resume", ResumeRequest, others=True)
     if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
         changes.append(f"trainer.devices={ranks.world()}")
-    own = dict(c.split("=", 1) for c in changes if c.startswith(OWN))
-    outputs, measure = own.get("outputs"), own.get("measure")
-    changes = [c for c in changes if not c.startswith(OWN)]
-    changes = [re.sub("^figures=", "figures.name=", change) for change in changes]  # as train's
-    if measure not in (None, "all"):
-        raise UserError(f"measure={measure} is not allowed: it can only be all")
 
-    folder = lookup.find(name, outputs)
+    folder = lookup.find(name, ask.outputs)
     old = run_folder.read_config(folder)
     old.setdefault("figures", asdict(FiguresConfig()))  # of a run from before there was such a key
     new = changed(old, changes)
@@ -51,8 +43,8 @@ def main(args: list[str]) -> int:
     if not described:
         raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be resumed")
 
-    if measure:
-        described["measure"] = measure
+    if ask.measure:
+        described["measure"] = ask.measure
     refuse_links(folder)
     refuse_queued(folder)
     given = [change.partition("=")[0] for change in changes]

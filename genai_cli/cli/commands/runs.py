@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from genai_cli.cli.completion.tables import STATUSES
+from genai_cli.cli.arguments import PruneRequest, RunsRequest, parse_arguments
+from genai_cli.cli.usage import STATUSES
 from genai_cli.config import schema
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.lecture.folder import at_work
@@ -23,39 +24,30 @@ SHOWN_METRICS = ("test/accuracy", "test/mse", "test/loss")  # the first two a ru
 def main(args: list[str]) -> int:
     """List runs, newest last, or remove those a filter names."""
     prune = args[:1] == ["prune"]
-    words = args[1:] if prune else args
-    flags = [w for w in words if w.startswith("-")]
-    filters = dict(_pair(w) for w in words if not w.startswith("-"))
-    allowed = ("--yes",) if prune else ("--all", "--json")
-    for flag in flags:
-        if flag not in allowed:
-            raise UserError(f"unknown flag '{flag}'{nearest(flag, allowed)} (see --help)")
-    root = run_folder.outputs_root(filters.pop("outputs", None))
+    request = PruneRequest if prune else RunsRequest
+    names, ask, changes = parse_arguments(args[1:] if prune else args, "runs", request, others=True)
+    for name in names:
+        raise UserError(f"'{name}' is not key=value; a filter looks like model=vae")
+    filters = dict(change.split("=", 1) for change in changes)
+    root = run_folder.outputs_root(ask.outputs)
     records = [_record(path) for path in lookup.all_runs(root)]
     if prune:
         _check_keys(filters, records)
         return _prune(root, [r for r in records if _matches(r, filters or {"status": "failed"})],
-                      "--yes" in flags)  # fmt: skip
+                      ask.yes)  # fmt: skip
     _check_keys(filters, records)
     chosen = [r for r in records if _matches(r, filters)]
-    if "--json" in flags:
+    if ask.json:
         print(json.dumps([_public(r) for r in chosen], indent=2))
         return 0
     if not chosen:
         print(_none(root, filters, records))
         return 0
-    shown = chosen if "--all" in flags else chosen[-NEWEST:]
+    shown = chosen if ask.all else chosen[-NEWEST:]
     print(_table(root, shown))
     if len(shown) < len(chosen):
         print(f"  … and {len(chosen) - len(shown)} older ones: genai runs --all")
     return 0
-
-
-def _pair(word: str) -> tuple[str, str]:
-    key, equals, value = word.partition("=")
-    if not equals:
-        raise UserError(f"'{word}' is not key=value; a filter looks like model=vae")
-    return key, value
 
 
 def _none(root: Path, filters: dict[str, str], records: list[dict[str, Any]]) -> str:

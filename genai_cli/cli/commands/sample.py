@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli.cli.arguments import failed, one_run, stoppable
-from genai_cli.config import validation
+from genai_cli.cli.arguments import failed, parse_arguments, stoppable
 from genai_cli.errors import UserError
 from genai_cli.runner.console import on_terminal, show
 from genai_cli.store import lookup, run_folder
@@ -20,7 +19,7 @@ from genai_cli.system.text import short
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
     from genai_cli.runner.load import Loaded
-    from genai_cli.sampling.request import Request
+    from genai_cli.sampling.request import SampleRequest
 
 SCHEMA = 1
 
@@ -28,11 +27,9 @@ SCHEMA = 1
 def main(args: list[str]) -> int:
     """Sample from one run; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped (nothing is
     left behind)."""
-    run, changes = one_run(args, "sample")
-
     from genai_cli.sampling import request
 
-    ask = request.parse(changes)
+    (run,), ask, _ = parse_arguments(args, "sample", request.SampleRequest)
     folder = lookup.find(run, ask.outputs)
 
     from genai_cli.models.build import model_class
@@ -52,7 +49,7 @@ def main(args: list[str]) -> int:
         return make(folder, ask, loaded, cfg)
 
 
-def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
+def make(folder: Path, ask: SampleRequest, loaded: Loaded, cfg: TrainConfig) -> int:
     """Draw into a folder of its own; the exit code."""
     from genai_cli.config import schema
     from genai_cli.figures import style
@@ -89,7 +86,7 @@ def make(folder: Path, ask: Request, loaded: Loaded, cfg: TrainConfig) -> int:
     return 0
 
 
-def described(folder: Path, ask: Request, job: Any, cfg: TrainConfig) -> dict[str, Any]:
+def described(folder: Path, ask: SampleRequest, job: Any, cfg: TrainConfig) -> dict[str, Any]:
     """sample.json: what was drawn, by which player, how fast."""
     from genai_cli.training import checkpoint, machine
     from genai_cli.version import __version__
@@ -122,7 +119,7 @@ def described(folder: Path, ask: Request, job: Any, cfg: TrainConfig) -> dict[st
 
 
 @contextmanager
-def progress(ask: Request) -> Iterator[Callable[[int], None]]:
+def progress(ask: SampleRequest) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal: call it with how many more are done."""
     if not on_terminal():
         yield lambda n: None

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from genai_cli.cli.usage import ACTIONS
 from genai_cli.errors import UserError, nearest
 from genai_cli.store import lookup, run_folder
 from genai_cli.store import outputs as places
-
-ACTIONS = ("resume",)
 
 
 def main(args: list[str]) -> int:
     """0 done or nothing left, 1 a cell failed, 2 a mistake, 130 or 143 interrupted."""
     action, *words = args or [""]
-    if action not in ACTIONS:
-        near = nearest(action, ACTIONS) if action else ""
+    if action not in ACTIONS["sweep"]:
+        near = nearest(action, ACTIONS["sweep"]) if action else ""
         raise UserError(f"type: genai sweep resume DIR{near} (a path, a suffix or latest)")
     from genai_cli.config import compose
 

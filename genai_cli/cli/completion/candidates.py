@@ -11,18 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from genai_cli.cli.arguments import SEVERAL, SWEEPS, fields_of, keys_of, request_of
 from genai_cli.cli.command_table import VERBS
 from genai_cli.cli.completion.runs import lectures, names, run_folders, runs, sweeps
 from genai_cli.cli.completion.shell import split_line
-from genai_cli.cli.completion.tables import (
-    ACTIONS,
-    FLAGS,
-    MEASURERS,
-    READERS,
-    REPORT,
-    RESUMABLE,
-    STATUSES,
-)
+from genai_cli.cli.usage import ACTIONS, STATUSES, flags, options
 from genai_cli.config.catalog import (
     GROUPS,
     Tree,
@@ -32,6 +25,7 @@ from genai_cli.config.catalog import (
     user_dirs,
     words_given,
 )
+from genai_cli.config.signatures import choices_of
 from genai_cli.errors import UserError
 
 Candidate = tuple[str, str]  # word, meaning
@@ -88,29 +82,23 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
         return _whole({"job": "the run's config", "all": "with Hydra's own", "hydra": ""})
     if current.startswith("-"):
         verb = "prune" if args[:1] == ["prune"] else verb
-        return _whole(FLAGS.get(verb, {}) | {"--help": "what it takes"})
+        return _whole(flags(verb) | {"--help": "what it takes"})
     plain = [a for a in args if "=" not in a and not a.startswith("-")]
     if verb in ("train", "plan"):
         return _assignments(_tree(args), args, current)
-    if verb == "resume" or verb in READERS:
-        if plain and verb in READERS:
-            return _sampling(args, current, *READERS[verb])
-        if plain:
-            return _resumable(_tree(args), args, plain[0], current)
-        return [*runs(args, current), *(_folders(current) if current else [])]
-    if verb in MEASURERS:
-        known = _sampling(args, current, *MEASURERS[verb]) if plain else ()
-        named = runs(args, current, sweeps=True)
+    if verb != "runs" and request_of(verb) is not None:
+        known: Iterable[Candidate] = _request(args, current, verb) if plain else ()
+        if verb == "resume" and plain:
+            known = [*_resumable(_tree(args), args, plain[0], current), *known]
+        if plain and verb not in SEVERAL:
+            return known
+        named = runs(args, current, sweeps=verb in SWEEPS)
         return [*known, *named, *(_folders(current) if current else [])]
-    if verb == "report":
-        if plain:
-            return _sampling(args, current, REPORT, {})
-        return [*runs(args, current, sweeps=True), *(_folders(current) if current else [])]
     if verb == "lecture":
         return _lecture(args, plain, current)
     if verb == "runs":
         if current.startswith("status="):
-            return _values("status", current.partition("=")[2], dict.fromkeys(STATUSES, ""), False)
+            return _values("status", current.partition("=")[2], STATUSES, False)
         actions = [] if args else _whole(ACTIONS[verb])
         return [*actions, ("status=", "how it ended"), *_assignments(_tree(args), args, current)]
     if not plain:
@@ -181,7 +169,10 @@ def _assignments(tree: Tree, args: Sequence[str], current: str) -> Iterator[Cand
 
 
 def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Iterator[Candidate]:
-    """The assignments that a resumed run takes; the choices are those of its config."""
+    """The keys of its config that a resumed run may change; the choices are those of the config."""
+    from genai_cli.config.resumable import NOTED, SAFE
+
+    names = SAFE + NOTED
     folder = Path(run)
     for place, _, suffix, _ in run_folders(args):
         if suffix == run or run == "latest":
@@ -194,28 +185,27 @@ def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Itera
     given = [f"{g}={stored[f'{g}.name'].value}" for g in tree.groups if f"{g}.name" in stored]
     for word, meaning in _assignments(tree, [*given, *args], current):
         key = word.partition("=")[0]
-        section = key.endswith(".") and any(name.startswith(key) for name in RESUMABLE)
-        below = any(name.endswith(".") and key.startswith(name) for name in RESUMABLE)
-        if key in RESUMABLE or f"{key}.name" in RESUMABLE or section or below:
+        if key in names or (key.endswith(".") and any(name.startswith(key) for name in names)):
             yield word, meaning
-    yield "measure=all", "the whole test split, however long it takes"
 
 
-def _sampling(
-    args: Sequence[str],
-    current: str,
-    keys: Mapping[str, str],
-    known: Mapping[str, Mapping[str, str]],
-) -> Iterator[Candidate]:
-    """The assignments of a verb that takes a run and ``keys``, with the values it is ``known``."""
+def _request(args: Sequence[str], current: str, verb: str) -> Iterator[Candidate]:
+    """The assignments that a verb's request declares, and those of the families."""
+    verbs = (verb, "evaluate") if verb == "compare" else (verb,)
     key, equals, value = current.partition("=")
     if equals and key in ("out", "outputs"):
         yield from _folders(value, f"{key}=")
     elif equals:
-        yield from _values(key, value, known.get(key, {}), False)
+        hints = {
+            name: field.hint for v in verbs for name, field in fields_of(request_of(v)).items()
+        }
+        yield from _values(key, value, choices_of(hints.get(key)), False)
     else:
         used = {a.partition("=")[0] for a in args}
-        yield from ((f"{k}=", meaning) for k, meaning in keys.items() if k not in used)
+        rows = {k: f"{key.value}  {key.meaning}" for v in verbs for k, key in keys_of(v).items()}
+        for v in verbs:
+            rows |= options(v)
+        yield from ((f"{k}=", text) for k, text in rows.items() if k not in used)
 
 
 def _lecture(args: Sequence[str], plain: Sequence[str], current: str) -> Iterable[Candidate]:

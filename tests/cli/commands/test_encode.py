@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from genai_cli.cli.commands import encode
 from genai_cli.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -257,19 +256,3 @@ def test_a_signal_leaves_the_file_that_was_there(shaky, server, tmp_path, number
         process.kill()
     assert [f.name for f in (run / "codes").iterdir()] == ["all.npz"]
     assert (run / "codes" / "all.npz").read_text() == "as it was"
-
-
-def test_what_the_help_and_the_tab_key_say_is_what_there_is():
-    from genai_cli.cli.completion.candidates import candidates
-    from genai_cli.cli.completion.tables import ENCODE, ENCODE_VALUES
-    from genai_cli.cli.help import verb_help
-
-    page = verb_help("encode", [])
-    assert set(ENCODE) == set(encode.KEYS)
-    for key in encode.KEYS:
-        assert f"{key}=" in page
-    for key in ("split", "format"):
-        assert set(ENCODE_VALUES[key]) == set(encode.KEYS[key].__args__)
-    offered = [word for word, _ in candidates(["encode", "k3f9", "split="])]
-    assert offered == ["split=train ", "split=val ", "split=test ", "split=all "]
-    assert ("split=", "test") in candidates(["encode", "k3f9", "sp"])

@@ -403,22 +403,6 @@ def test_a_model_that_samples_badly(
     assert found["reconstruction/mse"]["reason"]
 
 
-def test_tab_offers_every_key_and_value() -> None:
-    from typing import get_args
-
-    from genai_cli.cli.commands import evaluate
-    from genai_cli.cli.completion.candidates import candidates
-    from genai_cli.cli.completion.tables import EVALUATE, EVALUATE_VALUES, FLAGS
-    from genai_cli.evaluation import request
-
-    of_families = {"temperature", "sampler", "steps", "eta", "guidance"}
-    assert set(EVALUATE) == set(request.OWN) | of_families
-    assert set(EVALUATE_VALUES["features"]) == set(get_args(request.Features))
-    assert set(FLAGS["evaluate"]) == set(evaluate.FLAGS)
-    assert ("features=reference ", "") in candidates(["evaluate", "k3f9", "features=re"])
-    assert any(word.startswith("only=speed") for word, _ in candidates(["evaluate", "x", "only=s"]))
-
-
 def sorted_folder(root: Path) -> Path:
     """Images in train/ and test/, each with three classes: nearly black, grey and white."""
     from PIL import Image

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from genai_cli.cli.completion.tables import RESUMABLE
 from genai_cli.config import compose, resumable, schema
 from genai_cli.config.catalog import config_dir
 from genai_cli.errors import UserError
@@ -75,10 +74,6 @@ def test_each_key_is_in_one_class() -> None:
                 resume_module.changed(config, [change])
             assert f"{key} cannot change on resume ({reason})" in str(refused.value)
             assert f"genai train {shlex.quote(change)} …" in str(refused.value)
-
-
-def test_what_the_tab_key_offers_are_the_safe_and_the_noted() -> None:
-    assert {*RESUMABLE} == {*resumable.SAFE, *resumable.NOTED}
 
 
 def test_all_refused_keys_stand_in_one_line_and_nothing_is_written(
