@@ -21,16 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from genai_cli.audit.request import AuditRequest
 from genai_cli.config.catalog import Key
 from genai_cli.config.signatures import DEVICES, Help, NonNegative, OneOf, Outputs, checked
 from genai_cli.config.values import read_value
 from genai_cli.errors import UserError, in_one_line, listing, nearest
+from genai_cli.evaluation.request import EvaluateRequest
+from genai_cli.sampling.request import EncodeRequest, SampleRequest
 from genai_cli.system.signals import in_order, listening
 
 SEVERAL = ("evaluate", "audit", "compare", "doctor")  # verbs that take more than one run
 SWEEPS = (*SEVERAL, "report")  # and those that take a sweep
-JSON = Annotated[bool, Help("print JSON, for scripts")]
-CSV = Annotated[bool, Help("print CSV")]
 
 
 @dataclass
@@ -40,12 +41,8 @@ class ResumeRequest:
     outputs: Outputs = None
     measure: Annotated[
         str | None,
-        OneOf({"all": "the whole test split, however long it takes"}),
-        Help(
-            "measure the whole test split, however long it takes: the end of a run takes a tenth"
-            " of its training, 10 s at least, and measures what fits",
-            "all",
-        ),
+        OneOf({"all": ""}),
+        Help("measure the whole test split, however long it takes", "all"),
     ] = None
 
 
@@ -55,7 +52,7 @@ class ReplayRequest:
 
     precision: Annotated[
         str | None,
-        OneOf({"fp64": "", "fp32": "", "bf16": ""}),
+        OneOf(dict.fromkeys(("fp32", "bf16", "fp64"), "")),
         Help("or fp32, bf16: a second opinion; the run's own if not given", "fp64"),
     ] = None
     outputs: Outputs = None
@@ -67,11 +64,7 @@ class ReproduceRequest:
 
     rtol: Annotated[
         NonNegative,
-        Help(
-            "difference that is still within tolerance, as a share of the largest value of its"
-            " column",
-            "1e-3",
-        ),
+        Help("difference within tolerance, as a share of the largest value of its column", "1e-3"),
     ] = 1e-3
     device: Annotated[str | None, DEVICES, Help("another device than the run's", "NAME")] = None
     outputs: Annotated[
@@ -89,8 +82,7 @@ class ReportRequest:
     ] = None
     outputs: Outputs = None
     no_figures: Annotated[
-        bool,
-        Help("of a sweep: do not draw what genai compare would draw; this loads no model"),
+        bool, Help("of a sweep: do not draw what genai compare would draw; this loads no model")
     ] = False
 
 
@@ -101,17 +93,14 @@ class CompareRequest:
     seeds: Annotated[
         str,
         OneOf({"together": "mean and interval", "apart": "a row each"}),
-        Help(
-            "runs alike but for their seed are a row, with mean and interval; seeds=apart is a"
-            " row for each"
-        ),
+        Help("runs alike but for their seed are a row, with mean and interval; or apart"),
     ] = "together"
     out: Annotated[str | None, Help("where the files go", "DIR")] = None
     outputs: Outputs = None
     evaluate: Annotated[bool, Help("run genai evaluate first, for each run that lacks it")] = False
     md: Annotated[bool, Help("print Markdown instead of the tables, and nothing else")] = False
-    csv: CSV = False
-    json: JSON = False
+    csv: Annotated[bool, Help("print CSV instead of the tables, and nothing else")] = False
+    json: Annotated[bool, Help("print JSON instead of the tables, and nothing else")] = False
     no_figures: Annotated[bool, Help("tables alone, without loading a model")] = False
 
 
@@ -131,7 +120,7 @@ class RunsRequest:
 
     outputs: Outputs = None
     all: Annotated[bool, Help("all of them, not only the newest 20")] = False
-    json: JSON = False
+    json: Annotated[bool, Help("for scripts")] = False
 
 
 @dataclass
@@ -142,34 +131,20 @@ class PruneRequest:
     yes: Annotated[bool, Help("do it: without --yes, prune only says what it would remove")] = False
 
 
-def request_of(verb: str) -> type | None:
-    """What declares the keys of a verb that reads run folders; None for the other verbs."""
-    if verb == "sample":
-        from genai_cli.sampling.request import SampleRequest
-
-        return SampleRequest
-    if verb == "encode":
-        from genai_cli.sampling.request import EncodeRequest
-
-        return EncodeRequest
-    if verb == "evaluate":
-        from genai_cli.evaluation.request import EvaluateRequest
-
-        return EvaluateRequest
-    if verb == "audit":
-        from genai_cli.audit.request import AuditRequest
-
-        return AuditRequest
-    return {
-        "resume": ResumeRequest,
-        "replay": ReplayRequest,
-        "reproduce": ReproduceRequest,
-        "report": ReportRequest,
-        "compare": CompareRequest,
-        "doctor": DoctorRequest,
-        "runs": RunsRequest,
-        "prune": PruneRequest,
-    }.get(verb)
+REQUESTS: dict[str, type] = {  # of the verbs that read run folders, and of `runs prune`
+    "resume": ResumeRequest,
+    "reproduce": ReproduceRequest,
+    "replay": ReplayRequest,
+    "sample": SampleRequest,
+    "evaluate": EvaluateRequest,
+    "encode": EncodeRequest,
+    "audit": AuditRequest,
+    "compare": CompareRequest,
+    "report": ReportRequest,
+    "doctor": DoctorRequest,
+    "runs": RunsRequest,
+    "prune": PruneRequest,
+}
 
 
 class Field(NamedTuple):
@@ -195,18 +170,23 @@ def fields_of(request: type) -> dict[str, Field]:
     return fields
 
 
+def has_options(request: type) -> bool:
+    """Whether a request takes keys that only some families have."""
+    return any(each.name == "options" for each in dataclasses.fields(request))
+
+
 def keys_of(verb: str) -> dict[str, Key]:
     """The keys of a verb, with default and meaning, as `genai_cli.config.catalog` reads those of a YAML."""
     return {
         name: Key(field.help.value or str(field.default), field.help.text)
-        for name, field in fields_of(request_of(verb)).items()
+        for name, field in fields_of(REQUESTS[verb]).items()
         if not field.is_flag
     }
 
 
 def flags_of(verb: str) -> dict[str, str]:
     """The flags of a verb, with their meaning."""
-    fields = fields_of(request_of(verb)).items()
+    fields = fields_of(REQUESTS[verb]).items()
     return {_flag(name): field.help.text for name, field in fields if field.is_flag}
 
 
@@ -249,14 +229,14 @@ def parse_arguments(
         else:
             (words if "=" in word and not Path(word).exists() else names).append(word)
     if verb != "runs" and (not names or (len(names) > 1 and verb not in SEVERAL)):
-        from genai_cli.cli.usage import USAGES
+        from genai_cli.cli.usage import PAGES
 
         wanted = "a run or more" if verb in SEVERAL else "one run"
-        raise UserError(f"name {wanted}: {USAGES[verb][0][1]} (a path, a suffix or latest)")
-    rest = [word for word in words if word.partition("=")[0] not in request.__dataclass_fields__]
-    kept = [word for word in words if word not in rest] if others else words
-    parsed = dataclasses.replace(parse_keys(kept, verb, request), **given)
-    return Arguments(names, parsed, rest if others else [])
+        raise UserError(f"name {wanted}: {PAGES[verb].usage} (a path, a suffix or latest)")
+    known = request.__dataclass_fields__
+    rest = [word for word in words if word.partition("=")[0] not in known] if others else []
+    kept = [word for word in words if word not in rest]
+    return Arguments(names, dataclasses.replace(parse_keys(kept, verb, request), **given), rest)
 
 
 def parse_keys(words: Sequence[str], verb: str, request: type) -> Any:
@@ -274,7 +254,7 @@ def parse_keys(words: Sequence[str], verb: str, request: type) -> Any:
             raise UserError(f"{key} is given twice; keep one")
         if key in hints:
             values[key] = _value(word, hints[key])
-        elif "options" in request.__dataclass_fields__:
+        elif has_options(request):
             options[key] = read_value(word, word.partition("=")[2])
         else:
             near = nearest(key, hints)

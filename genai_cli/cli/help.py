@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from genai_cli.cli.command_table import VERBS
-from genai_cli.cli.usage import TRAIN_FLAGS, USAGES
+from genai_cli.cli.usage import PAGES, TRAIN_FLAGS, sections
 from genai_cli.config.catalog import GROUPS, Key, Tree, folders_added, user_dirs, words_given
 from genai_cli.errors import UserError, listing, nearest
 
@@ -64,20 +64,13 @@ def verb_help(verb: str, args: Sequence[str] = ()) -> str:
     lines = _text(f"genai {verb}: {VERBS[verb]}")
     if verb == "train":
         return _page([*lines, *_train(args)])
-    usage = True
-    for heading, content in USAGES[verb]:
-        if callable(content):
-            content = content(verb)
-        if isinstance(content, dict):
-            lines += [*_heading(heading), *_rows(content)]
-        elif isinstance(content, list):
-            lines += [*_heading(heading), *(f"  {c}" for c in content)]
-        elif str(content).startswith("genai "):
-            lines += [*([""] if usage else []), f"  {content}"]
-            usage = False
-        else:
-            lines += ["", *_text(str(content))]
-    return _page(lines)
+    page = PAGES[verb]
+    lines += ["", *(f"  {line}" for line in page.usage.splitlines())]
+    for heading, rows in sections(verb).items():
+        lines += [*_heading(heading), *_rows(rows)]
+    for paragraph in filter(None, page.text.split("\n\n")):
+        lines += ["", *_text(paragraph)]
+    return _page([*lines, *_heading("examples"), *(f"  {line}" for line in page.examples)])
 
 
 def _train(args: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from genai_cli.cli.arguments import (
+    REQUESTS,
     SEVERAL,
     CompareRequest,
     PruneRequest,
@@ -15,7 +16,6 @@ from genai_cli.cli.arguments import (
     flags_of,
     keys_of,
     parse_arguments,
-    request_of,
 )
 from genai_cli.cli.command_table import VERBS
 from genai_cli.cli.completion.candidates import candidates
@@ -25,11 +25,11 @@ from genai_cli.config.schema import TrainConfig, TrainerConfig, declared
 from genai_cli.config.signatures import checked, choices_of
 from genai_cli.errors import UserError
 
-READERS = [verb for verb in VERBS if request_of(verb) is not None]
+READERS = [verb for verb in VERBS if verb in REQUESTS]
 WORDS = [
     (verb, key, word)
     for verb in READERS
-    for key, field in fields_of(request_of(verb)).items()
+    for key, field in fields_of(REQUESTS[verb]).items()
     if not field.is_flag
     for word in choices_of(field.hint)
 ]
@@ -37,7 +37,7 @@ WORDS = [
 
 def parse(verb: str, *words: str):
     names = [] if verb == "runs" else ["k3f9"]
-    return parse_arguments([*names, *words], verb, request_of(verb)).request
+    return parse_arguments([*names, *words], verb, REQUESTS[verb]).request
 
 
 def tab(verb: str, word: str) -> list[str]:
@@ -73,9 +73,9 @@ def test_every_listed_word_is_taken_and_offered(verb, key, word):
 
 @pytest.mark.parametrize("verb", READERS)
 def test_a_default_is_of_its_own_type_and_range(verb):
-    for key, field in fields_of(request_of(verb)).items():
+    for key, field in fields_of(REQUESTS[verb]).items():
         assert checked(field.default, field.hint, key) == field.default or field.default is None
-    assert parse(verb) == request_of(verb)()
+    assert parse(verb) == REQUESTS[verb]()
 
 
 @pytest.mark.parametrize("verb", READERS)
@@ -90,7 +90,7 @@ def test_mistakes_name_key_value_and_what_is_allowed(verb):
     names = ["a", "b"] if verb not in SEVERAL else []
     if verb != "runs":
         with pytest.raises(UserError, match=f"name .*: genai {verb} RUN"):
-            parse_arguments(names, verb, request_of(verb))
+            parse_arguments(names, verb, REQUESTS[verb])
     if verb in ("encode", "replay", "report", "doctor", "reproduce"):
         with pytest.raises(UserError, match="unknown key 'outpts'; did you mean 'outputs'"):
             parse(verb, "outpts=a")

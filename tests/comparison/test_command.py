@@ -131,15 +131,15 @@ def test_what_a_reference_means(sweep: Path, outputs: Any, made: Any, genai: Cal
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "name runs or a sweep"),
+        ((), "name a run or more: genai compare RUN…|SWEEP…"),
         (("nothing",), "no run 'nothing'"),
         (("abcd", "--jsn"), "did you mean '--json'"),
         (("abcd", "--json", "--csv"), "together"),
-        (("abcd", "seeds=twice"), "choose from apart, together"),
+        (("abcd", "seeds=twice"), "choose from together, apart"),
         (("abcd", "featurs=x"), "did you mean 'features'"),
         (("abcd", "n=100"), "add --evaluate"),
         (("abcd", "n=1", "n=2"), "given twice"),
-        (("abcd", "out="), "type out=DIR"),
+        (("abcd", "out="), "out= is empty"),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, tuple) else "",
 )
@@ -205,7 +205,9 @@ def test_evaluate_with_keys(sweep: Path, genai: Callable, evaluated: list[list[s
     assert "no evaluation of these runs has n=50" in done.err  # the stand-in makes none
 
 
-@pytest.mark.parametrize(("typed", "stored"), [("a", ["a"]), ("[a,b]", ["a", "b"])])
+@pytest.mark.parametrize(
+    ("typed", "stored"), [("speed", ["speed"]), ("[speed,cost]", ["speed", "cost"])]
+)
 def test_the_parts_that_were_measured_are_found_again(
     typed: str, stored: list, outputs: Any, made: Any, genai: Callable, evaluated: list
 ) -> None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from genai_cli.cli.completion.candidates import SHELLS
-from genai_cli.cli.usage import ACTIONS, USAGES
+from genai_cli.cli.usage import ACTIONS, PAGES
 from genai_cli.errors import UserError, listing, nearest
 
 BASH = r"""# genai completion for bash; written by `genai completion install`
@@ -63,7 +63,7 @@ ZSHRC = {  # what .zshrc must mention → the line that does it, in this order
 def main(args: list[str]) -> int:
     """Run ``genai completion`` with the words after it; the exit code."""
     action, *shells = args or [""]
-    usage, actions = f"type: {USAGES['completion'][0][1]}", ACTIONS["completion"]
+    usage, actions = f"type: {PAGES['completion'].usage}", ACTIONS["completion"]
     if action not in actions:
         mistake = f"'{action}' is not known{nearest(action, actions)}" if action else "name one"
         raise UserError(f"{mistake}; {usage}")

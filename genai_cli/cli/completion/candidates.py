@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from genai_cli.cli.arguments import SEVERAL, SWEEPS, fields_of, keys_of, request_of
+from genai_cli.cli.arguments import REQUESTS, SEVERAL, SWEEPS, fields_of, keys_of
 from genai_cli.cli.command_table import VERBS
 from genai_cli.cli.completion.runs import lectures, names, run_folders, runs, sweeps
 from genai_cli.cli.completion.shell import split_line
@@ -86,7 +86,7 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
     plain = [a for a in args if "=" not in a and not a.startswith("-")]
     if verb in ("train", "plan"):
         return _assignments(_tree(args), args, current)
-    if verb != "runs" and request_of(verb) is not None:
+    if verb in REQUESTS and verb != "runs":
         known: Iterable[Candidate] = _request(args, current, verb) if plain else ()
         if verb == "resume" and plain:
             known = [*_resumable(_tree(args), args, plain[0], current), *known]
@@ -196,9 +196,7 @@ def _request(args: Sequence[str], current: str, verb: str) -> Iterator[Candidate
     if equals and key in ("out", "outputs"):
         yield from _folders(value, f"{key}=")
     elif equals:
-        hints = {
-            name: field.hint for v in verbs for name, field in fields_of(request_of(v)).items()
-        }
+        hints = {name: field.hint for v in verbs for name, field in fields_of(REQUESTS[v]).items()}
         yield from _values(key, value, choices_of(hints.get(key)), False)
     else:
         used = {a.partition("=")[0] for a in args}

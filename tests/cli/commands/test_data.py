@@ -184,4 +184,4 @@ def test_mistakes_are_one_line(args: list[str], words: str) -> None:
 
 def test_usage(capsys) -> None:
     assert verb.main([]) == 0
-    assert "genai data check DIR" in capsys.readouterr().out
+    assert "genai data check NAME|DIR" in capsys.readouterr().out

@@ -81,7 +81,7 @@ def test_a_broken_file_costs_the_doctors_lines_alone(name: str, genai: Callable)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "name a run or a CSV file"),
+        ([], "name a run or more: genai doctor RUN…|SWEEP…|FILE.csv…"),
         (["nothing.csv"], "no file nothing.csv"),
         (["latest"], "outputs yet; start one with"),
         (["latest", "--jsno"], "did you mean '--json'"),
