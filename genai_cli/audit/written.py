@@ -22,14 +22,14 @@ from genai_cli.version import __version__
 VERSION = 1  # of what the numbers mean
 
 
-def settings(folder: Path, cfg: TrainConfig, ask: AuditRequest) -> dict[str, Any]:
+def settings(folder: Path, cfg: TrainConfig, request: AuditRequest) -> dict[str, Any]:
     """What the numbers depend on besides the run."""
-    averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
-    name = checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint).name
+    averaged = cfg.trainer.ema is not None if request.ema is None else request.ema
+    name = checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint).name
     return {
-        "n": ask.n,
-        "seed": ask.seed,
-        "options": ask.options,
+        "n": request.n,
+        "seed": request.seed,
+        "options": request.options,
         "checkpoint": name,
         "ema": averaged,
     }

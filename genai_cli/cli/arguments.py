@@ -219,13 +219,13 @@ def parse_arguments(
             allowed, no name or too many.
     """
     flags = {_flag(name): name for name, field in fields_of(request).items() if field.is_flag}
-    names, words, given = [], [], {}
+    names, words, flag_values = [], [], {}
     for word in args:
         if word.startswith("-"):
             if word not in flags:
                 near = nearest(word, flags)
                 raise UserError(f"unknown flag '{word}'{near} (see genai {verb} --help)")
-            given[flags[word]] = True
+            flag_values[flags[word]] = True
         else:
             (words if "=" in word and not Path(word).exists() else names).append(word)
     if verb != "runs" and (not names or (len(names) > 1 and verb not in SEVERAL)):
@@ -236,7 +236,9 @@ def parse_arguments(
     known = request.__dataclass_fields__
     rest = [word for word in words if word.partition("=")[0] not in known] if others else []
     kept = [word for word in words if word not in rest]
-    return Arguments(names, dataclasses.replace(parse_keys(kept, verb, request), **given), rest)
+    return Arguments(
+        names, dataclasses.replace(parse_keys(kept, verb, request), **flag_values), rest
+    )
 
 
 def parse_keys(words: Sequence[str], verb: str, request: type) -> Any:

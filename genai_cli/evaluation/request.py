@@ -98,11 +98,11 @@ def folder_name(settings: dict[str, Any]) -> str:
     return f"{settings['features'] or 'test'}-n{settings['n']}-{short}"
 
 
-def settle(ask: Any, model: type[Model] | Model, name: str, strict: bool = True) -> Any:
+def settle(request: Any, model: type[Model] | Model, name: str, strict: bool = True) -> Any:
     """A copy of a request with the family's own options checked and filled in.
 
     Args:
-        ask: of the command line, for one run or several; any request with ``options``.
+        request: of the command line, for one run or several; any request with ``options``.
         model: the family.
         name: of the family, for messages.
         strict: a key that is not an option of this family is a mistake; else it is left out,
@@ -112,18 +112,18 @@ def settle(ask: Any, model: type[Model] | Model, name: str, strict: bool = True)
         UserError: an option the family does not have, or a value out of range.
     """
     hints, defaults = ({}, {}) if not hasattr(model, "sample") else options_of(model, "samples")
-    for key in ask.options:
+    for key in request.options:
         if key not in hints and strict:
             has = f"model={name} samples with {listing(hints)}" if hints else (
                 f"model={name} has no options of sampling")  # fmt: skip
             raise UserError(
-                f"unknown key '{key}'{nearest(key, [*vars(ask), *hints])} ({has}; --help)"
+                f"unknown key '{key}'{nearest(key, [*vars(request), *hints])} ({has}; --help)"
             )
-    taken = {k: checked(v, hints[k], k) for k, v in ask.options.items() if k in hints}
-    return dataclasses.replace(ask, options=defaults | taken)
+    taken = {k: checked(v, hints[k], k) for k, v in request.options.items() if k in hints}
+    return dataclasses.replace(request, options=defaults | taken)
 
 
-def settle_each(folders: Sequence[Path], ask: Any) -> list[Any]:
+def settle_each(folders: Sequence[Path], request: Any) -> list[Any]:
     """The request of each run with its family's options.
 
     Raises:
@@ -136,11 +136,11 @@ def settle_each(folders: Sequence[Path], ask: Any) -> list[Any]:
     families = []
     for folder in folders:
         name = run_config.config_of(folder).model["name"]
-        checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)  # or one line why not
+        checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint)  # or one line why not
         families.append((model_class(name), name))
     alike = len({name for _, name in families}) == 1
-    settled = [settle(ask, model, name, strict=alike) for model, name in families]
-    for key in ask.options:
+    settled = [settle(request, model, name, strict=alike) for model, name in families]
+    for key in request.options:
         if not any(key in one.options for one in settled):
-            settle(ask, *families[0])
+            settle(request, *families[0])
     return settled

@@ -94,7 +94,7 @@ class EncodeRequest:
 
 
 def settle(
-    ask: SampleRequest, model: type[Model] | Model, name: str, spec: Spec | None = None
+    request: SampleRequest, model: type[Model] | Model, name: str, spec: Spec | None = None
 ) -> None:
     """Check a request against a family and, where they are known, its data; fill in its defaults.
 
@@ -104,35 +104,35 @@ def settle(
     able = [what for what in ABILITIES if can(model, what)]
     if not able:
         raise UserError(f"model={name} makes no samples: it predicts; see the run's figures")
-    if ask.what not in able:
-        raise UserError(f"model={name} cannot do what={ask.what}; it can do: {listing(able)}")
-    hints, defaults = options_of(model, ask.what)
+    if request.what not in able:
+        raise UserError(f"model={name} cannot do what={request.what}; it can do: {listing(able)}")
+    hints, defaults = options_of(model, request.what)
     taken = [*SampleRequest.__dataclass_fields__, *hints]
-    for key in ask.options:
+    for key in request.options:
         if key not in hints:
-            has = f"what={ask.what} of model={name} takes {listing(hints)}" if hints else (
-                f"what={ask.what} of model={name} has no options of its own")  # fmt: skip
+            has = f"what={request.what} of model={name} takes {listing(hints)}" if hints else (
+                f"what={request.what} of model={name} has no options of its own")  # fmt: skip
             raise UserError(f"unknown key '{key}'{nearest(key, taken)} ({has}; see --help)")
-    ask.options = defaults | {k: checked(v, hints[k], k) for k, v in ask.options.items()}
+    request.options = defaults | {k: checked(v, hints[k], k) for k, v in request.options.items()}
     if spec is None:
         return
     plane = spec.event_shape == (2,)
-    if not spec.is_image and not plane and ask.what not in ("samples", "reconstruction"):
+    if not spec.is_image and not plane and request.what not in ("samples", "reconstruction"):
         rest = [what for what in able if what in ("samples", "reconstruction")]
         raise UserError(
-            f"what={ask.what} shows images or points in the plane, and this run's data are rows of"
-            f" {spec.event_shape[0]} columns; it can do: {listing(rest)}"
+            f"what={request.what} shows images or points in the plane, and this run's data are rows"
+            f" of {spec.event_shape[0]} columns; it can do: {listing(rest)}"
         )
-    if ask.n is None:
+    if request.n is None:
         points = {} if spec.is_image else POINTS
-        ask.n = points.get(ask.what, DEFAULT_N[ask.what])
-    if ask.what != "samples" and ask.n > MOST:
-        raise UserError(f"n={ask.n} is not allowed: at most {MOST} with what={ask.what}")
-    frames = ask.options.get("frames", 1)
-    if frames > MOST or frames * ask.n > 100 * MOST:
+        request.n = points.get(request.what, DEFAULT_N[request.what])
+    if request.what != "samples" and request.n > MOST:
+        raise UserError(f"n={request.n} is not allowed: at most {MOST} with what={request.what}")
+    frames = request.options.get("frames", 1)
+    if frames > MOST or frames * request.n > 100 * MOST:
         raise UserError(
-            f"frames={frames} is not allowed with n={ask.n}: at most {MOST}, and n times frames "
-            f"at most {100 * MOST:,}"
+            f"frames={frames} is not allowed with n={request.n}: at most {MOST}, and n times "
+            f"frames at most {100 * MOST:,}"
         )
 
 
@@ -140,11 +140,11 @@ def takes_labels(call: Callable[..., Any]) -> bool:
     return "y" in inspect.signature(call).parameters
 
 
-def labels(ask: SampleRequest, conditional: bool, name: str, spec: Spec) -> list[int] | None:
+def labels(request: SampleRequest, conditional: bool, name: str, spec: Spec) -> list[int] | None:
     """The labels that ``y`` names, to be repeated over the samples; None without ``y``.
 
     Args:
-        ask: the request.
+        request: the request.
         conditional: the model makes use of labels.
         name: of the model, for messages.
         spec: of the data, with the names of its classes.
@@ -152,21 +152,23 @@ def labels(ask: SampleRequest, conditional: bool, name: str, spec: Spec) -> list
     Raises:
         UserError: the model knows no labels, or not these.
     """
-    if ask.y is None:
+    if request.y is None:
         return None
-    if ask.what == "reconstruction" or not conditional:
+    if request.what == "reconstruction" or not conditional:
         raise UserError(
-            f"y={ask.y}: this model={name} makes no use of labels"
-            if ask.what != "reconstruction"
+            f"y={request.y}: this model={name} makes no use of labels"
+            if request.what != "reconstruction"
             else "what=reconstruction takes no y: test examples have their own labels"
         )
     classes = list(spec.classes)
-    if ask.y == "all":
-        ask.y = list(range(len(classes)))
-    values = ask.y if isinstance(ask.y, list) else [ask.y]
-    if not values or (ask.what in ("interpolation", "traversal") and len(values) > 1):
+    if request.y == "all":
+        request.y = list(range(len(classes)))
+    values = request.y if isinstance(request.y, list) else [request.y]
+    if not values or (request.what in ("interpolation", "traversal") and len(values) > 1):
         wanted = "a label" if values else "a label or more"
-        raise UserError(f"y={ask.y} is not allowed: what={ask.what} takes {wanted}, like y=3")
+        raise UserError(
+            f"y={request.y} is not allowed: what={request.what} takes {wanted}, like y=3"
+        )
     found = []
     for value in values:
         if str(value) in classes:

@@ -131,14 +131,11 @@ def test_what_a_reference_means(sweep: Path, outputs: Any, made: Any, genai: Cal
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "name a run or more: genai compare RUN…|SWEEP…"),
         (("nothing",), "no run 'nothing'"),
-        (("abcd", "--jsn"), "did you mean '--json'"),
         (("abcd", "--json", "--csv"), "together"),
         (("abcd", "seeds=twice"), "choose from together, apart"),
         (("abcd", "featurs=x"), "did you mean 'features'"),
         (("abcd", "n=100"), "add --evaluate"),
-        (("abcd", "n=1", "n=2"), "given twice"),
         (("abcd", "out="), "out= is empty"),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, tuple) else "",

@@ -38,18 +38,18 @@ class Audited:
 def main(args: list[str]) -> int:
     """Audit runs, or the cells of a sweep; 0 done, 1 a model failed, 2 a mistake, 130 or 143
     stopped (nothing half is left behind)."""
-    names, ask, _ = parse_arguments(args, "audit", AuditRequest)
-    if ask.csv and ask.json:
+    names, request, _ = parse_arguments(args, "audit", AuditRequest)
+    if request.csv and request.json:
         raise UserError("--csv and --json together; print one of them (both are written)")
 
     from genai_cli.evaluation.request import settle_each
 
-    found = {name: lookup.find_all(name, ask.outputs) for name in names}
+    found = {name: lookup.find_all(name, request.outputs) for name in names}
     folders = list(dict.fromkeys(folder for members in found.values() for folder in members))
-    asks = settle_each(folders, ask)
+    asks = settle_each(folders, request)
     done: list[Audited] = []
     worlds: dict[str, World] = {}
-    for_a_program = ask.csv or ask.json
+    for_a_program = request.csv or request.json
     quiet = contextlib.redirect_stdout(sys.stderr) if for_a_program else contextlib.nullcontext()
     with quiet:
         for folder, own in zip(folders, asks, strict=True):
@@ -60,18 +60,18 @@ def main(args: list[str]) -> int:
         if len(done) > 1:
             _together(done)
     if for_a_program:
-        _print(ask, done)
+        _print(request, done)
     return 0
 
 
 def audit(
-    folder: Path, ask: AuditRequest, worlds: dict[str, World], alone: bool = True
+    folder: Path, request: AuditRequest, worlds: dict[str, World], alone: bool = True
 ) -> tuple[int, Audited | None]:
     """Measure one run, write RUN/audit and tell what was found.
 
     Args:
         folder: of the run.
-        ask: settled.
+        request: settled.
         worlds: populations already read, filled here.
         alone: print the table, not the verdict alone.
     """
@@ -88,14 +88,14 @@ def audit(
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
     with machine.numerics(cfg, threads), stoppable(), Meter() as meter:
         model, data, _ = load.load(
-            folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device
+            folder, checkpoint=request.checkpoint, ema=request.ema, device=request.device
         )
         show(f"run    {folder}")
         here = world.population(cfg, worlds, show)
         biased = world.biased(cfg)
-        settings = written.settings(folder, cfg, ask)
+        settings = written.settings(folder, cfg, request)
         how = {key: settings[key] for key in ("n", "seed", "options")}
-        how["batch_size"] = ask.batch_size
+        how["batch_size"] = request.batch_size
         with store.Folder(folder, FOLDER, within="") as place:
             try:
                 found = measure.audit(model, data, here, biased, how, meter.stage)
@@ -158,12 +158,12 @@ def _together(done: Sequence[Audited], figures: Mapping[str, Any]) -> None:
         show(f"  {path}")
 
 
-def _print(ask: AuditRequest, done: Sequence[Audited]) -> None:
+def _print(request: AuditRequest, done: Sequence[Audited]) -> None:
     import json
 
     from genai_cli.audit import written
 
-    if ask.json:
+    if request.json:
         print(json.dumps([one.described for one in done], indent=2, ensure_ascii=False))
     else:
         rows = written.comma_separated([(one.folder, one.described) for one in done])

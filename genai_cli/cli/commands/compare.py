@@ -37,28 +37,28 @@ class Wanted:
 
 def main(args: list[str]) -> int:
     """Compare; 0 done, 1 an evaluation failed, 2 a mistake, 130 or 143 stopped."""
-    names, ask, words = parse_arguments(args, "compare", CompareRequest, others=True)
-    form = _form(ask)
+    names, request, words = parse_arguments(args, "compare", CompareRequest, others=True)
+    form = _form(request)
     wanted = _wanted(words)
-    found = {name: lookup.find_all(name, ask.outputs) for name in names}
+    found = {name: lookup.find_all(name, request.outputs) for name in names}
     folders = [folder for members in found.values() for folder in members]
     code = 0
-    if ask.evaluate:
+    if request.evaluate:
         code = evaluate(folders, wanted, form)
         if code > 1:
             return code
     _check_keys(wanted, folders)
-    comparison = compare(folders, ask.seeds == "apart", wanted.settings)
-    place = _place(folders, ask)
+    comparison = compare(folders, request.seeds == "apart", wanted.settings)
+    place = _place(folders, request)
     try:
         for ending, text in FORMS.items():
             atomic_write.write_text(place / f"compare.{ending}", text(comparison))
-        if ask.out is None and place.name == FOLDER:
-            _clear(place, comparison, every=not ask.no_figures)
+        if request.out is None and place.name == FOLDER:
+            _clear(place, comparison, every=not request.no_figures)
     except OSError as error:
         raise _refused(place, error) from None
     print((FORMS[form] if form else render.plain)(comparison).rstrip("\n"), flush=True)
-    pictures = [] if ask.no_figures else draw(place, comparison)
+    pictures = [] if request.no_figures else draw(place, comparison)
     stream = sys.stderr if form else sys.stdout
     for path in pictures:
         print(f"  {path}", file=stream)
@@ -66,9 +66,9 @@ def main(args: list[str]) -> int:
     return code
 
 
-def _form(ask: CompareRequest) -> str | None:
+def _form(request: CompareRequest) -> str | None:
     """What is printed instead of the tables."""
-    forms = [form for form in FORMS if getattr(ask, form)]
+    forms = [form for form in FORMS if getattr(request, form)]
     if len(forms) > 1:
         flags = " and ".join(f"--{form}" for form in forms)
         raise UserError(f"{flags} together; print one of them (all are written)")
@@ -159,19 +159,19 @@ def _evaluated(run: Run, wanted: dict[str, Any]) -> bool:
     return any(run.matches(e, wanted) and not run.stale(e) for e in run.evaluations)
 
 
-def _place(folders: Sequence[Path], ask: CompareRequest) -> Path:
+def _place(folders: Sequence[Path], request: CompareRequest) -> Path:
     """Where the files go: out=DIR, the compare folder of one sweep, or a new folder.
 
     Raises:
         UserError: it cannot be made.
     """
     sweep = folders[0].resolve().parent
-    if ask.out is not None:
-        place = Path(ask.out)
+    if request.out is not None:
+        place = Path(request.out)
     elif len(folders) > 1 and run_folder.is_sweep(sweep) and _whole(sweep, folders):
         place = folders[0].parent / FOLDER
     else:
-        return run_folder.claim(run_folder.outputs_root(ask.outputs), FOLDER)
+        return run_folder.claim(run_folder.outputs_root(request.outputs), FOLDER)
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -17,10 +17,10 @@ from genai_cli.system.text import plain_table
 
 def main(args: list[str]) -> int:
     """Examine runs, sweeps and CSV files; of several, a table."""
-    names, ask, _ = parse_arguments(args, "doctor", DoctorRequest)
-    patients = [r for name in names for r in readings(name, ask.outputs)]
+    names, request, _ = parse_arguments(args, "doctor", DoctorRequest)
+    patients = [r for name in names for r in readings(name, request.outputs)]
     found = [(r.name, examine(r)) for r in patients]
-    if ask.json:
+    if request.json:
         entries = [
             {"name": name, "findings": [dataclasses.asdict(f) for f in them]}
             for name, them in found
@@ -32,7 +32,7 @@ def main(args: list[str]) -> int:
         head = ("run", "finding", "from epoch", "sure", "evidence")
         rows = [say.row(*each) for each in found]
         print(plain_table(f"{len(rows)} runs", head, rows, left=(0, 1, 4)))
-    for name in (r.name for r in patients if r.unmeasured and not ask.json):
+    for name in (r.name for r in patients if r.unmeasured and not request.json):
         print(f"note: {name} is {UNMEASURED}, and told by its curves alone; genai resume {name}")
     return 0
 

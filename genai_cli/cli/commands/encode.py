@@ -23,8 +23,8 @@ CODES = "codes"  # folder in the run
 def main(args: list[str]) -> int:
     """Encode a split of one run's data; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped
     (an earlier file stays as it was)."""
-    (run,), ask, _ = parse_arguments(args, "encode", EncodeRequest)
-    folder = lookup.find(run, ask.outputs)
+    (run,), request, _ = parse_arguments(args, "encode", EncodeRequest)
+    folder = lookup.find(run, request.outputs)
 
     from genai_cli.models.build import model_class
     from genai_cli.runner import load
@@ -36,10 +36,14 @@ def main(args: list[str]) -> int:
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
     with machine.numerics(cfg, threads), stoppable():
         model, data, _ = load.load(
-            folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device, outputs=ask.outputs
+            folder,
+            checkpoint=request.checkpoint,
+            ema=request.ema,
+            device=request.device,
+            outputs=request.outputs,
         )
         try:
-            return write(folder, ask, model, data)
+            return write(folder, request, model, data)
         except Exception as error:
             return failed("encode", folder, error)
 
@@ -55,29 +59,29 @@ def check_able(model: type[Model], name: str) -> None:
         raise UserError(f"model={name} has no encoder; these have one: {listing(have)}")
 
 
-def write(folder: Path, ask: EncodeRequest, model: Model, data: Dataset) -> int:
+def write(folder: Path, request: EncodeRequest, model: Model, data: Dataset) -> int:
     """The file of codes; the exit code."""
     from genai_cli.sampling import codes as store
 
-    splits = store.SPLITS if ask.split == "all" else (ask.split,)
+    splits = store.SPLITS if request.split == "all" else (request.split,)
     there = sum(len(getattr(data, name)) for name in splits)
     if not there:
-        raise UserError(f"split={ask.split}: this data has no such examples")
-    n = min(ask.n or there, there)
-    codes = store.Codes(model, data, splits, n, ask.batch_size)
-    path = folder / CODES / f"{ask.split}.{ask.format}"
+        raise UserError(f"split={request.split}: this data has no such examples")
+    n = min(request.n or there, there)
+    codes = store.Codes(model, data, splits, n, request.batch_size)
+    path = folder / CODES / f"{request.split}.{request.format}"
     with store.beside(path) as part:
-        width = (store.write_npz if ask.format == "npz" else store.write_csv)(part, codes)
+        width = (store.write_npz if request.format == "npz" else store.write_csv)(part, codes)
         replaced = path.exists() and not filecmp.cmp(part, path, shallow=False)
-    if ask.n is not None and n < ask.n:
-        show(f"note: there are only {n:,} examples in split={ask.split}")
+    if request.n is not None and n < request.n:
+        show(f"note: there are only {n:,} examples in split={request.split}")
     if replaced:
         show("note: it takes the place of codes from other settings")
     if codes.broken:
         show(f"note: {codes.broken:,} of them hold numbers that are not finite")
     rate = n / max(codes.seconds, 1e-9)
     things = "images" if data.spec.is_image else "rows"
-    show(f"{ask.split}: {n:,} {things} as {n:,} × {width} numbers in {short(codes.seconds)} s"
+    show(f"{request.split}: {n:,} {things} as {n:,} × {width} numbers in {short(codes.seconds)} s"
          f" ({rate:,.0f}/s)")  # fmt: skip
     show(f"{path}")
     return 0

@@ -28,13 +28,17 @@ def main(args: list[str]) -> int:
     starts), 130 or 143 stopped (nothing half is left behind)."""
     from genai_cli.evaluation.request import EvaluateRequest, settle_each
 
-    names, ask, _ = parse_arguments(args, "evaluate", EvaluateRequest)
+    names, request, _ = parse_arguments(args, "evaluate", EvaluateRequest)
     folders: dict[Path, None] = {}
     for name in names:
         newest = name == "latest"  # the newest run, as for every verb that reads one
-        named = [lookup.find(name, ask.outputs)] if newest else lookup.find_all(name, ask.outputs)
+        named = (
+            [lookup.find(name, request.outputs)]
+            if newest
+            else lookup.find_all(name, request.outputs)
+        )
         folders |= dict.fromkeys(named)
-    asks = settle_each(list(folders), ask)
+    asks = settle_each(list(folders), request)
     known: dict[Any, Reference] = {}
     codes = []
     for i, folder in enumerate(folders):
@@ -44,12 +48,12 @@ def main(args: list[str]) -> int:
     return max(codes)
 
 
-def evaluate(folder: Path, ask: EvaluateRequest, known: dict[Any, Reference]) -> int:
+def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]) -> int:
     """Measure one run and write the folder of the result; the exit code.
 
     Args:
         folder: of the run.
-        ask: settled.
+        request: settled.
         known: training sides already made, by data and extractor; filled here.
     """
     from genai_cli.config import schema
@@ -65,32 +69,38 @@ def evaluate(folder: Path, ask: EvaluateRequest, known: dict[Any, Reference]) ->
     from genai_cli.training import checkpoint, machine
 
     cfg = run_config.config_of(folder)
-    path = checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)
+    path = checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint)
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
     with machine.numerics(cfg, threads):
-        loaded = load.load(folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device)
+        loaded = load.load(
+            folder, checkpoint=request.checkpoint, ema=request.ema, device=request.device
+        )
         model, data, _ = loaded
         if not len(data.test):
             raise UserError(f"{folder}: its data has no test split (dataset.test_fraction=0)")
         show(f"run    {folder}")
         show(f"       {cfg.model['name']} on {data.name}, weights of {path.name}")
-        averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
-        n = room.samples_wanted(ask, data)
+        averaged = cfg.trainer.ema is not None if request.ema is None else request.ema
+        n = room.samples_wanted(request, data)
         draws = hasattr(model, "sample")
-        if draws and ask.wants("samples") and n <= ask.k:
-            raise UserError(f"n={n} is not allowed with k={ask.k}: more samples than neighbours")
+        if draws and request.wants("samples") and n <= request.k:
+            raise UserError(
+                f"n={n} is not allowed with k={request.k}: more samples than neighbours"
+            )
         name: str | None = None
         extractor = None
-        if draws and (ask.wants("samples") or ask.wants("memorisation")):
-            device = machine.pick_device(ask.device)
+        if draws and (request.wants("samples") or request.wants("memorisation")):
+            device = machine.pick_device(request.device)
             with stoppable(), Meter() as meter:
                 tick = meter.counted("reference classifier")
-                extractor = features.make(ask.features, data, device=device, say=show, tick=tick)
+                extractor = features.make(
+                    request.features, data, device=device, say=show, tick=tick
+                )
             name = extractor.name
             show(extractor.note)
         with stoppable(), store.Folder(folder, "evaluation", WITHIN) as place, Meter() as meter:
             job = Evaluation(
-                *(folder, place.path, model, data, cfg, replace(ask), n, averaged, path.name)
+                *(folder, place.path, model, data, cfg, replace(request), n, averaged, path.name)
             )
 
             def real() -> Reference:
@@ -110,7 +120,7 @@ def evaluate(folder: Path, ask: EvaluateRequest, known: dict[Any, Reference]) ->
             atomic_write.write_json(place.path / RESULT, job.described(name))
             meter.stop()
             written = place.publish(folder_name(job.settings(name)))
-    if ask.brief:
+    if request.brief:
         show(f"       {written}")
     else:
         _print(job, written)

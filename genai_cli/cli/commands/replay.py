@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def main(args: list[str]) -> int:
     """Replay one run's black box; 0 reproduced, 1 not reproduced here, 2 a mistake."""
-    (name,), ask, _ = parse_arguments(args, "replay", ReplayRequest)
-    folder = lookup.find(name, ask.outputs)
+    (name,), request, _ = parse_arguments(args, "replay", ReplayRequest)
+    folder = lookup.find(name, request.outputs)
 
     from genai_cli.store import run_config
     from genai_cli.training import machine
@@ -31,7 +31,7 @@ def main(args: list[str]) -> int:
             f"{folder} has no black box; a run gets one when a loss or a gradient is not finite"
         )
     recorded = run_config.config_of(box)
-    cfg = dataclasses.replace(recorded, precision=ask.precision or recorded.precision)
+    cfg = dataclasses.replace(recorded, precision=request.precision or recorded.precision)
     threads = run_folder.read_json(box / blackbox.REPORT).get("threads")
     with machine.numerics(cfg, threads if isinstance(threads, int) else None):
         step = blackbox.opened(box, cfg)

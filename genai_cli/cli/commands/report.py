@@ -16,9 +16,9 @@ FILE = "report.html"
 
 def main(args: list[str]) -> int:
     """Write the page of a run, a sweep or a lecture; 0 done, 2 a mistake."""
-    (name,), ask, _ = parse_arguments(args, "report", ReportRequest)
-    folder = find(name, ask.outputs)
-    target = Path(ask.out) if ask.out else folder / FILE
+    (name,), request, _ = parse_arguments(args, "report", ReportRequest)
+    folder = find(name, request.outputs)
+    target = Path(request.out) if request.out else folder / FILE
     if target.suffix.lower() not in ENDINGS or target.is_dir():
         raise UserError(f"out={target} is no HTML file; give a name that ends in .html")
 
@@ -29,7 +29,7 @@ def main(args: list[str]) -> int:
     elif run_folder.is_sweep(folder):
         from genai_cli.report.sweep_page import sweep_page
 
-        if not ask.no_figures:
+        if not request.no_figures:
             draw(folder)
         text = sweep_page(folder)
     else:

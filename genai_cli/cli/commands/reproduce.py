@@ -39,8 +39,8 @@ def main(args: list[str]) -> int:
     written), 130 or 143 stopped."""
     if ranks.world() > 1:
         raise UserError("genai reproduce starts the processes of a run itself; leave out torchrun")
-    (name,), ask, _ = parse_arguments(args, "reproduce", ReproduceRequest)
-    folder = lookup.find(name, ask.outputs)
+    (name,), request, _ = parse_arguments(args, "reproduce", ReproduceRequest)
+    folder = lookup.find(name, request.outputs)
     config, described = (
         run_folder.read_config(folder),
         run_folder.read_json(folder / run_folder.RUN),
@@ -51,8 +51,8 @@ def main(args: list[str]) -> int:
     if not rows:
         raise UserError(f"{folder} has no epoch to compare with; go on with: genai resume {name}")
     parts = sessions.parts(config, described, NOTED)
-    if ask.device is not None:
-        parts = [(step, part | {"device": ask.device}) for step, part in parts]
+    if request.device is not None:
+        parts = [(step, part | {"device": request.device}) for step, part in parts]
     measured = part_of(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
     prepared = [(step, _prepared(folder, part, described, step, measured)) for step, part in parts]
     told = _end(described, rows[-1])
@@ -69,7 +69,7 @@ def main(args: list[str]) -> int:
     command = shlex.join(["genai", "reproduce", *args])
     with Signals() as signals:
         label = re.sub(r"^\d\d-\d\d-\d\d-|-\w{4}$", "", folder.name)
-        twin = run_folder.claim(run_folder.outputs_root(ask.outputs), f"{label}-reproduce")
+        twin = run_folder.claim(run_folder.outputs_root(request.outputs), f"{label}-reproduce")
         start(first, command, twin)
         print(f"again  {folder}{f': {told}' if told else ''}")
         code = _train(twin, prepared, until, signals)
@@ -77,7 +77,7 @@ def main(args: list[str]) -> int:
             code = _stopped(twin, described["reason"], first, signals)
         if signals.code or code:
             return signals.code or code
-    return _judge(folder, twin, described, ask.rtol, whole=until is None)
+    return _judge(folder, twin, described, request.rtol, whole=until is None)
 
 
 def _prepared(

@@ -31,11 +31,11 @@ def main(args: list[str]) -> int:
         from genai_cli.runner.run import run
 
         return run(Path())
-    (name,), ask, changes = parse_arguments(args, "resume", ResumeRequest, others=True)
+    (name,), request, changes = parse_arguments(args, "resume", ResumeRequest, others=True)
     if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
         changes.append(f"trainer.devices={ranks.world()}")
 
-    folder = lookup.find(name, ask.outputs)
+    folder = lookup.find(name, request.outputs)
     old = run_folder.read_config(folder)
     old.setdefault("figures", asdict(FiguresConfig()))  # of a run from before there was such a key
     new = changed(old, changes)
@@ -43,8 +43,8 @@ def main(args: list[str]) -> int:
     if not described:
         raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be resumed")
 
-    if ask.measure:
-        described["measure"] = ask.measure
+    if request.measure:
+        described["measure"] = request.measure
     refuse_links(folder)
     refuse_queued(folder)
     given = [change.partition("=")[0] for change in changes]

@@ -24,26 +24,28 @@ SHOWN_METRICS = ("test/accuracy", "test/mse", "test/loss")  # the first two a ru
 def main(args: list[str]) -> int:
     """List runs, newest last, or remove those a filter names."""
     prune = args[:1] == ["prune"]
-    request = PruneRequest if prune else RunsRequest
-    names, ask, changes = parse_arguments(args[1:] if prune else args, "runs", request, others=True)
+    kind = PruneRequest if prune else RunsRequest
+    names, request, changes = parse_arguments(
+        args[1:] if prune else args, "runs", kind, others=True
+    )
     for name in names:
         raise UserError(f"'{name}' is not key=value; a filter looks like model=vae")
     filters = dict(change.split("=", 1) for change in changes)
-    root = run_folder.outputs_root(ask.outputs)
+    root = run_folder.outputs_root(request.outputs)
     records = [_record(path) for path in lookup.all_runs(root)]
     if prune:
         _check_keys(filters, records)
         return _prune(root, [r for r in records if _matches(r, filters or {"status": "failed"})],
-                      ask.yes)  # fmt: skip
+                      request.yes)  # fmt: skip
     _check_keys(filters, records)
     chosen = [r for r in records if _matches(r, filters)]
-    if ask.json:
+    if request.json:
         print(json.dumps([_public(r) for r in chosen], indent=2))
         return 0
     if not chosen:
         print(_none(root, filters, records))
         return 0
-    shown = chosen if ask.all else chosen[-NEWEST:]
+    shown = chosen if request.all else chosen[-NEWEST:]
     print(_table(root, shown))
     if len(shown) < len(chosen):
         print(f"  … and {len(chosen) - len(shown)} older ones: genai runs --all")

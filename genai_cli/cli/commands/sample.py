@@ -27,10 +27,10 @@ SCHEMA = 1
 def main(args: list[str]) -> int:
     """Sample from one run; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped (nothing is
     left behind)."""
-    from genai_cli.sampling import request
+    from genai_cli.sampling.request import SampleRequest, settle
 
-    (run,), ask, _ = parse_arguments(args, "sample", request.SampleRequest)
-    folder = lookup.find(run, ask.outputs)
+    (run,), request, _ = parse_arguments(args, "sample", SampleRequest)
+    folder = lookup.find(run, request.outputs)
 
     from genai_cli.models.build import model_class
     from genai_cli.runner import load
@@ -39,44 +39,47 @@ def main(args: list[str]) -> int:
 
     cfg = run_config.config_of(folder)
     name = cfg.model["name"]
-    request.settle(ask, model_class(name), name)
+    settle(request, model_class(name), name)
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
     with machine.numerics(cfg, threads):
         loaded = load.load(
-            folder, checkpoint=ask.checkpoint, ema=ask.ema, device=ask.device, outputs=ask.outputs
+            folder,
+            checkpoint=request.checkpoint,
+            ema=request.ema,
+            device=request.device,
+            outputs=request.outputs,
         )
-        request.settle(ask, loaded.model, name, loaded.data.spec)
-        return make(folder, ask, loaded, cfg)
+        settle(request, loaded.model, name, loaded.data.spec)
+        return make(folder, request, loaded, cfg)
 
 
-def make(folder: Path, ask: SampleRequest, loaded: Loaded, cfg: TrainConfig) -> int:
+def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig) -> int:
     """Draw into a folder of its own; the exit code."""
-    from genai_cli.config import schema
-    from genai_cli.figures import style
-    from genai_cli.sampling import draw, request, store
+    from genai_cli.sampling import draw, store
     from genai_cli.sampling.job import Job
+    from genai_cli.sampling.request import labels
 
     model, data, _ = loaded
     name = cfg.model["name"]
     conditional = getattr(model, "conditional", cfg.model.get("conditional", False))
-    y = request.labels(ask, bool(conditional), name, data.spec)
-    if not len(data.test) and ask.what in ("interpolation", "traversal", "reconstruction"):
-        raise UserError(f"what={ask.what} starts from test examples, and this data has none")
-    with stoppable(), store.Folder(folder, ask.what) as place:
+    y = labels(request, bool(conditional), name, data.spec)
+    if not len(data.test) and request.what in ("interpolation", "traversal", "reconstruction"):
+        raise UserError(f"what={request.what} starts from test examples, and this data has none")
+    with stoppable(), store.Folder(folder, request.what) as place:
         try:
-            look = validation.figures(ask.figures, [schema.flat(schema.plain(cfg))])
-            with progress(ask) as tick, style.output(**look):
-                job = Job(model, data, ask, y, place.path, f"{name} on {data.name}", tick)
+            with progress(request) as tick:
+                job = Job(model, data, request, y, place.path, f"{name} on {data.name}", tick)
                 draw.draw(job)
-                job.files = [f.name for file in job.files for f in style.written(Path(file))]
-            atomic_write.write_json(place.path / store.DESCRIBED, described(folder, ask, job, cfg))
+            atomic_write.write_json(
+                place.path / store.DESCRIBED, described(folder, request, job, cfg)
+            )
         except Exception as error:
             return failed("sample", folder, error)
         written = place.publish()
     rate = job.made / max(job.seconds, 1e-9)
     things = "images" if data.spec.is_image else "rows"
-    show(f"{ask.what}: {job.made:,} {things} in {short(job.seconds)} s ({rate:,.0f}/s)")
-    if ask.what == "reconstruction" and job.made < ask.n:
+    show(f"{request.what}: {job.made:,} {things} in {short(job.seconds)} s ({rate:,.0f}/s)")
+    if request.what == "reconstruction" and job.made < request.n:
         show(f"note: there are only {job.made:,} test examples")
     if job.broken:
         show(f"note: {job.broken:,} of them hold numbers that are not finite")
@@ -86,26 +89,26 @@ def make(folder: Path, ask: SampleRequest, loaded: Loaded, cfg: TrainConfig) -> 
     return 0
 
 
-def described(folder: Path, ask: SampleRequest, job: Any, cfg: TrainConfig) -> dict[str, Any]:
+def described(folder: Path, request: SampleRequest, job: Any, cfg: TrainConfig) -> dict[str, Any]:
     """sample.json: what was drawn, by which player, how fast."""
     from genai_cli.training import checkpoint, machine
     from genai_cli.version import __version__
 
-    averaged = cfg.trainer.ema is not None if ask.ema is None else ask.ema
-    path = checkpoint.named(folder / run_folder.CHECKPOINTS, ask.checkpoint)
+    averaged = cfg.trainer.ema is not None if request.ema is None else request.ema
+    path = checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint)
     device = next(job.model.parameters()).device
-    chosen = {k: getattr(getattr(job.model, "how", None), k, None) for k in ask.options}
-    options = {k: chosen[k] if v is None else v for k, v in ask.options.items()}
+    chosen = {k: getattr(getattr(job.model, "how", None), k, None) for k in request.options}
+    options = {k: chosen[k] if v is None else v for k, v in request.options.items()}
     return {
         "schema": SCHEMA,
-        "what": ask.what,
+        "what": request.what,
         "run": folder.name,
         "checkpoint": path.name,
         "model": cfg.model["name"],
         "dataset": job.data.name,
-        "seed": ask.seed,
-        "n": ask.n,
-        "batch_size": ask.batch_size,
+        "seed": request.seed,
+        "n": request.n,
+        "batch_size": request.batch_size,
         "y": job.y,
         "player": {"ema": averaged, "checkpoint": path.name} | options,
         "made": job.made,
@@ -119,7 +122,7 @@ def described(folder: Path, ask: SampleRequest, job: Any, cfg: TrainConfig) -> d
 
 
 @contextmanager
-def progress(ask: SampleRequest) -> Iterator[Callable[[int], None]]:
+def progress(request: SampleRequest) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal: call it with how many more are done."""
     if not on_terminal():
         yield lambda n: None
@@ -133,14 +136,14 @@ def progress(ask: SampleRequest) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn,
     )
 
-    frames = ask.options.get("frames", 1)
-    passes = {"interpolation": 2 * frames, "traversal": frames}.get(ask.what, 1)
-    columns = (TextColumn(ask.what), BarColumn(bar_width=24), MofNCompleteColumn())
+    frames = request.options.get("frames", 1)
+    passes = {"interpolation": 2 * frames, "traversal": frames}.get(request.what, 1)
+    columns = (TextColumn(request.what), BarColumn(bar_width=24), MofNCompleteColumn())
     with Progress(
         *columns,
         TimeRemainingColumn(compact=True),
         console=Console(file=raw(sys.stdout)),
         transient=True,
     ) as bar:
-        task = bar.add_task(ask.what, total=ask.n * passes)
+        task = bar.add_task(request.what, total=request.n * passes)
         yield lambda n: bar.update(task, advance=n)

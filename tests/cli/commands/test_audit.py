@@ -269,12 +269,10 @@ def test_for_a_spreadsheet_stdout_is_rows(genai: Callable, folders: Trained) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "name a run or more"),
         (("latest", "foo=1"), "unknown key 'foo'"),
         (("latest", "sets=5"), "unknown key 'sets'"),
         (("latest", "n=9"), "n=9 is not allowed"),
         (("latest", "--csv", "--json"), "print one of them"),
-        (("latest", "--plain"), "unknown flag '--plain'"),
         (("latest", "guidance=2"), "unknown key 'guidance'"),
     ],
 )

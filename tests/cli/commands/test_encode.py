@@ -178,11 +178,9 @@ MISTAKES = [
     ("vae", ("format=json",), ("format=json", "npz, csv")),
     ("vae", ("splt=test",), ("splt", "did you mean 'split'")),
     ("vae", ("n=0",), ("n=0", ">= 1")),
-    ("vae", ("n=1", "n=2"), ("n is given twice",)),
     ("vae", ("checkpoint=step-000999",), ("step-000999",)),
     ("vae", ("device=tpu",), ("device=tpu", "cpu")),
     ("vae", ("--force",), ("--force",)),
-    ("vae", ("other",), ("name one run",)),
     ("moons", ("ema=true",), ("averaged",)),
 ]
 

@@ -194,14 +194,12 @@ def test_a_packed_cell_says_what_it_was(genai: Callable) -> None:
 
 
 MISTAKES = [
-    ("", "name one run: genai reproduce RUN"),
     ("nope", "no run 'nope'"),
     ("latest rtol=-1", "rtol=-1 is not allowed"),
     ("latest rtol=many", "rtol=many is not allowed"),
     ("latest device=[1]", "is not allowed"),
     ("latest device=cuda:99", "device=cuda:99"),
     ("latest epochs=3", "unknown key 'epochs'"),
-    ("latest --force", "unknown flag '--force'"),
 ]
 
 

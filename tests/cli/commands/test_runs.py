@@ -57,7 +57,6 @@ def test_mistakes(three: list[Path], genai: Callable) -> None:
     for word, said in (
         ("modle=vae", "did you mean 'model'"),
         ("vae", "not key=value"),
-        ("--al", "did you mean '--all'"),
     ):
         done = genai("runs", word)
         assert done.code == 2
