@@ -162,8 +162,10 @@ class _Mismatch(Exception):
 
 def _convert(value: Any, hint: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(value, int) and abs(value) >= 2**63:  # no tensor and no float of C holds it
-        raise _Mismatch("it must be below 2**63")
+    limits = [b for b in arguments if isinstance(b, Below)]
+    for limit in (*limits, Below(63)):  # no tensor and no float of C holds 2**63
+        if isinstance(value, int) and abs(value) not in limit:
+            raise _Mismatch(f"it must be {limit}")
     if origin is Annotated:
         try:
             value = _convert(value, arguments[0])
@@ -172,7 +174,7 @@ def _convert(value: Any, hint: Any) -> Any:
                 raise
             raise _Mismatch(f"it must be {words(hint)}") from None
         for bound in arguments[1:]:
-            if value is None or not isinstance(bound, Between | Below | OneOf) or value in bound:
+            if value is None or not isinstance(bound, Between | OneOf) or value in bound:
                 continue
             if isinstance(bound, OneOf):
                 verb = "choose from" if len(bound.words) > 1 else "it must be"
