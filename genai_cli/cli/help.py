@@ -14,7 +14,6 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from genai_cli.cli.command_table import VERBS
-from genai_cli.cli.usage import PAGES, TRAIN_FLAGS, sections
 from genai_cli.config.catalog import GROUPS, Key, Tree, folders_added, user_dirs, words_given
 from genai_cli.errors import UserError, listing, nearest
 
@@ -64,6 +63,8 @@ def verb_help(verb: str, args: Sequence[str] = ()) -> str:
     lines = _text(f"genai {verb}: {VERBS[verb]}")
     if verb == "train":
         return _page([*lines, *_train(args)])
+    from genai_cli.cli.usage import PAGES, sections  # 20 ms that `genai --help` need not wait for
+
     page = PAGES[verb]
     lines += ["", *(f"  {line}" for line in page.usage.splitlines())]
     for heading, rows in sections(verb).items():
@@ -74,6 +75,8 @@ def verb_help(verb: str, args: Sequence[str] = ()) -> str:
 
 
 def _train(args: Sequence[str]) -> list[str]:
+    from genai_cli.cli.usage import TRAIN_FLAGS
+
     tree = Tree(user_dirs(), folders_added(args))
     given = words_given(args, tree.groups)
     for group, options in given.items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +91,9 @@ class EvaluateRequest:
 
 def folder_name(settings: dict[str, Any]) -> str:
     """``reference-n360-3f2a90c1``: the same settings, the same folder."""
+    import hashlib
+    import json
+
     text = json.dumps(settings, sort_keys=True)
     short = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     return f"{settings['features'] or 'test'}-n{settings['n']}-{short}"
