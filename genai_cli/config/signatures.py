@@ -58,6 +58,9 @@ class OneOf(NamedTuple):
     others: str = ""  # pattern of what else is allowed
     written: str = ""  # how a message writes that: "cuda:N"
 
+    def __hash__(self) -> int:  # a union of annotations hashes them, up to Python 3.13
+        return hash((tuple(self.words), self.others))
+
     def __contains__(self, value: object) -> bool:
         known = value in self.words
         return known or bool(self.others and re.fullmatch(self.others, str(value)))

@@ -13,8 +13,10 @@ import pytest
 
 from genai_cli.config.schema import TrainConfig
 from genai_cli.config.signatures import (
+    Below,
     Between,
     Count,
+    Device,
     Fraction,
     Natural,
     NonNegative,
@@ -108,6 +110,8 @@ def test_other_values_are_refused_with_key_and_value(refused: Refused):
         (Count | None, [0, "null", 1.5]),
         (Positive | Literal["learned"], [0.0, "learn", True, math.nan]),
         (list[Count], [8, "8", [0], [1, "2"], [1.5], None, [[1]]]),
+        (Device, ["gpu", "cuda:", "cuda:1234", "cuda:1x", "CPU", 0, None]),
+        (Device | None, ["gpu"]),  # on every Python, a union of words can be made
     ]:
         shown = {None: "null", True: "true", False: "false"}
         for value in bad:
@@ -134,6 +138,10 @@ def test_a_refusal_says_what_is_allowed(refused: Refused):
         (bool, 1, ("true or false",)),
         (Positive | Literal["learned"], "x", ("a number > 0", "one of learned")),
         (Positive, math.nan, ("nan", "a number")),
+        (Annotated[Count | None, Below(31)], 2**31, ("below 2**31",)),
+        (Annotated[Count | None, Below(31)], 10**20, ("below 2**31",)),
+        (Count, 10**20, ("below 2**63",)),
+        (Device, "cuad:1", ("choose from auto, cpu, cuda, mps, cuda:N", "did you mean 'cuda'")),
     ]:
         refused(partial(checked, value, hint, "k"), *words)
 
