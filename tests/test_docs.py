@@ -225,3 +225,12 @@ def test_the_tree_in_the_readme_is_the_package_s() -> None:
         name for line in tree.splitlines()[1:] for name in re.findall(r"[\w/]+(?:/|\.py)", line)
     }
     assert not {name for name in named if not (ROOT / "genai_cli" / name).exists()}
+
+
+def test_the_walks_name_functions_that_are_there() -> None:
+    named = re.findall(
+        r"`(genai_cli/[\w/]+\.py)`,?\s+`(\w+)`", (ROOT / "docs" / "architecture.md").read_text()
+    )
+    assert len(named) > 30
+    for file, name in named:
+        assert re.search(rf"(def|class) {name}\b", (ROOT / file).read_text()), (file, name)

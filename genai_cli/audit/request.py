@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from genai_cli.config.schema import Figures, FiguresScale
 from genai_cli.config.signatures import (
     Averaged,
     BatchSize,
@@ -30,4 +31,6 @@ class AuditRequest:
     outputs: Outputs = None
     csv: Annotated[bool, Help("print a row for each class")] = False
     json: Annotated[bool, Help("print all of it")] = False
+    figures: Figures = None
+    figures__scale: FiguresScale = None
     options: dict[str, Any] = field(default_factory=dict)  # the family's own, of sample()

@@ -1,9 +1,10 @@
 """The line of a verb that reads run folders: what it takes, and how it is parsed.
 
-A dataclass declares what a verb takes: a field is a key (``n=64``), and one of type ``bool`` a flag
-(``no_figures`` is ``--no-figures``). Its annotation holds type, range, words and meaning, from
-which parsing, messages, ``--help`` and TAB are made. Those of `genai sample`, `encode`, `evaluate`
-and `audit` stand in the rooms that use them; no module that declares one imports torch.
+A dataclass declares what a verb takes: a field is a key (``n=64``; ``figures__scale`` is that of
+``figures.scale=2``), and one of type ``bool`` a flag (``no_figures`` is ``--no-figures``). Its
+annotation holds type, range, words and meaning, from which parsing, messages, ``--help`` and TAB
+are made. Those of `genai sample`, `encode`, `evaluate` and `audit` stand in the rooms that use
+them; no module that declares one imports torch.
 
 argparse and click were looked at: they know ``--key value``, not ``key=value`` as Hydra reads it.
 """
@@ -23,6 +24,7 @@ from typing import Annotated, Any, NamedTuple
 
 from genai_cli.audit.request import AuditRequest
 from genai_cli.config.catalog import Key
+from genai_cli.config.schema import Figures, FiguresScale
 from genai_cli.config.signatures import DEVICES, Help, NonNegative, OneOf, Outputs, checked
 from genai_cli.config.values import read_value
 from genai_cli.errors import UserError, in_one_line, listing, nearest
@@ -97,6 +99,8 @@ class CompareRequest:
     ] = "together"
     out: Annotated[str | None, Help("where the files go", "DIR")] = None
     outputs: Outputs = None
+    figures: Figures = None
+    figures__scale: FiguresScale = None
     evaluate: Annotated[bool, Help("run genai evaluate first, for each run that lacks it")] = False
     md: Annotated[bool, Help("print Markdown instead of the tables, and nothing else")] = False
     csv: Annotated[bool, Help("print CSV instead of the tables, and nothing else")] = False
@@ -165,7 +169,9 @@ def fields_of(request: type) -> dict[str, Field]:
         helps = [a for a in typing.get_args(hint) if isinstance(a, Help)]
         listed = [str(a) for a in typing.get_args(hint) if isinstance(a, OneOf)]
         text = helps[-1] if helps else Help("".join(listed))
-        fields[each.name] = Field(hint, each.default, text, _kinds(hint) == {bool})
+        fields[each.name.replace("__", ".")] = Field(
+            hint, each.default, text, _kinds(hint) == {bool}
+        )
     fields.pop("options", None)
     return fields
 
@@ -176,7 +182,7 @@ def has_options(request: type) -> bool:
 
 
 def keys_of(verb: str) -> dict[str, Key]:
-    """The keys of a verb, with default and meaning, as `genai_cli.config.catalog` reads those of a YAML."""
+    """The keys of a verb, with default and meaning, as `config.catalog` reads those of a YAML."""
     return {
         name: Key(field.help.value or str(field.default), field.help.text)
         for name, field in fields_of(REQUESTS[verb]).items()
@@ -233,7 +239,7 @@ def parse_arguments(
 
         wanted = "a run or more" if verb in SEVERAL else "one run"
         raise UserError(f"name {wanted}: {PAGES[verb].usage} (a path, a suffix or latest)")
-    known = request.__dataclass_fields__
+    known = fields_of(request)
     rest = [word for word in words if word.partition("=")[0] not in known] if others else []
     kept = [word for word in words if word not in rest]
     return Arguments(
@@ -255,7 +261,7 @@ def parse_keys(words: Sequence[str], verb: str, request: type) -> Any:
         if keys.count(key) > 1:
             raise UserError(f"{key} is given twice; keep one")
         if key in hints:
-            values[key] = _value(word, hints[key])
+            values[key.replace(".", "__")] = _value(word, hints[key])
         elif has_options(request):
             options[key] = read_value(word, word.partition("=")[2])
         else:

@@ -118,8 +118,14 @@ launched, and nothing written to outputs.""",
         """Without changes, an interrupted run goes on from its last checkpoint and ends with the
 numbers of an uninterrupted one. One that was stopped while it was measured is measured. A finished
 run stays as it is (exit code 0). The end of a run takes a tenth of its training, 10 s at least, and
-measures what fits of the test split; measure=all does the rest.""",
-        ["genai resume latest", "genai resume k3f9 epochs=60", "genai resume k3f9 measure=all"],
+measures what fits of the test split; measure=all does the rest. figures=pdf|svg and
+figures.scale=1.5 draw the figures of a finished run anew, from the same numbers.""",
+        [
+            "genai resume latest",
+            "genai resume k3f9 epochs=60",
+            "genai resume k3f9 measure=all",
+            "genai resume k3f9 figures=pdf   # draw those of a finished run anew",
+        ],
     ),
     "reproduce": Page(
         "genai reproduce RUN [KEY=VALUE …]",

@@ -3,7 +3,7 @@
 Here stand a key's type, range and what a resume may do to it; its value and meaning stand in
 ``configs/train.yaml`` and ``configs/trainer/``, from which the help is made. The groups whose keys
 depend on the choice (dataset, model, loss, optimizer, schedule) are plain mappings, checked against
-the signature of what they name (`genai_cli.config.signatures.bind`).
+the signature of what they name (`signatures.bind`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from genai_cli.config.signatures import (
     Between,
     Count,
     Device,
+    Help,
     Natural,
     NonNegative,
     OneOf,
@@ -53,6 +54,14 @@ FOLDER = fixed("the run stays in its folder")
 LOSSES = fixed("the losses so far would not be comparable")
 
 Precision = Annotated[str, OneOf(dict.fromkeys(("auto", "fp32", "bf16", "fp64"), ""))]
+FORMATS = OneOf({"png": "", "pdf": "beside each PNG", "svg": "beside each PNG"})
+Figures = Annotated[  # of verbs that draw runs
+    str | None, FORMATS, Help("a PDF or SVG beside each PNG; as the runs' own if not given", "png")
+]
+FiguresScale = Annotated[
+    Annotated[float, Between(0.5, 1.8)] | None,
+    Help("type, lines and markers so many times as large, 0.5 to 1.8", "1.5"),
+]
 INITS = ("default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal")
 STEPS = ("auto", "eager", "compiled", "graph")
 STACKS = OneOf(
@@ -85,8 +94,8 @@ class TrainerConfig:
 
 @dataclass
 class FiguresConfig:
-    name: str = "png"
-    scale: float = 1.0
+    name: Annotated[str, FORMATS, SAFE] = "png"
+    scale: Annotated[float, Between(0.5, 1.8), SAFE] = 1.0
 
 
 @dataclass
@@ -97,6 +106,7 @@ class TrainConfig:
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    figures: FiguresConfig = field(default_factory=FiguresConfig)
     bottleneck: Annotated[Count | None, Below(31), fixed("the weights would not fit")] = None
     batch_size: Annotated[Count, Below(31), fixed("it numbers the steps")] = 64
     epochs: Annotated[Count, Below(31), SAFE] = 60
@@ -128,7 +138,8 @@ class Composed(TrainConfig):
 
 def declared() -> Iterator[tuple[str, Any]]:
     """(dotted key, annotation) of every key that is the same in all configs, range included."""
-    for prefix, schema in (("trainer.", TrainerConfig), ("", TrainConfig)):
+    groups = ("trainer.", TrainerConfig), ("figures.", FiguresConfig), ("", TrainConfig)
+    for prefix, schema in groups:
         for key, hint in typing.get_type_hints(schema, include_extras=True).items():
             if typing.get_origin(hint) is Annotated:
                 yield prefix + key, hint
@@ -170,6 +181,12 @@ def typed(config: dict[str, Any], where: Path) -> TrainConfig:
     """Plain data as a `TrainConfig` whose groups say what they are."""
     from omegaconf.errors import OmegaConfBaseException
 
+    for group in ("trainer", "figures"):
+        if not isinstance(config.get(group, {}), dict):
+            raise UserError(
+                f"{where}: {group}={config[group]} is not allowed: it is a group of keys; "
+                "put the file back as it was written"
+            )
     try:
         cfg = copy.deepcopy(_checked(_Plain(repr(config), config)))
     except OmegaConfBaseException as error:

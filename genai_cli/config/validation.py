@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.config import schema
 from genai_cli.config.schema import declared
 from genai_cli.config.signatures import checked
-from genai_cli.errors import UserError
+from genai_cli.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
 
+LOGGER_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 SCALED = ("adamax", "nadam", "adadelta", "rmsprop")  # whose rate torch turns into one of its floats
 
 
@@ -88,11 +90,17 @@ def check_loggers(names: Sequence[str]) -> None:
             )
 
 
+def figure_keys(request: Any) -> dict[str, Any]:
+    """``figures`` and ``figures.scale`` of a request that has them."""
+    given = {"figures": request.figures, "figures.scale": request.figures__scale}
+    return {key: value for key, value in given.items() if value is not None}
+
+
 def figures(given: Mapping[str, Any], configs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The group ``figures`` of what a verb draws of runs.
 
     Args:
-        given: those of `FIGURES` that its line has; they win.
+        given: ``figures`` and ``figures.scale`` where its line has them; they win.
         configs: of the runs, with dotted keys; where all have one value, it is taken.
 
     Returns:
@@ -101,11 +109,12 @@ def figures(given: Mapping[str, Any], configs: Iterable[Mapping[str, Any]]) -> d
     Raises:
         UserError: a config holds a value that is not allowed.
     """
-    configs, out = list(configs), {"name": "png", "scale": 1.0}
+    configs, out = list(configs), dataclasses.asdict(schema.FiguresConfig())
+    hints = dict(declared())
     for key, default in out.items():
         known = [config.get(f"figures.{key}", default) for config in configs]
         if known and all(value == known[0] for value in known):
             out[key] = known[0]
         out[key] = given.get("figures" if key == "name" else f"figures.{key}", out[key])
-        checked(out[key], RANGES[f"figures.{key}"], f"figures.{key}")
+        checked(out[key], hints[f"figures.{key}"], f"figures.{key}")
     return out

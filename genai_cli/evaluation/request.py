@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from genai_cli.config.schema import Figures, FiguresScale
 from genai_cli.config.signatures import (
     Averaged,
     BatchSize,
@@ -76,6 +77,8 @@ class EvaluateRequest:
     device: Device = "auto"
     outputs: Outputs = None
     brief: Annotated[bool, Help("say where the numbers are, do not print them")] = False
+    figures: Figures = None
+    figures__scale: FiguresScale = None
     options: dict[str, Any] = field(default_factory=dict)  # the family's own, of sample()
 
     def wants(self, group: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.config.signatures import Count, signature_of
-from genai_cli.sampling.request import SampleRequest
 
 if TYPE_CHECKING:
     from genai_cli.models.base import Model
@@ -17,7 +16,10 @@ ABILITIES = {  # what → the methods of which it needs all, the method whose op
     "trajectory": (("trajectory",), "trajectory"),
     "reconstruction": (("reconstruct",), None),
 }
-RESERVED = ("n", "y", "what", "seed", "batch_size", "ema", "checkpoint", "device", "outputs")
+RESERVED = (  # keys of every line of `genai sample`, which no option of a family is called
+    *("n", "y", "what", "seed", "batch_size", "ema", "checkpoint", "device", "outputs"),
+    "figures",
+)
 FRAMES = {"interpolation": 31, "traversal": 11, "trajectory": 31}
 
 
@@ -35,7 +37,7 @@ def options_of(model: type[Model] | Model, what: str) -> tuple[dict[str, Any], d
     hints, defaults = {}, {}
     if method is not None:
         found, parameters = signature_of(getattr(model, method))
-        hints = {k: h for k, h in found.items() if k not in SampleRequest.__dataclass_fields__}
+        hints = {k: h for k, h in found.items() if k not in RESERVED}
         defaults = {k: parameters[k].default for k in hints}
     if what in FRAMES:
         hints, defaults = hints | {"frames": Count}, defaults | {"frames": FRAMES[what]}

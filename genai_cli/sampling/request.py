@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
+from genai_cli.config.schema import Figures, FiguresScale
 from genai_cli.config.signatures import (
     Averaged,
     BatchSize,
@@ -72,6 +73,8 @@ class SampleRequest:
     ema: Averaged = None
     device: Device = "auto"
     outputs: Outputs = None
+    figures: Figures = None
+    figures__scale: FiguresScale = None
     options: dict[str, Any] = field(default_factory=dict)  # the family's own
 
 

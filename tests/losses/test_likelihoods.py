@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -13,6 +14,14 @@ from torch.distributions import Bernoulli, Normal
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
 from genai_cli.losses import likelihoods
+
+
+@pytest.fixture(autouse=True)
+def _double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
 
 VECTOR = Spec(event_shape=(6,))
 GREY = Spec(event_shape=(6,), unit_interval=True)

@@ -187,9 +187,9 @@ def test_every_process_of_ours_is_started_so() -> None:
     package = Path(subprocesses.__file__).parents[1]
     ours = [f.relative_to(package) for f in package.rglob("*.py") if '"-m"' in f.read_text()]
     assert {str(f) for f in ours} <= {
-        "usages.py",
-        "compose.py",
-        "completion.py",
+        "cli/usage.py",
+        "config/compose.py",
+        "cli/completion/candidates.py",
         "doctor/read.py",
         "cli/commands/sweep.py",
     }

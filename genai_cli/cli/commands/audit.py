@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from genai_cli.audit.request import AuditRequest
 from genai_cli.cli.arguments import failed, parse_arguments, stoppable
+from genai_cli.config import validation
 from genai_cli.errors import UserError
 from genai_cli.runner.console import show
 from genai_cli.runner.progress import Meter
@@ -58,7 +59,7 @@ def main(args: list[str]) -> int:
                 return code
             done.append(audited)
         if len(done) > 1:
-            _together(done)
+            _together(done, validation.figure_keys(request))
     if for_a_program:
         _print(request, done)
     return 0
@@ -108,7 +109,7 @@ def audit(
                 place.path / CSV, written.comma_separated([(folder, described)])
             )
             config = schema.flat(schema.plain(cfg))
-            with style.output(**validation.figures(ask.figures, [config])):
+            with style.output(**validation.figures(validation.figure_keys(request), [config])):
                 figures.of_run(place.path / FIGURE, found, title=title)
                 drawn = style.written(folder / FOLDER / FIGURE)
             meter.stop()

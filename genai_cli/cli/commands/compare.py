@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,7 @@ from genai_cli.comparison import render
 from genai_cli.comparison.read import Run, newest_number, read, settings_of
 from genai_cli.comparison.rows import Comparison
 from genai_cli.comparison.table import compare
-from genai_cli.config.signatures import checked
-from genai_cli.config.validation import FIGURES
-from genai_cli.config.values import read_value
+from genai_cli.config import validation
 from genai_cli.errors import UserError, nearest
 from genai_cli.store import lookup, run_folder
 from genai_cli.system import atomic_write
@@ -44,7 +42,7 @@ def main(args: list[str]) -> int:
     folders = [folder for members in found.values() for folder in members]
     code = 0
     if request.evaluate:
-        code = evaluate(folders, wanted, form)
+        code = evaluate(folders, wanted, form, validation.figure_keys(request))
         if code > 1:
             return code
     _check_keys(wanted, folders)
@@ -58,7 +56,9 @@ def main(args: list[str]) -> int:
     except OSError as error:
         raise _refused(place, error) from None
     print((FORMS[form] if form else render.plain)(comparison).rstrip("\n"), flush=True)
-    pictures = [] if request.no_figures else draw(place, comparison)
+    pictures = (
+        [] if request.no_figures else draw(place, comparison, validation.figure_keys(request))
+    )
     stream = sys.stderr if form else sys.stdout
     for path in pictures:
         print(f"  {path}", file=stream)
@@ -105,7 +105,9 @@ def _check_keys(wanted: Wanted, folders: Sequence[Path]) -> None:
         raise UserError(f"no evaluation of these runs has {said}; add --evaluate to make it")
 
 
-def evaluate(folders: Sequence[Path], wanted: Wanted, form: str | None) -> int:
+def evaluate(
+    folders: Sequence[Path], wanted: Wanted, form: str | None, figures: Mapping[str, Any]
+) -> int:
     """`genai evaluate` for each run that lacks an evaluation so made; the worst of their codes.
 
     What it prints goes to stderr where stdout is for a program.
@@ -121,7 +123,7 @@ def evaluate(folders: Sequence[Path], wanted: Wanted, form: str | None) -> int:
                   file=sys.stderr)  # fmt: skip
     if not lacking:
         return 0
-    words = ["--brief", *wanted.words]
+    words = ["--brief", *wanted.words, *(f"{key}={value}" for key, value in figures.items())]
     with contextlib.redirect_stdout(sys.stderr) if form else contextlib.nullcontext():
         return _each(
             importlib.import_module("genai_cli.cli.commands.evaluate").main, lacking, words

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.cli.arguments import failed, parse_arguments, stoppable
+from genai_cli.config import validation
 from genai_cli.errors import UserError
 from genai_cli.runner.console import show
 from genai_cli.runner.progress import Meter
@@ -111,7 +112,9 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
                     there = extractor is not None and _key(job, extractor) in known
                     show(f"time   {estimate(job, extractor, there)}")
                 with style.output(
-                    **validation.figures(ask.figures, [schema.flat(schema.plain(cfg))])
+                    **validation.figures(
+                        validation.figure_keys(request), [schema.flat(schema.plain(cfg))]
+                    )
                 ):
                     room.measured(job, real, meter.stage)
                     job.files = [f.name for file in job.files for f in style.written(Path(file))]

@@ -35,6 +35,7 @@ def main(args: list[str]) -> int:
     if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
         changes.append(f"trainer.devices={ranks.world()}")
 
+    changes = [re.sub("^figures=", "figures.name=", change) for change in changes]  # as train's
     folder = lookup.find(name, request.outputs)
     old = run_folder.read_config(folder)
     old.setdefault("figures", asdict(FiguresConfig()))  # of a run from before there was such a key

@@ -55,6 +55,8 @@ def main(args: list[str]) -> int:
 
 def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig) -> int:
     """Draw into a folder of its own; the exit code."""
+    from genai_cli.config import schema, validation
+    from genai_cli.figures import style
     from genai_cli.sampling import draw, store
     from genai_cli.sampling.job import Job
     from genai_cli.sampling.request import labels
@@ -67,9 +69,11 @@ def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig)
         raise UserError(f"what={request.what} starts from test examples, and this data has none")
     with stoppable(), store.Folder(folder, request.what) as place:
         try:
-            with progress(request) as tick:
+            drawn = validation.figure_keys(request), [schema.flat(schema.plain(cfg))]
+            with progress(request) as tick, style.output(**validation.figures(*drawn)):
                 job = Job(model, data, request, y, place.path, f"{name} on {data.name}", tick)
                 draw.draw(job)
+                job.files = [f.name for file in job.files for f in style.written(Path(file))]
             atomic_write.write_json(
                 place.path / store.DESCRIBED, described(folder, request, job, cfg)
             )
