@@ -56,8 +56,11 @@ def entry(name: str, cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Twelve characters that tell whether two configs are equal."""
-    text = json.dumps(config, sort_keys=True)
+    """Twelve characters that tell whether two configs train the same run.
+
+    How figures are drawn changes no number, and sweeps of version 0.1 did not record it.
+    """
+    text = json.dumps({k: v for k, v in config.items() if k != "figures"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
