@@ -20,7 +20,7 @@ from genai_cli.config import sweep_lists
 from genai_cli.config.catalog import config_dir, user_dirs
 from genai_cli.config.compose_cache import Composer, search_path
 from genai_cli.config.hydra_errors import one_line
-from genai_cli.config.overrides import checked_overrides
+from genai_cli.config.overrides import canonical, checked_overrides
 from genai_cli.errors import UserError, nearest
 
 SHOW = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # flags that only print
@@ -80,7 +80,7 @@ def parse(args: Sequence[str]) -> Line:
             elif flag == "sweep" or flag.startswith("sweep."):
                 sweep.append(word)
             else:
-                overrides.append(word)
+                overrides.append(canonical(word))
         elif flag in REFUSED:
             raise UserError(f"{flag} is not used here: {REFUSED[flag]}")
         elif flag not in FLAGS:

@@ -9,6 +9,14 @@ from genai_cli.errors import UserError
 
 GROUPS = ("dataset", "model", "loss", "optimizer", "schedule", "trainer", "figures", "experiment")
 
+ALIASES = {"trainer.grad_clip": "trainer.clip"}  # what else a key may be typed as
+
+
+def canonical(word: str) -> str:
+    """A word ``key=value`` with the key as configs have it."""
+    key, equals, value = word.partition("=")
+    return f"{ALIASES.get(key, key)}{equals}{value}"
+
 
 def checked_overrides(words: list[str]) -> list[Any]:
     """The overrides as Hydra parses them; it must have been initialised.

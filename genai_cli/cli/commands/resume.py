@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from genai_cli.cli.arguments import ResumeRequest, parse_arguments
 from genai_cli.config import ranks
+from genai_cli.config.overrides import canonical
 from genai_cli.config.schema import FiguresConfig
 from genai_cli.errors import UserError
 from genai_cli.launchers.submit import refuse_queued
@@ -35,7 +36,7 @@ def main(args: list[str]) -> int:
     if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
         changes.append(f"trainer.devices={ranks.world()}")
 
-    changes = [re.sub("^figures=", "figures.name=", change) for change in changes]  # as train's
+    changes = [canonical(re.sub("^figures=", "figures.name=", change)) for change in changes]
     folder = lookup.find(name, request.outputs)
     old = run_folder.read_config(folder)
     old.setdefault("figures", asdict(FiguresConfig()))  # of a run from before there was such a key
