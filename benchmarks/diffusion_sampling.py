@@ -20,7 +20,7 @@ from race import Entrant, main, version
 from torch import Tensor, nn
 from turns import Turns
 
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 from genai_cli.training import machine, setup
 
 
@@ -65,7 +65,7 @@ def genai(args: argparse.Namespace, turns: Turns) -> None:
         model.prepare(made.data.train.batch(torch.arange(min(100, len(made.data.train)))))
 
         def sample() -> Tensor:
-            rows = Rows(0, "sample", 0, args.batch)
+            rows = RowGenerator(0, "sample", 0, args.batch)
             return model.sample(args.batch, generator=rows, steps=args.steps)
 
         draw(args, turns, "genai-cli", model, sample)

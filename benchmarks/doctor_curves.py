@@ -63,8 +63,8 @@ def trained(words: Sequence[str], seed: int, case: Case | None = None) -> Run:
     if key in _memory:
         return _memory[key]
     judged = case is not None and case.judge == "healthy" and "schedule=cosine" not in words
-    line = compose.parse([*words, f"seed={seed}", "device=cpu"])
-    prepared = prepare(compose.cells("train", line)[0].config, lambda text: None)
+    line = compose.parse_line([*words, f"seed={seed}", "device=cpu"])
+    prepared = prepare(compose.compose_cells("train", line)[0].config, lambda text: None)
     cfg, data = prepared.cfg, prepared.data
     longer = dataclasses.replace(cfg, epochs=2 * cfg.epochs) if judged else cfg
     device = machine.pick_device("cpu")
@@ -161,7 +161,7 @@ def record(case: Case, seed: int, run: Run, right: Sequence[str]) -> dict[str, A
         values = [short(row[name], digits) for row in run.rows if name in row]
         if values:
             columns[name] = values
-    flat = schema.flat(schema.plain(run.cfg))
+    flat = schema.flatten(schema.to_dict(run.cfg))
     config = {k: flat[k] for k in READ if flat.get(k) not in (None, False, [], 0.0)}
     return {
         "case": case.name,

@@ -27,7 +27,7 @@ from genai_cli.config.signatures import bind
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.models.base import Model
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 from genai_cli.store import lookup
 from genai_cli.training.machine import device_name
 
@@ -50,7 +50,7 @@ class Run(NamedTuple):
         with torch.no_grad():
             for start in range(0, n, self.batch):
                 size = min(self.batch, n - start)
-                rows = Rows(seed, "sample", start, size)
+                rows = RowGenerator(seed, "sample", start, size)
                 parts.append(self.model.sample(size, generator=rows, **self.options).cpu())
         return torch.cat(parts)
 

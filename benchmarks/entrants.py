@@ -42,7 +42,8 @@ def words_of(args: argparse.Namespace) -> list[str]:
 def prepared(args: argparse.Namespace, *words: str) -> Prepared:
     """The checked config, with its data on the device."""
     made = prepare(
-        compose.cells("train", compose.parse([*words_of(args), *words]))[0].config, print
+        compose.compose_cells("train", compose.parse_line([*words_of(args), *words]))[0].config,
+        print,
     )
     return dataclasses.replace(made, data=made.data.to(torch.device(args.device)))
 

@@ -71,14 +71,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         one = trained(root / "one")
-        line = compose.parse(words)
-        cells = timed("compose", lambda: compose.cells("train", line))
+        line = compose.parse_line(words)
+        cells = timed("compose", lambda: compose.compose_cells("train", line))
         kept = timed("check and build on meta", lambda: checked(cells))
         sweep = run_folder.claim(root / "outputs", "sweep")
         named = {cells_module.cell_name(i, cell): p for i, (cell, p) in enumerate(kept)}
         timed(f"write {len(named)} folders", lambda: write_cells(sweep, named, "genai train"))
         described = [
-            (name, cell, schema.plain(p.cfg))
+            (name, cell, schema.to_dict(p.cfg))
             for (name, p), (cell, _) in zip(named.items(), kept, strict=True)
         ]
         content = asked.asked("genai train", Sweep(), Serial(), described)

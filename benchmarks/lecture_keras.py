@@ -72,7 +72,7 @@ def keras_fit(config: dict[str, Any]) -> Losses:
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
-    cfg = schema.typed(config, Path("config.yaml"))
+    cfg = schema.from_dict(config, Path("config.yaml"))
     data = load.load_data(cfg, lambda _: None)
     x, test = (s.x.flatten(1).numpy().astype("float32") / s.top for s in (data.train, data.val))
     start = setup.new_training(cfg, data, torch.device("cpu")).model

@@ -47,7 +47,9 @@ def main() -> None:
     print(f"torch {torch.__version__}, {cores} threads of {os.cpu_count()} cores, busy={busy}")
     print("multiply-adds,ms with 1 thread,ms with all,words")
     for words in CASES:
-        cells = compose.cells("train", compose.parse([*words.split(), "epochs=100000"]))
+        cells = compose.compose_cells(
+            "train", compose.parse_line([*words.split(), "epochs=100000"])
+        )
         prepared = prepare(cells[0].config, print)
         cfg, data = prepared.cfg, prepared.data
         run = setup.new_training(cfg, data, torch.device("cpu"))

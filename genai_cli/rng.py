@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-def derive(seed: int, purpose: str, index: int = 0) -> int:
+def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
     """A 63-bit seed, a hash of its arguments, the same on every machine."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
@@ -23,7 +23,7 @@ def generator(
     seed: int, purpose: str, index: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """A fresh generator on ``device`` for one purpose ("noise", "validation") and one step."""
-    return torch.Generator(device).manual_seed(derive(seed, purpose, index))
+    return torch.Generator(device).manual_seed(derive_seed(seed, purpose, index))
 
 
 def permutation(n: int, seed: int, epoch: int) -> Tensor:
@@ -52,7 +52,7 @@ def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
     return drawn[torch.randperm(n, generator=draws)]
 
 
-class Rows:
+class RowGenerator:
     """Random numbers for rows ``start … start + n`` of an endless list, drawn on the CPU.
 
     A row's numbers depend on (seed, purpose) and the row alone, so that the same seed gives the
@@ -73,23 +73,23 @@ class Rows:
         return torch.cat(blocks)[self.skip : self.skip + self.n]
 
 
-Source = torch.Generator | Rows | None
+Source = torch.Generator | RowGenerator | None
 
 
 def normal(n: int, shape: Sequence[int], source: Source, like: Tensor) -> Tensor:
     """(n, *shape) standard normal numbers, of the dtype and on the device of ``like``."""
-    return _draw(torch.randn, n, shape, source, like)
+    return _sample(torch.randn, n, shape, source, like)
 
 
 def uniform(n: int, shape: Sequence[int], source: Source, like: Tensor) -> Tensor:
     """(n, *shape) uniform numbers in [0, 1), of the dtype and on the device of ``like``."""
-    return _draw(torch.rand, n, shape, source, like)
+    return _sample(torch.rand, n, shape, source, like)
 
 
-def _draw(
+def _sample(
     kind: Callable[..., Tensor], n: int, shape: Sequence[int], source: Source, like: Tensor
 ) -> Tensor:
-    if isinstance(source, Rows):
+    if isinstance(source, RowGenerator):
         assert source.n == n
         return source.draw(kind, shape).to(like)
     device = like.device if source is None else source.device

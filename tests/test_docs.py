@@ -130,16 +130,16 @@ def taken_by_genai(words: list[str], genai: Callable) -> None:
 
 def composed(words: list[str]) -> None:
     """Compose what `genai train` or `genai plan` would train, and check it without its data."""
-    line = compose.parse([word for word in words[1:] if word != "--script"])
+    line = compose.parse_line([word for word in words[1:] if word != "--script"])
     if line.show:
         return
     if not line.multirun:
-        validation.check(compose.single("train", line).config)
+        validation.check(compose.compose_single("train", line).config)
         of_one_run(line)
         return
     sweep, launcher = given.of_line(line), of_sweep(line)
     if sweep.search == "grid":
-        cells = compose.cells("train", line, sweep.over, None, sweep.cells)
+        cells = compose.compose_cells("train", line, sweep.over, None, sweep.cells)
     else:
         cells = [cell for cell, _ in searches.planned(line, sweep, launcher)[0]]
     for cell in cells:

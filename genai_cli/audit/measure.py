@@ -26,7 +26,7 @@ from genai_cli.evaluation import reconstruction
 from genai_cli.evaluation.drawing import ALIGN, Drawing, NotFinite, stored
 from genai_cli.evaluation.intervals import of_means
 from genai_cli.models.base import Model
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 from genai_cli.training.loop import EVALUATION_BATCH
 
 SHOWN = 10  # images of a class that a figure shows
@@ -195,7 +195,7 @@ def _asked(
     for start in range(0, n, step):
         y = torch.arange(start, start + step) % shape[0]
         x = model.sample(
-            step, y.to(next(model.parameters()).device), Rows(seed, "asked", start, step),
+            step, y.to(next(model.parameters()).device), RowGenerator(seed, "asked", start, step),
             **how["options"],
         )  # fmt: skip
         size = min(step, n - start)

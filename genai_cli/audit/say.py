@@ -10,7 +10,7 @@ import numpy as np
 from genai_cli.audit.measure import Audit, Fates
 from genai_cli.audit.shares import LEVEL, Share, of_counts
 from genai_cli.audit.world import DOUBT, UNCLEAR
-from genai_cli.system.text import plain_table, short
+from genai_cli.system.text import format_number, format_table
 
 MARKS = {1: "over", -1: "under", 0: ""}
 NAMED = 3  # classes that a line of the verdict names
@@ -211,7 +211,7 @@ def table(found: Audit) -> str:
         add("obeys", [_cell(r["asked"]) for r in data])
     if found.fates is not None:
         if found.fates.error is not None:
-            add("error", ["–" if r["error"] is None else short(r["error"]) for r in data])
+            add("error", ["–" if r["error"] is None else format_number(r["error"]) for r in data])
             add("×mean", [_or(r["error_ratio"], "{:.2f}") for r in data])
         if found.fates.reads is not None:
             add("kept", [_cell(r["kept"]) for r in data])
@@ -221,7 +221,7 @@ def table(found: Audit) -> str:
             add("else", [f"{r['into']} {_cell(r['into_share'])}" for r in data], True)
     n = "" if found.samples is None else f"{int(found.samples.counts.sum()):,} samples"
     n += f" {found.samples.how}" if found.samples is not None and found.samples.how else ""
-    text = plain_table(n, head, cells, left)
+    text = format_table(n, head, cells, left)
     return "\n".join([*([text] if n else text.splitlines()[1:]), *_reasons(found)])
 
 

@@ -16,7 +16,7 @@ from genai_cli.config import schema
 from genai_cli.store import run_folder
 from genai_cli.store.labels import labels as short_labels
 from genai_cli.store.labels import reference
-from genai_cli.system.text import plain_table
+from genai_cli.system.text import format_table
 
 
 class Row(NamedTuple):
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 def labels(folders: Sequence[Path], found: Sequence[Audit]) -> list[str]:
     """A short name for each: the model, the task, and what was done to the classes; where that is
     not enough, the settings that differ."""
-    configs = [schema.flat(run_folder.read_config(folder)) for folder in folders]
+    configs = [schema.flatten(run_folder.read_config(folder)) for folder in folders]
     models = [str(config.get("model.name")) for config in configs]
     names = []
     for model, config, one in zip(models, configs, found, strict=True):
@@ -114,6 +114,6 @@ def table(rows: Sequence[Row], name: str) -> str:
         drawn = "" if r.drawn == r.training else f" (drawn {100 * r.drawn:.1f} %)"
         cells.append((r.name, f"{100 * r.training:.1f} %{drawn}", *share, kept, error))
     title = f"{name} in {len(rows)} runs, {100 * rows[0].population:.1f} % of the population"
-    lines = [plain_table(title, head, cells, left=(0, 1, 5))]
+    lines = [format_table(title, head, cells, left=(0, 1, 5))]
     lines += [f"  {why}: {', '.join(dict.fromkeys(names))}" for why, names in reasons.items()]
     return "\n".join(lines)

@@ -25,12 +25,12 @@ from typing import Annotated, Any, NamedTuple
 from genai_cli.audit.request import AuditRequest
 from genai_cli.config.catalog import Key
 from genai_cli.config.schema import Figures, FiguresScale
-from genai_cli.config.signatures import DEVICES, Help, NonNegative, OneOf, Outputs, checked
+from genai_cli.config.signatures import DEVICES, Help, NonNegative, OneOf, Outputs, validate
 from genai_cli.config.values import read_value
 from genai_cli.errors import UserError, in_one_line, listing, nearest
 from genai_cli.evaluation.request import EvaluateRequest
 from genai_cli.sampling.request import EncodeRequest, SampleRequest
-from genai_cli.system.signals import in_order, listening
+from genai_cli.system.signals import handle_signals, raise_exit
 
 SEVERAL = ("evaluate", "audit", "compare", "doctor")  # verbs that take more than one run
 SWEEPS = (*SEVERAL, "report")  # and those that take a sweep
@@ -277,7 +277,7 @@ def _value(word: str, hint: Any) -> Any:
     if not text:  # as of an unset variable of the shell
         raise UserError(f"{key}= is empty; give it a value or leave it out")
     value = text if str in kinds else read_value(word, text)
-    return checked([value] if list in kinds and isinstance(value, str) else value, hint, key)
+    return validate([value] if list in kinds and isinstance(value, str) else value, hint, key)
 
 
 def _kinds(hint: Any) -> set[Any]:
@@ -290,7 +290,7 @@ def _kinds(hint: Any) -> set[Any]:
     return {origin or hint}
 
 
-def failed(verb: str, folder: Path, error: Exception) -> int:
+def report_failure(verb: str, folder: Path, error: Exception) -> int:
     """The exit code 1 of a model that raised, told in one line: one of the user's own may do so.
 
     Call it in the ``except``: a user's mistake is raised on, and anything if GENAI_TRACEBACK=1.
@@ -306,7 +306,7 @@ def failed(verb: str, folder: Path, error: Exception) -> int:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def exit_on_signal() -> Iterator[None]:
     """A signal leaves with its code, and what is half written is removed."""
-    with listening(in_order):
+    with handle_signals(raise_exit):
         yield

@@ -14,7 +14,14 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from genai_cli.cli.command_table import VERBS
-from genai_cli.config.catalog import GROUPS, Key, Tree, folders_added, user_dirs, words_given
+from genai_cli.config.catalog import (
+    GROUPS,
+    ConfigTree,
+    Key,
+    added_config_dirs,
+    chosen_options,
+    user_dirs,
+)
 from genai_cli.errors import UserError, listing, nearest
 
 LEFT = 28  # widest left column; a longer entry takes a line of its own
@@ -77,8 +84,8 @@ def verb_help(verb: str, args: Sequence[str] = ()) -> str:
 def _train(args: Sequence[str]) -> list[str]:
     from genai_cli.cli.usage import TRAIN_FLAGS
 
-    tree = Tree(user_dirs(), folders_added(args))
-    given = words_given(args, tree.groups)
+    tree = ConfigTree(user_dirs(), added_config_dirs(args))
+    given = chosen_options(args, tree.groups)
     for group, options in given.items():
         known = tree.options(group)
         for option in options:
@@ -122,7 +129,7 @@ def _train(args: Sequence[str]) -> list[str]:
     )
 
 
-def _choice(tree: Tree, group: str, option: str) -> list[str]:
+def _choice(tree: ConfigTree, group: str, option: str) -> list[str]:
     """The keys of one option, and what else its file sets."""
     sheet = tree.sheet(group, option)
     inside = {k: v for k, v in sheet.keys.items() if "." in k and not k.endswith(".name")}
@@ -135,7 +142,7 @@ def _choice(tree: Tree, group: str, option: str) -> list[str]:
     return lines + (_text(f"It also sets {also}", indent=2) if also else [])
 
 
-def _groups(tree: Tree, groups: Iterable[str], taken: dict[str, list[str]]) -> list[str]:
+def _groups(tree: ConfigTree, groups: Iterable[str], taken: dict[str, list[str]]) -> list[str]:
     lines = []
     for group in groups:
         rows = {}
@@ -149,7 +156,7 @@ def _groups(tree: Tree, groups: Iterable[str], taken: dict[str, list[str]]) -> l
     return lines
 
 
-def _compact(tree: Tree, groups: Iterable[str], taken: dict[str, list[str]]) -> list[str]:
+def _compact(tree: ConfigTree, groups: Iterable[str], taken: dict[str, list[str]]) -> list[str]:
     rows = {}
     for group in groups:
         names = [f"*{o}" if o in taken.get(group, ()) else o for o in tree.options(group)]

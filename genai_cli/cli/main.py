@@ -35,9 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:])
     finally:
-        from genai_cli.system.signals import nobody
+        from genai_cli.system.signals import ignore_signals
 
-        nobody()
+        ignore_signals()
 
 
 def _open_standard() -> None:
@@ -69,9 +69,9 @@ def _run(words: list[str]) -> int:
         if isinstance(error, OSError) and error.errno in NO_PATH:
             error = UserError(f"{error.filename}: {error.strerror}; give another path")
         if not isinstance(error, UserError):
-            from genai_cli.system.disk_errors import one_line
+            from genai_cli.system.disk_errors import explain_in_one_line
 
-            told = one_line(error)
+            told = explain_in_one_line(error)
             if told is None:
                 raise
             print(f"genai: {told}", file=sys.stderr)
@@ -91,9 +91,9 @@ def _run(words: list[str]) -> int:
 def _call(words: list[str]) -> int:
     verb, *args = words or ["--help"]
     if verb == "_complete":  # what the shell asks behind a TAB
-        from genai_cli.cli.completion.candidates import answer
+        from genai_cli.cli.completion.candidates import print_candidates
 
-        return answer(args)
+        return print_candidates(args)
     if verb == "--version":
         from genai_cli.version import __version__
 
@@ -112,14 +112,14 @@ def _call(words: list[str]) -> int:
 
         print(verb_help(verb, [a for a in args if a not in HELP]))
         return 0
-    from genai_cli.system.cache_dirs import settle
-    from genai_cli.system.library_messages import kept_from_terminal
-    from genai_cli.system.signals import at_once, in_order, listening
-    from genai_cli.system.terminal import printed_visibly
+    from genai_cli.system.cache_dirs import ensure_writable_dirs
+    from genai_cli.system.library_messages import capture_messages
+    from genai_cli.system.signals import exit_now, handle_signals, raise_exit
+    from genai_cli.system.terminal import escape_output
 
-    settle()
-    listens = listening(in_order if verb in WRITING else at_once)
-    with listens, printed_visibly(), kept_from_terminal():
+    ensure_writable_dirs()
+    listens = handle_signals(raise_exit if verb in WRITING else exit_now)
+    with listens, escape_output(), capture_messages():
         return importlib.import_module(f"genai_cli.cli.commands.{verb}").main(args) or 0
 
 

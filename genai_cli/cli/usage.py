@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from genai_cli.cli.arguments import REQUESTS, fields_of, flags_of, has_options, keys_of
 from genai_cli.config.resumable import NOTED, SAFE
-from genai_cli.config.signatures import choices_of
+from genai_cli.config.signatures import allowed_words
 
 TRAIN_FLAGS = {
     "-m, --multirun": "train every combination of lists like bottleneck=8,16,32",
@@ -69,7 +69,7 @@ class Page(NamedTuple):
     more: Mapping[str, Mapping[str, str]] = {}  # as sections, below the keys
 
 
-def resumable() -> dict[str, str]:
+def resumable_rows() -> dict[str, str]:
     """The rows of the keys that a resumed run may change."""
 
     def of_trainer(names: tuple[str, ...]) -> str:
@@ -114,7 +114,7 @@ launched, and nothing written to outputs.""",
     ),
     "resume": Page(
         "genai resume RUN [KEY=VALUE …]",
-        {"RUN": RUN, "keys that may change": resumable()},
+        {"RUN": RUN, "keys that may change": resumable_rows()},
         """Without changes, an interrupted run goes on from its last checkpoint and ends with the
 numbers of an uninterrupted one. One that was stopped while it was measured is measured. A finished
 run stays as it is (exit code 0). The end of a run takes a tenth of its training, 10 s at least, and
@@ -174,7 +174,7 @@ if it comes out as it was. sweep.csv and the exit code are those of a sweep.""",
         "genai sample RUN [KEY=VALUE …]",
         {
             "RUN": RUN,
-            "what=WORD": choices_of(fields_of(REQUESTS["sample"])["what"].hint),
+            "what=WORD": allowed_words(fields_of(REQUESTS["sample"])["what"].hint),
         },
         """It writes RUN/samples/TIME-WHAT-xxxx: grid.png, images/000000.png …, samples.npz,
 sample.json, and a GIF where something moves. A run that is stopped leaves nothing.""",

@@ -16,7 +16,7 @@ from genai_cli.figures.axes import column
 from genai_cli.figures.curves import Curve, Panel, overlay
 from genai_cli.figures.families import NAMES
 from genai_cli.figures.style import number
-from genai_cli.store.labels import UNINTERESTING, brief, differing
+from genai_cli.store.labels import UNINTERESTING, differing_keys, format_value
 
 QUALITIES = {"samples/frechet": "Fréchet distance", "samples/energy": "energy distance"}
 MOST_PANELS = 4  # rulers in one figure
@@ -126,7 +126,7 @@ def _setting(evaluation: dict[str, Any], entry: dict[str, Any]) -> str:
     parts = [str(used["sampler"])] if used.get("sampler") else []
     parts += [f"{used['steps']} steps"] if used.get("steps") else []
     more = {k: v for k, v in asked.items() if v is not None and k not in ("sampler", "steps")}
-    return ", ".join(parts + [f"{key} {brief(value)}" for key, value in more.items()])
+    return ", ".join(parts + [f"{key} {format_value(value)}" for key, value in more.items()])
 
 
 def _ruler(entry: dict[str, Any]) -> str:
@@ -191,8 +191,8 @@ def _curves(found: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.Cur
     for key, cells in groups.items():
         model = key[0]
         same = [c for other, c in configs.items() if other[0] == model]
-        differ = [k for k in differing(same) if k not in AVERAGED]
-        words = [f"{k.rpartition('.')[2]}={brief(configs[key].get(k))}" for k in differ]
+        differ = [k for k in differing_keys(same) if k not in AVERAGED]
+        words = [f"{k.rpartition('.')[2]}={format_value(configs[key].get(k))}" for k in differ]
         points = []
         for k in sorted(cells):
             entries = [entry for _, entry in cells[k]]
@@ -258,4 +258,4 @@ def generators(folder: Path, runs: Sequence[Run]) -> list[Path]:
 
 
 def _short(value: Any) -> str:
-    return number(value) if isinstance(value, float) else brief(value)
+    return number(value) if isinstance(value, float) else format_value(value)

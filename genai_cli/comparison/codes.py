@@ -65,18 +65,18 @@ def pair(run: Run, model: Model, data: Dataset) -> Pair:
     import torch
 
     from genai_cli.evaluation.energy import energy_distance, mean_distance
-    from genai_cli.rng import Rows, normal
+    from genai_cli.rng import RowGenerator, normal
 
     def codes(split: Any, purpose: str) -> Tensor:
         x = split.batch(torch.arange(min(CODES, len(split)))).x
         if not hasattr(model, "posterior"):
             return model.encode(x)
         mu, logvar = model.posterior(x)
-        eps = normal(len(mu), mu.shape[1:], Rows(0, purpose, 0, len(mu)), mu)
+        eps = normal(len(mu), mu.shape[1:], RowGenerator(0, purpose, 0, len(mu)), mu)
         return mu + (0.5 * logvar).exp() * eps
 
     ours, others = codes(data.test, "compare/test"), codes(data.train, "compare/train")
-    draws = model.prior(len(ours), Rows(0, "compare/prior", 0, len(ours)))
+    draws = model.prior(len(ours), RowGenerator(0, "compare/prior", 0, len(ours)))
 
     def apart(x: Tensor, y: Tensor) -> float:
         scale = 2 * mean_distance(x, y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 
 def decimals(half: float) -> int:
@@ -27,7 +27,11 @@ def rounded(value: float, digits: int) -> str:
 
 def plain(value: float) -> str:
     """A number without an interval."""
-    return f"{int(value):,}" if float(value).is_integer() and abs(value) < 1e15 else short(value)
+    return (
+        f"{int(value):,}"
+        if float(value).is_integer() and abs(value) < 1e15
+        else format_number(value)
+    )
 
 
 def compact(value: float, low: float | None, high: float | None) -> str:

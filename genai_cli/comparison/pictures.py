@@ -50,7 +50,7 @@ def draw(
         figures: keys of `rules.FIGURES` that win over what the runs have.
     """
     runs = list(comparison.runs)
-    with style.output(**validation.figures(figures or {}, [run.config for run in runs])):
+    with style.output(**validation.figure_settings(figures or {}, [run.config for run in runs])):
         return [file for path in _draw(folder, runs, loads) for file in style.written(path)]
 
 
@@ -126,7 +126,7 @@ class Group:
         from genai_cli.store import run_config
         from genai_cli.training import machine
 
-        cfg = run_config.config_of(run.path)
+        cfg = run_config.load_config(run.path)
         threads = folders.read_json(run.path / folders.RUN).get("threads")
         with machine.numerics(cfg, threads), torch.no_grad():
             model, data, _ = load.load(run.path)
@@ -141,14 +141,14 @@ class Group:
 
     def _reconstruct(self, run: Run, model: Model, data: Dataset) -> None:
         from genai_cli.evaluation.run_figures import rebuilt
-        from genai_cli.rng import Rows
+        from genai_cli.rng import RowGenerator
 
         if not hasattr(model, "reconstruct"):
             self.unable["reconstruct"].append(run.label)
             return
         index = _index(data, model.reconstructs_by)
         batch = data.test.batch(index)
-        made = list(rebuilt(model, batch.x, Rows(0, "compare", 0, len(index))).values())[-1]
+        made = list(rebuilt(model, batch.x, RowGenerator(0, "compare", 0, len(index))).values())[-1]
         target = batch.y if data.spec.target == "image" else batch.x
         error = float((made - target).square().mean())
         way = WAYS.get(model.reconstructs_by)
@@ -156,13 +156,13 @@ class Group:
         self.rebuilt.append(Row(label, _array(made), error))
 
     def _sample(self, run: Run, model: Model, data: Dataset) -> None:
-        from genai_cli.rng import Rows
+        from genai_cli.rng import RowGenerator
 
         if not hasattr(model, "sample"):
             self.unable["sample"].append(run.label)
             return
         n = COLUMNS if data.spec.is_image else POINTS
-        made = model.sample(n, generator=Rows(0, "sample", 0, n))
+        made = model.sample(n, generator=RowGenerator(0, "sample", 0, n))
         self.drawn.append(Row(run.label, _array(made)))
 
     def draw(self, folder: Path, ending: str) -> list[Path]:

@@ -109,7 +109,7 @@ def read(folder: Path) -> Run:
     notes: list[str] = []
     place = reference(folder)
     try:
-        config = schema.flat(run_folder.read_config(folder))
+        config = schema.flatten(run_folder.read_config(folder))
     except UserError:
         config = {}
         notes.append(f"{place}: its {run_folder.CONFIG} cannot be read")

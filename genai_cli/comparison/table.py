@@ -14,7 +14,7 @@ from genai_cli.comparison.rows import Comparison, Row, Section
 from genai_cli.comparison.seeds import mean_interval
 from genai_cli.evaluation.measures import MEASURES
 from genai_cli.evaluation.passport import VALIDATED_ON_TEST
-from genai_cli.store.labels import UNINTERESTING, brief, differing, labels
+from genai_cli.store.labels import UNINTERESTING, differing_keys, format_value, labels
 
 HEADLINES = (  # shown for samplers even where nobody has measured them
     "reconstruction/mse",
@@ -72,10 +72,10 @@ def _section(
     groups, notes = _groups(runs, apart)
     configs = [_told(runs[group[0]], seed=len(group) == 1) for group in groups]
     models = [runs[group[0]].model for group in groups]
-    differ = differing(configs)
+    differ = differing_keys(configs)
     rows = [
         Row("", [runs[i] for i in group], {}, {
-            k: brief(config[k]) for k in differ if config.get(k) is not None
+            k: format_value(config[k]) for k in differ if config.get(k) is not None
         })
         for group, config in zip(groups, configs, strict=True)
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from genai_cli.comparison.read import DONE, settings_of
 from genai_cli.comparison.rows import Comparison, Row, Section
 from genai_cli.evaluation.measures import BY_NAME, Measure
 from genai_cli.store import run_folder
-from genai_cli.store.labels import brief, reference
+from genai_cli.store.labels import format_value, reference
 
 TITLES = {  # tables, and the groups of measures in each
     "reconstruction": ("reconstruction",),
@@ -147,7 +147,7 @@ def _measured_on(rulers: Sequence[Mapping[str, Any]]) -> str:
     for key, form in (("n", "n {}"), ("extractor", "{} features")):
         values = {str(ruler[key]) for ruler in rulers if ruler.get(key) is not None}
         told += [form.format(*values)] if len(values) == 1 else []
-    return f" ({brief(', '.join(told))})" if told else ""
+    return f" ({format_value(', '.join(told))})" if told else ""
 
 
 def floor_name(what: str) -> str:
@@ -167,7 +167,7 @@ def _cell(row: Row, name: str, reasons: list[str]) -> str:
     if cell is None:
         return f"{NOTHING} " if row.applies(name) else f"{ABSENT} "
     if cell.value is None:
-        reason = brief(cell.reason)
+        reason = format_value(cell.reason)
         if reason not in reasons:
             reasons.append(reason)
         return f"{ABSENT}{raised(reasons.index(reason) + 1)}"

@@ -67,7 +67,7 @@ class Key(NamedTuple):
     meaning: str = ""
 
 
-class Sheet(NamedTuple):
+class ConfigFile(NamedTuple):
     """What one YAML file says; keys are dotted from the top of the config."""
 
     summary: str  # first comment line
@@ -76,15 +76,15 @@ class Sheet(NamedTuple):
     keys: dict[str, Key]
 
 
-class Tree:
+class ConfigTree:
     """The groups and options a command line can choose from, ours and the user's."""
 
     def __init__(self, user: Iterable[Path] = (), added: Iterable[Path] = ()) -> None:
         """``user``: folders of GENAI_PATH, before ours; ``added``: folders of -cd, after."""
         self.shipped = config_dir()
         self.folders = [*(u / "configs" for u in user), self.shipped, *added]
-        self._sheets: dict[tuple[str, str], Sheet] = {}
-        self.train = read_sheet(self.shipped / "train.yaml")
+        self._sheets: dict[tuple[str, str], ConfigFile] = {}
+        self.train = read_config_file(self.shipped / "train.yaml")
         found = {name for folder in self.folders for name in _groups(folder)}
         first = {g for g in self.train.defaults if g in found or self.train.defaults[g] != "null"}
         self.groups = [g for g in self.train.defaults if g in first] + sorted(found - first)
@@ -103,11 +103,11 @@ class Tree:
     def is_users(self, file: Path) -> bool:
         return self.shipped not in file.parents
 
-    def sheet(self, group: str, option: str) -> Sheet:
+    def sheet(self, group: str, option: str) -> ConfigFile:
         """The file of an option, with what it inherits from its defaults list."""
         if (group, option) not in self._sheets:
             file = self.options(group).get(option)
-            empty = Sheet("", {}, {}, {})
+            empty = ConfigFile("", {}, {}, {})
             self._sheets[group, option] = empty  # ends a circle of defaults
             if file is not None:
                 sheet, bases = _read(file, group)
@@ -172,14 +172,14 @@ _COMMENT = re.compile(r"(?:^|\s+)#\s?(.*)$")
 _QUOTED = re.compile(r"""^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
 
 
-def read_sheet(file: Path) -> Sheet:
+def read_config_file(file: Path) -> ConfigFile:
     """One file alone; keys stand as they are written."""
     return _read(file, None)[0]
 
 
-def _read(file: Path, group: str | None) -> tuple[Sheet, list[str]]:
+def _read(file: Path, group: str | None) -> tuple[ConfigFile, list[str]]:
     """The sheet of a file, and the options of its own group it inherits from."""
-    sheet = Sheet("", {}, {}, {})
+    sheet = ConfigFile("", {}, {}, {})
     bases: list[str] = []
     group = group and group.replace("/", ".")
     summary, package, last = "", group, ""  # last: the key that comments and items belong to
@@ -263,7 +263,7 @@ def choices(key: Key) -> list[str]:
     return words if good and len(words) > 1 and key.value in words else []
 
 
-def words_given(words: Sequence[str], groups: Iterable[str]) -> dict[str, list[str]]:
+def chosen_options(words: Sequence[str], groups: Iterable[str]) -> dict[str, list[str]]:
     """The options a command line names, by group: ``model=vae,gan`` gives two of ``model``."""
     given = {}
     for word in words:
@@ -273,7 +273,7 @@ def words_given(words: Sequence[str], groups: Iterable[str]) -> dict[str, list[s
     return given
 
 
-def folders_added(words: Sequence[str]) -> list[Path]:
+def added_config_dirs(words: Sequence[str]) -> list[Path]:
     """The folders of ``-cd DIR`` and ``--config-dir=DIR``."""
     flags = ("-cd", "--config-dir")
     found = [after for flag, after in itertools.pairwise(words) if flag in flags]

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from genai_cli.config import sweep_lists
 from genai_cli.config.catalog import config_dir, user_dirs
 from genai_cli.config.compose_cache import Composer, search_path
-from genai_cli.config.hydra_errors import one_line
-from genai_cli.config.overrides import canonical, checked_overrides
+from genai_cli.config.hydra_errors import raise_user_errors
+from genai_cli.config.overrides import canonical, parse_overrides
 from genai_cli.errors import UserError, nearest
 
 SHOW = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # flags that only print
@@ -37,7 +37,7 @@ REFUSED = {
 }
 
 
-class Line(NamedTuple):
+class CommandLine(NamedTuple):
     """A command line taken apart."""
 
     overrides: list[str]  # key=value, in order
@@ -48,7 +48,7 @@ class Line(NamedTuple):
     sweep: list[str]  # sweep=NAME and sweep.KEY=value
 
 
-class Cell(NamedTuple):
+class ComposedCell(NamedTuple):
     """One composed config and what sets it apart in its sweep."""
 
     config: Any  # genai_cli.config.schema.TrainConfig
@@ -56,7 +56,7 @@ class Cell(NamedTuple):
     overrides: list[str]
 
 
-def parse(args: Sequence[str]) -> Line:
+def parse_line(args: Sequence[str]) -> CommandLine:
     """Flags in any order, before, between or after the overrides.
 
     Raises:
@@ -119,25 +119,25 @@ def parse(args: Sequence[str]) -> Line:
         raise UserError(f"{show[0]} shows one config; leave out -m")
     if sweep and not multirun:
         raise UserError(f"{sweep[0]} is for a sweep; add -m")
-    return Line(overrides, multirun, config_dirs, show, launcher, sweep)
+    return CommandLine(overrides, multirun, config_dirs, show, launcher, sweep)
 
 
 def _example(flag: str) -> str:
     return {"--cfg": "--cfg job", "-c": "-c job"}.get(flag, f"{flag} VALUE")
 
 
-def show(verb: str, line: Line) -> int:
+def print_config(verb: str, line: CommandLine) -> int:
     """``--cfg job`` and ``--info``: Hydra's own printing, on our search path."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    whole = bool(swept_by(line))
+    whole = bool(experiment_sweep(line))
     with hydra_session(line, whole):
-        checked_overrides(line.overrides)
+        parse_overrides(line.overrides)
         GlobalHydra.instance().clear()  # hydra.main makes its own
         sys.argv = [sys.argv[0], *line.overrides, *search_path(line.config_dirs), *line.show]
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # re-raise instead of print and exit
-        with one_line():
+        with raise_user_errors():
             main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
             main(_never)()
     return 0
@@ -147,13 +147,13 @@ def _never(config: Any) -> None:
     raise AssertionError("Hydra was asked to print, not to run")
 
 
-def cells(
+def compose_cells(
     verb: str,
-    line: Line,
+    line: CommandLine,
     over: Mapping[str, Any] | None = None,
     refuse: Callable[[Mapping[str, str], UserError], None] | None = None,
     listed: Sequence[Any] = (),
-) -> list[Cell]:
+) -> list[ComposedCell]:
     """Compose every cell of the line: one without -m, the product of all lists with it.
 
     Args:
@@ -170,10 +170,10 @@ def cells(
     own = sweep_lists.cell_words(listed, over or {}, line.overrides)
     words = [*sweep_lists.over_words(over or {}, line.overrides), *line.overrides]
     with hydra_session(line):
-        overrides = checked_overrides(words)
+        overrides = parse_overrides(words)
         for cell in own:
-            sweep_lists.parsed(cell)
-        choices: list[Sequence[sweep_lists.Words]] = [own] if own else []
+            sweep_lists.check_words(cell)
+        choices: list[Sequence[sweep_lists.CellWords]] = [own] if own else []
         varied = list(dict.fromkeys(word.partition("=")[0] for cell in own for word in cell))
         for override in overrides:
             key = override.get_key_element()
@@ -184,7 +184,7 @@ def cells(
                 raise UserError(
                     f"{override.input_line}: give a list, like {key}=8,16,32, or a range"
                 )
-            values = [(f"{key}={value}",) for value in sweep_lists.values_of(override)]
+            values = [(f"{key}={value}",) for value in sweep_lists.sweep_values(override)]
             if not values:
                 raise UserError(f"{override.input_line} holds no value at all")
             if not line.multirun:
@@ -200,8 +200,8 @@ def cells(
             swept = {k: v for k, _, v in (word.partition("=") for word in given) if k in varied}
             try:
                 config = composer.config(given)
-                refuse_sweep(composer, swept.get("experiment"))
-                out.append(Cell(config, swept, given))
+                refuse_nested_sweep(composer, swept.get("experiment"))
+                out.append(ComposedCell(config, swept, given))
             except UserError as error:
                 if refuse is None:
                     raise
@@ -209,20 +209,20 @@ def cells(
         return out
 
 
-def single(verb: str, line: Line) -> Cell:
+def compose_single(verb: str, line: CommandLine) -> ComposedCell:
     """The config of a line that is one run.
 
     Raises:
-        UserError: as `cells`; its experiment is a sweep.
+        UserError: as `compose_cells`; its experiment is a sweep.
     """
-    (cell,) = cells(verb, line)
-    if swept_by(line):
+    (cell,) = compose_cells(verb, line)
+    if experiment_sweep(line):
         (word,) = _experiment(line)
         raise UserError(f"{word} is a sweep; add -m")
     return cell
 
 
-def swept_by(line: Line) -> dict[str, Any]:
+def experiment_sweep(line: CommandLine) -> dict[str, Any]:
     """The ``sweep:`` of the experiment that a line names, as it is written; {} where it has none.
 
     Raises:
@@ -232,11 +232,11 @@ def swept_by(line: Line) -> dict[str, Any]:
     if not words:
         return {}
     with hydra_session(line):
-        swept = any(override.is_sweep_override() for override in checked_overrides(words))
+        swept = any(override.is_sweep_override() for override in parse_overrides(words))
         return {} if swept else Composer("train", line.config_dirs).sweep(words)
 
 
-def refuse_sweep(composer: Composer, experiment: str | None) -> None:
+def refuse_nested_sweep(composer: Composer, experiment: str | None) -> None:
     """Raises UserError where one of several experiments is a sweep itself: what would it vary?"""
     if experiment and composer.sweep([f"experiment={experiment}"]):
         raise UserError(
@@ -244,7 +244,7 @@ def refuse_sweep(composer: Composer, experiment: str | None) -> None:
         )
 
 
-def _experiment(line: Line) -> list[str]:
+def _experiment(line: CommandLine) -> list[str]:
     return [word for word in line.overrides if word.startswith("experiment=")]
 
 
@@ -270,7 +270,7 @@ def _find_user_configs() -> None:
 
 
 @contextlib.contextmanager
-def hydra_session(line: Line, sweeps: bool = True) -> Iterator[None]:
+def hydra_session(line: CommandLine, sweeps: bool = True) -> Iterator[None]:
     """Hydra with our config folder, the user's own folders and the typed schema; ``sweeps``: in
     which an experiment may say what -m varies."""
     from hydra import initialize_config_dir
@@ -288,4 +288,6 @@ def hydra_session(line: Line, sweeps: bool = True) -> Iterator[None]:
             yield
     finally:
         GlobalHydra.instance().clear()
-        HydraConfig.instance().cfg = None  # `show` sets it; nothing may look anything up in it
+        HydraConfig.instance().cfg = (
+            None  # `print_config` sets it; nothing may look anything up in it
+        )

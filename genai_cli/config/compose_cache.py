@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genai_cli.config.catalog import config_dir, user_dirs
-from genai_cli.config.hydra_errors import one_line
+from genai_cli.config.hydra_errors import raise_user_errors
 from genai_cli.errors import UserError
 from genai_cli.system.library_messages import take_over_logging
 
@@ -61,7 +61,7 @@ class Composer:
         from hydra._internal.config_loader_impl import ConfigLoaderImpl
         from omegaconf import OmegaConf
 
-        with one_line():
+        with raise_user_errors():
             choices, values = [], []
             for word in overrides:
                 override = self._override(word)
@@ -86,7 +86,7 @@ class Composer:
         Raises:
             UserError: as for any other line; another group's file has a ``sweep:``.
         """
-        with one_line():
+        with raise_user_errors():
             return self._base(tuple(choices)).sweep
 
     def _base(self, choices: tuple[str, ...]) -> _Base:

@@ -18,7 +18,7 @@ from genai_cli.config.values import read_value
 from genai_cli.errors import UserError, listing, nearest
 
 
-def names(group: str, folders: Sequence[str] = ()) -> dict[str, Path]:
+def option_files(group: str, folders: Sequence[str] = ()) -> dict[str, Path]:
     """The YAML files of a group by name; a user's own stand before ours."""
     places = [*folders, *(d / "configs" for d in user_dirs()), config_dir()]
     found: dict[str, Path] = {}
@@ -28,7 +28,7 @@ def names(group: str, folders: Sequence[str] = ()) -> dict[str, Path]:
     return found
 
 
-def given_keys(words: Sequence[str], group: str) -> dict[str, Any]:
+def parse_words(words: Sequence[str], group: str) -> dict[str, Any]:
     """What a line gives of a group: its keys without their prefix, and the choice by its own name.
 
     Raises:
@@ -46,7 +46,7 @@ def given_keys(words: Sequence[str], group: str) -> dict[str, Any]:
     return given
 
 
-def read(
+def read_settings(
     group: str,
     schemas: Mapping[str, type] | type,
     default: str,
@@ -68,10 +68,10 @@ def read(
         UserError: an unknown choice or key, a value of another type, a damaged file.
     """
     prefix = group.replace("/", ".") + "."
-    chosen, given = default, given_keys(words, group)
+    chosen, given = default, parse_words(words, group)
     if group in given:
         chosen = given.pop(group)
-    known = names(group, folders)
+    known = option_files(group, folders)
     if chosen not in known:
         raise UserError(
             f"unknown {group} '{chosen}'{nearest(chosen, known)} (choose from: {listing(known)})"
@@ -88,10 +88,10 @@ def read(
         if kind not in schemas:
             raise UserError(f"{known[chosen]}: name must be one of {listing(schemas)}")
         schema = schemas[kind]
-    return typed(schema, values | dict(own or {}) | given, prefix)
+    return build_settings(schema, values | dict(own or {}) | given, prefix)
 
 
-def typed(schema: Any, values: dict[str, Any], prefix: str) -> Any:
+def build_settings(schema: Any, values: dict[str, Any], prefix: str) -> Any:
     """``values`` as the dataclass ``schema``; ``prefix`` stands before a key in messages."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from genai_cli.config.catalog import Tree, config_dir, user_dirs
+from genai_cli.config.catalog import ConfigTree, config_dir, user_dirs
 from genai_cli.errors import UserError, in_one_line, listing, nearest
 
 
 @contextmanager
-def one_line() -> Iterator[None]:
+def raise_user_errors() -> Iterator[None]:
     """Turn what Hydra and OmegaConf raise about a user's mistake into a `UserError`."""
     from antlr4.error.Errors import ParseCancellationException
     from hydra.errors import HydraException
@@ -33,11 +33,11 @@ def message(error: BaseException) -> str:
     from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
-    from genai_cli.config.schema import wrong_type
+    from genai_cli.config.schema import type_message
 
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").partition("/")
-        options = list(Tree(user_dirs()).options(group)) or error.options
+        options = list(ConfigTree(user_dirs()).options(group)) or error.options
         options += [option for option in error.options if option not in options and "/" not in name]
         return f"unknown {group} '{name}'{nearest(name, options)} (choose from: {listing(options)})"
     if isinstance(error, OverrideParseException):
@@ -52,7 +52,7 @@ def message(error: BaseException) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         if "not in" in first or ("not a" in first and "struct" in first):
             return _unknown_key(cause.full_key, cause.parent_node)
-        return wrong_type(cause.full_key, first)
+        return type_message(cause.full_key, first)
     outer = str(error).splitlines()[0]
     if "Could not override" in outer:
         return _unknown_key(outer.split("'")[1], None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genai_cli.config.hydra_errors import one_line
+from genai_cli.config.hydra_errors import raise_user_errors
 from genai_cli.errors import UserError
 
 GROUPS = ("dataset", "model", "loss", "optimizer", "schedule", "trainer", "figures", "experiment")
@@ -18,7 +18,7 @@ def canonical(word: str) -> str:
     return f"{ALIASES.get(key, key)}{equals}{value}"
 
 
-def checked_overrides(words: list[str]) -> list[Any]:
+def parse_overrides(words: list[str]) -> list[Any]:
     """The overrides as Hydra parses them; it must have been initialised.
 
     Raises:
@@ -28,7 +28,7 @@ def checked_overrides(words: list[str]) -> list[Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     loader = GlobalHydra.instance().config_loader()
-    with one_line():
+    with raise_user_errors():
         overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
     seen: set[str] = set()
     for override in overrides:

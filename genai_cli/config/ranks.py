@@ -15,41 +15,41 @@ if TYPE_CHECKING:
 
     from genai_cli.config.schema import TrainConfig
 
-WATCHED = "GENAI_WATCHED"  # set where our own starter waits for the rank and tells who died
-LOST = 76  # exit code, to that starter: this rank is sound and misses another one
+SUPERVISED = "GENAI_WATCHED"  # set where our own starter waits for the rank and tells who died
+PEER_LOST = 76  # exit code, to that starter: this rank is sound and misses another one
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes train this run; 1 where nobody started several."""
     return _number("WORLD_SIZE", 1) if "RANK" in os.environ else 1
 
 
 def rank() -> int:
-    """The number of this one, 0 … `world` − 1."""
-    return _number("RANK", 0) if world() > 1 else 0
+    """The number of this one, 0 … `world_size` − 1."""
+    return _number("RANK", 0) if world_size() > 1 else 0
 
 
-def watched() -> bool:
+def is_supervised() -> bool:
     """Whether `launchers.spawn` started this one."""
-    return WATCHED in os.environ and world() > 1
+    return SUPERVISED in os.environ and world_size() > 1
 
 
 def local_rank() -> int:
     """Its number on this machine, which is that of its GPU."""
-    return _number("LOCAL_RANK", rank()) if world() > 1 else 0
+    return _number("LOCAL_RANK", rank()) if world_size() > 1 else 0
 
 
-def neighbours() -> int:
+def local_world_size() -> int:
     """How many of them share this machine; 1 where this one is alone."""
-    return _number("LOCAL_WORLD_SIZE", world()) if world() > 1 else 1
+    return _number("LOCAL_WORLD_SIZE", world_size()) if world_size() > 1 else 1
 
 
-def here(cfg: TrainConfig) -> int:
+def planned_local_world_size(cfg: TrainConfig) -> int:
     """How many will share this machine, should they be started here."""
-    return neighbours() if world() > 1 else cfg.trainer.devices
+    return local_world_size() if world_size() > 1 else cfg.trainer.devices
 
 
-def sized(cfg: TrainConfig) -> TrainConfig:
+def with_world_size(cfg: TrainConfig) -> TrainConfig:
     """The config with ``trainer.devices`` as torchrun was told.
 
     Raises:
@@ -57,19 +57,19 @@ def sized(cfg: TrainConfig) -> TrainConfig:
     """
     import dataclasses
 
-    if world() == 1 or cfg.trainer.devices == world():
+    if world_size() == 1 or cfg.trainer.devices == world_size():
         return cfg
     if cfg.trainer.devices != 1:
         raise UserError(
-            f"trainer.devices={cfg.trainer.devices}, but torchrun started {world()} processes; "
-            "leave trainer.devices out"
+            f"trainer.devices={cfg.trainer.devices}, but torchrun started {world_size()} "
+            "processes; leave trainer.devices out"
         )
-    return dataclasses.replace(cfg, trainer=dataclasses.replace(cfg.trainer, devices=world()))
+    return dataclasses.replace(cfg, trainer=dataclasses.replace(cfg.trainer, devices=world_size()))
 
 
-def crowded(cfg: TrainConfig, device: torch.device) -> str | None:
+def oversubscription_warning(cfg: TrainConfig, device: torch.device) -> str | None:
     """A word to the user where ranks on a CPU have less than a core each."""
-    if device.type == "cpu" and here(cfg) > cores():
+    if device.type == "cpu" and planned_local_world_size(cfg) > cores():
         return f"trainer.devices={cfg.trainer.devices}: the ranks share {cores()} cores"
     return None
 
@@ -96,10 +96,11 @@ def check(cfg: TrainConfig, device: torch.device, gpus: int | None = None) -> No
     if device.type == "cuda" and gpus is None:
         import torch
 
-        if here(cfg) > torch.cuda.device_count():
+        here, available = planned_local_world_size(cfg), torch.cuda.device_count()
+        if here > available:
             raise UserError(
-                f"{said}: there are {torch.cuda.device_count()} GPUs here for {here(cfg)} ranks; "
-                f"use trainer.devices={torch.cuda.device_count()}"
+                f"{said}: there are {available} GPUs here for {here} ranks; "
+                f"use trainer.devices={available}"
             )
     if n > cfg.batch_size:
         raise UserError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typing
 
-from genai_cli.config.schema import LOSSES, Resume, declared
+from genai_cli.config.schema import LOSSES, Resume, iter_keys
 from genai_cli.config.schema import NOTED as WITH_A_NOTE
 
 RULES = {  # of the keys that are the same in all configs: schema.py
-    key: next(m for m in typing.get_args(hint) if isinstance(m, Resume)) for key, hint in declared()
+    key: next(m for m in typing.get_args(hint) if isinstance(m, Resume))
+    for key, hint in iter_keys()
 }
-OTHERWISE = WITH_A_NOTE.why
+NOTE = WITH_A_NOTE.why
 SAFE = (
     *(key for key, rule in RULES.items() if rule.allowed and not rule.why),
     "dataset.path",  # the content's hash says whether it is still the same data
@@ -24,7 +25,7 @@ NOTED = (
     *(f"schedule.{key}" for key in ("horizon", "final", "every", "gamma", "factor", "patience")),
     *("schedule.min_delta", "schedule.floor"),
 )
-WHY_NOT = {  # by key, or for all keys of a group
+REFUSALS = {  # by key, or for all keys of a group
     "dataset": "the data is what the run is about",
     "model": "its weights would not fit, or its objective would be another",
     "optimizer": "its buffers would not fit",
@@ -39,12 +40,12 @@ def matches(key: str, names: tuple[str, ...]) -> bool:
     return key in names or any(n.endswith(".") and key.startswith(n) for n in names)
 
 
-def why_not(key: str) -> str:
+def refusal_reason(key: str) -> str:
     """Why a key that is neither safe nor noted must stay as it is."""
-    return WHY_NOT.get(key) or WHY_NOT.get(key.split(".")[0]) or "it is fixed"
+    return REFUSALS.get(key) or REFUSALS.get(key.split(".")[0]) or "it is fixed"
 
 
-def train_longer(run: str, epochs: int, horizon: float | None) -> str:
+def resume_command(run: str, epochs: int, horizon: float | None) -> str:
     """The command that goes on with a run; a schedule that was planned for ``horizon`` epochs, and
     for fewer, is stretched, since its rate is near 0 at their end."""
     stretched = f" schedule.horizon={epochs}" if horizon and horizon < epochs else ""

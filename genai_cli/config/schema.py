@@ -44,14 +44,14 @@ SAFE = Resume(True)
 NOTED = Resume(True, "the rest of the run is not as first planned")
 
 
-def fixed(why: str) -> Resume:
+def refused(why: str) -> Resume:
     """The key must stay as it is."""
     return Resume(False, why)
 
 
-WEIGHTS = fixed("it made the weights")
-FOLDER = fixed("the run stays in its folder")
-LOSSES = fixed("the losses so far would not be comparable")
+WEIGHTS = refused("it made the weights")
+FOLDER = refused("the run stays in its folder")
+LOSSES = refused("the losses so far would not be comparable")
 
 Precision = Annotated[str, OneOf(dict.fromkeys(("auto", "fp32", "bf16", "fp64"), ""))]
 FORMATS = OneOf({"png": "", "pdf": "beside each PNG", "svg": "beside each PNG"})
@@ -76,7 +76,7 @@ class TrainerConfig:
     devices: Annotated[Count, NOTED] = 1
     accumulate: Annotated[Count, NOTED] = 1
     clip: Annotated[Positive | None, NOTED] = None
-    ema: Annotated[Rate | None, fixed("the average began with the run")] = None
+    ema: Annotated[Rate | None, refused("the average began with the run")] = None
     patience: Annotated[Count | None, NOTED] = None
     min_delta: Annotated[NonNegative, NOTED] = 0.0
     init: Annotated[str, OneOf(dict.fromkeys(INITS, "")), WEIGHTS] = "default"
@@ -86,7 +86,7 @@ class TrainerConfig:
     figures_every: Annotated[Natural, SAFE] = 0
     rollback: Annotated[Natural, NOTED] = 0
     step: Annotated[str, OneOf(dict.fromkeys(STEPS, "")), NOTED] = "auto"
-    pack: Annotated[str, STACKS, fixed("a stack is made when a sweep starts")] = "none"
+    pack: Annotated[str, STACKS, refused("a stack is made when a sweep starts")] = "none"
     loggers: Annotated[list[str], SAFE] = field(default_factory=list)
     threads: Annotated[Count | None, Between(high=1024), NOTED] = None
     deterministic: Annotated[bool, NOTED] = False
@@ -107,12 +107,12 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     figures: FiguresConfig = field(default_factory=FiguresConfig)
-    bottleneck: Annotated[Count | None, Below(31), fixed("the weights would not fit")] = None
-    batch_size: Annotated[Count, Below(31), fixed("it numbers the steps")] = 64
+    bottleneck: Annotated[Count | None, Below(31), refused("the weights would not fit")] = None
+    batch_size: Annotated[Count, Below(31), refused("it numbers the steps")] = 64
     epochs: Annotated[Count, Below(31), SAFE] = 60
     seed: Annotated[Natural, WEIGHTS] = 0
     split_seed: Annotated[
-        Natural, Below(32), fixed("test examples would become training examples")
+        Natural, Below(32), refused("test examples would become training examples")
     ] = 0
     device: Annotated[Device, NOTED] = "auto"
     precision: Annotated[Precision, NOTED] = "fp32"
@@ -136,7 +136,7 @@ class Composed(TrainConfig):
         return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
 
 
-def declared() -> Iterator[tuple[str, Any]]:
+def iter_keys() -> Iterator[tuple[str, Any]]:
     """(dotted key, annotation) of every key that is the same in all configs, range included."""
     groups = ("trainer.", TrainerConfig), ("figures.", FiguresConfig), ("", TrainConfig)
     for prefix, schema in groups:
@@ -153,9 +153,9 @@ def hint_of(key: str) -> Any:
     return hint
 
 
-def wrong_type(key: str, said: str) -> str:
+def type_message(key: str, said: str) -> str:
     """OmegaConf's refusal of a value, in our words: the key, the value and what is allowed."""
-    from genai_cli.config.signatures import words
+    from genai_cli.config.signatures import describe_type
 
     hint = hint_of(key)
     value = re.match(r"(?:Value |Cannot convert )?'(.*?)'", said)
@@ -163,21 +163,21 @@ def wrong_type(key: str, said: str) -> str:
         return f"{key} is not allowed as one word: it must be a list, like {key}=[word]"
     if hint is None or value is None:
         return f"{key}: {said}"
-    return f"{key}={value[1]} is not allowed: it must be {words(hint)}"
+    return f"{key}={value[1]} is not allowed: it must be {describe_type(hint)}"
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys of nested mappings: {"model": {"beta": 1}} is {"model.beta": 1}."""
     out: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
-            out |= flat(value, f"{prefix}{key}.")
+            out |= flatten(value, f"{prefix}{key}.")
         else:
             out[f"{prefix}{key}"] = value
     return out
 
 
-def typed(config: dict[str, Any], where: Path) -> TrainConfig:
+def from_dict(config: dict[str, Any], where: Path) -> TrainConfig:
     """Plain data as a `TrainConfig` whose groups say what they are."""
     from omegaconf.errors import OmegaConfBaseException
 
@@ -188,11 +188,11 @@ def typed(config: dict[str, Any], where: Path) -> TrainConfig:
                 "put the file back as it was written"
             )
     try:
-        cfg = copy.deepcopy(_checked(_Plain(repr(config), config)))
+        cfg = copy.deepcopy(_build(_HashableConfig(repr(config), config)))
     except OmegaConfBaseException as error:
         said = str(error).splitlines()[0]
         raise UserError(
-            wrong_type(error.full_key, said) if error.full_key else f"{where}: {said}"
+            type_message(error.full_key, said) if error.full_key else f"{where}: {said}"
         ) from None
     for group in ("dataset", "model", "loss", "optimizer", "schedule"):
         if not isinstance(getattr(cfg, group).get("name"), str):
@@ -200,7 +200,7 @@ def typed(config: dict[str, Any], where: Path) -> TrainConfig:
     return cfg
 
 
-class _Plain(NamedTuple):
+class _HashableConfig(NamedTuple):
     """Plain data with a text that is equal where they are."""
 
     text: str
@@ -210,16 +210,16 @@ class _Plain(NamedTuple):
         return hash(self.text)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Plain) and self.text == other.text
+        return isinstance(other, _HashableConfig) and self.text == other.text
 
 
 @functools.lru_cache(maxsize=8)  # 14 ms, and a run that is trained, measured and drawn asks thrice
-def _checked(plain: _Plain) -> TrainConfig:
+def _build(plain: _HashableConfig) -> TrainConfig:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), plain.config))
 
 
-def plain(cfg: TrainConfig) -> dict[str, Any]:
+def to_dict(cfg: TrainConfig) -> dict[str, Any]:
     """A config as plain data, for config.yaml."""
     return dataclasses.asdict(cfg)

@@ -132,7 +132,7 @@ def bind_hints(
             raise UserError(
                 f"unknown key '{group}.{key}'{nearest(key, hints)} (choose from: {listing(hints)})"
             )
-        out[key] = checked(value, hints[key], f"{group}.{key}")
+        out[key] = validate(value, hints[key], f"{group}.{key}")
     for key in required:
         if key not in out:
             raise UserError(f"{group}.{key} is missing; add {group}.{key}=…")
@@ -148,15 +148,15 @@ def signature_of(target: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, 
         for k, p in inspect.signature(function).parameters.items()
         if k in hints and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
-    return {k: hints[k] for k in parameters if _plain(hints[k])}, parameters
+    return {k: hints[k] for k in parameters if _is_plain(hints[k])}, parameters
 
 
-def checked(value: Any, hint: Any, key: str) -> Any:
+def validate(value: Any, hint: Any, key: str) -> Any:
     """``value`` as the type ``hint``, or a `UserError` that names the key and what is allowed."""
     try:
         return _convert(value, hint)
     except _Mismatch as mismatch:
-        raise UserError(f"{key}={_shown(value)} is not allowed: {mismatch}") from None
+        raise UserError(f"{key}={_format_value(value)} is not allowed: {mismatch}") from None
 
 
 class _Mismatch(Exception):
@@ -175,7 +175,7 @@ def _convert(value: Any, hint: Any) -> Any:
         except _Mismatch:
             if typing.get_origin(arguments[0]) is not None:  # of a list or a union: it says more
                 raise
-            raise _Mismatch(f"it must be {words(hint)}") from None
+            raise _Mismatch(f"it must be {describe_type(hint)}") from None
         for bound in arguments[1:]:
             if value is None or not isinstance(bound, Between | OneOf) or value in bound:
                 continue
@@ -198,10 +198,10 @@ def _convert(value: Any, hint: Any) -> Any:
             except _Mismatch:
                 if isinstance(value, list) and typing.get_origin(option) is list:
                     raise  # it says what is wrong in the list
-        raise _Mismatch(f"it must be {words(hint)}")
+        raise _Mismatch(f"it must be {describe_type(hint)}")
     if origin in (list, tuple):
         if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise _Mismatch(f"it must be {words(hint)}")
+            raise _Mismatch(f"it must be {describe_type(hint)}")
         inner = arguments[0] if arguments else Any
         try:
             return origin(_convert(v, inner) for v in value)
@@ -216,25 +216,25 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint is type(None):
         hint = types.NoneType
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise _Mismatch(f"it must be {words(hint)}")
+        raise _Mismatch(f"it must be {describe_type(hint)}")
     return value
 
 
-_PLAIN = (int, float, bool, str, types.NoneType, Any)
+_PLAIN_TYPES = (int, float, bool, str, types.NoneType, Any)
 
 
-def _plain(hint: Any) -> bool:
+def _is_plain(hint: Any) -> bool:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return _plain(arguments[0])
+        return _is_plain(arguments[0])
     if origin is Literal:
         return True
     if origin in (typing.Union, types.UnionType, list, tuple):
-        return all(_plain(a) for a in arguments if a is not Ellipsis)
-    return hint in _PLAIN
+        return all(_is_plain(a) for a in arguments if a is not Ellipsis)
+    return hint in _PLAIN_TYPES
 
 
-def words(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """An annotation in words: ``int | None`` is "a whole number or null"."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
@@ -242,28 +242,28 @@ def words(hint: Any) -> str:
         if listed is not None:
             return f"one of {listed}"
         bounds = " and ".join(str(b) for b in arguments[1:] if isinstance(b, Between))
-        return f"{words(arguments[0])} {bounds}".strip()
+        return f"{describe_type(arguments[0])} {bounds}".strip()
     if origin is Literal:
         return "one of " + ", ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(words(a) for a in arguments)
+        return " or ".join(describe_type(a) for a in arguments)
     if origin in (list, tuple):
-        return f"a list like [8,16] of {words(arguments[0])}"
+        return f"a list like [8,16] of {describe_type(arguments[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
     return "null" if hint is types.NoneType else names.get(hint, str(hint))
 
 
-def choices_of(hint: Any) -> dict[str, str]:
+def allowed_words(hint: Any) -> dict[str, str]:
     """The words that an annotation lists, alone or in a list, with what each means."""
     if hint is bool:
         return {"true": "", "false": ""}
     listed = next((a for a in typing.get_args(hint) if isinstance(a, OneOf)), None)
     if listed is not None:
         return dict(listed.words)
-    return {word: text for a in typing.get_args(hint) for word, text in choices_of(a).items()}
+    return {word: text for a in typing.get_args(hint) for word, text in allowed_words(a).items()}
 
 
-def _shown(value: Any, most: int = 100) -> str:
+def _format_value(value: Any, most: int = 100) -> str:
     """``value`` as it is typed; the middle of a long one is left out."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

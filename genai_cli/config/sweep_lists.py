@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from genai_cli.config.overrides import checked_overrides
+from genai_cli.config.overrides import parse_overrides
 from genai_cli.errors import UserError, in_one_line
 
-Words = tuple[str, ...]  # of one cell
+CellWords = tuple[str, ...]  # of one cell
 ONE_FOLDER = ("outputs", "name", "tags")  # a sweep is one folder
 EXAMPLE = "{dataset: wine, loss: cce}"
 
@@ -33,7 +33,9 @@ def over_words(over: Mapping[str, Any], given: Sequence[str]) -> list[str]:
     return words
 
 
-def cell_words(cells: Sequence[Any], over: Collection[str], given: Sequence[str]) -> list[Words]:
+def cell_words(
+    cells: Sequence[Any], over: Collection[str], given: Sequence[str]
+) -> list[CellWords]:
     """The cells of ``sweep.cells`` as words, without the keys that the line gives itself; those
     that are then the same stand there once.
 
@@ -46,7 +48,7 @@ def cell_words(cells: Sequence[Any], over: Collection[str], given: Sequence[str]
         UserError: a cell that is no mapping, or a key that cannot stand in one.
     """
     known = _keys(given)
-    found: dict[Words, None] = {}
+    found: dict[CellWords, None] = {}
     for i, cell in enumerate(cells):
         where = f"sweep.cells[{i}]"
         if not isinstance(cell, Mapping) or not cell:
@@ -60,19 +62,19 @@ def cell_words(cells: Sequence[Any], over: Collection[str], given: Sequence[str]
     return list(found)
 
 
-def keys_of(cells: Sequence[Any]) -> list[str]:
+def cell_keys(cells: Sequence[Any]) -> list[str]:
     """The keys that cells vary, each once; of one that is no mapping `cell_words` will tell."""
     found = [key for cell in cells if isinstance(cell, Mapping) for key in cell]
     return list(dict.fromkeys(map(str, found)))
 
 
-def parsed(words: Words) -> None:
+def check_words(words: CellWords) -> None:
     """See that Hydra reads each word of a cell as one value; it must have been initialised.
 
     Raises:
         UserError: a word that it cannot read, or reads as a list to sweep over.
     """
-    for override in checked_overrides(list(words)):
+    for override in parse_overrides(list(words)):
         if override.is_sweep_override():
             raise UserError(
                 f"sweep.cells: {override.input_line} is several values; a cell has one, and "
@@ -80,7 +82,7 @@ def parsed(words: Words) -> None:
             )
 
 
-def values_of(override: Any) -> list[str]:
+def sweep_values(override: Any) -> list[str]:
     """The values a sweep override stands for; a glob that means no group has none."""
     try:
         return list(override.sweep_string_iterator())

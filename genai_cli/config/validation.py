@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.config import schema
-from genai_cli.config.schema import declared
-from genai_cli.config.signatures import checked
+from genai_cli.config.schema import iter_keys
+from genai_cli.config.signatures import validate
 from genai_cli.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ def check(cfg: TrainConfig) -> None:
     Raises:
         UserError: the first one that does not hold.
     """
-    for key, hint in declared():
+    for key, hint in iter_keys():
         value: Any = cfg
         for part in key.split("."):
             value = getattr(value, part)
-        checked(value, hint, key)
+        validate(value, hint, key)
     if cfg.trainer.loggers:
         check_loggers(cfg.trainer.loggers)
         if cfg.trainer.pack != "none":
@@ -39,7 +39,7 @@ def check(cfg: TrainConfig) -> None:
         if getattr(cfg, key) == "":  # as of an unset variable of the shell
             raise UserError(f"{key}= is empty; give it a value or leave it out")
     single = cfg.precision != "fp64" and cfg.optimizer.get("name") in SCALED
-    for key, value in schema.flat(dataclasses.asdict(cfg)).items():
+    for key, value in schema.flatten(dataclasses.asdict(cfg)).items():
         words = [w for w in (value if isinstance(value, list) else [value]) if isinstance(w, str)]
         if any("${" in word for word in words):  # a run's config is plain data, read back as such
             raise UserError(f"{key} holds '${{', which a run's config must not; write it out")
@@ -91,16 +91,18 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 def figure_keys(request: Any) -> dict[str, Any]:
-    """``figures`` and ``figures.scale`` of a request that has them."""
+    """``figure_settings`` and ``figures.scale`` of a request that has them."""
     given = {"figures": request.figures, "figures.scale": request.figures__scale}
     return {key: value for key, value in given.items() if value is not None}
 
 
-def figures(given: Mapping[str, Any], configs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The group ``figures`` of what a verb draws of runs.
+def figure_settings(
+    given: Mapping[str, Any], configs: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The group ``figure_settings`` of what a verb draws of runs.
 
     Args:
-        given: ``figures`` and ``figures.scale`` where its line has them; they win.
+        given: ``figure_settings`` and ``figures.scale`` where its line has them; they win.
         configs: of the runs, with dotted keys; where all have one value, it is taken.
 
     Returns:
@@ -110,11 +112,11 @@ def figures(given: Mapping[str, Any], configs: Iterable[Mapping[str, Any]]) -> d
         UserError: a config holds a value that is not allowed.
     """
     configs, out = list(configs), dataclasses.asdict(schema.FiguresConfig())
-    hints = dict(declared())
+    hints = dict(iter_keys())
     for key, default in out.items():
         known = [config.get(f"figures.{key}", default) for config in configs]
         if known and all(value == known[0] for value in known):
             out[key] = known[0]
         out[key] = given.get("figures" if key == "name" else f"figures.{key}", out[key])
-        checked(out[key], hints[f"figures.{key}"], f"figures.{key}")
+        validate(out[key], hints[f"figures.{key}"], f"figures.{key}")
     return out

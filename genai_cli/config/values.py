@@ -33,7 +33,7 @@ def read_value(word: str, text: str) -> Any:
         ) from None
 
 
-def no_lookup(words: Sequence[str], path: Path) -> None:
+def refuse_interpolation(words: Sequence[str], path: Path) -> None:
     """Refuse words that would read the environment, or another key, when they are composed again.
 
     Raises:

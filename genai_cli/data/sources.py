@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from genai_cli.config.signatures import Between, bind, checked, signature_of
+from genai_cli.config.signatures import Between, bind, signature_of, validate
 from genai_cli.data.raw import shown
 from genai_cli.errors import UserError, listing, nearest
 
@@ -60,7 +60,7 @@ def load(node: Mapping[str, Any], split_seed: int = 0) -> Dataset:
     Raises:
         UserError: an unknown name or key, a wrong value, data that is missing or broken.
     """
-    seed = checked(split_seed, Annotated[int, Between(0, 2**32 - 1)], "split_seed")
+    seed = validate(split_seed, Annotated[int, Between(0, 2**32 - 1)], "split_seed")
     name = source_name(node)
     source = SOURCES[name]
     keys = {key: value for key, value in node.items() if key != "name"}

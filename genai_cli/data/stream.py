@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from genai_cli.config.ranks import neighbours
+from genai_cli.config.ranks import local_world_size
 from genai_cli.data.dataset import Batch, Split
 from genai_cli.data.images import ImageFiles
 from genai_cli.data.pairs import Pair
@@ -31,7 +31,7 @@ class StreamSplit(Split):
         return self._cut(torch.from_numpy(self.files.read(index.tolist())), index)
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
-        workers = min(self.files.workers, max(1, cores() // neighbours()))
+        workers = min(self.files.workers, max(1, cores() // local_world_size()))
         cuda = self.x.device.type == "cuda"
         loader = DataLoader(
             _Reader(self.files),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from genai_cli.config.resumable import train_longer
+from genai_cli.config.resumable import resume_command
 from genai_cli.doctor.finding import Finding
 from genai_cli.doctor.reading import Reading
 
@@ -45,7 +45,7 @@ def command(phrase: str, r: Reading) -> str:
         return ""
     if phrase == "still learning":
         epochs = 2 * int(r.setting("epochs", len(r.epochs)))
-        return train_longer(r.name, epochs, r.setting("schedule.horizon"))
+        return resume_command(r.name, epochs, r.setting("schedule.horizon"))
     if phrase in ("converged", "validation below training"):
         return f"genai evaluate {r.name}"
     return _again(r, _values(phrase, r))

@@ -8,7 +8,7 @@ from genai_cli.doctor import limits, signs
 from genai_cli.doctor.advice import found
 from genai_cli.doctor.finding import Finding, below, beyond
 from genai_cli.doctor.reading import Reading
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 
 def healthy(r: Reading) -> Finding:
@@ -20,8 +20,9 @@ def healthy(r: Reading) -> Finding:
             "still learning", r, f"{len(c)} of at least 3 epochs; too early to see more", 0.5
         )
     if not signs.learned(r):
-        told = (f"no fall beyond the noise: {short(c.start)} in the first epoch, {short(c.end)} in "
-                "the last; nothing was learned, or all of it within the first epoch")  # fmt: skip
+        told = (f"no fall beyond the noise: {format_number(c.start)} in the first epoch, "
+                f"{format_number(c.end)} in the last; nothing was learned, or all of it within "
+                "the first epoch")  # fmt: skip
         return found("converged", r, told, 0.5)
     own, mean = signs.errors(r)
     if own is not None and mean and own > limits.MEAN * mean:
@@ -34,7 +35,7 @@ def healthy(r: Reading) -> Finding:
     weight = max(c.ahead / limits.AHEAD, c.late / limits.MOVING)
     if weight > 1:
         return found("still learning", r, told, beyond(weight, 1))
-    return found("converged", r, f"{told}; loss {short(c.end)}", below(weight, 1))
+    return found("converged", r, f"{told}; loss {format_number(c.end)}", below(weight, 1))
 
 
 def _adversarial(r: Reading) -> Finding:

@@ -33,7 +33,7 @@ LARGEST = 50_000_000  # bytes of a CSV: a loss for every epoch of years is small
 
 def run(folder: Path) -> Reading:
     """A run of ours, however it stands; damage shows as missing evidence."""
-    config = schema.flat(run_folder.read_config(folder))
+    config = schema.flatten(run_folder.read_config(folder))
     rows = run_folder.read_metrics(folder)
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}

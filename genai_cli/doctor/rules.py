@@ -16,7 +16,7 @@ from genai_cli.doctor.curve import TAIL
 from genai_cli.doctor.finding import Finding, below, beyond
 from genai_cli.doctor.healthy import healthy
 from genai_cli.doctor.reading import Reading
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 Rule = Callable[[Reading], Finding | None]
 
@@ -81,8 +81,8 @@ def diverged(r: Reading) -> Finding | None:
     size = max(abs(c.start), c.fall)
     if c.end - c.start > limits.BLOWN * size:
         ratio = (c.end - c.start) / size
-        return found("diverged", r, f"training loss {short(c.start)} → {short(c.end)}",
-                        beyond(ratio, limits.BLOWN), c.best_epoch)  # fmt: skip
+        told = f"training loss {format_number(c.start)} → {format_number(c.end)}"
+        return found("diverged", r, told, beyond(ratio, limits.BLOWN), c.best_epoch)
     return None
 
 
@@ -120,12 +120,13 @@ def rate_too_high(r: Reading) -> Finding | None:
     stays = r.val is not None and r.val.start - r.val.best < limits.STAYS * abs(r.val.start)
     huge = r.family and blast > limits.BLAST_UNKNOWN  # ours are scaled: no large units
     if huge or (blast > limit and (known or (stays and (rate is None or rate > 3)))):
-        told = (f"training began with {short(c.start)} on average of its first epoch, after which "
-                f"validation had {short(r.val.start)}")  # fmt: skip
+        told = (f"training began with {format_number(c.start)} on average of its first epoch, "
+                f"after which validation had {format_number(r.val.start)}")  # fmt: skip
         return found("learning rate too high", r, told, beyond(blast, limit))
     if known and signs.climb(c) > limits.BLOWN:
         told = (f"at {rate:.3g} times the usual rate of {limits.USUAL:g} the training loss rose "
-                f"from {short(c.start)} to {short(c.values.max())} before it fell")  # fmt: skip
+                f"from {format_number(c.start)} to {format_number(c.values.max())} "
+                "before it fell")  # fmt: skip
         return found("learning rate too high", r, told, 0.9)
     if known and c.level(0.2) - c.end < limits.STUCK * c.fall:
         told = (f"at {rate:.3g} times the usual rate of {limits.USUAL:g} nothing is gained after "
@@ -177,7 +178,8 @@ def overfitting(r: Reading) -> Finding | None:
     learned = t.end < t.smooth[min(at, len(t) - 1)]
     if rose < limits.ROSE or not learned or v.end < t.end or v.end - v.best < noise:
         return None
-    told = f"validation {short(v.best)} → {short(v.end)} while training fell to {short(t.end)}"
+    told = (f"validation {format_number(v.best)} → {format_number(v.end)} while training fell to "
+            f"{format_number(t.end)}")  # fmt: skip
     return found("overfitting", r, told, beyond(rose, limits.ROSE), v.best_epoch)
 
 
@@ -191,7 +193,8 @@ def validation_below(r: Reading) -> Finding | None:
     limit = limits.GAP if signs.regularised(r) else limits.GAP_UNKNOWN
     if (r.family and not signs.regularised(r)) or gap < limit or (later > 0).mean() < 0.8:
         return None
-    told = f"validation {short(v.end)}, training {short(t.end)}: {gap:.0%} of the fall between"
+    told = (f"validation {format_number(v.end)}, training {format_number(t.end)}: "
+            f"{gap:.0%} of the fall between")  # fmt: skip
     return found("validation below training", r, told, beyond(gap, limit))
 
 
@@ -202,7 +205,9 @@ def posterior_collapse(r: Reading) -> Finding | None:
     beta = float(r.setting("model.beta") or 1)
     if beta < limits.FAR_BETA and signs.on_its_way(r):
         return None
-    told = f"{short(nats)} nats in the code, no active unit" + f", beta {beta:g}" * (beta != 1)
+    told = f"{format_number(nats)} nats in the code, no active unit" + f", beta {beta:g}" * (
+        beta != 1
+    )
     return found("posterior collapse", r, told, below(nats, limits.NATS))
 
 
@@ -216,7 +221,8 @@ def code_ignored(r: Reading) -> Finding | None:
         return None
     if "test/kl" in r.numbers:  # posterior collapse says it
         return None
-    told = f"with another example's code the error is {short(swapped)}, with its own {short(own)}"
+    told = (f"with another example's code the error is {format_number(swapped)}, "
+            f"with its own {format_number(own)}")  # fmt: skip
     return found(
         "decoder ignores the code", r, told, below(abs(swapped / own - 1), limits.SWAPPED - 1)
     )
@@ -241,7 +247,9 @@ def generator_vanishing(r: Reading) -> Finding | None:
         or not signs.poor_samples(r)
     ):
         return None
-    told = f"D(G(z)) {short(p[1])}: so small is the gradient that minimax gives the generator"
+    told = (
+        f"D(G(z)) {format_number(p[1])}: so small is the gradient that minimax gives the generator"
+    )
     return found("generator vanishing", r, told, below(p[1], limits.FAINT))
 
 
@@ -249,7 +257,7 @@ def discriminator_won(r: Reading) -> Finding | None:
     p = signs.players(r)
     if p is None or p[1] > limits.SURE or p[0] < 1 - limits.SURE or not signs.poor_samples(r):
         return None
-    told = f"D(x) {short(p[0])}, D(G(z)) {short(p[1])}"
+    told = f"D(x) {format_number(p[0])}, D(G(z)) {format_number(p[1])}"
     return found("discriminator won", r, told, below(max(p[1], 1 - p[0]), limits.SURE))
 
 
@@ -271,7 +279,7 @@ def inverse_error(r: Reading) -> Finding | None:
     error = r.number("inverse_error")
     if error is None or error < limits.INVERSE:
         return None
-    told = f"there and back changes an example by {short(error)} deviations of the data"
+    told = f"there and back changes an example by {format_number(error)} deviations of the data"
     return found("inverse error", r, told, beyond(error, limits.INVERSE))
 
 
@@ -284,5 +292,6 @@ def ema_too_young(r: Reading) -> Finding | None:
     if behind < limits.LAG:
         return None
     told = (f"{r.steps:.0f} steps for an average over {1 / (1 - decay):.0f}: validation "
-            f"{short(float(r.val.values[-1]))}, without averaging {short(raw)}")  # fmt: skip
+            f"{format_number(float(r.val.values[-1]))}, "
+            f"without averaging {format_number(raw)}")  # fmt: skip
     return found("EMA too young", r, told, beyond(behind, limits.LAG))

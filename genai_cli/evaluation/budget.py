@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genai_cli.store.run_folder import Part
+from genai_cli.store.run_folder import MeasuredPart
 
 SHARE, SECONDS = 0.1, 10.0  # of the time of the training; at least
 TEST = 2 / 3  # of that for the numbers; the figures have the rest
@@ -28,7 +28,7 @@ class Budget:
     """
 
     seconds: float = math.inf
-    part: Part | None = None
+    part: MeasuredPart | None = None
     whole: float = 0.0
     began: float = field(default_factory=time.monotonic)
 
@@ -49,11 +49,13 @@ def of_training(seconds: float, measure: Any = None) -> Budget:
         measure: of its run.json: ``all``, or {n, draws} where that is known before.
     """
     if isinstance(measure, Mapping):
-        return Budget(part=Part(int(measure["n"]), int(measure["draws"])))
+        return Budget(part=MeasuredPart(int(measure["n"]), int(measure["draws"])))
     return Budget() if measure == "all" else Budget(max(SECONDS, SHARE * seconds))
 
 
-def fitting(whole: Part, each: float, once: float, seconds: float, size: int) -> Part:
+def fitting(
+    whole: MeasuredPart, each: float, once: float, seconds: float, size: int
+) -> MeasuredPart:
     """As much of ``whole`` as fits into ``seconds``: fewer draws first, then fewer examples.
 
     The variance of a mean over n examples with k draws each is (a + b / k) / n, a between the
@@ -73,9 +75,9 @@ def fitting(whole: Part, each: float, once: float, seconds: float, size: int) ->
         return whole
     draws = int((seconds / -(-whole.n // size) - once) / max(each, 1e-9))
     if draws >= 1 or whole.n <= LEAST:
-        return Part(whole.n, min(max(draws, 1), whole.draws))
+        return MeasuredPart(whole.n, min(max(draws, 1), whole.draws))
     batches = max(int(seconds / (each + once)), -(-LEAST // size))
-    return Part(min(batches * size, whole.n), 1)
+    return MeasuredPart(min(batches * size, whole.n), 1)
 
 
 def affordable(n: int, draw: Callable[[int], object], seconds: float) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.models.base import Model
-from genai_cli.rng import Rows, permutation
+from genai_cli.rng import RowGenerator, permutation
 
 ALIGN = 64  # rows a call of the model is a multiple of: kernels for fewer add up in another order
 
@@ -41,7 +41,7 @@ class Drawing:
     def draw(self, n: int, seed: int, start: int = 0) -> Tensor:
         """(n, *event) rows ``start`` … of set ``seed``, as the model gives them."""
         rows = -(-n // ALIGN) * ALIGN
-        source = Rows(seed, "sample", start, rows)
+        source = RowGenerator(seed, "sample", start, rows)
         x = self.model.sample(rows, self.labels(rows, seed, start), source, **self.options)
         return x[:n]
 

@@ -23,7 +23,7 @@ from genai_cli.evaluation.job import Evaluation, summarised
 from genai_cli.evaluation.request import MOST_N, EvaluateRequest
 from genai_cli.evaluation.samples import MOST, TRAINING, Measured, Reference, measure, shares_table
 from genai_cli.figures import calibration, evaluated, predictions
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 from genai_cli.store import run_folder
 from genai_cli.training.machine import device_name
 
@@ -209,7 +209,7 @@ def _speed(job: Evaluation, stage: Stage) -> None:
     @torch.no_grad()
     def draw(n: int) -> Tensor:
         labels = drawing.labels(n, 0, 0)
-        return job.model.sample(n, labels, Rows(0, "sample", 0, n), **job.ask.options)
+        return job.model.sample(n, labels, RowGenerator(0, "sample", 0, n), **job.ask.options)
 
     where = {
         "device": device_name(device),

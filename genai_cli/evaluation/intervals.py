@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from genai_cli.rng import derive
+from genai_cli.rng import derive_seed
 
 RESAMPLES = 1000
 FEW = 20  # examples below which resamples vary too little, whatever the quantile
@@ -43,7 +43,7 @@ def bootstrap(values: np.ndarray, seed: int = 0) -> np.ndarray:
     percentiles are expanded as Student's t is against the normal, and by √(n / (n − 1)), because
     resamples vary too little (Hesterberg 2015, section 5.3).
     """
-    rng = np.random.default_rng(derive(seed, "bootstrap"))
+    rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
     n = len(values)
     means = np.empty((RESAMPLES, values.shape[1]))
     for i in range(RESAMPLES):

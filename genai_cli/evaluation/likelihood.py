@@ -19,7 +19,7 @@ from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.models.base import Model
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 
 NAMES = ("nats", "elbo", "bits_per_dim")
 PURPOSE = "likelihood"  # of the random numbers
@@ -91,7 +91,7 @@ def likelihood(
     parts: list[dict[str, Tensor]] = []
     start = 0
     for part in data.test.batches(chosen(data.test, n).split(batch)):
-        values = call(part.x, part.y, Rows(seed, PURPOSE, start, len(part.x)))
+        values = call(part.x, part.y, RowGenerator(seed, PURPOSE, start, len(part.x)))
         parts.append({name: x.cpu().double() for name, x in values.items()})
         start += len(part.x)
         tick(len(part.x))
@@ -113,11 +113,11 @@ def likelihood(
     return Likelihood(values, dict.fromkeys(values, own), kind, player, reasons)
 
 
-Call = Callable[[Tensor, Tensor | None, Rows], dict[str, Tensor]]
+Call = Callable[[Tensor, Tensor | None, RowGenerator], dict[str, Tensor]]
 
 
 def _weights(model: Model, draws: int, mass: bool) -> Call:
-    def call(x: Tensor, y: Tensor | None, source: Rows) -> dict[str, Tensor]:
+    def call(x: Tensor, y: Tensor | None, source: RowGenerator) -> dict[str, Tensor]:
         log_weights = model.log_weights(x, draws, source, mass=mass)  # (draws, B)
         # in double: in float32 equal weights would leave the bound a rounding above the ELBO
         log_weights = log_weights.cpu().double()
@@ -146,7 +146,7 @@ def _options(model: Model, draws: int, steps: int | None) -> dict[str, Any]:
 
 
 def _log_prob(model: Model, options: dict[str, Any]) -> Call:
-    def call(x: Tensor, y: Tensor | None, source: Rows) -> dict[str, Tensor]:
+    def call(x: Tensor, y: Tensor | None, source: RowGenerator) -> dict[str, Tensor]:
         given = {"generator": source, "y": y}
         return {"nats": -model.log_prob(x, **{k: given.get(k, v) for k, v in options.items()})}
 

@@ -14,7 +14,7 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.intervals import RESAMPLES
 from genai_cli.models.base import Model
-from genai_cli.rng import derive
+from genai_cli.rng import derive_seed
 
 BINS = 15  # of the confidence (Guo et al. 2017)
 TINY = 1e-37  # least probability of a class: what float32 cannot hold costs 85 nats, not infinity
@@ -124,7 +124,7 @@ def resampled(
 
     ``times`` (n,) says how often each example counts: once for the value.
     """
-    rng = np.random.default_rng(derive(seed, purpose))
+    rng = np.random.default_rng(derive_seed(seed, purpose))
     value = statistic(np.ones(n))
     drawn = np.array(
         [

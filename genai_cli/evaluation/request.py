@@ -20,7 +20,7 @@ from genai_cli.config.signatures import (
     Natural,
     OneOf,
     Outputs,
-    checked,
+    validate,
 )
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.evaluation.measures import GROUPS
@@ -123,7 +123,7 @@ def settle(request: Any, model: type[Model] | Model, name: str, strict: bool = T
             raise UserError(
                 f"unknown key '{key}'{nearest(key, [*vars(request), *hints])} ({has}; --help)"
             )
-    taken = {k: checked(v, hints[k], k) for k, v in request.options.items() if k in hints}
+    taken = {k: validate(v, hints[k], k) for k, v in request.options.items() if k in hints}
     return dataclasses.replace(request, options=defaults | taken)
 
 
@@ -139,7 +139,7 @@ def settle_each(folders: Sequence[Path], request: Any) -> list[Any]:
 
     families = []
     for folder in folders:
-        name = run_config.config_of(folder).model["name"]
+        name = run_config.load_config(folder).model["name"]
         checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint)  # or one line why not
         families.append((model_class(name), name))
     alike = len({name for _, name in families}) == 1

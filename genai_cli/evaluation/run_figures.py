@@ -32,7 +32,7 @@ from genai_cli.figures import (
 from genai_cli.figures import generator as generator_figure
 from genai_cli.models import restoration
 from genai_cli.models.base import Model
-from genai_cli.rng import Rows, Source, generator
+from genai_cli.rng import RowGenerator, Source, generator
 from genai_cli.store import run_folder
 
 SHOWN = 10  # fixed test examples in a reconstruction figure
@@ -156,7 +156,7 @@ def _reconstructions(folder: Path, model: Model, data: Dataset, seed: int, title
     if data.spec.event_shape == (2,):
         most = POINTS if model.reconstructs_by == "code" else FEWER
         index = torch.arange(min(most, len(data.test)))
-    batch, source = data.test.batch(index), Rows(seed, "reconstructions", 0, len(index))
+    batch, source = data.test.batch(index), RowGenerator(seed, "reconstructions", 0, len(index))
     task = restoration.task(model, data.spec, batch, source)
     rows = rebuilt(model, task.given, source)
     reconstructions(path, model, data, batch, task, rows, f"{title}: test examples")
@@ -234,7 +234,7 @@ def samples(path: Path, drawn: np.ndarray, data: Dataset, title: str) -> None:
 
 def _trajectory(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
     path, n = folder / "trajectory.png", ROWS if data.spec.is_image else FEWER
-    way = model.trajectory(n, generator=Rows(seed, "sample", 0, n), frames=COLUMNS)
+    way = model.trajectory(n, generator=RowGenerator(seed, "sample", 0, n), frames=COLUMNS)
     trajectory(path, _array(way), data, f"{title}: from noise to samples")
     return path
 

@@ -20,7 +20,7 @@ from genai_cli.evaluation.measures import found
 from genai_cli.models import restoration
 from genai_cli.models.base import Model
 from genai_cli.rng import generator
-from genai_cli.store.run_folder import Part
+from genai_cli.store.run_folder import MeasuredPart
 from genai_cli.training.distributed import ALONE, Ranks
 from genai_cli.training.loop import EVALUATION_BATCH, batch_terms
 
@@ -35,13 +35,13 @@ class Measured(NamedTuple):
     values: dict[str, Tensor]  # (n,) of every term
     extra: dict[str, Tensor]  # codes, predictions and targets, which the figures need
     way: str  # what the value ``plain`` is
-    part: Part
+    part: MeasuredPart
 
 
-Stage = Callable[[Part, float], Callable[[int], None]]
+Stage = Callable[[MeasuredPart, float], Callable[[int], None]]
 
 
-def quietly(part: Part, seconds: float) -> Callable[[int], None]:
+def quietly(part: MeasuredPart, seconds: float) -> Callable[[int], None]:
     """The stage of somebody who looks at nothing."""
     return lambda n: None
 
@@ -76,10 +76,10 @@ def per_example(
             with how many more examples of a draw are done.
     """
     budget = budget or Budget()
-    part = budget.part or Part(len(data.test), model.test_draws)
+    part = budget.part or MeasuredPart(len(data.test), model.test_draws)
     known = budget.part is not None
     found = _pass(model, data, seed, ranks, part, budget, stage, known)
-    if isinstance(found, Part):
+    if isinstance(found, MeasuredPart):
         found = _pass(model, data, seed, ranks, found, budget, stage, True)
     return found
 
@@ -90,11 +90,11 @@ def _pass(
     data: Dataset,
     seed: int,
     ranks: Ranks,
-    part: Part,
+    part: MeasuredPart,
     budget: Budget,
     stage: Stage,
     known: bool,
-) -> Measured | Part:
+) -> Measured | MeasuredPart:
     """`per_example` of a part of the split; or the smaller part, where that turns out to be too
     much and ``known`` does not say that it is to be measured."""
     split, player = data.test, model.players()

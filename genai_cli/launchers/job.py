@@ -14,13 +14,13 @@ import sys
 import time
 from pathlib import Path
 
-from genai_cli.system.library_messages import kept_from_terminal
+from genai_cli.system.library_messages import capture_messages
 from genai_cli.system.preemption import Signals  # before anything slow: a signal may come early
 
 
 def main(sheet: str) -> int:
     """The exit code of the cells: 0, 1 where one failed (FAILED in Slurm), 143 saved."""
-    with Signals() as signals, kept_from_terminal():
+    with Signals() as signals, capture_messages():
         from genai_cli.config import ranks
         from genai_cli.launchers.worker import work
         from genai_cli.store import run_folder

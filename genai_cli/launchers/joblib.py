@@ -25,9 +25,9 @@ from genai_cli.launchers.share import fitted, grant, needs, share, visible_gpus
 from genai_cli.launchers.worker import lost
 from genai_cli.runner.lifecycle import set_status
 from genai_cli.store import run_folder
-from genai_cli.store.run_config import config_of
+from genai_cli.store.run_config import load_config
 from genai_cli.system.preemption import Signals
-from genai_cli.system.subprocesses import python
+from genai_cli.system.subprocesses import python_command
 
 LOOK = 0.2  # seconds between two looks at signals and folders
 
@@ -44,7 +44,7 @@ def launch(
     asked = needs(cells)
     gpus = visible_gpus() if asked.gpu or asked.named else []
     if gpus:
-        how = fitted(how, lambda: map(config_of, cells))
+        how = fitted(how, lambda: map(load_config, cells))
     parts = share(len(jobs), how, asked, gpus)
     grant(cells, parts.threads)
     if parts.note:
@@ -97,7 +97,7 @@ class Worker:
         self.board, self.selector = board, selector
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by dismiss
         self.process = subprocess.Popen(
-            python("genai_cli.launchers.process"),
+            python_command("genai_cli.launchers.process"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

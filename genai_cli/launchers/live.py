@@ -15,8 +15,8 @@ from typing import Any
 
 from genai_cli.runner.console import on_terminal, show
 from genai_cli.store import run_folder
-from genai_cli.system.terminal import raw, visible
-from genai_cli.system.text import short
+from genai_cli.system.terminal import escape_control, raw_stream
+from genai_cli.system.text import format_number
 
 DRAWN = 0.5  # seconds between two looks at the running cells
 ROWS = 16  # of the live table at most
@@ -47,7 +47,7 @@ class Board:
             from rich.console import Console
             from rich.live import Live
 
-            console = Console(file=raw(sys.stdout))
+            console = Console(file=raw_stream(sys.stdout))
             self.live = Live(console=console, auto_refresh=False, transient=True)
             self.live.start()
 
@@ -68,7 +68,9 @@ class Board:
     def line(self, text: str) -> None:
         """Above the table."""
         if self.live is not None:
-            self.live.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
+            self.live.console.print(
+                escape_control(text), highlight=False, markup=False, soft_wrap=True
+            )
         else:
             show(text)
 
@@ -97,7 +99,9 @@ class Board:
         about = ""
         if status in ("finished", "stopped") and done:
             metrics = list(done.get("metrics", {}).items())[:2]
-            numbers = "  ".join(f"{name} {short(entry['value'])}" for name, entry in metrics)
+            numbers = "  ".join(
+                f"{name} {format_number(entry['value'])}" for name, entry in metrics
+            )
             numbers = run_folder.UNMEASURED if run_folder.unmeasured(done) else numbers
             about = f" after {done['epoch']} epochs, {done['seconds']:.1f} s  {numbers}"
         elif status == "failed":
@@ -125,7 +129,7 @@ class Board:
         for column in ("cell", "epoch", "loss", "seconds"):
             table.add_column(column, justify="left" if column == "cell" else "right")
         for cell, where in list(self.running.items())[:ROWS]:
-            name = Text(visible(f"{cell.name} {where}".rstrip()))  # no [red] of rich's
+            name = Text(escape_control(f"{cell.name} {where}".rstrip()))  # no [red] of rich's
             table.add_row(name, *progress(cell))
         if len(self.running) > ROWS:
             table.add_row(f"and {len(self.running) - ROWS} more", "", "", "")
@@ -140,7 +144,7 @@ def progress(cell: Path) -> tuple[str, str, str]:
     row = rows[-1]
     losses = [c for c in ("val/loss", "train/loss") if c in row]
     losses += [c for c in row if c.endswith("/loss")]
-    loss = short(row[losses[0]]) if losses else ""
+    loss = format_number(row[losses[0]]) if losses else ""
     return f"{row.get('epoch', 0):.0f}", loss, f"{row.get('seconds', 0):.0f}"
 
 

@@ -84,7 +84,7 @@ def smaller(cell: Path) -> bool:
     config = run_folder.read_config(cell)
     before, most = config["trainer"]["accumulate"], config["batch_size"]
     after = min(2 * before, most)
-    cfg = schema.typed(config, cell / run_folder.CONFIG)
+    cfg = schema.from_dict(config, cell / run_folder.CONFIG)
     if after == before or _couples(cfg):
         return False
     config["trainer"]["accumulate"] = after

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from genai_cli.system.library_messages import kept_from_terminal
+from genai_cli.system.library_messages import capture_messages
 from genai_cli.system.preemption import Signals  # before anything slow: a signal may come early
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main() -> int:
     os.dup2(null, 1)  # the runs speak in their logs; the screen is somebody else's
     os.close(null)
     inbox: SimpleQueue[str | None] = SimpleQueue()
-    with Signals() as signals, kept_from_terminal():
+    with Signals() as signals, capture_messages():
         threading.Thread(target=_listen, args=(inbox, signals), daemon=True).start()
         from genai_cli.launchers.worker import work
 
@@ -55,7 +55,7 @@ class Shared:
         from genai_cli.store import run_config
 
         try:
-            cfg = run_config.config_of(cell)
+            cfg = run_config.load_config(cell)
             key = str((cfg.dataset, cfg.split_seed))
             if key != self.key:
                 self.key, self.last = "", None  # the old one goes before the new one comes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli.errors import UserError
 
 if TYPE_CHECKING:
-    from genai_cli.config.compose import Line
+    from genai_cli.config.compose import CommandLine
 
 
 @dataclass
@@ -78,7 +78,7 @@ def gpus_of(how: Launcher | None) -> int | None:
 LAUNCHERS: dict[str, type[Launcher]] = {"serial": Serial, "joblib": Joblib, "slurm": Slurm}
 
 
-def of_sweep(line: Line) -> Launcher:
+def of_sweep(line: CommandLine) -> Launcher:
     """The launcher of a line with -m.
 
     Raises:
@@ -86,10 +86,12 @@ def of_sweep(line: Line) -> Launcher:
     """
     from genai_cli.config import groups
 
-    return groups.read("hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs)
+    return groups.read_settings(
+        "hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs
+    )
 
 
-def of_one_run(line: Line) -> Launcher | None:
+def of_one_run(line: CommandLine) -> Launcher | None:
     """The launcher of a line without -m: Slurm, or None where the run stays in this process.
 
     Raises:

@@ -139,7 +139,7 @@ def fitting(configs: Iterable[TrainConfig], free: int) -> int:
     most = 0
     for cfg in shapes.values():
         try:
-            most = max(most, measured(schema.plain(cfg), os.environ).gpu or 0)
+            most = max(most, measured(schema.to_dict(cfg), os.environ).gpu or 0)
         except Failed:  # it will fail as a cell, too, and say why there
             continue
     return max(1, int(free * (1 - SPARE)) // (most + CONTEXT))

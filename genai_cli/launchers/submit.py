@@ -24,7 +24,7 @@ from genai_cli.launchers.script import script
 from genai_cli.launchers.settings import Slurm
 from genai_cli.launchers.share import needs
 from genai_cli.store import run_folder
-from genai_cli.store.outputs import matching
+from genai_cli.store.outputs import list_matching
 from genai_cli.system import atomic_write
 
 Job = Sequence[Path]  # the cells of one task
@@ -80,7 +80,9 @@ def _hand_in(folder: Path, jobs: Sequence[Job], how: Slurm, after: str | None) -
     """Write sheet and script, and submit them; the job's number."""
     place = folder.resolve() / "slurm"
     place.mkdir(exist_ok=True)
-    taken = [int(p.stem) for p in matching(place, "*.json") if re.fullmatch("[0-9]{1,9}", p.stem)]
+    taken = [
+        int(p.stem) for p in list_matching(place, "*.json") if re.fullmatch("[0-9]{1,9}", p.stem)
+    ]
     sheet = place / f"{max(taken, default=-1) + 1:03d}.json"  # one may have been removed by hand
     name = f"genai-{folder.resolve().name.rpartition('-')[2]}-{secrets.token_hex(4)}"
     names = [[os.path.relpath(cell, folder) for cell in job] for job in jobs]
@@ -108,7 +110,7 @@ def queued(folder: Path) -> dict[Path, str]:
         UserError: Slurm does not answer, so that nobody knows.
     """
     found: dict[Path, str] = {}
-    sheets = matching(folder / "slurm", "*.json")
+    sheets = list_matching(folder / "slurm", "*.json")
     if sheets and not shutil.which("squeue"):
         print(f"note: no Slurm here: no job of {folder / 'slurm'} is looked for", file=sys.stderr)
         return found

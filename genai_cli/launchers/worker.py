@@ -73,7 +73,7 @@ def _one(cell: Path, data: Dataset | None, signals: Signals) -> int:
     def train() -> int:
         return run(cell, data, resume=begun(cell), signals=signals)
 
-    if ranks.world() > 1:  # one of torchrun's: rank 0 writes, and none retries alone
+    if ranks.world_size() > 1:  # one of torchrun's: rank 0 writes, and none retries alone
         return train()
     return _alone([cell], lambda: memory.within(cell, train))
 
@@ -84,7 +84,7 @@ def _stack(
     from genai_cli.runner import load, stacked
     from genai_cli.store import run_config
 
-    data = data or load.load_data(run_config.config_of(job[0]))
+    data = data or load.load_data(run_config.load_config(job[0]))
     stacked.train(job, data, signals, changed)
     return 0
 
@@ -99,7 +99,9 @@ def _alone(job: Sequence[Path], train: Callable[[], int]) -> int:
             told = f"{type(error).__name__}: {told}"
         for cell in job:
             print(f"genai: {cell} failed: {told}", file=sys.stderr)
-            if run_folder.held(cell):  # another process trains there: what it says of itself holds
+            if run_folder.is_training(
+                cell
+            ):  # another process trains there: what it says of itself holds
                 continue
             with suppress(OSError):  # the disk may be what failed; that is told
                 lost(cell, "".join(traceback.format_exception(error)).rstrip())

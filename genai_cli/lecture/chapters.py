@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from genai_cli.config.catalog import Tree, user_dirs
+from genai_cli.config.catalog import ConfigTree, user_dirs
 from genai_cli.errors import UserError, nearest
 from genai_cli.lecture.header import Header, read
 
@@ -130,7 +130,7 @@ def experiments() -> list[Experiment]:
     """All, in the lecture's order; then the user's own, by name."""
     files = {
         option.removeprefix(f"{GROUP}/"): path
-        for option, path in Tree(user_dirs()).options("experiment").items()
+        for option, path in ConfigTree(user_dirs()).options("experiment").items()
         if option.startswith(f"{GROUP}/")
     }
     found = [

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genai_cli.config.values import no_lookup
+from genai_cli.config.values import refuse_interpolation
 from genai_cli.errors import UserError, nearest
 from genai_cli.lecture.plan import Item
 from genai_cli.store import outputs as places
 from genai_cli.store import run_folder
 from genai_cli.store.links import refuse_links
 from genai_cli.system import atomic_write
-from genai_cli.system.file_lock import busy
+from genai_cli.system.file_lock import is_locked
 
 LABEL = "lecture"
 LOG = "lecture.log"
@@ -118,13 +118,13 @@ def trusted(folder: Path, state: State) -> None:
         UserError: a word that leads elsewhere or looks something up; a link in the place of a file.
     """
     path = folder / places.LECTURE
-    no_lookup(state.changes, path)
+    refuse_interpolation(state.changes, path)
     for word in state.changes:
         key, equals, _ = word.partition("=")
         if not equals or key.startswith("-") or key == "outputs":
             raise UserError(f"{path}: '{word}' is no word of a lecture; start a new one")
     homes = [folder / part.folder for part in state.parts]
-    days = [day for home in homes for day in places.matching(home, places.DAYS)]
+    days = [day for home in homes for day in places.list_matching(home, places.DAYS)]
     for place in (folder, *homes, *days):
         refuse_links(place)
 
@@ -140,7 +140,7 @@ def at_work(folder: Path) -> bool:
     """Whether a process plays the lecture now."""
     try:
         with open(folder / LOG, encoding="utf-8") as file:
-            return busy(file)
+            return is_locked(file)
     except OSError:
         return False
 

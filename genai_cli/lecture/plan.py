@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from genai_cli.config import compose, schema, sweep_lists, validation
 from genai_cli.config.compose_cache import Composer
-from genai_cli.config.overrides import checked_overrides
+from genai_cli.config.overrides import parse_overrides
 from genai_cli.errors import UserError
 from genai_cli.lecture import header
 from genai_cli.lecture.chapters import Experiment
@@ -41,8 +41,8 @@ def plan(found: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
     Raises:
         UserError: a value that an experiment cannot take, or a key that none has.
     """
-    with compose.hydra_session(compose.parse(changes)):
-        for override in checked_overrides(list(changes)):
+    with compose.hydra_session(compose.parse_line(changes)):
+        for override in parse_overrides(list(changes)):
             if override.is_sweep_override():
                 raise UserError(f"{override.input_line} is several values; give one")
         composer = Composer("train")  # one for all: what many experiments share is composed once
@@ -75,10 +75,10 @@ def _taken(
     Raises:
         UserError: the line with them is a mistake.
     """
-    line = compose.parse(args)
+    line = compose.parse_line(args)
     experiment = [word for word in line.overrides if word.startswith("experiment=")]
     swept = composer.sweep(experiment) if line.multirun and experiment else {}
-    varied = [*(swept.get("over") or {}), *sweep_lists.keys_of(swept.get("cells") or [])]
+    varied = [*(swept.get("over") or {}), *sweep_lists.cell_keys(swept.get("cells") or [])]
     given = _keys(line.overrides)
     known = _config(composer, line.overrides)
     taken: list[str] = []
@@ -118,4 +118,4 @@ def _config(composer: Composer, words: Sequence[str]) -> dict[str, Any]:
     """The flat config of a line's words, of a sweep without what it varies."""
     config = composer.config(words)
     validation.check(config)
-    return schema.flat(dataclasses.asdict(config))
+    return schema.flatten(dataclasses.asdict(config))

@@ -21,9 +21,9 @@ from genai_cli.lecture.folder import Command, Part, State
 from genai_cli.lecture.plan import Item
 from genai_cli.store import run_folder
 from genai_cli.system.atomic_write import append
-from genai_cli.system.file_lock import NoLocks, lock
-from genai_cli.system.signals import code_of, listening
-from genai_cli.system.subprocesses import python
+from genai_cli.system.file_lock import LocksUnsupported, lock
+from genai_cli.system.signals import exit_code, handle_signals
+from genai_cli.system.subprocesses import python_command
 
 SAID = "commands.log"  # in an item's folder: what its commands printed
 PROMPT = "$ genai "
@@ -55,9 +55,9 @@ class Player:
             try:
                 if not lock(log):
                     raise UserError(f"another process is at work in {self.place}")
-            except NoLocks:  # a second process would not be kept out
+            except LocksUnsupported:  # a second process would not be kept out
                 pass
-            with listening(self._heard):
+            with handle_signals(self._heard):
                 return self._play()
 
     def _play(self) -> int:
@@ -120,7 +120,7 @@ class Player:
             else [path] * run_folder.is_run(path)
         )
         while (
-            any(map(run_folder.held, whole)) and not self.code
+            any(map(run_folder.is_training, whole)) and not self.code
         ):  # what a killed lecture left at work
             time.sleep(POLL)
         if not whole:
@@ -137,7 +137,7 @@ class Player:
             said.write(f"{PROMPT}{' '.join(words)}\n".encode())
             said.flush()
             self.child = subprocess.Popen(
-                [*python("genai_cli"), *words],
+                [*python_command("genai_cli"), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -151,7 +151,7 @@ class Player:
         return code if code >= 0 else 128 - code
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        self.code = code_of(number)
+        self.code = exit_code(number)
         self._pass_on()
 
     def _pass_on(self) -> None:

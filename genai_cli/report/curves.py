@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 112, 26, 40  # inside the frame: tick labels, names of the lines
@@ -139,8 +139,8 @@ def lay_out_panel(
         _names(ends, round((margin - 7) / 7.7)),
         None if best is None else _best(lines, best, x_of, y_of),
         "; ".join(
-            f"{line.label or title} {line.side} from {short(values[0])} to {short(values[-1])}, "
-            f"lowest {short(min(values))}"
+            f"{line.label or title} {line.side} from {format_number(values[0])} to "
+            f"{format_number(values[-1])}, lowest {format_number(min(values))}"
             for line in lines
             if (values := [v for _, v in line.points if _finite(v)])
         ),
@@ -238,7 +238,7 @@ def _tick(value: float) -> str:
 
 def _ending(value: float) -> str:
     """Format the last value of a line, short enough for the margin."""
-    text = short(value)
+    text = format_number(value)
     return _tick(value) if "e" in text or len(text) > 7 else text
 
 
@@ -284,7 +284,7 @@ def _table(rows: list[dict[str, float]]) -> tuple[str, list[str], list[list[str]
     step = max(1, -(-len(rows) // TABLE_ROWS))
     kept = [r for i, r in enumerate(rows) if i % step == 0 or i == len(rows) - 1]
     body = [
-        [f"{row['epoch']:g}", *(short(row[c]) if c in row else "–" for c in columns[1:])]
+        [f"{row['epoch']:g}", *(format_number(row[c]) if c in row else "–" for c in columns[1:])]
         for row in kept
     ]
     every = "every epoch" if step == 1 else f"one epoch in {step}, all in metrics.csv"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from genai_cli.evaluation.measures import BY_NAME, GROUPS, Measure
 from genai_cli.report.facts import Facts, mapping, number
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 HEADLINES = (  # what stands in large type, if it was measured: the first six
     "prediction/accuracy",
@@ -120,19 +120,21 @@ def number_in_words(name: str, entry: Mapping[str, Any]) -> Number:
         return Number(measure(name), kind, reason=str(entry.get("reason") or "not measured"))
     player = mapping(mapping(entry.get("passport")).get("player"))
     bound = "≤ " if player.get("likelihood") == "bound" else ""
-    words = Number(measure(name), kind, f"{bound}{short(value)}", interval(entry))
+    words = Number(measure(name), kind, f"{bound}{format_number(value)}", interval(entry))
     floor = mapping(entry.get("floor"))
     low = number(floor.get("value"))
     if low is None:
         return words
     title = str(floor.get("what") or "floor")
-    return words._replace(floor=short(low), floor_interval=interval(floor), floor_name=title)
+    return words._replace(
+        floor=format_number(low), floor_interval=interval(floor), floor_name=title
+    )
 
 
 def interval(entry: Mapping[str, Any]) -> str:
     """Format the interval of an entry as ``2.614 – 4.069``; "" if it has none."""
     low, high = number(entry.get("low")), number(entry.get("high"))
-    return "" if low is None or high is None else f"{short(low)} – {short(high)}"
+    return "" if low is None or high is None else f"{format_number(low)} – {format_number(high)}"
 
 
 def select_headlines(facts: Facts) -> list[Number]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from genai_cli.config.resumable import train_longer
+from genai_cli.config.resumable import resume_command
 from genai_cli.report import curves, numbers, settings
 from genai_cli.report.facts import Facts, mapping, number
 from genai_cli.report.figures import OF_A_RUN, Figure, caption_order, load_figures
@@ -171,7 +171,7 @@ def suggest_commands(facts: Facts) -> list[tuple[str, str]]:
         lines.append((f"genai resume {ref}", "measures its test split"))
     elif facts.status in ("finished", "stopped") and epochs:
         horizon = number(mapping(facts.config.get("schedule")).get("horizon"))
-        lines.append((train_longer(ref, int(2 * epochs), horizon), "trains it for longer"))
+        lines.append((resume_command(ref, int(2 * epochs), horizon), "trains it for longer"))
     if facts.status in ("finished", "stopped", "interrupted", "died"):
         if not facts.evaluations:
             lines.append((f"genai evaluate {ref}", "measures it with one ruler for all families"))

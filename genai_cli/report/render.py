@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from genai_cli.store import run_folder
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 from genai_cli.version import __version__
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -67,7 +67,7 @@ def template_environment() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    made.filters |= {"short": short, "duration": format_duration, "date": format_date}
+    made.filters |= {"short": format_number, "duration": format_duration, "date": format_date}
     css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
     made.globals |= {"policy": POLICY, "version": __version__, "css": css}
     return made

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from genai_cli.config import schema
-from genai_cli.config.catalog import GROUPS, Key, Tree, user_dirs
+from genai_cli.config.catalog import GROUPS, ConfigTree, Key, user_dirs
 from genai_cli.errors import UserError
 from genai_cli.report.facts import Facts, mapping
 from genai_cli.report.numbers import format_value
@@ -23,7 +23,7 @@ def defaults(config: dict[str, Any]) -> tuple[dict[str, str], dict[str, Key]]:
     Raises:
         UserError: GENAI_PATH names a folder that is not there.
     """
-    tree = Tree(user_dirs())
+    tree = ConfigTree(user_dirs())
     given = {
         group: [str(name)]
         for group, section in config.items()
@@ -38,7 +38,7 @@ def defaults(config: dict[str, Any]) -> tuple[dict[str, str], dict[str, Key]]:
 def list_settings(facts: Facts) -> dict[str, list[list[str]]]:
     """Return the rows of two tables: ``changed`` (key, value, default, meaning) and ``all`` (key,
     value, meaning). Both are empty if config.yaml cannot be read."""
-    flat = {k: v for k, v in schema.flat(facts.config).items() if k != "outputs"}
+    flat = {k: v for k, v in schema.flatten(facts.config).items() if k != "outputs"}
     try:
         chosen, known = defaults(facts.config)
     except UserError:

@@ -16,7 +16,7 @@ from genai_cli.report.facts import Facts, mapping, number, read
 from genai_cli.report.figures import caption_order, load_figures
 from genai_cli.report.render import render
 from genai_cli.store import run_folder, safe_yaml
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 FOLDER = "compare"  # in the sweep: what `genai compare` and `genai report` draw
 OVERLAID = "losses"  # its figure that this page draws itself
@@ -86,7 +86,7 @@ def _select_cells(cells: list[Facts]) -> list[Facts]:
 
 def _varied(cell: Facts, keys: list[str]) -> list[str]:
     """Return what was varied, in words; "" where the cell lacks the key."""
-    flat = schema.flat(cell.config)
+    flat = schema.flatten(cell.config)
     values = [flat.get(key, flat.get(f"{key}.name")) for key in keys]
     return ["" if v is None else cell.public(numbers.format_value(v)) for v in values]
 
@@ -95,7 +95,7 @@ def _values(cell: Facts, measures: list[str]) -> list[str]:
     """Return the numbers on the test split at the end of training; "" where there is none."""
     entries = mapping(cell.summary.get("metrics"))
     values = [number(mapping(entries.get(name)).get("value")) for name in measures]
-    return ["" if v is None else short(v) for v in values]
+    return ["" if v is None else format_number(v) for v in values]
 
 
 def _losses(cells: list[Facts], varied: list[str]) -> list[curves.Panel]:

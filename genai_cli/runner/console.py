@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from genai_cli.errors import UserError
 from genai_cli.system.atomic_write import write_all
-from genai_cli.system.file_lock import NoLocks, lock
-from genai_cli.system.terminal import raw, visible
-from genai_cli.system.text import plain_table, short
+from genai_cli.system.file_lock import LocksUnsupported, lock
+from genai_cli.system.terminal import escape_control, raw_stream
+from genai_cli.system.text import format_number, format_table
 
 if TYPE_CHECKING:
     from genai_cli.training.state import Training
@@ -82,7 +82,7 @@ class Reporter:
                 if time.monotonic() >= until:
                     raise UserError(f"{folder} is being trained by another process")
                 time.sleep(PATIENCE / 50)
-        except NoLocks as error:
+        except LocksUnsupported as error:
             self.line(
                 f"note: no locks on the disk of {folder} ({error.strerror}): a second process "
                 "would not be kept out of it; start none"
@@ -106,18 +106,18 @@ class Reporter:
         """One or more lines, to both."""
         self.log(text)
         if self.progress is not None:
-            shown = visible(text)
+            shown = escape_control(text)
             self.progress.console.print(shown, highlight=False, markup=False, soft_wrap=True)
         elif not self.quiet:
             show(text)
 
     def log(self, text: str) -> None:
         """To train.log alone."""
-        write_all(self.file.fileno(), f"{visible(text)}\n".encode(errors="replace"))
+        write_all(self.file.fileno(), f"{escape_control(text)}\n".encode(errors="replace"))
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A small table, the first column left-aligned, the others right-aligned."""
-        self.line(plain_table(title, head, rows))
+        self.line(format_table(title, head, rows))
 
     def start_live(self, epochs: int, state: Training) -> None:
         """Start the clock and, if a person looks, the live display."""
@@ -134,7 +134,7 @@ class Reporter:
             TextColumn("{task.fields[terms]}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            console=Console(file=raw(sys.stdout)),
+            console=Console(file=raw_stream(sys.stdout)),
             refresh_per_second=8,
         )
         self.task = self.progress.add_task(
@@ -188,12 +188,12 @@ def _terms(row: dict[str, float], best: bool) -> list[str]:
         for name, value in values.items():
             if not name.endswith("/loss"):
                 shown.setdefault(name.split("/")[-1], value)  # the first player's, of equal names
-        return [f"{name} {short(value)}" for name, value in shown.items()] + ["*"] * best
-    terms = [f"train {short(row['train/loss'])}"]
+        return [f"{name} {format_number(value)}" for name, value in shown.items()] + ["*"] * best
+    terms = [f"train {format_number(row['train/loss'])}"]
     if "val/loss" in row:
-        terms.append(f"val {short(row['val/loss'])}{' *' if best else '  '}")
+        terms.append(f"val {format_number(row['val/loss'])}{' *' if best else '  '}")
     return terms + [
-        f"{name.removeprefix('val/')} {short(value)}"
+        f"{name.removeprefix('val/')} {format_number(value)}"
         for name, value in row.items()
         if name.startswith("val/") and name != "val/loss"
     ]

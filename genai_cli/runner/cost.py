@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.evaluation.budget import SHARE
-from genai_cli.system.subprocesses import python
+from genai_cli.system.subprocesses import python_command
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -71,7 +71,7 @@ def measured(config: Mapping[str, Any], environment: Mapping[str, str]) -> Cost:
     """
     told = json.dumps({"config": config, "began": time.time()})
     done = subprocess.run(
-        python("genai_cli.runner.cost"),
+        python_command("genai_cli.runner.cost"),
         input=told,
         capture_output=True,
         text=True,
@@ -90,7 +90,7 @@ def main() -> int:
     from genai_cli.config import schema
 
     asked = json.load(sys.stdin)
-    cfg = schema.typed(asked["config"], Path("plan"))
+    cfg = schema.from_dict(asked["config"], Path("plan"))
     with tempfile.TemporaryDirectory(prefix="genai-plan-") as folder:
         print(json.dumps(asdict(cost(cfg, Path(folder), asked["began"]))))
     return 0
@@ -111,7 +111,7 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
     from genai_cli.runner import description, lifecycle, load
     from genai_cli.runner.console import Reporter
     from genai_cli.store import run_folder
-    from genai_cli.store.run_folder import Part, part_of
+    from genai_cli.store.run_folder import MeasuredPart, measured_part
     from genai_cli.system import atomic_write
     from genai_cli.training import checkpoint, machine, setup
     from genai_cli.training.loop import EVALUATION_BATCH, calibrate, evaluation_terms, train
@@ -152,16 +152,16 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
         validation = spent / max(1, passes) * -(-len(data.val) // EVALUATION_BATCH)
         saved = checkpoint.save(folder / run_folder.CHECKPOINTS, state, keep=1, mark_best=True)
         size = _size(saved)
-        run_folder.write_config(folder, schema.plain(cfg))
+        run_folder.write_config(folder, schema.to_dict(cfg))
         atomic_write.write_json(folder / run_folder.RUN, described)
         with Reporter(folder / run_folder.LOG, quiet=True) as report:
             budget = of_training(0.0)
             lifecycle.conclude(folder, cfg, data, state, "finished", report, budget=budget)
         end = clock.lap()
         n, draws = len(data.test), state.model.test_draws
-        part = part_of(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics")) or Part(
-            n, draws
-        )
+        part = measured_part(
+            run_folder.read_json(folder / run_folder.SUMMARY).get("metrics")
+        ) or MeasuredPart(n, draws)
         share = part.n * part.draws / max(1, n * draws)
     gpu = None
     if device.type == "cuda":

@@ -77,7 +77,9 @@ def description(cfg: TrainConfig, data: Dataset, gpus: int | None = None) -> dic
             f"model={name} fails on one example: {type(error).__name__}: {said}"
         ) from error
     work = 3 * cfg.batch_size * sum(layer.work for layer in made_of)  # backward is twice forward
-    share = ranks.here(cfg) if ranks.world() == 1 else 1  # started already, a rank has its own
+    share = (
+        ranks.planned_local_world_size(cfg) if ranks.world_size() == 1 else 1
+    )  # started already, a rank has its own
     here = gpus is None
     threads = threads_for(work // cfg.trainer.devices, device, share) if here else None
     return {

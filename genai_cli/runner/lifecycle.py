@@ -23,10 +23,10 @@ from genai_cli.runner.measuring import Measured, amount, measure
 from genai_cli.runner.progress import Meter
 from genai_cli.store import run_folder
 from genai_cli.store.labels import address
-from genai_cli.store.run_folder import Part, part_of
+from genai_cli.store.run_folder import MeasuredPart, measured_part
 from genai_cli.system import atomic_write, disk_errors
 from genai_cli.system.preemption import Interrupted, Signals
-from genai_cli.system.text import plain_table, short
+from genai_cli.system.text import format_number, format_table
 from genai_cli.training.distributed import ALONE, PeerLost, Ranks, tells
 from genai_cli.training.finite import Diverged
 from genai_cli.training.state import Training
@@ -197,11 +197,11 @@ def _write(
     if best and data.validation == "test":
         best += ", which chose them"
     averaged = ", averaged" if state.ema else ""
-    whole = Part(len(data.test), state.model.test_draws)
-    part = part_of(metrics) or whole
+    whole = MeasuredPart(len(data.test), state.model.test_draws)
+    part = measured_part(metrics) or whole
     many = f"{whole.n:,} examples" if part == whole else amount(part, whole)
     title = f"test split, {many}{best}{averaged}"
-    report.line(plain_table(title, ("", "value", "95 % interval"), metric_rows(metrics)))
+    report.line(format_table(title, ("", "value", "95 % interval"), metric_rows(metrics)))
     if part != whole:
         report.line(f"all of it: genai resume {address(folder)} measure=all")
     report.line()
@@ -218,8 +218,10 @@ def metric_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str
         floor = entry.get("floor")
         for what, told in ((name, entry), *([(f"  {floor['what']}", floor)] if floor else ())):
             known = told["low"] is not None
-            interval = f"{short(told['low'])} – {short(told['high'])}" if known else ""
-            rows.append((what, short(told["value"]), interval))
+            interval = (
+                f"{format_number(told['low'])} – {format_number(told['high'])}" if known else ""
+            )
+            rows.append((what, format_number(told["value"]), interval))
     return rows
 
 
@@ -247,13 +249,13 @@ def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALON
             log(folder, f"[rank {group.rank}] {trace}")
     with suppress(OSError):
         set_status(folder, "failed")
-    if lost and ranks.watched():  # who is gone is told by who watches
-        return ranks.LOST
+    if lost and ranks.is_supervised():  # who is gone is told by who watches
+        return ranks.PEER_LOST
     if not tells():
         return 1
     first = " ".join(str(error).split()) or type(error).__name__
     kind = "" if isinstance(error, Diverged | PeerLost) else f"{type(error).__name__}: "
-    if disk := disk_errors.trouble(error, folder):
+    if disk := disk_errors.explain(error, folder):
         kind, first = "", f"{disk[0]}; {disk[1]}, then: genai resume {folder}"
     everybody = group.world == 1 or isinstance(error, Diverged)
     where = "" if everybody else f"[rank {group.rank}] "

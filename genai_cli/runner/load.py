@@ -17,7 +17,7 @@ from genai_cli.errors import UserError, in_one_line
 from genai_cli.models import build
 from genai_cli.models.base import Model
 from genai_cli.store import lookup, run_folder
-from genai_cli.store.run_config import config_of
+from genai_cli.store.run_config import load_config
 from genai_cli.training import checkpoint as checkpoints
 from genai_cli.training.loop import finish
 from genai_cli.training.machine import pick_device
@@ -79,7 +79,7 @@ def load(
         UserError: no such run or checkpoint, other data than it was trained on.
     """
     folder = lookup.find(str(run), outputs)
-    cfg = resolved(config_of(folder), run_folder.read_json(folder / run_folder.RUN))
+    cfg = resolved(load_config(folder), run_folder.read_json(folder / run_folder.RUN))
     place = pick_device(device)
     data = load_data(cfg)
     same_data(folder, data)

@@ -95,7 +95,7 @@ class TensorBoard:
         # what a killed session wrote after its last checkpoint is taken back
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 or None)
         if not step:
-            lines = [f"    {key}: {value}" for key, value in schema.flat(config).items()]
+            lines = [f"    {key}: {value}" for key, value in schema.flatten(config).items()]
             self.writer.add_text("config", "\n".join(lines))
 
     def row(self, row: Mapping[str, float]) -> None:
@@ -160,7 +160,7 @@ class MLflow:
                 run = self.client.create_run(self._experiment(), run_name=folder.name)
         if known is None:
             known = _keep(folder, "mlflow", run.info.run_id)
-            for key, value in schema.flat(config).items():
+            for key, value in schema.flatten(config).items():
                 self.client.log_param(known, key, value)
         else:
             self.client.update_run(known, status="RUNNING")

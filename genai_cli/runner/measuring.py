@@ -16,7 +16,7 @@ from genai_cli.evaluation.budget import Budget
 from genai_cli.runner.console import Reporter
 from genai_cli.runner.progress import Meter
 from genai_cli.store import run_folder
-from genai_cli.store.run_folder import Part
+from genai_cli.store.run_folder import MeasuredPart
 from genai_cli.system.preemption import Signals
 from genai_cli.training import checkpoint
 from genai_cli.training.finite import check_finite
@@ -69,8 +69,8 @@ def measure(
 
         return tick
 
-    def test(part: Part, seconds: float) -> Callable[[int], None]:
-        whole = Part(len(data.test), state.model.test_draws)
+    def test(part: MeasuredPart, seconds: float) -> Callable[[int], None]:
+        whole = MeasuredPart(len(data.test), state.model.test_draws)
         if seconds > LONG or part != whole:
             about = f", about {seconds:.0f} s" if seconds > LONG else ""
             report.line(f"measuring {amount(part, whole)}{about}")
@@ -92,7 +92,7 @@ def measure(
     return Measured(metrics, seen, found, files)
 
 
-def amount(part: Part, whole: Part) -> str:
+def amount(part: MeasuredPart, whole: MeasuredPart) -> str:
     """How much of a test split is measured, in words."""
     few = f"{part.n:,} of " if part.n < whole.n else ""
     draws = f", {part.draws} of {whole.draws} noises each" if part.draws < whole.draws else ""

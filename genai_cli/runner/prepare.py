@@ -16,7 +16,7 @@ from genai_cli.config import ranks, schema, validation
 from genai_cli.errors import UserError
 from genai_cli.store import lookup, run_folder
 from genai_cli.system import atomic_write, disk_errors
-from genai_cli.system.gc_freeze import resting
+from genai_cli.system.gc_freeze import gc_paused
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -34,7 +34,7 @@ class Prepared:
     described: dict[str, Any]  # run.json, but for command and start
 
 
-@resting()
+@gc_paused()
 def prepare(
     cfg: TrainConfig,
     note: Callable[[str], None],
@@ -57,7 +57,7 @@ def prepare(
         genai_cli.errors.UserError: the first mistake.
     """
     validation.check(cfg)  # before torch is imported: a typo is answered at once
-    cfg = ranks.sized(cfg)
+    cfg = ranks.with_world_size(cfg)
     from genai_cli.data.home import user_place
     from genai_cli.runner import checks, description, load
     from genai_cli.training import machine
@@ -66,7 +66,7 @@ def prepare(
     if ranks.rank():  # rank 0 says it
         note = [].append
     notes: list[str] = []  # told once nothing is wrong: a mistake is one line
-    if gpus is None and (crowded := ranks.crowded(cfg, device)):
+    if gpus is None and (crowded := ranks.oversubscription_warning(cfg, device)):
         notes.append(crowded)
     if gpus is None and (unused := machine.unused_gpu(cfg.device, device)):
         notes.append(unused)
@@ -85,7 +85,7 @@ def prepare(
         cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
     data = data or load.load_data(cfg, notes.append)
     cfg = checks.settle(cfg, data.spec, notes.append)
-    built, plain = {} if built is None else built, schema.plain(cfg)
+    built, plain = {} if built is None else built, schema.to_dict(cfg)
     key, told = (repr({k: v for k, v in plain.items() if k not in n}) for n in (UNBUILT, UNTOLD))
     if key not in built:
         checks.check_built(cfg, data, gpus=gpus)
@@ -112,7 +112,7 @@ def start(
         return _write(folder, prepared, command, durable)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        told = disk_errors.one_line(error) or str(error)
+        told = disk_errors.explain_in_one_line(error) or str(error)
         raise UserError(f"cannot write {folder}: {told}, or set outputs=DIR") from error
 
 
@@ -121,5 +121,5 @@ def _write(folder: Path, prepared: Prepared, command: str, durable: bool) -> Pat
     when = {"command": command, "started": run_folder.now()}
     atomic_write.write_json(folder / run_folder.RUN, prepared.described | when, durable)
     # last: with it the folder is a run, and it is one whole or not at all
-    run_folder.write_config(folder, schema.plain(prepared.cfg), durable)
+    run_folder.write_config(folder, schema.to_dict(prepared.cfg), durable)
     return folder

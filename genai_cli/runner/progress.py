@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from genai_cli.runner.console import on_terminal
-from genai_cli.system.terminal import raw
+from genai_cli.system.terminal import raw_stream
 
 
 class Meter:
@@ -33,7 +33,7 @@ class Meter:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(compact=True),
-                console=Console(file=raw(sys.stdout)),
+                console=Console(file=raw_stream(sys.stdout)),
                 transient=True,
             )
 

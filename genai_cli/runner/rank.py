@@ -13,25 +13,25 @@ import time
 from pathlib import Path
 
 from genai_cli.config import ranks
-from genai_cli.system.library_messages import kept_from_terminal
+from genai_cli.system.library_messages import capture_messages
 from genai_cli.system.preemption import Signals  # before anything slow: a signal may come early
 
 LAST = 60.0  # seconds to save and end, for a rank whose starter is gone
 
 
 def main(folder: Path) -> int:
-    """The exit code of `runner.run.run`, or `ranks.LOST`."""
+    """The exit code of `runner.run.run`, or `ranks.PEER_LOST`."""
     try:
         return _train(folder)
     finally:
-        if ranks.watched():  # all is said and written: a late signal is nobody's business
+        if ranks.is_supervised():  # all is said and written: a late signal is nobody's business
             for number in Signals.HANDLED:
                 signal.signal(number, signal.SIG_IGN)
 
 
 def _train(folder: Path) -> int:
-    with Signals() as signals, kept_from_terminal():
-        if ranks.watched():
+    with Signals() as signals, capture_messages():
+        if ranks.is_supervised():
             threading.Thread(target=_outlive_nobody, daemon=True).start()
         from genai_cli.runner.run import run
         from genai_cli.store import run_folder
@@ -44,8 +44,8 @@ def _train(folder: Path) -> int:
         except KeyboardInterrupt:
             return 130
         except Exception as error:  # before the run could say so itself
-            if isinstance(error, PeerLost) and ranks.watched():
-                return ranks.LOST
+            if isinstance(error, PeerLost) and ranks.is_supervised():
+                return ranks.PEER_LOST
             said = " ".join(str(error).split())[:300]
             told = f"[rank {ranks.rank()}] {type(error).__name__}: {said}"
             print(f"genai: {folder} failed: {told}", file=sys.stderr)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.config import ranks, schema
-from genai_cli.config.resumable import NOTED, OTHERWISE, SAFE, matches, why_not
+from genai_cli.config.resumable import NOTE, NOTED, SAFE, matches, refusal_reason
 from genai_cli.config.values import read_value
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.store import history, run_folder
 from genai_cli.system import atomic_write
 from genai_cli.system.file_lock import lock
-from genai_cli.system.gc_freeze import resting
+from genai_cli.system.gc_freeze import gc_paused
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -39,14 +39,14 @@ def _resume(
     """Check, tell the differences, write them and go on."""
     from genai_cli.config import validation
 
-    with resting():
+    with gc_paused():
         from genai_cli.config import schema
         from genai_cli.models.build import build_model
         from genai_cli.runner import checks, description, load
-        from genai_cli.store.run_folder import part_of
+        from genai_cli.store.run_folder import measured_part
         from genai_cli.training import checkpoint
 
-    cfg = schema.typed(new, folder / run_folder.CONFIG)
+    cfg = schema.from_dict(new, folder / run_folder.CONFIG)
     validation.check(cfg)
     data = load.load_data(cfg)
     load.same_data(folder, data)
@@ -62,7 +62,7 @@ def _resume(
     drawn = [key for key, _, _ in differences if key.startswith("figures.")]
     if done and drawn and all(key in ("tags", *drawn) for key, _, _ in differences):
         # figures are drawn where a run is measured: the same numbers once more
-        part = part_of(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
+        part = measured_part(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
         described["measure"] = part._asdict() if part else "all"
         done = ""
     if done:
@@ -72,7 +72,7 @@ def _resume(
         if differences:
             run_folder.write_config(folder, new)
         print(f"{folder} {done}")
-        if ranks.world() > 1:
+        if ranks.world_size() > 1:
             from genai_cli.training import distributed
 
             distributed.join().told((None, False))
@@ -82,8 +82,8 @@ def _resume(
         path, _ = checkpoint.newest_whole(folder / run_folder.CHECKPOINTS)
         refuse_fewer(folder, int(path.name.removeprefix("step-")), cfg, data, differences)
     changes = {key: (before, after) for key, before, after in differences}
-    described = history.in_force(described, old)
-    now = history.again(described, description.description(cfg, data), changes)
+    described = history.drop_unwritten_changes(described, old)
+    now = history.resumed_run_info(described, description.description(cfg, data), changes)
     waits = run_folder.unmeasured(
         run_folder.read_json(folder / run_folder.SUMMARY)
     ) or described.get("measure")
@@ -112,7 +112,7 @@ def told(differences: list[tuple[str, Any, Any]], given: list[str]) -> list[str]
     lines = []
     for key, before, after in differences:
         safe = matches(key, SAFE)
-        why = "" if safe else f"   ({OTHERWISE})"
+        why = "" if safe else f"   ({NOTE})"
         lines.append(f"{'safe' if safe else 'note'}   {key}: {before} → {after}{why}")
     same = [key for key in given if key not in {k for k, _, _ in differences}]
     return lines + [f"same   {key}: as it was" for key in same]
@@ -133,8 +133,8 @@ def _notes(
         notes.append(f"it was {described['reason']}")
     if described.get("device") not in (None, now["device"]):
         notes.append(f"on {now['device']}, before on {described.get('device')}: not bit-equal")
-    other = history.differing(described, now)
-    surroundings = [name for name in other if name not in history.FACTS or name == "git"]
+    other = history.differences(described, now)
+    surroundings = [name for name in other if name not in history.ENVIRONMENT or name == "git"]
     if surroundings:
         listed = ", ".join(f"{name} {other[name][0]} → {other[name][1]}" for name in surroundings)
         notes.append(f"not what it was before: {listed}; the rest may differ in the last digits")
@@ -185,7 +185,7 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
-            known = list(schema.flat(old))
+            known = list(schema.flatten(old))
             raise UserError(f"unknown key '{key}'{nearest(key, known)} (see the run's config.yaml)")
         if key in given:
             raise UserError(f"{key} is given twice; keep one")
@@ -194,7 +194,7 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         if isinstance(place[last], dict):
             raise UserError(f"{key} names a group; set one of its keys: {listing(place[last])}")
         if value != place[last] and not matches(key, SAFE + NOTED):
-            refused.setdefault(why_not(key), []).append(key)
+            refused.setdefault(refusal_reason(key), []).append(key)
             words.append(change)
         place[last] = value
     if refused:
@@ -207,16 +207,16 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """(key, before, after) of every value that differs."""
-    before, after = schema.flat(old), schema.flat(new)
+    before, after = schema.flatten(old), schema.flatten(new)
     return [(k, before[k], after[k]) for k in before if before[k] != after[k]]
 
 
 def fully_measured(folder: Path, model: Model, data: Dataset) -> bool:
     """Whether summary.json is of all test examples and of all draws of their noise."""
-    from genai_cli.store.run_folder import Part, part_of
+    from genai_cli.store.run_folder import MeasuredPart, measured_part
 
     metrics = run_folder.read_json(folder / run_folder.SUMMARY).get("metrics")
-    return part_of(metrics) == Part(len(data.test), model.test_draws)
+    return measured_part(metrics) == MeasuredPart(len(data.test), model.test_draws)
 
 
 def nothing_left(

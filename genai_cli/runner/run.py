@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from genai_cli.config import ranks
 from genai_cli.runner.session import begin, diverged
-from genai_cli.system.gc_freeze import resting
+from genai_cli.system.gc_freeze import gc_paused
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -46,12 +46,12 @@ def run(
     """
     from genai_cli.runner.console import Reporter
     from genai_cli.store import run_config, run_folder
-    from genai_cli.system.library_messages import kept_from_terminal
+    from genai_cli.system.library_messages import capture_messages
     from genai_cli.system.preemption import Signals
     from genai_cli.training import checkpoint, distributed, machine
 
     with nullcontext(signals) if signals else Signals() as signals:
-        if ranks.world() == 1 and run_config.config_of(folder).trainer.devices > 1:
+        if ranks.world_size() == 1 and run_config.load_config(folder).trainer.devices > 1:
             from genai_cli.runner import spawn
 
             return spawn.train(folder, signals)
@@ -59,11 +59,11 @@ def run(
         folder, resume = group.told((folder, resume))
         if folder is None:  # `genai resume` found nothing to do
             return 0
-        cfg = run_config.config_of(folder)
+        cfg = run_config.load_config(folder)
         described = run_folder.read_json(folder / run_folder.RUN)
         log = folder / run_folder.LOG if group.first else None
         numerics = machine.numerics(cfg, described.get("threads"))
-        with numerics, Reporter(log) as report, kept_from_terminal(report.log):
+        with numerics, Reporter(log) as report, capture_messages(report.log):
             for back in itertools.count():  # how often it has gone back
                 code = _run(folder, cfg, data, resume, described, group, report, until, back)
                 if code is not None:
@@ -90,7 +90,7 @@ def _run(
     from genai_cli.runner import description, lifecycle, load
     from genai_cli.store import history, run_folder
     from genai_cli.system import atomic_write
-    from genai_cli.system.library_messages import stderr_kept
+    from genai_cli.system.library_messages import capture_stderr
     from genai_cli.training import machine
     from genai_cli.training.finite import Diverged
     from genai_cli.training.loop import calibrate, evaluate, train
@@ -104,14 +104,14 @@ def _run(
         before = described
         described = group.told(group.first and description.found_here(before, cfg, data, picked))
         cfg = load.resolved(cfg, described)
-        other = history.differing(before, described) if resume else {}
-        if moved := history.moved(other):
+        other = history.differences(before, described) if resume else {}
+        if moved := history.machine_note(other):
             report.line(moved)
         data = data.to(device)
-        with resting():
+        with gc_paused():
             session = begin(folder, cfg, data, device, report, resume, group)
         state = session.state
-        with stderr_kept():  # it may compile
+        with capture_stderr():  # it may compile
             chosen = choose.settle(state, data, cfg, device, described)
         session.cfg = cfg = dataclasses.replace(cfg, precision=chosen.precision)
         for line in chosen.lines:
@@ -121,9 +121,11 @@ def _run(
             recorded |= {key: described[key] for key in ("device", "versions")}
             now = run_folder.read_json(folder / run_folder.RUN)
             if other:  # nobody has announced it: a sweep's worker, a job of a cluster
-                now |= history.elsewhere(now, {key: old for key, (old, _) in other.items()})
+                now |= history.add_environment_change(
+                    now, {key: old for key, (old, _) in other.items()}
+                )
             if not back:  # the same session goes on
-                recorded |= history.began(now, state.step)
+                recorded |= history.set_start_step(now, state.step)
             atomic_write.write_json(folder / run_folder.RUN, now | recorded)
         report.start_live(cfg.epochs, state)
         steps = train(state, data, cfg, device, chosen.step)

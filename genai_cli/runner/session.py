@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # cli/commands/train.py imports this, and `--cfg job` must no
     from genai_cli.runner.console import Reporter
     from genai_cli.runner.loggers import Loggers
     from genai_cli.runner.stopping_rules import Watch
-    from genai_cli.store.metrics_csv import Metrics
+    from genai_cli.store.metrics_csv import MetricsWriter
     from genai_cli.system.preemption import Signals
     from genai_cli.training.distributed import Ranks
     from genai_cli.training.finite import Diverged
@@ -38,7 +38,7 @@ class Session:
     data: Dataset
     state: Training
     report: Reporter
-    metrics: Metrics
+    metrics: MetricsWriter
     saver: Saver
     loggers: Loggers
     watch: Watch
@@ -142,7 +142,7 @@ def begin(
     from genai_cli.runner.loggers import Loggers
     from genai_cli.runner.stopping_rules import Watch
     from genai_cli.store import run_folder
-    from genai_cli.store.metrics_csv import Metrics
+    from genai_cli.store.metrics_csv import MetricsWriter
     from genai_cli.system import atomic_write
     from genai_cli.training import checkpoint, setup
     from genai_cli.training.divergence import rollback
@@ -159,7 +159,7 @@ def begin(
     if ranks.world > 1:
         averaged = [] if state.ema is None else list(state.ema.shadow.values())
         ranks.equal([*state.model.parameters(), *state.model.buffers(), *averaged])
-    metrics = Metrics(folder, state.step, state.steps_per_epoch)
+    metrics = MetricsWriter(folder, state.step, state.steps_per_epoch)
     every, keep = cfg.trainer.save_every, cfg.trainer.keep
     back_to = state.steps_per_epoch if cfg.trainer.rollback else None
     saver = Saver(checkpoints, every, keep, metrics.sync, back_to)

@@ -20,7 +20,7 @@ from genai_cli.runner import lifecycle
 from genai_cli.store import run_config, run_folder
 from genai_cli.system.cpu import cores
 from genai_cli.system.preemption import Signals
-from genai_cli.system.subprocesses import python
+from genai_cli.system.subprocesses import python_command
 from genai_cli.training import machine
 
 GRACE = 10.0  # seconds for the others to notice that a rank is dead, and to keep what they can
@@ -34,9 +34,9 @@ def train(folder: Path, signals: Signals) -> int:
     Raises:
         UserError: this machine has not that many devices, or another process trains there.
     """
-    cfg = run_config.config_of(folder)
+    cfg = run_config.load_config(folder)
     ranks.check(cfg, machine.pick_device(cfg.device))
-    if run_folder.held(folder):
+    if run_folder.is_training(folder):
         raise UserError(f"{folder} is being trained by another process")
     import torch.distributed as dist
 
@@ -76,9 +76,9 @@ def environment(rank: int, n: int, port: int) -> dict[str, str]:
 
 
 def _start(folder: Path, rank: int, n: int, port: int) -> subprocess.Popen[bytes]:
-    own = environment(rank, n, port) | {ranks.WATCHED: "1"}
+    own = environment(rank, n, port) | {ranks.SUPERVISED: "1"}
     return subprocess.Popen(
-        [*python("genai_cli.runner.rank"), str(folder)],
+        [*python_command("genai_cli.runner.rank"), str(folder)],
         env=os.environ | own,
         stdin=subprocess.PIPE,  # never written to: closed when we die
         start_new_session=True,  # Ctrl-C comes to us alone, and from us to all
@@ -103,7 +103,7 @@ def _watch(processes: Sequence[subprocess.Popen[bytes]], signals: Signals) -> li
 
 
 def _culprits(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    fine = (None, ranks.LOST, *ORDERLY)
+    fine = (None, ranks.PEER_LOST, *ORDERLY)
     return [i for i, p in enumerate(processes) if p.poll() not in fine]
 
 

@@ -34,9 +34,9 @@ from genai_cli.runner.session import Session, begin, diverged
 from genai_cli.store import run_config, run_folder
 from genai_cli.system import atomic_write
 from genai_cli.system.cpu import cores
-from genai_cli.system.library_messages import kept_from_terminal
+from genai_cli.system.library_messages import capture_messages
 from genai_cli.system.preemption import Signals
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 from genai_cli.training import checkpoint, machine, setup
 from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import calibrate
@@ -60,7 +60,7 @@ def train(
         signals: on one, every run is saved and interrupted.
         changed: called when a run has come to an end.
     """
-    first = run_config.config_of(folders[0])
+    first = run_config.load_config(folders[0])
     device = machine.pick_device(first.device)
     size = run_folder.read_json(folders[0] / run_folder.RUN).get("parameters", 0)
     work = 3 * first.batch_size * size * len(folders)
@@ -71,7 +71,7 @@ def train(
         data = data.to(device)
         cells: dict[Path, tuple[Cell, Session]] = {}
         keep = partial(_log_all, cells)
-        open_logs.enter_context(kept_from_terminal(keep))
+        open_logs.enter_context(capture_messages(keep))
         for folder in folders:
             try:
                 report = open_logs.enter_context(Reporter(folder / run_folder.LOG, quiet=True))
@@ -79,7 +79,7 @@ def train(
                 show(f"note: {error}: left to it")
                 continue
             try:
-                cfg = _in_fp32(run_config.config_of(folder))
+                cfg = _in_fp32(run_config.load_config(folder))
                 session = begin(folder, cfg, data, device, report)
                 cells[folder] = Cell(session.state, cfg), session
             except Exception as error:
@@ -117,7 +117,7 @@ def _train(
         how["device"] = machine.device_name(machine.pick_device(session.cfg.device))
         atomic_write.write_json(folder / run_folder.RUN, described | how)
         session.report.log(f"step   packed: {len(cells)} runs in one, {threads} threads")
-        if run_config.config_of(folder).precision == "auto":
+        if run_config.load_config(folder).precision == "auto":
             session.report.log("precision fp32: a stack is not measured")
         session.report.start_live(session.cfg.epochs, session.state)
     if ends.importing:
@@ -201,8 +201,8 @@ def _tell(cells: dict[Path, tuple[Cell, Session]]) -> None:
     epochs = max(session.cfg.epochs for session in sessions)
     epoch = int(first.metrics.last["epoch"])
     show(
-        f"epoch {epoch:{len(str(epochs))}d}/{epochs}  {column} {short(min(values))} – "
-        f"{short(max(values))} of {len(values)} runs  {images / seconds:,.0f} images/s  "
+        f"epoch {epoch:{len(str(epochs))}d}/{epochs}  {column} {format_number(min(values))} – "
+        f"{format_number(max(values))} of {len(values)} runs  {images / seconds:,.0f} images/s  "
         f"{seconds:.1f} s"
     )
 
@@ -290,7 +290,7 @@ class Ends:
         done = run_folder.read_json(folder / run_folder.SUMMARY)
         status = run_folder.read_json(folder / run_folder.RUN).get("status")
         metrics = list(done.get("metrics", {}).items())[:3]
-        numbers = "  ".join(f"{name} {short(entry['value'])}" for name, entry in metrics)
+        numbers = "  ".join(f"{name} {format_number(entry['value'])}" for name, entry in metrics)
         numbers = run_folder.UNMEASURED if run_folder.unmeasured(done) else numbers
         after = f" after {done['epoch']} epochs" if done else ""
         show(f"{self.told}/{self.number}  {folder.name}  {status}{after}  {numbers}".rstrip())
@@ -308,10 +308,10 @@ def conclude(folder: str, status: str, signals: Signals | None = None) -> int:
     signals = signals or _signals
     path = Path(folder)
     described = run_folder.read_json(path / run_folder.RUN)
-    cfg, threads = load.resolved(run_config.config_of(path), described), described.get("threads")
+    cfg, threads = load.resolved(run_config.load_config(path), described), described.get("threads")
     device = machine.pick_device(cfg.device)
     log = Reporter(path / run_folder.LOG, quiet=True)
-    with machine.numerics(cfg, threads), log as report, kept_from_terminal(report.log):
+    with machine.numerics(cfg, threads), log as report, capture_messages(report.log):
         try:
             key = str((cfg.dataset, cfg.split_seed))
             if key not in _data:
@@ -352,5 +352,5 @@ def _listen(stop: Connection) -> None:
 
 def _import() -> None:
     """What concluding needs."""
-    with kept_from_terminal():
+    with capture_messages():
         from genai_cli.evaluation import run_figures  # noqa: F401

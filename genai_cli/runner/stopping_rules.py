@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from genai_cli.store import run_folder, safe_yaml
-from genai_cli.store.trials import ENDED, FINISHED, PRUNED, Goal, Trial, trial_of
+from genai_cli.store.trials import ENDED, FINISHED, PRUNED, Goal, Trial, read_trial
 from genai_cli.system import atomic_write
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -153,8 +153,8 @@ class Watch:
         what, bar = found
         own = now.best if self.rule.kind == "median" else cost
         return (
-            f"{PRUNED} at epoch {now.epoch}: {goal.column} {short(goal.cost(own))}, "
-            f"{what} {short(goal.cost(bar))}"
+            f"{PRUNED} at epoch {now.epoch}: {goal.column} {format_number(goal.cost(own))}, "
+            f"{what} {format_number(goal.cost(bar))}"
         )
 
     def _read(self, goal: Goal) -> list[Trial]:
@@ -163,7 +163,7 @@ class Watch:
         for folder in sorted(self.folder.parent.iterdir()):
             trial = self.ended.get(folder)
             if trial is None and folder != self.folder and (folder / run_folder.METRICS).exists():
-                trial = trial_of(folder, {}, goal)
+                trial = read_trial(folder, {}, goal)
                 if trial.state in ENDED:
                     self.ended[folder] = trial
             if trial is not None:

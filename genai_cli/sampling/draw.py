@@ -13,7 +13,7 @@ from genai_cli.errors import UserError
 from genai_cli.evaluation import run_figures
 from genai_cli.figures import scatter, strips
 from genai_cli.models import restoration
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 from genai_cli.sampling import paths
 from genai_cli.sampling.job import Job
 from genai_cli.sampling.request import takes_labels
@@ -44,7 +44,7 @@ def samples(job: Job) -> None:
     shown: list[np.ndarray] = []
 
     def one(start: int, n: int) -> np.ndarray:
-        rows = Rows(ask.seed, "sample", start, n)
+        rows = RowGenerator(ask.seed, "sample", start, n)
         with job.clock():
             x = job.model.sample(n, job.labels(start, n), rows, **ask.options)
             return job.array(x)
@@ -194,7 +194,7 @@ def trajectory(job: Job) -> None:
     ask = job.ask
     parts = []
     for start, n in batches(ask.n, ask.batch_size):
-        rows = Rows(ask.seed, "sample", start, n)
+        rows = RowGenerator(ask.seed, "sample", start, n)
         with job.clock():
             way = job.model.trajectory(n, job.labels(start, n), rows, **ask.options)
             parts.append(job.array(way, each=2))
@@ -222,12 +222,12 @@ def reconstruction(job: Job) -> None:
     index = run_figures.shown_examples(data)
     others = [i for i in range(len(data.test)) if i not in set(index.tolist())]
     index = torch.cat([index, torch.tensor(others, dtype=torch.int64)])[: ask.n]
-    batch, source = data.test.batch(index), Rows(ask.seed, "reconstructions", 0, len(index))
+    batch, source = data.test.batch(index), RowGenerator(ask.seed, "reconstructions", 0, len(index))
     task = restoration.task(job.model, data.spec, batch, source)
     rows: dict[str, list[Tensor]] = {}
     for start, n in batches(len(index), ask.batch_size):
         with job.clock():
-            source = Rows(ask.seed, "reconstructions", start, n)
+            source = RowGenerator(ask.seed, "reconstructions", start, n)
             made = run_figures.rebuilt(job.model, task.given[start : start + n], source)
             for name, x in made.items():
                 rows.setdefault(name, []).append(x.cpu())

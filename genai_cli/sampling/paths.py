@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.models.base import Model
-from genai_cli.rng import Rows, generator
+from genai_cli.rng import RowGenerator, generator
 from genai_cli.training.loop import EVALUATION_BATCH
 
 REACH = 3.0  # standard deviations to either side in a traversal
@@ -58,7 +58,7 @@ def ends(model: Model, data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor
     """Codes (n, K) to start from and to arrive at, and the test examples (n, 2, *event) they are
     of; drawn ones, of no example, where the family has no encoder."""
     if not hasattr(model, "encode"):
-        z = model.prior(2 * n, generator=Rows(seed, "interpolation", 0, 2 * n))
+        z = model.prior(2 * n, generator=RowGenerator(seed, "interpolation", 0, 2 * n))
         return z[0::2], z[1::2], None
     index = pairs(data, n, seed)
     x = data.test.batch(index.flatten()).x
@@ -70,7 +70,7 @@ def centre_and_spread(model: Model, data: Dataset, seed: int) -> tuple[Tensor, T
     """Mean and standard deviation (K,) of the codes as the family draws them, else as it makes
     them of test examples."""
     if hasattr(model, "prior"):
-        codes = model.prior(SPREAD, generator=Rows(seed, "spread", 0, SPREAD))
+        codes = model.prior(SPREAD, generator=RowGenerator(seed, "spread", 0, SPREAD))
     else:
         index = torch.arange(min(SPREAD, len(data.test)))
         codes = model.encode(data.test.batch(index).x)
@@ -81,7 +81,7 @@ def base_code(model: Model, data: Dataset, index: int, seed: int) -> Tensor:
     """(1, K): the code of one test example, or a drawn one."""
     if hasattr(model, "encode"):
         return model.encode(data.test.batch(torch.tensor([index])).x)
-    return model.prior(1, generator=Rows(seed, "traversal", 0, 1))
+    return model.prior(1, generator=RowGenerator(seed, "traversal", 0, 1))
 
 
 def turned(base: Tensor, dims: Tensor, values: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from genai_cli.config.signatures import (
     Natural,
     OneOf,
     Outputs,
-    checked,
+    validate,
 )
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models.abilities import ABILITIES, can, options_of
@@ -116,7 +116,7 @@ def settle(
             has = f"what={request.what} of model={name} takes {listing(hints)}" if hints else (
                 f"what={request.what} of model={name} has no options of its own")  # fmt: skip
             raise UserError(f"unknown key '{key}'{nearest(key, taken)} ({has}; see --help)")
-    request.options = defaults | {k: checked(v, hints[k], k) for k, v in request.options.items()}
+    request.options = defaults | {k: validate(v, hints[k], k) for k, v in request.options.items()}
     if spec is None:
         return
     plane = spec.event_shape == (2,)

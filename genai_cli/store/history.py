@@ -15,8 +15,14 @@ from genai_cli.store import run_folder
 
 Changes = Mapping[str, tuple[Any, Any]]  # key → value before and after
 
-FACTS = ("device", "devices", "precision", "threads", "step_kind", "git")
-ANEW = ("device", "devices", "precision", "versions", "git")  # of the machine a session is on
+ENVIRONMENT = ("device", "devices", "precision", "threads", "step_kind", "git")
+OF_THIS_SESSION = (
+    "device",
+    "devices",
+    "precision",
+    "versions",
+    "git",
+)  # of the machine a session is on
 
 
 class Entry(NamedTuple):
@@ -27,21 +33,21 @@ class Entry(NamedTuple):
     was: dict[str, Any]  # fact → its value before, where it is another one since
 
 
-def facts(described: Mapping[str, Any]) -> dict[str, Any]:
+def environment(described: Mapping[str, Any]) -> dict[str, Any]:
     """What numbers can depend on beside the config, by name."""
     versions = described.get("versions")
     found = dict(versions) if isinstance(versions, dict) else {}
-    return found | {name: described.get(name) for name in FACTS}
+    return found | {name: described.get(name) for name in ENVIRONMENT}
 
 
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Facts of two run.json that both know and that are not the same."""
-    a, b = facts(one), facts(other)
+    a, b = environment(one), environment(other)
     known = [k for k in a if a[k] is not None and b.get(k) is not None]
     return {k: (a[k], b[k]) for k in known if a[k] != b[k]}
 
 
-def again(
+def resumed_run_info(
     described: Mapping[str, Any], fresh: Mapping[str, Any], changes: Changes
 ) -> dict[str, Any]:
     """run.json of a run that is about to go on: what any session wrote stays, but for what this
@@ -52,7 +58,7 @@ def again(
         fresh: what it would be of a new run with this config on this machine.
         changes: of the config.
     """
-    now = {**fresh, **described, **{k: fresh[k] for k in ANEW}}
+    now = {**fresh, **described, **{k: fresh[k] for k in OF_THIS_SESSION}}
     now |= {"status": "running", "finished": None}
     if fresh["precision"] is None and "precision" not in changes:  # auto, which was measured
         now["precision"] = described.get("precision")
@@ -61,7 +67,7 @@ def again(
         now["threads"] = fresh["threads"]
     if "trainer.step" in changes:
         now["step_kind"] = None
-    was = {k: before for k, (before, _) in differing(described, now).items()}
+    was = {k: before for k, (before, _) in differences(described, now).items()}
     if now["precision"] is None and described.get("precision") is not None:
         was["precision"] = described["precision"]  # it is to be measured
     entry = _entry(changes, was)
@@ -71,10 +77,12 @@ def again(
     return now | {"resumed": [*_list(described), entry]}
 
 
-def in_force(described: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+def drop_unwritten_changes(
+    described: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
     """run.json without changes that were announced by a session that was killed before it wrote
     config.yaml: what they were to be is not what the config says."""
-    known, entries, back = schema.flat(config), [], {}
+    known, entries, back = schema.flatten(config), [], {}
     for entry in _list(described):
         changes = entry.get("changes") if isinstance(entry, dict) else None
         if isinstance(changes, dict) and changes and entry.get("step") is None:
@@ -88,19 +96,19 @@ def in_force(described: Mapping[str, Any], config: Mapping[str, Any]) -> dict[st
     return {**described, **back, **({"resumed": entries} if entries else {})}
 
 
-def moved(other: Changes) -> str:
-    """A line of a run that goes on with another arithmetic than before, by `differing`; or ""."""
+def machine_note(other: Changes) -> str:
+    """A line of a run that goes on with another arithmetic than before, by `differences`; or ""."""
     named = ("device", "processor", "kernels", "cuda", "cudnn")
     told = [f"{key} {other[key][0]} → {other[key][1]}" for key in named if key in other]
     return f"note: another machine than before, not bit-equal: {', '.join(told)}" if told else ""
 
 
-def elsewhere(described: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str, Any]:
+def add_environment_change(described: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str, Any]:
     """The key ``resumed`` for a session that finds other versions and changes no key."""
     return {"resumed": [*_list(described), _entry({}, was)]}
 
 
-def began(described: Mapping[str, Any], step: int) -> dict[str, Any]:
+def set_start_step(described: Mapping[str, Any], step: int) -> dict[str, Any]:
     """The key ``resumed`` once a session knows the step it goes on from; {} for a first one."""
     entries = [dict(e) if isinstance(e, dict) else e for e in _list(described)]
     waiting = [e for e in entries if isinstance(e, dict) and e.get("step") is None]
@@ -112,7 +120,7 @@ def began(described: Mapping[str, Any], step: int) -> dict[str, Any]:
     return {"resumed": entries} if entries else {}
 
 
-def history(described: Mapping[str, Any]) -> Iterator[Entry]:
+def read_entries(described: Mapping[str, Any]) -> Iterator[Entry]:
     """The entries that can be read, in order; a run folder may be a stranger's."""
     for entry in _list(described):
         if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
@@ -126,13 +134,13 @@ def history(described: Mapping[str, Any]) -> Iterator[Entry]:
 def precision_from(described: Mapping[str, Any], step: int) -> str | None:
     """The precision of the steps that follow ``step``; None where it is not known."""
     found = described.get("precision")
-    for entry in reversed(list(history(described))):
+    for entry in reversed(list(read_entries(described))):
         if entry.step > step:
             found = entry.was.get("precision", found)
     return found
 
 
-def parts(
+def config_segments(
     config: Mapping[str, Any], described: Mapping[str, Any], keys: tuple[str, ...]
 ) -> list[tuple[int, dict[str, Any]]]:
     """The config from each step on: [(0, as it began), …, (step, as it is now)].
@@ -144,9 +152,9 @@ def parts(
         described: run.json.
         keys: those that change what the steps compute; others are as they are now throughout.
     """
-    known = schema.flat(config)
+    known = schema.flatten(config)
     entries = []
-    for entry in history(described):
+    for entry in read_entries(described):
         changes = {k: v for k, v in entry.changes.items() if k in keys and k in known}
         entries.append((entry.step, changes))
     found: list[tuple[int, dict[str, Any]]] = [(0, dict(config))]

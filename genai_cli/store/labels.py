@@ -21,7 +21,7 @@ def reference(path: Path) -> str:
     return path.name.rsplit("-", 1)[-1]
 
 
-def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Keys with more than one value among runs that made the same choice of the key's group."""
     seen: dict[str, dict[str, set[str]]] = {}
     for config in configs:
@@ -43,7 +43,7 @@ def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def brief(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as one short word or line, whatever a config holds."""
     text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
     return "".join(c if c.isprintable() else " " for c in text)
@@ -62,11 +62,11 @@ def labels(
     family: dict[str, list[dict[str, Any]]] = {}
     for model, config in zip(models, configs, strict=True):
         family.setdefault(model, []).append(config)
-    differ = {model: differing(same) for model, same in family.items()}
+    differ = {model: differing_keys(same) for model, same in family.items()}
     out = []
     for model, config in zip(models, configs, strict=True):
         told = [k for k in differ[model] if config.get(k) is not None]
-        out.append(" ".join([model, *(f"{_last(k)}={brief(config[k])}" for k in told)]))
+        out.append(" ".join([model, *(f"{_last(k)}={format_value(config[k])}" for k in told)]))
     count = Counter(out)
     return [
         f"{model} {place}" if count[label] > 1 or len(label) > LONGEST else label

@@ -31,7 +31,7 @@ def refuse_links(run: Path) -> None:
     for place in (run, *(run / name for name in INNER)):
         try:
             with os.scandir(place) as entries:
-                odd = [e.path for e in entries if not (_plain(e))]
+                odd = [e.path for e in entries if not (_is_file_or_folder(e))]
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -40,7 +40,7 @@ def refuse_links(run: Path) -> None:
             raise _refusal(Path(min(odd)))
 
 
-def _plain(entry: os.DirEntry[str]) -> bool:
+def _is_file_or_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
 
 

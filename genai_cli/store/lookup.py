@@ -10,11 +10,11 @@ from genai_cli.store.outputs import folders
 from genai_cli.store.run_folder import (
     CONFIG,
     RUN,
-    _there,
     cells,
     is_run,
     is_sweep,
     outputs_root,
+    path_exists,
     read_json,
     slug,
 )
@@ -48,7 +48,7 @@ def find_all(reference: str, outputs: str | None = None) -> list[Path]:
         if not sweeps:
             return [last]
     else:
-        sweeps = sweeps_named(root, reference)
+        sweeps = find_sweeps(root, reference)
     if not sweeps:
         return [find(reference, outputs)]
     if len(sweeps) > 1:
@@ -59,7 +59,7 @@ def find_all(reference: str, outputs: str | None = None) -> list[Path]:
     return found
 
 
-def sweeps_named(root: Path, reference: str) -> list[Path]:
+def find_sweeps(root: Path, reference: str) -> list[Path]:
     """The sweeps of a name or suffix."""
     named = (p for p in folders(root) if reference in (p.name, p.name.rsplit("-", 1)[-1]))
     return sorted(filter(is_sweep, named))
@@ -109,7 +109,7 @@ def find(reference: str, outputs: str | None = None) -> Path:
             f"{torso} was killed before its folder was whole; start it again: {command} "
             f"(and remove the rest: rm -r {torso})"
         )
-    if reference and _there(Path(reference)):
+    if reference and path_exists(Path(reference)):
         raise UserError(f"{reference} is no run: it has no readable {CONFIG}; see: genai runs")
     suffixes = [run.name.rsplit("-", 1)[-1] for run in runs]
     raise UserError(

@@ -12,7 +12,7 @@ from genai_cli.system.atomic_write import append, write_text
 TAIL = 1 << 14  # characters from the end in which the last row is looked for
 
 
-class Metrics:
+class MetricsWriter:
     """metrics.csv, one row an epoch: appended, or written whole where a column is new.
 
     A row counts once its line has ended (`read_metrics`), so that none is ever seen torn. Memory

@@ -12,7 +12,7 @@ LECTURE = "lecture.json"
 DAYS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 
-def matching(folder: Path, pattern: str) -> list[Path]:
+def list_matching(folder: Path, pattern: str) -> list[Path]:
     """Paths in a folder whose names match a pattern, sorted; none where there is no such folder.
 
     `Path.glob` finds nothing in a folder that cannot be read, too: since Python 3.13 whatever the
@@ -50,11 +50,11 @@ def lectures(root: Path) -> list[Path]:
     return [path for path in _all(root) if is_lecture(path)]
 
 
-def started(path: Path) -> tuple[str, str]:
+def start_key(path: Path) -> tuple[str, str]:
     """Sorts folders of ``folders`` by the time in their names: DATE/TIME-…."""
     return path.parent.name, path.name
 
 
 def _all(root: Path) -> Iterator[Path]:
-    for day in matching(root, DAYS):
+    for day in list_matching(root, DAYS):
         yield from sorted(p for p in day.iterdir() if p.is_dir())

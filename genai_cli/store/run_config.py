@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from genai_cli.config import validation
-from genai_cli.config.schema import TrainConfig, typed
+from genai_cli.config.schema import TrainConfig, from_dict
 from genai_cli.store import run_folder
 from genai_cli.store.links import refuse_links
 
 
-def config_of(run: Path) -> TrainConfig:
+def load_config(run: Path) -> TrainConfig:
     """The config in a run folder, checked like a fresh one.
 
     Raises:
@@ -18,6 +18,6 @@ def config_of(run: Path) -> TrainConfig:
             holds a link, a pipe or a device.
     """
     refuse_links(run)
-    cfg = typed(run_folder.read_config(run), run / run_folder.CONFIG)
+    cfg = from_dict(run_folder.read_config(run), run / run_folder.CONFIG)
     validation.check(cfg)  # it may have been edited
     return cfg

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli.store import run_folder
-from genai_cli.store.run_folder import Part, part_of
+from genai_cli.store.run_folder import MeasuredPart, measured_part
 
 RESULT = "reproduction.json"
 IDENTICAL, WITHIN, DIFFERS = "identical", "within tolerance", "differs"
@@ -18,7 +18,7 @@ TIMED = ("seconds",)  # columns that no two runs share
 
 
 @dataclass
-class Gap:
+class Difference:
     """One number that is not the other run's."""
 
     column: str
@@ -35,13 +35,13 @@ class Gap:
 
 
 @dataclass
-class Compared:
+class RunDiff:
     """What two runs share."""
 
     rows: int = 0  # of metrics.csv, in both
     numbers: int = 0  # of summary.json, in both
     weights: bool | None = None  # equal, byte for byte; None: not of the same step
-    gaps: list[Gap] = field(default_factory=list)  # in the order of the epochs
+    gaps: list[Difference] = field(default_factory=list)  # in the order of the epochs
     newer: list[str] = field(default_factory=list)  # what the first did not write yet
     unlike: str = ""  # why the numbers of summary.json are not compared
 
@@ -51,11 +51,11 @@ class Compared:
         return WITHIN if all(gap.share <= rtol for gap in self.gaps) else DIFFERS
 
     @property
-    def first(self) -> Gap | None:
+    def first(self) -> Difference | None:
         return self.gaps[0] if self.gaps else None
 
     @property
-    def largest(self) -> Gap | None:
+    def largest(self) -> Difference | None:
         return max(self.gaps, key=lambda gap: gap.share, default=None)
 
 
@@ -63,13 +63,13 @@ def compare(
     one: Sequence[Mapping[str, float]],
     other: Sequence[Mapping[str, float]],
     summaries: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
-) -> Compared:
+) -> RunDiff:
     """The rows of two metrics.csv and, where both have them, the numbers of two summary.json.
 
     A column is compared from the first row on in which ``one`` has it, and a number where ``one``
     has it: an older version wrote fewer, which is no difference of the runs.
     """
-    found = Compared()
+    found = RunDiff()
     by_step = {row["step"]: row for row in other}
     columns = dict.fromkeys(k for row in [*one, *other] for k in row if k not in TIMED)
     largest = {
@@ -87,9 +87,9 @@ def compare(
             if gap is not None:
                 found.gaps.append(_scaled(gap, largest[column]))
     for row in by_step.values():
-        found.gaps.append(Gap("the row", int(row["epoch"]), None, row["step"], math.inf))
+        found.gaps.append(Difference("the row", int(row["epoch"]), None, row["step"], math.inf))
     a, b = (_numbers(summary) for summary in summaries)
-    parts = [part_of(summary.get("metrics")) for summary in summaries]
+    parts = [measured_part(summary.get("metrics")) for summary in summaries]
     if a and b and parts[0] != parts[1]:
         found.unlike = f"measured on {' and on '.join(map(_amount, parts))}: not compared"
     elif a and b:
@@ -121,22 +121,24 @@ def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:
     return {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
 
 
-def _amount(part: Part | None) -> str:
+def _amount(part: MeasuredPart | None) -> str:
     """How much of the test split was measured, in words."""
     return "?" if part is None else f"{part.n:,} test examples with {part.draws} draws of the noise"
 
 
-def _gap(column: str, epoch: int | None, one: float | None, other: float | None) -> Gap | None:
+def _gap(
+    column: str, epoch: int | None, one: float | None, other: float | None
+) -> Difference | None:
     if one is None and other is None:
         return None
     if one is not None and other is not None:
         if one == other or (math.isnan(one) and math.isnan(other)):
             return None
-        return Gap(column, epoch, one, other, abs(one - other))
-    return Gap(column, epoch, one, other, math.inf)
+        return Difference(column, epoch, one, other, abs(one - other))
+    return Difference(column, epoch, one, other, math.inf)
 
 
-def _scaled(gap: Gap, largest: float) -> Gap:
+def _scaled(gap: Difference, largest: float) -> Difference:
     """The gap as a share: values near zero are judged by the range of their column."""
     if math.isfinite(gap.share):
         gap.share = gap.share / largest if largest else math.inf

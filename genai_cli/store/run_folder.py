@@ -22,7 +22,7 @@ import yaml
 from genai_cli.errors import UserError
 from genai_cli.store import safe_yaml
 from genai_cli.system.atomic_write import write_text
-from genai_cli.system.file_lock import busy
+from genai_cli.system.file_lock import is_locked
 
 SCHEMA = 1
 CONFIG, RUN, METRICS = "config.yaml", "run.json", "metrics.csv"
@@ -141,24 +141,24 @@ def _numbers(row: Mapping[str, str]) -> dict[str, float]:
         return {}
 
 
-def held(folder: Path) -> bool:
+def is_training(folder: Path) -> bool:
     """Whether a living process trains in this folder."""
     try:
         with open(folder / LOG, encoding="utf-8") as file:
-            return busy(file)
+            return is_locked(file)
     except OSError:
         return False
 
 
 def is_run(path: Path) -> bool:
-    return _there(path / CONFIG) and (path / CONFIG).is_file()
+    return path_exists(path / CONFIG) and (path / CONFIG).is_file()
 
 
 def is_sweep(path: Path) -> bool:
-    return _there(path / SWEEP) and (path / SWEEP).is_file()
+    return path_exists(path / SWEEP) and (path / SWEEP).is_file()
 
 
-def _there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether something is there; a word too long for a name, or with NUL in it, is nothing."""
     try:
         return path.exists()
@@ -174,7 +174,7 @@ def status(folder: Path, described: Mapping[str, Any]) -> str:
         return told
     if not (folder / LOG).exists():
         return "waiting"
-    return told if held(folder) else "died"
+    return told if is_training(folder) else "died"
 
 
 def unmeasured(summary: Mapping[str, Any]) -> bool:
@@ -192,19 +192,19 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
-class Part(NamedTuple):
+class MeasuredPart(NamedTuple):
     """What is measured of a test split."""
 
     n: int  # examples
     draws: int  # of the noise of each
 
 
-def part_of(metrics: Any) -> Part | None:
+def measured_part(metrics: Any) -> MeasuredPart | None:
     """What the metrics of a summary.json were measured on; None where there are none."""
     for entry in metrics.values() if isinstance(metrics, Mapping) else ():
         try:
             papers = entry["passport"]
-            return Part(int(papers["ruler"]["n"]), int(papers["player"].get("draws", 1)))
+            return MeasuredPart(int(papers["ruler"]["n"]), int(papers["player"].get("draws", 1)))
         except (KeyError, TypeError, AttributeError, ValueError):
             continue
     return None

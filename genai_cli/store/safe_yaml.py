@@ -48,7 +48,7 @@ def load(text: str) -> Any:
             together |= value
         else:
             if parts:
-                return _own(together)
+                return _copy(together)
     except yaml.YAMLError:
         pass
     value = yaml.load(text, Loader=LOADER)
@@ -57,12 +57,12 @@ def load(text: str) -> Any:
     return value
 
 
-def _own(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     """A copy of plain data, a quarter of the time of `copy.deepcopy`; what else there is (text,
     numbers, dates) cannot be changed."""
     if isinstance(value, dict):
-        return {key: _own(part) for key, part in value.items()}
-    return [*map(_own, value)] if isinstance(value, list) else value
+        return {key: _copy(part) for key, part in value.items()}
+    return [*map(_copy, value)] if isinstance(value, list) else value
 
 
 @lru_cache(maxsize=4096)

@@ -17,12 +17,12 @@ from genai_cli.errors import UserError
 from genai_cli.store import run_folder, safe_yaml
 from genai_cli.store.metrics_csv import last_row
 from genai_cli.system import atomic_write
-from genai_cli.system.text import csv_cell, plain_table, short
+from genai_cli.system.text import csv_cell, format_number, format_table
 
 EVERY = 1.5  # seconds between two tables while cells train,
 SHARE = 20  # or this many times what the last one took: a slow disk costs 5 % of a core at most
-SHOWN = 50  # rows of a table on the screen
-NOTED = 160  # characters of an error in the table
+MAX_ROWS = 50  # rows of a table on the screen
+MAX_NOTE = 160  # characters of an error in the table
 
 _lock = threading.Lock()  # a table is written by the cell that ends and by the clock
 _known: dict[Path, tuple[tuple[Any, ...], Any]] = {}  # what was read of a cell, until it changes
@@ -34,7 +34,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
     Raises:
         UserError: sweep.yaml is damaged.
     """
-    content = _unchanged(folder, (folder / run_folder.SWEEP,), lambda: read(folder))
+    content = _cached(folder, (folder / run_folder.SWEEP,), lambda: read(folder))
     varied = content["varied"]
     out = []
     for cell in content["cells"]:
@@ -45,11 +45,11 @@ def rows(folder: Path) -> list[dict[str, str]]:
         ]
         values = dict(o.partition("=")[::2] for o in cell["overrides"])
         row = {"cell": cell["folder"]} | {key: values.get(key, "") for key in varied}
-        out.append(row | _unchanged(path, files, lambda path=path: _standing(path)))
+        out.append(row | _cached(path, files, lambda path=path: _cell_values(path)))
     return out
 
 
-def _standing(cell: Path) -> dict[str, str]:
+def _cell_values(cell: Path) -> dict[str, str]:
     """How a cell stands, from its files."""
     described = run_folder.read_json(cell / run_folder.RUN)
     done = run_folder.read_json(cell / run_folder.SUMMARY)
@@ -65,25 +65,25 @@ def _standing(cell: Path) -> dict[str, str]:
     if isinstance(metrics, dict):
         row |= {k: repr(e["value"]) for k, e in metrics.items() if isinstance(e, dict)}
     why = str(described.get("reason") or "")  # pruned by its sweep, or asked to stop
-    error = last_words(cell) if status == "failed" else ""
+    error = last_log_line(cell) if status == "failed" else ""
     waits = (
         run_folder.UNMEASURED
         if status in ("finished", "stopped") and run_folder.unmeasured(done)
         else ""
     )
-    notes = [_again(described), _retried(described), why, waits, error]
+    notes = [_resume_note(described), _memory_note(described), why, waits, error]
     if any(notes):
         row["note"] = "; ".join(filter(None, notes))
     return row
 
 
-def _again(described: Mapping[str, Any]) -> str:
+def _resume_note(described: Mapping[str, Any]) -> str:
     """That `genai sweep resume` began with it once more, and what had become of it."""
     again = described.get("again")
     return f"resumed: {again.get('was')}, {again.get('why')}" if isinstance(again, dict) else ""
 
 
-def _retried(described: Mapping[str, Any]) -> str:
+def _memory_note(described: Mapping[str, Any]) -> str:
     """That memory ran out before, and what helped."""
     again = described.get("out_of_memory")
     last = again[-1] if isinstance(again, list) and again else None
@@ -93,7 +93,7 @@ def _retried(described: Mapping[str, Any]) -> str:
     return f"out of memory: {helped}"
 
 
-def last_words(cell: Path) -> str:
+def last_log_line(cell: Path) -> str:
     """What a failed cell's log says last: the last line of a traceback."""
     try:
         with open(cell / run_folder.LOG, "rb") as file:
@@ -102,10 +102,10 @@ def last_words(cell: Path) -> str:
     except OSError:
         return ""
     said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return said.removeprefix("genai_cli.runner.lifecycle.")[:NOTED]
+    return said.removeprefix("genai_cli.runner.lifecycle.")[:MAX_NOTE]
 
 
-def _unchanged(key: Path, files: Sequence[Path], read: Callable[[], Any]) -> Any:
+def _cached(key: Path, files: Sequence[Path], read: Callable[[], Any]) -> Any:
     """``read()``, or what it gave before if none of the files is another one since."""
     stamps = tuple(map(_stamp, files))
     known = _known.get(key)
@@ -154,7 +154,7 @@ def _same(path: Path, text: str) -> bool:
 
 
 @contextmanager
-def kept_current(folder: Path) -> Iterator[None]:
+def keep_current(folder: Path) -> Iterator[None]:
     """Within the block the table follows the cells, whoever trains them and wherever.
 
     A thread looks at the folders: a launcher need not tell, and a cell in another process or on
@@ -188,8 +188,10 @@ def summary(folder: Path) -> str:
     half = {c for c in every if 2 * sum(bool(row.get(c)) for row in table) >= len(table)}
     columns = [c for c in every if c in half or not c.startswith("test/")]
     undone = [row for row in table if row["status"] not in ("finished", "stopped")]
-    shown = [row for row in table if row not in undone][: max(SHOWN - len(undone), SHOWN // 2)]
-    wanted = {row["cell"] for row in [*shown, *undone[: SHOWN - len(shown)]]}
+    shown = [row for row in table if row not in undone][
+        : max(MAX_ROWS - len(undone), MAX_ROWS // 2)
+    ]
+    wanted = {row["cell"] for row in [*shown, *undone[: MAX_ROWS - len(shown)]]}
     body = []
     for row in table:
         if row["cell"] not in wanted:
@@ -197,13 +199,13 @@ def summary(folder: Path) -> str:
         cells = [row.get(c) or "–" for c in columns]
         for i, column in enumerate(columns):
             if column.startswith("test/") and cells[i] != "–":
-                cells[i] = short(float(cells[i]))
+                cells[i] = format_number(float(cells[i]))
         body.append(cells)
     left = [f"{n} more {what}" for n, what in (
         (len(table) - len(body), "rows"), (len(every) - len(columns), "columns")) if n]  # fmt: skip
     more = f"\n  and {' and '.join(left)} in {folder / run_folder.SWEEP_TABLE}" if left else ""
     texts = tuple(i for i, column in enumerate(columns) if column in ("cell", "note"))
-    return plain_table("cells", columns, body, left=texts) + more
+    return format_table("cells", columns, body, left=texts) + more
 
 
 def read(folder: Path) -> dict[str, Any]:

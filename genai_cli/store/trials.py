@@ -43,7 +43,7 @@ class Trial(NamedTuple):
     stopped: bool = False  # before its last epoch
 
 
-def trial_of(folder: Path, values: Mapping[str, str], goal: Goal) -> Trial:
+def read_trial(folder: Path, values: Mapping[str, str], goal: Goal) -> Trial:
     """A trial from its run folder."""
     described = run_folder.read_json(folder / run_folder.RUN)
     status, reason = described.get("status"), str(described.get("reason") or "")
@@ -83,7 +83,7 @@ class Trials:
             if name in self.ended:
                 found.append(self.ended[name])
                 continue
-            trial = trial_of(self.folder / name, values, self.goal)
+            trial = read_trial(self.folder / name, values, self.goal)
             if trial.state in ENDED:
                 self.ended[name] = trial
             found.append(trial)

@@ -59,7 +59,7 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             numbers = ", ".join(dict.fromkeys(jobs_of))
             print(f"{len(busy)} of {len(cells)} runs are in Slurm's queue: job {numbers}")
         cells = [c for c in cells if c not in busy]
-        held = [c["folder"] for c in cells if run_folder.held(folder / c["folder"])]
+        held = [c["folder"] for c in cells if run_folder.is_training(folder / c["folder"])]
         left = [c for c in cells if c["folder"] not in held]
         for name in held:
             print(f"{folder / name} is being trained by another process: left to it")
@@ -71,7 +71,7 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             return 0
         mended = mend(folder, content, left, how)
         configs = {
-            cell: run_config.config_of(cell) for cell in (folder / c["folder"] for c in left)
+            cell: run_config.load_config(cell) for cell in (folder / c["folder"] for c in left)
         }
         launchers.check(how, list(configs.values()))
         _tell_changes(list(configs))
@@ -87,17 +87,17 @@ def launcher(content: Mapping[str, Any], words: Sequence[str], folders: Sequence
     stored = content.get("launcher")
     named = any(word.partition("=")[0] == "hydra/launcher" for word in words)
     if named or not isinstance(stored, dict) or stored.get("name") not in list(LAUNCHERS):
-        return groups.read("hydra/launcher", LAUNCHERS, "serial", words, folders)
-    values.no_lookup([f"{k}: {v}" for k, v in stored.items()], Path(run_folder.SWEEP))
-    given = groups.given_keys(words, "hydra/launcher")
-    own = groups.read("hydra/launcher", LAUNCHERS, stored["name"], [], folders)
+        return groups.read_settings("hydra/launcher", LAUNCHERS, "serial", words, folders)
+    values.refuse_interpolation([f"{k}: {v}" for k, v in stored.items()], Path(run_folder.SWEEP))
+    given = groups.parse_words(words, "hydra/launcher")
+    own = groups.read_settings("hydra/launcher", LAUNCHERS, stored["name"], [], folders)
     shell = stored.get("setup")
     if "setup" not in given and shell and shell != getattr(own, "setup", None):
         raise UserError(  # a folder may be a stranger's: what it says is never run as code
             f"this sweep was started with hydra.launcher.setup={shell}, which is shell; "
             "to run that again, type it"
         )
-    return groups.typed(LAUNCHERS[stored["name"]], stored | given, "hydra.launcher.")
+    return groups.build_settings(LAUNCHERS[stored["name"]], stored | given, "hydra.launcher.")
 
 
 def _done(cell: Path) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genai_cli.config.compose import Cell
+from genai_cli.config.compose import ComposedCell
 from genai_cli.config.sweep_lists import cell_words, over_words
-from genai_cli.config.values import no_lookup
+from genai_cli.config.values import refuse_interpolation
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Launcher
 from genai_cli.store import run_folder, safe_yaml
@@ -25,7 +25,7 @@ def asked(
     command: str,
     sweep: Sweep,
     how: Launcher,
-    cells: Sequence[tuple[str, Cell, Mapping[str, Any]]],
+    cells: Sequence[tuple[str, ComposedCell, Mapping[str, Any]]],
     left_out: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """The content of sweep.yaml.
@@ -50,7 +50,7 @@ def asked(
     return described
 
 
-def entry(name: str, cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
+def entry(name: str, cell: ComposedCell, config: Mapping[str, Any]) -> dict[str, Any]:
     """A cell in sweep.yaml: enough to write its folder again, and to know that it is the same."""
     return {"folder": name, "overrides": cell.overrides, "config": fingerprint(config)}
 
@@ -91,7 +91,7 @@ def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -
         words = [*words, *over_words(over, [])]
     if isinstance(listed, list):
         words = [*words, *itertools.chain(*cell_words(listed, (), []))]
-    no_lookup(words, folder / run_folder.SWEEP)
+    refuse_interpolation(words, folder / run_folder.SWEEP)
     for place in places:
         if str(Path(place).resolve()) not in folders:
             raise UserError(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genai_cli.config.compose import Cell
+from genai_cli.config.compose import ComposedCell
 from genai_cli.errors import UserError
 from genai_cli.runner.prepare import Prepared, prepare
 
@@ -31,8 +31,8 @@ class LeaveOut:
 
 
 def checked(
-    cells: Sequence[Cell], refuse: Refuse = nothing_launched, gpus: int | None = None
-) -> list[tuple[Cell, Prepared]]:
+    cells: Sequence[ComposedCell], refuse: Refuse = nothing_launched, gpus: int | None = None
+) -> list[tuple[ComposedCell, Prepared]]:
     """Prepare every cell; those that come out as the same run collapse to one, and it is told.
 
     Args:
@@ -45,7 +45,7 @@ def checked(
     """
     datasets: dict[str, Any] = {}  # one copy of a data set serves all its cells
     built: dict[str, dict[str, Any]] = {}  # what was built for one cell holds for those like it
-    kept: list[tuple[Cell, Prepared]] = []
+    kept: list[tuple[ComposedCell, Prepared]] = []
     seen: set[str] = set()
     asked: dict[str, set[str]] = {}  # the values of every varied key
     for cell in cells:
@@ -78,7 +78,7 @@ def checked(
     return kept
 
 
-def without_absent_keys(cell: Cell) -> tuple[Any, list[str]]:
+def without_absent_keys(cell: ComposedCell) -> tuple[Any, list[str]]:
     """The cell's config without a swept bottleneck that its family lacks, and what was left out."""
     from genai_cli.models.build import takes_bottleneck
 

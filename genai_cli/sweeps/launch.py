@@ -25,13 +25,13 @@ from genai_cli.sweeps import asked
 from genai_cli.sweeps import cells as cells_module
 from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
 from genai_cli.sweeps.given import of_line
-from genai_cli.system.file_lock import NoLocks, lock
+from genai_cli.system.file_lock import LocksUnsupported, lock
 from genai_cli.system.preemption import Signals
 
 LOCK = ".lock"  # in a sweep's folder: its other files are replaced, and a lock is an inode's
 
 
-def launch(line: compose.Line, command: str) -> int:
+def launch(line: compose.CommandLine, command: str) -> int:
     """A whole sweep, from the line to its table.
 
     Returns:
@@ -47,7 +47,7 @@ def launch(line: compose.Line, command: str) -> int:
         return search(line, command, sweep, how)
     left_out = LeaveOut()
     refuse = left_out if sweep.skip_invalid else nothing_launched
-    composed = compose.cells("train", line, sweep.over, refuse, sweep.cells)
+    composed = compose.compose_cells("train", line, sweep.over, refuse, sweep.cells)
     kept = checked(composed, refuse, gpus_of(how))
     launchers.check(how, [prepared.cfg for _, prepared in kept])
     jobs_of = units([prepared for _, prepared in kept])
@@ -56,7 +56,7 @@ def launch(line: compose.Line, command: str) -> int:
     names = [cells_module.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
     cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
     described = [
-        (name, cell, schema.plain(prepared.cfg))
+        (name, cell, schema.to_dict(prepared.cfg))
         for name, (cell, prepared) in zip(names, kept, strict=True)
     ]
     with Signals() as signals, alone(folder):
@@ -102,7 +102,7 @@ def train(
     elsewhere = False
     folders.write_table(folder)
     try:
-        with folders.kept_current(folder):
+        with folders.keep_current(folder):
             elsewhere = launchers.start(folder, jobs, how, signals, data or {})
     finally:  # a second Ctrl-C comes through here, too
         if not elsewhere:
@@ -153,7 +153,7 @@ def alone(folder: Path) -> Iterator[None]:
     with open(folder / LOCK, "ab") as file:  # for writing: an exclusive lock on NFS needs that
         try:
             ours = lock(file)
-        except NoLocks as error:
+        except LocksUnsupported as error:
             told = f"note: no locks on the disk of {folder} ({error.strerror}): let nobody else"
             print(f"{told} launch it meanwhile", file=sys.stderr)
             ours = True

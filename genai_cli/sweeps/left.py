@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from genai_cli.runner.lifecycle import set_status
 from genai_cli.store import run_folder
-from genai_cli.store.sweep_table import SHOWN, last_words
+from genai_cli.store.sweep_table import MAX_ROWS, last_log_line
 from genai_cli.system import atomic_write
-from genai_cli.system.text import plain_table
+from genai_cli.system.text import format_table
 from genai_cli.training import checkpoint
 
 TRAINED = ("finished", "stopped")
@@ -52,7 +52,7 @@ def _stands(cell: Path, wrong: str) -> tuple[str, str]:
     why = dict.fromkeys(TRAINED, run_folder.UNMEASURED) | {
         "died": "its process ended without a word",
         "interrupted": "it was told to stop",
-        "failed": last_words(cell),
+        "failed": last_log_line(cell),
     }
     return status, why.get(status, "")
 
@@ -70,10 +70,10 @@ def begin(folder: Path, found: Sequence[Left], number: int) -> None:
         found: what is left of it.
         number: of all its cells.
     """
-    shown = sorted(found, key=lambda one: one.was == NEW)[:SHOWN]
+    shown = sorted(found, key=lambda one: one.was == NEW)[:MAX_ROWS]
     rows = [(x.cell.name, x.was, x.why[:80], x.goes) for x in found if x in shown]
     title = f"sweep  {folder}: {len(found)} of {number} runs left"
-    print(plain_table(title, ("cell", "was", "why", "goes"), rows, left=(0, 1, 2, 3)))
+    print(format_table(title, ("cell", "was", "why", "goes"), rows, left=(0, 1, 2, 3)))
     if len(found) > len(shown):
         print(f"  and {len(found) - len(shown)} more")
     print(end="", flush=True)

@@ -36,7 +36,7 @@ def damage(cell: Path) -> str:
     if not (cell / run_folder.CONFIG).exists():
         return f"it has no {run_folder.CONFIG}"
     try:
-        run_config.config_of(cell)
+        run_config.load_config(cell)
     except UserError:
         return f"its {run_folder.CONFIG} is damaged"
     if not run_folder.read_json(cell / run_folder.RUN):
@@ -77,12 +77,12 @@ def mend(
         why = damage(path)
         if not why:
             continue
-        values.no_lookup(cell["overrides"], folder / run_folder.SWEEP)
+        values.refuse_interpolation(cell["overrides"], folder / run_folder.SWEEP)
         try:
             prepared = _compose(command, cell["overrides"], built, gpus_of(how))
         except UserError as error:
             raise UserError(f"{path} is damaged and cannot be written again: {error}") from None
-        if asked.fingerprint(schema.plain(first(path, prepared.cfg))) != cell.get("config"):
+        if asked.fingerprint(schema.to_dict(first(path, prepared.cfg))) != cell.get("config"):
             raise UserError(
                 f"{path} is damaged, and its words give another config today (a YAML, its data or "
                 "the code has changed); remove the cell from sweep.yaml, or put back what changed"
@@ -98,11 +98,11 @@ def _compose(
     command: str, overrides: Sequence[str], built: dict[str, dict[str, Any]], gpus: int | None
 ) -> Prepared:
     try:
-        given = compose.parse(shlex.split(command)[2:])
+        given = compose.parse_line(shlex.split(command)[2:])
     except (ValueError, UserError):
-        given = compose.parse([])
+        given = compose.parse_line([])
     line = given._replace(overrides=list(overrides), multirun=False, show=[])
-    (cell,) = compose.cells("train", line)
+    (cell,) = compose.compose_cells("train", line)
     config, _ = without_absent_keys(cell._replace(swept={"bottleneck": ""}))
     return prepare(config, lambda _: None, built=built, gpus=gpus)
 
@@ -112,6 +112,6 @@ def _write(path: Path, prepared: Prepared, command: str) -> None:
     described = run_folder.read_json(path / run_folder.RUN)
     path.mkdir(exist_ok=True)
     (path / run_folder.CHECKPOINTS).mkdir(exist_ok=True)
-    run_folder.write_config(path, schema.plain(prepared.cfg))
+    run_folder.write_config(path, schema.to_dict(prepared.cfg))
     fresh = prepared.described | {"command": command, "started": run_folder.now()}
     atomic_write.write_json(path / run_folder.RUN, fresh | described)

@@ -16,7 +16,7 @@ MATPLOTLIB, TORCH = "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR"
 CPP = "TORCH_CPP_LOG_LEVEL"  # of what its C++ writes to stderr, past Python: no warnings
 
 
-def settle() -> None:
+def ensure_writable_dirs() -> None:
     """Set what is missing in the environment, for us and our children. Costs nothing elsewhere.
 
     Raises:
@@ -29,15 +29,15 @@ def settle() -> None:
         raise UserError("the folder you are in has been removed; cd to another one") from None
     os.environ.setdefault(CPP, "ERROR")
     if not _home():
-        os.environ["HOME"] = _own()
+        os.environ["HOME"] = _temporary_dir()
     given = os.environ.get(MATPLOTLIB)
     homes = [("XDG_CONFIG_HOME", "~/.config"), ("XDG_CACHE_HOME", "~/.cache")]
     usual = [os.environ.get(name) or os.path.expanduser(path) for name, path in homes]
     if not all(map(_usable, [given] if given else usual)):
-        os.environ[MATPLOTLIB] = _own()
+        os.environ[MATPLOTLIB] = _temporary_dir()
     given = os.environ.get(TORCH)
     if not _usable(given) if given else not _named():
-        os.environ[TORCH] = _own()
+        os.environ[TORCH] = _temporary_dir()
 
 
 def _home() -> bool:
@@ -78,7 +78,7 @@ def _usable(path: str) -> bool:
 _made: list[str] = []
 
 
-def _own() -> str:
+def _temporary_dir() -> str:
     """A new folder of this process; "" where nothing at all can be written."""
     if not _made:
         import atexit

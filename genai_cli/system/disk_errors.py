@@ -10,7 +10,7 @@ from pathlib import Path
 FREE_SOME = "free some space"
 DENIED = (errno.EACCES, errno.EPERM)
 NO_SHARE = (errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH)
-SAID = {  # errno: what has happened, what to do before going on
+EXPLANATIONS = {  # errno: what has happened, what to do before going on
     **dict.fromkeys(DENIED, ("permission denied", "put the permission back")),
     **dict.fromkeys(NO_SHARE, ("the network share is gone", "mount it again")),
     errno.ENOSPC: ("the disk is full", FREE_SOME),
@@ -24,7 +24,7 @@ SAID = {  # errno: what has happened, what to do before going on
 }
 
 
-def trouble(error: BaseException, folder: Path) -> tuple[str, str] | None:
+def explain(error: BaseException, folder: Path) -> tuple[str, str] | None:
     """(what happened and where, what to do first), or None if the error is no disk's.
 
     Args:
@@ -35,7 +35,7 @@ def trouble(error: BaseException, folder: Path) -> tuple[str, str] | None:
         return None
     if isinstance(error, FileNotFoundError) and not folder.exists():
         return "its folder is gone (removed, or on a share that is)", "bring it back"
-    said = SAID.get(error.errno or 0)
+    said = EXPLANATIONS.get(error.errno or 0)
     if said is None:
         return None
     what, todo = said
@@ -45,12 +45,12 @@ def trouble(error: BaseException, folder: Path) -> tuple[str, str] | None:
     return what + where, todo
 
 
-def one_line(error: BaseException) -> str | None:
+def explain_in_one_line(error: BaseException) -> str | None:
     """The same in one line, for work that has no folder of its own."""
     name = getattr(error, "filename", None)
     if isinstance(error, FileNotFoundError):
         return None
-    found = trouble(error, Path(os.fsdecode(name)).parent if name is not None else Path())
+    found = explain(error, Path(os.fsdecode(name)).parent if name is not None else Path())
     return found and "; ".join(found)
 
 

@@ -2,7 +2,7 @@
 
 It is flock's. On NFS, Linux makes a POSIX lock of it, which the server keeps: there an exclusive
 lock needs a file that is open for writing, and a shared one a file that is open for reading. So
-who works takes `lock` on a file it writes, and who only asks tries a shared lock (`busy`).
+who works takes `lock` on a file it writes, and who only asks tries a shared lock (`is_locked`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TextIO
 WITHOUT = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-class NoLocks(OSError):
+class LocksUnsupported(OSError):
     """This file system has no locks: nothing can keep a second process out."""
 
 
@@ -29,11 +29,11 @@ def lock(file: TextIO | int) -> bool:
     try:
         import fcntl
     except ImportError as error:  # Windows
-        raise NoLocks(errno.ENOSYS, "this system has no file locks") from error
-    return _taken(file, fcntl.LOCK_EX)
+        raise LocksUnsupported(errno.ENOSYS, "this system has no file locks") from error
+    return _try_lock(file, fcntl.LOCK_EX)
 
 
-def busy(file: TextIO | int) -> bool:
+def is_locked(file: TextIO | int) -> bool:
     """Whether another process holds the lock of a file that is open for reading.
 
     Where this cannot be known the answer is no: a run that died must be resumable there, too.
@@ -43,7 +43,7 @@ def busy(file: TextIO | int) -> bool:
     except ImportError:
         return False
     try:
-        if _taken(file, fcntl.LOCK_SH):
+        if _try_lock(file, fcntl.LOCK_SH):
             fcntl.flock(file, fcntl.LOCK_UN)
             return False
         return True
@@ -51,7 +51,7 @@ def busy(file: TextIO | int) -> bool:
         return False
 
 
-def _taken(file: TextIO | int, kind: int) -> bool:
+def _try_lock(file: TextIO | int, kind: int) -> bool:
     import fcntl
 
     try:
@@ -62,6 +62,6 @@ def _taken(file: TextIO | int, kind: int) -> bool:
         if error.errno == errno.EACCES:  # what POSIX lets a lock say instead of EAGAIN
             return False
         if error.errno in WITHOUT:
-            raise NoLocks(error.errno, error.strerror) from error
+            raise LocksUnsupported(error.errno, error.strerror) from error
         raise
     return True

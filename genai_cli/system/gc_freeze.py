@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def resting() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """No collection within the block, and never again of what it made; once in a process.
 
     Where torch and its compiler, which the first optimizer imports, are there already, nothing

@@ -27,7 +27,7 @@ _before: dict[logging.Logger, tuple[bool, list[logging.Handler]]] = {}
 
 
 @contextmanager
-def kept_from_terminal(keep: Keep = lambda line: None) -> Iterator[None]:
+def capture_messages(keep: Keep = lambda line: None) -> Iterator[None]:
     """Within the block a library's message is a line for ``keep``; blocks may be nested."""
     show_warning = warnings.showwarning
     _keeping.append(keep)
@@ -45,7 +45,7 @@ def kept_from_terminal(keep: Keep = lambda line: None) -> Iterator[None]:
 
 
 def take_over_logging() -> None:
-    """Let log records of libraries go where `kept_from_terminal` sends them; nothing outside of it.
+    """Let log records of libraries go where `capture_messages` sends them; nothing outside of it.
 
     To be called where a library that logs has been imported: torch makes its handlers then.
     """
@@ -80,7 +80,7 @@ def take_over_logging() -> None:
 
 
 @contextmanager
-def stderr_kept() -> Iterator[None]:
+def capture_stderr() -> Iterator[None]:
     """Within the block all that is written to stderr is kept as lines, after it has ended: what
     torch's compiler, its child processes and C++ print there. Nothing of ours may be said in it."""
     import contextlib

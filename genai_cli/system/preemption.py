@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from genai_cli.system.signals import NUMBERS, after_import, code_of, heard
+from genai_cli.system.signals import NUMBERS, call_after_import, exit_code, handled_signals
 
 
 class Interrupted(BaseException):
@@ -38,7 +38,7 @@ class Signals:
         self.raising = False
 
     def __enter__(self) -> Signals:
-        self._before = {s: signal.signal(s, self.hear) for s in heard()}
+        self._before = {s: signal.signal(s, self.hear) for s in handled_signals()}
         return self
 
     def __exit__(self, *_) -> None:
@@ -67,9 +67,9 @@ class Signals:
         self.number = number
         if number == signal.SIGINT and self.code == 130:
             raise KeyboardInterrupt
-        self.code = 130 if number == signal.SIGINT else self.code or code_of(number)
+        self.code = 130 if number == signal.SIGINT else self.code or exit_code(number)
         if self.raising:
-            after_import(frame, self._raise)
+            call_after_import(frame, self._raise)
 
     def _raise(self) -> None:
         if self.raising:  # else an import ended after the block

@@ -22,12 +22,12 @@ AGAIN = 0.02  # seconds after which a signal that came in an import is looked at
 Handler = Callable[[int, "FrameType | None"], None]
 
 
-def code_of(number: int) -> int:
+def exit_code(number: int) -> int:
     """The exit code of a signal."""
     return 130 if number == signal.SIGINT else 143
 
 
-def heard() -> tuple[int, ...]:
+def handled_signals() -> tuple[int, ...]:
     """The signals to listen to: all, but for a HUP that `nohup` has switched off."""
     gone = getattr(signal, "SIGHUP", None)
     ignored = gone is not None and signal.getsignal(gone) == signal.SIG_IGN
@@ -35,11 +35,11 @@ def heard() -> tuple[int, ...]:
 
 
 @contextmanager
-def listening(handler: Handler) -> Iterator[None]:
+def handle_signals(handler: Handler) -> Iterator[None]:
     """Within the block ``handler`` hears every signal; elsewhere than in the main thread nobody."""
     before = {}
     try:
-        for number in heard():
+        for number in handled_signals():
             before[number] = signal.signal(number, handler)
     except ValueError:  # not the main thread
         yield
@@ -51,36 +51,36 @@ def listening(handler: Handler) -> Iterator[None]:
             signal.signal(number, old)
 
 
-def at_once(number: int, frame: FrameType | None) -> None:
+def exit_now(number: int, frame: FrameType | None) -> None:
     """Leave before anything is written. An import is left without an exception: half of a module
     that is made in C would swallow it, or tell it to the user as its own."""
     if _importing(frame):
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
-        os._exit(code_of(number))
+        os._exit(exit_code(number))
     _leave(number)
 
 
-def in_order(number: int, frame: FrameType | None) -> None:
+def raise_exit(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that what is half written is removed; after an import, if one is
     going on."""
-    after_import(frame, lambda: _leave(number))
+    call_after_import(frame, lambda: _leave(number))
 
 
-def after_import(frame: FrameType | None, leave: Callable[[], None]) -> None:
+def call_after_import(frame: FrameType | None, leave: Callable[[], None]) -> None:
     """Call ``leave``, which raises: at once, or when the import that a signal came in is over."""
     if _importing(frame) and hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, lambda _, later: after_import(later, leave))
+        signal.signal(signal.SIGALRM, lambda _, later: call_after_import(later, leave))
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
         return
     leave()
 
 
-def nobody() -> None:
+def ignore_signals() -> None:
     """The exit code is known: what comes while the interpreter ends is no news. INT and TERM still
     end a process that hangs, without a word."""
-    for number in heard():
+    for number in handled_signals():
         quick = number in (signal.SIGINT, signal.SIGTERM)
         with suppress(ValueError):
             signal.signal(number, signal.SIG_DFL if quick else signal.SIG_IGN)
@@ -89,7 +89,7 @@ def nobody() -> None:
 def _leave(number: int) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    raise SystemExit(code_of(number))
+    raise SystemExit(exit_code(number))
 
 
 def _importing(frame: FrameType | None) -> bool:

@@ -16,6 +16,6 @@ _START = (
 )
 
 
-def python(module: str) -> list[str]:
+def python_command(module: str) -> list[str]:
     """The words that run ``module`` of ours as ``python -m`` does; its own words follow them."""
     return [sys.executable, "-c", _START.format(home=_HOME, module=module)]

@@ -14,16 +14,16 @@ from typing import Any
 # C0 without tab and newline, DEL, C1; what turns the direction of writing or is not seen
 _HIDDEN = [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), 0x061C, 0x200B, 0xFEFF]
 _HIDDEN += [*range(0x200E, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x206A)]
-_SHOWN = {code: f"\\u{code:04x}" for code in _HIDDEN}  # as JSON writes it: that stays JSON
+_ESCAPES = {code: f"\\u{code:04x}" for code in _HIDDEN}  # as JSON writes it: that stays JSON
 
 
-def visible(text: str) -> str:
+def escape_control(text: str) -> str:
     """``text`` with each character that would act on a terminal written out: ``\\u001b``."""
-    return text if text.isprintable() else text.translate(_SHOWN)
+    return text if text.isprintable() else text.translate(_ESCAPES)
 
 
-class Visible:
-    """A stream to which text is printed as `visible` shows it; all else is the stream's own."""
+class EscapingStream:
+    """A stream whose text is printed with `escape_control`; all else is the raw stream's."""
 
     def __init__(self, raw: Any, kept: str) -> None:
         self.raw, self.kept = raw, kept
@@ -31,8 +31,8 @@ class Visible:
     def write(self, text: str) -> int:
         for mark in self.kept:
             if mark in text:
-                return self.raw.write(mark.join(map(visible, text.split(mark))))
-        return self.raw.write(visible(text))
+                return self.raw.write(mark.join(map(escape_control, text.split(mark))))
+        return self.raw.write(escape_control(text))
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
@@ -42,16 +42,16 @@ class Visible:
         return getattr(self.raw, name)
 
 
-def raw(stream: Any) -> Any:
+def raw_stream(stream: Any) -> Any:
     """The stream itself, for those who draw on a terminal (rich): they write text as text."""
-    return stream.raw if isinstance(stream, Visible) else stream
+    return stream.raw if isinstance(stream, EscapingStream) else stream
 
 
 @contextmanager
-def printed_visibly() -> Iterator[None]:
+def escape_output() -> Iterator[None]:
     """Within the block ``print`` shows control characters; progress bars on stderr keep CR."""
     before = sys.stdout, sys.stderr
-    ours = [s and Visible(s, kept) for s, kept in zip(before, ("", "\r"), strict=True)]
+    ours = [s and EscapingStream(s, kept) for s, kept in zip(before, ("", "\r"), strict=True)]
     sys.stdout, sys.stderr = ours  # type: ignore[assignment]
     try:
         yield

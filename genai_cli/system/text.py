@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genai_cli.system.terminal import visible
+from genai_cli.system.terminal import escape_control
 
 
-def short(value: float) -> str:
+def format_number(value: float) -> str:
     """Four significant digits, without an exponent where it reads well."""
     if value != value or abs(value) in (float("inf"),):
         return str(value)
@@ -32,7 +32,7 @@ def csv_cell(text: str) -> str:
     """``text`` for a CSV that a spreadsheet may open: a name that begins like a formula gets an
     apostrophe before it, a number does not. A carriage return would end the row: Python's csv
     quotes it only where it is its own line end."""
-    text = visible(text)
+    text = escape_control(text)
     if text[:1] not in ("=", "+", "-", "@", "\t"):
         return text
     try:
@@ -42,7 +42,7 @@ def csv_cell(text: str) -> str:
     return text
 
 
-def plain_table(
+def format_table(
     title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)
 ) -> str:
     """A table in plain text, for logs and pipes as well as terminals; ``left`` columns left."""

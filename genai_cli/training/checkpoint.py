@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genai_cli.errors import UserError
-from genai_cli.store.outputs import matching
+from genai_cli.store.outputs import list_matching
 from genai_cli.store.run_folder import META, STATE, WEIGHTS
 from genai_cli.system.atomic_write import sync_folder, write_text
 from genai_cli.training.intact import damage, sha256, sum_of
@@ -138,7 +138,7 @@ def check_fits(folder: Path, model: nn.Module) -> None:
 
 def candidates(folder: Path) -> Iterator[Path]:
     """Checkpoint folders, newest first."""
-    steps = [p for p in matching(folder, "step-*") if re.fullmatch("[0-9]+", p.name[5:])]
+    steps = [p for p in list_matching(folder, "step-*") if re.fullmatch("[0-9]+", p.name[5:])]
     yield from sorted(steps, key=_step, reverse=True)
 
 

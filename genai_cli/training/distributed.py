@@ -240,7 +240,7 @@ def join(signals: Signals | None = None) -> Ranks:
     Raises:
         PeerLost: one did not come.
     """
-    if environment.world() == 1:
+    if environment.world_size() == 1:
         return Ranks(signals=signals)
     import torch.distributed as dist
 
@@ -255,7 +255,7 @@ def join(signals: Signals | None = None) -> Ranks:
 
 def tells() -> bool:
     """Whether this rank's error is the first of its run: one line is enough where all have it."""
-    if environment.world() == 1:
+    if environment.world_size() == 1:
         return True
     try:
         return _store().add("genai/errors", 1) == 1

@@ -10,9 +10,9 @@ from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.models import build
 from genai_cli.models.base import Model
-from genai_cli.rng import derive
+from genai_cli.rng import derive_seed
 from genai_cli.store import run_folder
-from genai_cli.store.run_config import config_of
+from genai_cli.store.run_config import load_config
 from genai_cli.training import checkpoint as checkpoints
 from genai_cli.training import optimizers
 from genai_cli.training.ema import Ema
@@ -25,7 +25,7 @@ from genai_cli.training.state import Training
 def new_model(cfg: TrainConfig, data: Spec, device: torch.device) -> Model:
     """Weights drawn on the CPU from the seed alone: the same on every device."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(cfg.seed, "weights"))
+        torch.manual_seed(derive_seed(cfg.seed, "weights"))
         model = build.build_model(cfg, data)
         initialise(model, cfg.trainer.init)
     return model.to(device)
@@ -39,7 +39,7 @@ def start_from(cfg: TrainConfig, model: Model) -> None:
     """
     if cfg.init_from is not None:
         source = Path(cfg.init_from)
-        averaged = config_of(source).trainer.ema is not None
+        averaged = load_config(source).trainer.ema is not None
         path = checkpoints.named(source / run_folder.CHECKPOINTS, "best")
         checkpoints.load_weights(path, model, averaged)
 

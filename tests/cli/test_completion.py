@@ -14,7 +14,7 @@ from genai_cli.cli.command_table import VERBS
 from genai_cli.cli.commands.completion import SCRIPTS
 from genai_cli.cli.completion.candidates import SHELLS, candidates
 from genai_cli.cli.completion.shell import split_line
-from genai_cli.config.catalog import Tree
+from genai_cli.config.catalog import ConfigTree
 
 BREAKS = " \t\n\"'><=;|&(:"  # bash's own COMP_WORDBREAKS
 
@@ -109,7 +109,7 @@ def test_script_is_valid(tmp_path, shell):
 
 def test_groups_keys_and_sections():
     found = offered("train ")
-    tree = Tree()
+    tree = ConfigTree()
     for group in (g for g in tree.groups if tree.options(g)):
         assert f"{group}=" in found
     for key in tree.train.keys:
@@ -119,7 +119,7 @@ def test_groups_keys_and_sections():
 
 
 def test_options_of_every_group():
-    tree = Tree()
+    tree = ConfigTree()
     for group in tree.groups:
         assert offered(f"train {group}=") == [f"{group}={o} " for o in tree.options(group)]
 

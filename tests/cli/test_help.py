@@ -13,14 +13,15 @@ import pytest
 from genai_cli.cli.command_table import VERBS
 from genai_cli.cli.help import overview, verb_help
 from genai_cli.config import catalog
-from genai_cli.config.catalog import Key, Tree, choices, config_dir, read_sheet
+from genai_cli.config.catalog import ConfigTree, Key, choices, config_dir, read_config_file
 from genai_cli.errors import UserError
 
 CONFIGS = config_dir()
 OPTIONS = sorted(
     f"{f.parent.name}={f.stem}"
     for f in CONFIGS.glob("*/*.yaml")
-    if f.parent.name in Tree().groups and f.parent.name != "sweep"  # no part of a run's config
+    if f.parent.name in ConfigTree().groups
+    and f.parent.name != "sweep"  # no part of a run's config
 )
 
 
@@ -47,14 +48,14 @@ def test_line_reader_agrees_with_yaml():
     for file in files:
         expected = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         expected.pop("defaults", None)
-        sheet = read_sheet(file)
+        sheet = read_config_file(file)
         assert sheet.summary, file
         assert {k: yaml.safe_load(v.value) for k, v in sheet.keys.items()} == flat(expected), file
 
 
 def rows(options: list[str]) -> Iterator[tuple[str, ...]]:
     """Lines in which every option stands once, with one of each other group."""
-    groups = [[o for o in options if o.startswith(f"{g}=")] for g in Tree().groups]
+    groups = [[o for o in options if o.startswith(f"{g}=")] for g in ConfigTree().groups]
     for line in itertools.zip_longest(*filter(None, groups)):
         yield tuple(filter(None, line))
 
@@ -82,7 +83,7 @@ def test_composed_keys_agree_with_hydra(line):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("train", list(line))
     GlobalHydra.instance().clear()
-    tree = Tree()
+    tree = ConfigTree()
     named = {group: [name] for group, _, name in (option.partition("=") for option in line)}
     keys = tree.keys(tree.chosen(named))
     expected = flat(OmegaConf.to_container(config, resolve=True))
@@ -154,7 +155,7 @@ def tree(tmp_path, monkeypatch) -> Path:
 
 
 def test_forms_of_the_yaml(tree):
-    found = Tree()
+    found = ConfigTree()
     assert found.groups == ["loss", "model", "experiment"]
     keys = found.train.keys
     assert keys["bottleneck"] == Key("null", "size of the code")
@@ -168,7 +169,7 @@ def test_forms_of_the_yaml(tree):
 
 
 def test_experiment_beats_default_and_line_beats_experiment(tree):
-    found = Tree()
+    found = ConfigTree()
     taken = found.chosen({"experiment": ["paper"]})
     assert taken == {"loss": ["mse"], "model": ["big"], "experiment": ["paper"]}
     keys = found.keys(taken)
@@ -211,7 +212,7 @@ def test_help_of_every_shipped_option():
         text = verb_help("train", [option])
         group, _, name = option.partition("=")
         assert f"{option}: " in text
-        for key in Tree().sheet(group, name).keys:
+        for key in ConfigTree().sheet(group, name).keys:
             assert f"{key}=" in text or key == f"{group}.name", option
 
 
@@ -221,7 +222,7 @@ def test_train_help_names_every_group_key_and_option():
         group, _, name = option.partition("=")
         assert f"\n  {group}  " in text
         assert f" {name} " in text
-    for key in Tree().train.keys:
+    for key in ConfigTree().train.keys:
         assert f"  {key}=" in text
 
 

@@ -20,9 +20,9 @@ from genai_cli.cli.arguments import (
 from genai_cli.cli.command_table import VERBS
 from genai_cli.cli.completion.candidates import candidates
 from genai_cli.cli.help import verb_help
-from genai_cli.config.catalog import Tree, choices
-from genai_cli.config.schema import TrainConfig, declared, flat
-from genai_cli.config.signatures import checked, choices_of
+from genai_cli.config.catalog import ConfigTree, choices
+from genai_cli.config.schema import TrainConfig, flatten, iter_keys
+from genai_cli.config.signatures import allowed_words, validate
 from genai_cli.errors import UserError
 
 READERS = [verb for verb in VERBS if verb in REQUESTS]
@@ -31,7 +31,7 @@ WORDS = [
     for verb in READERS
     for key, field in fields_of(REQUESTS[verb]).items()
     if not field.is_flag
-    for word in choices_of(field.hint)
+    for word in allowed_words(field.hint)
 ]
 
 
@@ -74,7 +74,7 @@ def test_every_listed_word_is_taken_and_offered(verb, key, word):
 @pytest.mark.parametrize("verb", READERS)
 def test_a_default_is_of_its_own_type_and_range(verb):
     for key, field in fields_of(REQUESTS[verb]).items():
-        assert checked(field.default, field.hint, key) == field.default or field.default is None
+        assert validate(field.default, field.hint, key) == field.default or field.default is None
     assert parse(verb) == REQUESTS[verb]()
 
 
@@ -109,13 +109,15 @@ def test_other_keys_are_given_back_or_are_options_of_a_family(tmp_path, monkeypa
 
 
 def test_the_yaml_files_list_the_words_of_the_schema_and_its_defaults():
-    keys = Tree().keys(Tree().chosen({"model": ["mlp"]}))
-    groups = Tree().sheet("trainer", "default").keys | Tree().sheet("figures", "png").keys
-    sheet = Tree().train.keys | groups
-    config = flat(dataclasses.asdict(TrainConfig()))
-    assert {key for key, _ in declared()} == {k for k in sheet if "." not in k or k in groups}
-    for key, hint in declared():
+    keys = ConfigTree().keys(ConfigTree().chosen({"model": ["mlp"]}))
+    groups = (
+        ConfigTree().sheet("trainer", "default").keys | ConfigTree().sheet("figures", "png").keys
+    )
+    sheet = ConfigTree().train.keys | groups
+    config = flatten(dataclasses.asdict(TrainConfig()))
+    assert {key for key, _ in iter_keys()} == {k for k in sheet if "." not in k or k in groups}
+    for key, hint in iter_keys():
         assert yaml.safe_load(sheet[key].value) == config[key], key
-        words = set(choices_of(hint)) - {"true", "false"}
+        words = set(allowed_words(hint)) - {"true", "false"}
         if words and key not in ("trainer.pack", "figures.name"):  # "N" too; a file each
             assert set(choices(keys[key])) == words, key

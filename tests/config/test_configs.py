@@ -43,7 +43,7 @@ def loaded(node: str) -> Dataset:
 
 
 def two_steps(words: list[str]) -> None:
-    config = compose.cells("train", compose.parse(words))[0].config
+    config = compose.compose_cells("train", compose.parse_line(words))[0].config
     prepared = prepare(config, lambda _: None, loaded(json.dumps(config.dataset)))
     cpu, cfg = torch.device("cpu"), prepared.cfg
     if cfg.precision == "auto":  # may become either; bf16 is the less exact
@@ -147,14 +147,14 @@ def test_an_experiment_can_change_every_top_level_key(tmp_path: Path) -> None:
     }  # fmt: skip
     lines = "".join(f"{k}: {str(v).replace(chr(39), '')}\n" for k, v in values.items())
     (tmp_path / "experiment" / "all.yaml").write_text(f"# @package _global_\n# All keys\n{lines}")
-    line = compose.parse(["experiment=all", "-cd", str(tmp_path)])
-    config = compose.cells("train", line)[0].config
+    line = compose.parse_line(["experiment=all", "-cd", str(tmp_path)])
+    config = compose.compose_cells("train", line)[0].config
     assert {k: getattr(config, k) for k in values} == values
     groups = {"dataset", "model", "loss", "optimizer", "schedule", "trainer", "figures"}
     assert groups | set(values) == set(type(config).__dataclass_fields__)
 
 
 def test_the_command_line_beats_experiment_and_model() -> None:
-    line = compose.parse(["experiment=fashion_autoencoder", "bottleneck=9", "optimizer=sgd"])
-    config = compose.cells("train", line)[0].config
+    line = compose.parse_line(["experiment=fashion_autoencoder", "bottleneck=9", "optimizer=sgd"])
+    config = compose.compose_cells("train", line)[0].config
     assert (config.bottleneck, config.optimizer["name"]) == (9, "sgd")

@@ -31,7 +31,7 @@ class Coupled(Model):
 
 
 def config(*words: str) -> TrainConfig:
-    return compose.cells("train", compose.parse(list(words)))[0].config
+    return compose.compose_cells("train", compose.parse_line(list(words)))[0].config
 
 
 @pytest.fixture
@@ -47,19 +47,19 @@ def torchrun(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_alone_is_rank_0_of_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (ranks.rank(), ranks.world(), ranks.neighbours()) == (0, 1, 1)
+    assert (ranks.rank(), ranks.world_size(), ranks.local_world_size()) == (0, 1, 1)
     monkeypatch.setenv("WORLD_SIZE", "4")  # of somebody else's: torchrun sets RANK, too
-    assert ranks.world() == 1
+    assert ranks.world_size() == 1
 
 
 def test_torchrun_says_how_many(torchrun: Callable[..., None]) -> None:
     torchrun(4, rank=3, here=2)
-    assert (ranks.rank(), ranks.world(), ranks.neighbours()) == (3, 4, 2)
-    assert not ranks.watched()
-    assert ranks.sized(config()).trainer.devices == 4
-    assert ranks.sized(config("trainer.devices=4")).trainer.devices == 4
+    assert (ranks.rank(), ranks.world_size(), ranks.local_world_size()) == (3, 4, 2)
+    assert not ranks.is_supervised()
+    assert ranks.with_world_size(config()).trainer.devices == 4
+    assert ranks.with_world_size(config("trainer.devices=4")).trainer.devices == 4
     with pytest.raises(UserError, match=r"trainer\.devices=2, but torchrun started 4"):
-        ranks.sized(config("trainer.devices=2"))
+        ranks.with_world_size(config("trainer.devices=2"))
 
 
 def test_a_sweep_under_torchrun_is_refused(genai: Callable, torchrun: Callable[..., None]) -> None:

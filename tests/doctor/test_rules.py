@@ -107,7 +107,7 @@ HOW = {  # what a run of a phrase may have been started with
 
 @functools.cache
 def composed(*words: str) -> TrainConfig:
-    return compose.cells("train", compose.parse(list(words)))[0].config
+    return compose.compose_cells("train", compose.parse_line(list(words)))[0].config
 
 
 ADVISED = [p for p in PHRASES if p not in (*PHRASES[:2], "validation below training")]
@@ -126,7 +126,9 @@ def test_the_next_command_is_one_that_genai_takes(phrase: str, known: bool) -> N
     words = HOW.get(phrase, ["model=autoencoder", "model.activation=sigmoid"])
     config = composed(*words)
     told = ["genai", "train", *words] if known else []
-    r = Reading("k3f9", {"step": np.array([40.0])}, schema.flat(schema.plain(config)), command=told)
+    r = Reading(
+        "k3f9", {"step": np.array([40.0])}, schema.flatten(schema.to_dict(config)), command=told
+    )
     genai, verb, *rest = shlex.split(command(phrase, r))
     assert (genai, verb) == ("genai", "train")
     prepare(copy.deepcopy(composed(*rest)), lambda text: None)

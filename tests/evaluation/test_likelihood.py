@@ -19,7 +19,7 @@ from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.likelihood import Likelihood, likelihood
 from genai_cli.models.base import Model
 from genai_cli.models.build import build_model
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 
 SMALL = {
     "vae": ("model.widths=[16]", "bottleneck=4"),
@@ -37,7 +37,7 @@ def made(line: str) -> tuple[TrainConfig, Dataset, Model]:
 
     name = line.split()[0]
     words = [f"model={name}", *SMALL.get(name, ()), *line.split()[1:], "device=cpu"]
-    cell = compose.cells("train", compose.parse(words))[0]
+    cell = compose.compose_cells("train", compose.parse_line(words))[0]
     cfg = prepare(cell.config, lambda text: None).cfg
     data = load(cfg.dataset)
     with torch.random.fork_rng(devices=[]):
@@ -185,9 +185,11 @@ def test_fewer_steps_of_a_ddpm_estimate_the_sum_of_all():
 def test_a_conditional_model_is_given_the_label():
     case = Case("ddpm dataset=digits model.conditional=true")
     batch = case.data.test.batch(chosen(case.data.test, 40))
-    wanted = -case.model.log_prob(batch.x, Rows(0, "likelihood", 0, 40), y=batch.y, steps=30)
+    wanted = -case.model.log_prob(
+        batch.x, RowGenerator(0, "likelihood", 0, 40), y=batch.y, steps=30
+    )
     torch.testing.assert_close(case().values["nats"], wanted.double(), rtol=1e-5, atol=1e-5)
-    blind = -case.model.log_prob(batch.x, Rows(0, "likelihood", 0, 40), steps=30)
+    blind = -case.model.log_prob(batch.x, RowGenerator(0, "likelihood", 0, 40), steps=30)
     assert not torch.allclose(blind.double(), wanted.double())
 
 

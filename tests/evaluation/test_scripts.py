@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     @functools.cache
     def make(dataset: str) -> str:
         words = ["model=vae", "model.widths=[8]", "bottleneck=2", f"dataset={dataset}"]
-        cells = compose.cells("train", compose.parse([*words, f"outputs={root}"]))
+        cells = compose.compose_cells("train", compose.parse_line([*words, f"outputs={root}"]))
         prepared = prepare(cells[0].config, lambda text: None)
         folder = start(prepared, "test")
         state = setup.new_training(prepared.cfg, prepared.data, torch.device("cpu"))

@@ -62,7 +62,7 @@ def _prepare(curve: bool) -> None:
     from genai_cli.sweeps.search import figure
 
     for words in (["model=vae"], ["model=vae", "schedule=cosine"]):
-        compose.cells("train", compose.parse(words))
+        compose.compose_cells("train", compose.parse_line(words))
 
     def draw(folder: Path, *about: Any) -> list[Path]:
         fig = Figure(figsize=(1, 1))

@@ -100,7 +100,7 @@ def test_workers_give_the_numbers_of_one_process_and_a_signal_saves_what_goes_on
     assert (sweep / run_folder.SWEEP_TABLE).read_text().count("finished") == 2
     for cell in (ninth, tenth):
         assert (cell / "checkpoints" / "last").is_file()
-        assert not run_folder.held(cell)
+        assert not run_folder.is_training(cell)
     assert not (last / run_folder.LOG).exists()
 
 
@@ -113,12 +113,12 @@ def test_workers_end_saved_when_their_parent_is_killed(
     process.kill()
     begun = [cell for cell in run_folder.cells(sweep) if (cell / run_folder.LOG).exists()]
     deadline = time.monotonic() + 30
-    while any(run_folder.held(cell) for cell in begun) and time.monotonic() < deadline:
+    while any(run_folder.is_training(cell) for cell in begun) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert [run_folder.read_json(c / run_folder.RUN)["status"] for c in begun] == [
         "interrupted"
     ] * 2
-    assert not any(run_folder.held(cell) for cell in begun)
+    assert not any(run_folder.is_training(cell) for cell in begun)
     assert (
         len([c for c in run_folder.cells(sweep) if (c / run_folder.LOG).exists()]) == 2
     )  # no next job

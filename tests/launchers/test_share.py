@@ -101,7 +101,7 @@ def test_threads_given_are_needed_and_kept(genai: Callable, tmp_path: Path) -> N
 def test_cells_that_fit_on_a_gpu_by_measured_memory(genai: Callable, measured: list[int]) -> None:
     done = genai("train", "-m", "bottleneck=2,3", "seed=1,2", "trainer.max_steps=1",
                  "dataset.limit=64")  # fmt: skip
-    cells = [run_config.config_of(cell) for cell in run_folder.cells(done.folders[0])]
+    cells = [run_config.load_config(cell) for cell in run_folder.cells(done.folders[0])]
     assert shares.fitting(cells, 10 * 2**30) == 9  # 0.9 of 10 GiB, 400 and 600 MiB each
     assert measured == [2, 3]
     assert shares.fitting(cells, 2**20) == 1

@@ -46,12 +46,12 @@ FIRST = {of(name).chapter.key: name for name in reversed(NAMES)}.values()  # one
 def test_an_experiment_trains_two_steps_on_digits(name: str) -> None:
     """Of a sweep its first cell; tests/config/test_configs.py has the other experiments."""
     for words in trainings(name):
-        line = compose.parse(words)
+        line = compose.parse_line(words)
         sweep = given.of_line(line) if line.multirun else Sweep()
         first = {key: values[0] for key, values in sweep.over.items()}
         first |= sweep.cells[0] if sweep.cells else {}
         own = sweep_lists.cell_words([first], (), line.overrides) if first else [()]
-        (cell,) = compose.cells("train", compose.parse([*line.overrides, *own[0]]))
+        (cell,) = compose.compose_cells("train", compose.parse_line([*line.overrides, *own[0]]))
         two_steps(cell.config)
 
 
@@ -60,9 +60,9 @@ def has_its_parts(name: str) -> None:
     read = of(name).header
     assert read.question.endswith("?")
     assert len(read.question) <= 200
-    line = compose.parse(header.words(header.training(read.commands))[1:])
+    line = compose.parse_line(header.words(header.training(read.commands))[1:])
     assert f"experiment={chapters.GROUP}/{name}" in line.overrides
-    assert line.multirun == bool(compose.swept_by(line))
+    assert line.multirun == bool(compose.experiment_sweep(line))
     for command in read.commands:
         assert command.split()[1] in VERBS, command
     assert read.fails or all(read.pictures.values()), "a picture without what to see in it"
@@ -74,10 +74,10 @@ def has_its_parts(name: str) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_every_cell_of_a_sweep_composes_on_digits(part: int) -> None:
     for words in (words for name in NAMES[part::4] for words in trainings(name)):
-        line = compose.parse(words)
+        line = compose.parse_line(words)
         if line.multirun:
             sweep = given.of_line(line)
-            found = compose.cells("train", line, sweep.over, None, sweep.cells)
+            found = compose.compose_cells("train", line, sweep.over, None, sweep.cells)
             assert len(found) > 1, words
             for cell in found:
                 validation.check(cell.config)

@@ -34,8 +34,8 @@ Weights = list[np.ndarray]
 
 
 def composed(name: str, *words: str) -> TrainConfig:
-    line = compose.parse([f"experiment=lecture/{name}", "dataset=digits", *words])
-    return compose.cells("train", line)[0].config
+    line = compose.parse_line([f"experiment=lecture/{name}", "dataset=digits", *words])
+    return compose.compose_cells("train", line)[0].config
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

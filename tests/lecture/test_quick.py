@@ -15,7 +15,7 @@ from genai_cli.lecture.chapters import QUICK, SHOWS
 from genai_cli.lecture.finding import contradiction, seen
 from genai_cli.lecture.folder import read
 from genai_cli.store import outputs, run_folder
-from genai_cli.system.subprocesses import python
+from genai_cli.system.subprocesses import python_command
 
 pytestmark = pytest.mark.slow  # trainings of seconds, each with its own start
 OUTPUTS = Path("outputs")
@@ -50,7 +50,7 @@ def test_a_signal_saves_the_run_and_resume_ends_it(
     body = "defaults:\n  - override /dataset: diabetes\n  - override /model: mlp\n"
     own("long", more="# genai doctor latest\n", body=f"{body}epochs: 800\n")
     own("short", more="# genai doctor latest\n", body=f"{body}epochs: 3\n")
-    words = [*python("genai_cli"), "lecture", "long", "short"]
+    words = [*python_command("genai_cli"), "lecture", "long", "short"]
     lecture = subprocess.Popen(words, env=os.environ, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(OUTPUTS.glob("*/*/01-long/*/*/checkpoints/step-*")):

@@ -133,7 +133,9 @@ def _composed(case: Case) -> tuple[TrainConfig, Dataset]:
     said = {word.partition("=")[0] for word in case.words}
     small = [f"{k}={v}" for k, v in SMALL.get(case.model, {}).items() if k not in said]
     line = [f"model={case.model}", f"dataset={case.dataset}", *small, *case.words]
-    cell = compose.cells("train", compose.parse([*line, "precision=fp64", "device=cpu"]))[0]
+    cell = compose.compose_cells(
+        "train", compose.parse_line([*line, "precision=fp64", "device=cpu"])
+    )[0]
     data = _data(case.dataset, cell.config.dataset.get("pair"))
     prepared = prepare(cell.config, lambda text: None, data)
     return prepared.cfg, prepared.data

@@ -12,7 +12,7 @@ from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
 from genai_cli.models.autoencoder import Autoencoder
 from genai_cli.networks.gaussian_mixture import Mixture
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 
 MSE = {"name": "mse"}
 MNIST = Spec(event_shape=(1, 28, 28), levels=256, unit_interval=True)
@@ -149,8 +149,8 @@ def test_draws_from_the_mixture_have_its_moments_and_rows_of_their_own():
     drawn = mixture.draw(20_000, torch.Generator().manual_seed(1))
     torch.testing.assert_close(drawn.mean(0), z.mean(0), rtol=0, atol=0.3)
     torch.testing.assert_close(drawn.T.cov(), z.T.cov(), rtol=0.03, atol=0.5)
-    parts = [mixture.draw(n, Rows(0, "sample", i, n)) for i, n in ((0, 3), (3, 30))]
-    torch.testing.assert_close(torch.cat(parts), mixture.draw(33, Rows(0, "sample", 0, 33)))
+    parts = [mixture.draw(n, RowGenerator(0, "sample", i, n)) for i, n in ((0, 3), (3, 30))]
+    torch.testing.assert_close(torch.cat(parts), mixture.draw(33, RowGenerator(0, "sample", 0, 33)))
     cold = mixture.draw(100, torch.Generator().manual_seed(1), temperature=0.0)
     nearest = (cold[:, None] - mixture.means).abs().sum(2).amin(1)
     assert nearest.max() < 1e-12
@@ -179,9 +179,9 @@ def test_sampling_needs_finish_and_is_not_saved(autoencoder):
         model.sample(2)
     model.finish([Batch(x[:30], None), Batch(x[30:], None)])
     assert set(model.state_dict()) == saved
-    draws = [model.sample(5, generator=Rows(0, "sample", 0, 5)) for _ in range(2)]
+    draws = [model.sample(5, generator=RowGenerator(0, "sample", 0, 5)) for _ in range(2)]
     assert torch.equal(*draws)
-    cold = model.sample(20, generator=Rows(0, "sample", 0, 20), temperature=0.0)
+    cold = model.sample(20, generator=RowGenerator(0, "sample", 0, 20), temperature=0.0)
     assert len(cold.flatten(1).round(decimals=9).unique(dim=0)) <= len(model.density.weights)
     model.finish([Batch(x * torch.nan, None)])  # as with weights that diverged
     with pytest.raises(UserError, match="finite"):

@@ -23,7 +23,7 @@ from genai_cli.config.signatures import (
     Positive,
     Rate,
     bind,
-    checked,
+    validate,
 )
 from genai_cli.data.dataset import Spec
 from genai_cli.errors import UserError
@@ -89,7 +89,7 @@ def test_fitting_values_come_back_unchanged():
         (Annotated[float, Between(-1, 1, open_low=True)], [1.0, -0.999]),
     ]:
         for value in good:
-            found = checked(value, hint, "k")
+            found = validate(value, hint, "k")
             assert found == value, (hint, good)
             assert type(found) is type(value), (hint, good)
 
@@ -116,13 +116,13 @@ def test_other_values_are_refused_with_key_and_value(refused: Refused):
         shown = {None: "null", True: "true", False: "false"}
         for value in bad:
             text = shown[value] if value is None or isinstance(value, bool) else str(value)
-            refused(partial(checked, value, hint, "group.key"), f"group.key={text} is not")
+            refused(partial(validate, value, hint, "group.key"), f"group.key={text} is not")
 
 
 def test_a_whole_number_becomes_the_float_a_signature_asks_for():
     for hint in (Positive, Positive | Literal["learned"], Positive | None):
-        assert type(checked(2, hint, "k")) is float
-    assert [type(v) for v in checked([1, 2], list[float], "k")] == [float, float]
+        assert type(validate(2, hint, "k")) is float
+    assert [type(v) for v in validate([1, 2], list[float], "k")] == [float, float]
 
 
 def test_a_refusal_says_what_is_allowed(refused: Refused):
@@ -143,7 +143,7 @@ def test_a_refusal_says_what_is_allowed(refused: Refused):
         (Count, 10**20, ("below 2**63",)),
         (Device, "cuad:1", ("choose from auto, cpu, cuda, mps, cuda:N", "did you mean 'cuda'")),
     ]:
-        refused(partial(checked, value, hint, "k"), *words)
+        refused(partial(validate, value, hint, "k"), *words)
 
 
 def test_bounds_are_closed_unless_said_open():

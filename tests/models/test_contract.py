@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Batch, Spec
 from genai_cli.models.base import Model
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 from genai_cli.training.step import train_step
 
 
@@ -236,8 +236,10 @@ def samples_are_a_function_of_their_generator_and_not_of_the_batch(ready: Any) -
     assert not torch.equal(a, c)
     model.eval()
     with torch.no_grad():
-        whole = model.sample(12, generator=Rows(0, "sample", 0, 12))
-        parts = [model.sample(n, generator=Rows(0, "sample", i, n)) for i, n in ((0, 3), (3, 9))]
+        whole = model.sample(12, generator=RowGenerator(0, "sample", 0, 12))
+        parts = [
+            model.sample(n, generator=RowGenerator(0, "sample", i, n)) for i, n in ((0, 3), (3, 9))
+        ]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-6, atol=1e-6)
     assert not torch.allclose(whole[0], whole[1])
 

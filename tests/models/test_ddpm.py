@@ -17,7 +17,7 @@ from genai_cli.diffusion.denoiser import Walk
 from genai_cli.diffusion.schedule import expand
 from genai_cli.errors import UserError
 from genai_cli.models.ddpm import DDPM
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 from genai_cli.runner.prepare import prepare
 
 PLANE = Spec(event_shape=(2,))
@@ -205,8 +205,8 @@ def test_few_steps_estimate_the_bound_of_all(ddpm, spec: Spec):
 def test_a_bound_from_few_steps_does_not_depend_on_the_batch(ddpm):
     model = ddpm(IMAGE)
     x = data(model, 20).x
-    whole = model.log_prob(x, Rows(0, "a", 0, 20), steps=7)
-    parts = [model.log_prob(x[i : i + 3], Rows(0, "a", i, len(x[i : i + 3])), steps=7)
+    whole = model.log_prob(x, RowGenerator(0, "a", 0, 20), steps=7)
+    parts = [model.log_prob(x[i : i + 3], RowGenerator(0, "a", i, len(x[i : i + 3])), steps=7)
              for i in range(0, 20, 3)]  # fmt: skip
     torch.testing.assert_close(torch.cat(parts), whole)
 
@@ -257,9 +257,9 @@ def test_edm_draws_log_normal_levels(ddpm):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_rows_do_not_depend_on_how_they_are_batched(ddpm, sampler: str):
     model = ddpm(LABELLED, conditional=True)
-    whole = model.sample(6, generator=Rows(3, "sample", 0, 6), sampler=sampler)
+    whole = model.sample(6, generator=RowGenerator(3, "sample", 0, 6), sampler=sampler)
     parts = [
-        model.sample(n, generator=Rows(3, "sample", s, n), sampler=sampler)
+        model.sample(n, generator=RowGenerator(3, "sample", s, n), sampler=sampler)
         for s, n in ((0, 2), (2, 4))
     ]
     torch.testing.assert_close(torch.cat(parts), whole)
@@ -452,7 +452,7 @@ def test_four_images_are_learned_by_heart(
     ],
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], message: str):
-    (cell,) = compose.cells("train", compose.parse(["model=ddpm", *words]))
+    (cell,) = compose.compose_cells("train", compose.parse_line(["model=ddpm", *words]))
     with pytest.raises(UserError, match=message):
         prepare(cell.config, lambda text: None)
 

@@ -15,7 +15,7 @@ from genai_cli.errors import UserError
 from genai_cli.models.build import build_model
 from genai_cli.models.flow import Flow
 from genai_cli.networks.flow.images import Multiscale
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 
 PLANE = Spec(event_shape=(2,))
 GREY = Spec(event_shape=(1, 4, 4), levels=17, unit_interval=True)
@@ -212,8 +212,8 @@ def test_temperature_scales_the_codes(flow):
 
 def test_rows_of_a_sample_are_their_own(flow):
     model = flow()
-    whole = model.sample(20, generator=Rows(0, "sample", 0, 20))
-    part = model.sample(7, generator=Rows(0, "sample", 13, 7))
+    whole = model.sample(20, generator=RowGenerator(0, "sample", 0, 20))
+    part = model.sample(7, generator=RowGenerator(0, "sample", 13, 7))
     torch.testing.assert_close(part, whole[13:])
 
 

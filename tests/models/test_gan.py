@@ -13,7 +13,7 @@ from genai_cli.data.dataset import Batch, Spec
 from genai_cli.errors import UserError
 from genai_cli.losses import adversarial
 from genai_cli.models.gan import GAN
-from genai_cli.rng import Rows, generator
+from genai_cli.rng import RowGenerator, generator
 from genai_cli.training.step import train_step
 
 Make = Callable[..., GAN]
@@ -260,10 +260,10 @@ def test_there_is_no_code_and_no_likelihood(gan: Make):
 
 def test_temperature_scales_the_noise(gan: Make):
     model = gan()
-    cold = model.sample(3, generator=Rows(0, "sample", 0, 3), temperature=0.0)
+    cold = model.sample(3, generator=RowGenerator(0, "sample", 0, 3), temperature=0.0)
     torch.testing.assert_close(cold, model.decode(torch.zeros(3, 2)))
-    z = model.prior(3, Rows(0, "sample", 0, 3))
-    warm = model.sample(3, generator=Rows(0, "sample", 0, 3), temperature=0.5)
+    z = model.prior(3, RowGenerator(0, "sample", 0, 3))
+    warm = model.sample(3, generator=RowGenerator(0, "sample", 0, 3), temperature=0.5)
     assert torch.equal(warm, model.decode(0.5 * z))
 
 

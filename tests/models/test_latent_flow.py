@@ -11,7 +11,7 @@ from torch import Tensor
 from genai_cli.data.dataset import Batch, Spec
 from genai_cli.models.latent_flow import LatentFlow
 from genai_cli.models.vae import kl_to_standard_normal
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 
 DATA = Spec(event_shape=(5,))
 LOSS = {"name": "gaussian", "sigma": 0.5}
@@ -79,7 +79,7 @@ def test_samples_come_from_the_flow(latent_flow):
 
 def test_temperature_zero_is_the_middle_of_the_flow(latent_flow):
     model = shaken(latent_flow(2))
-    still = model.sample(3, generator=Rows(0, "sample", 0, 3), temperature=0.0)
+    still = model.sample(3, generator=RowGenerator(0, "sample", 0, 3), temperature=0.0)
     middle = model.decode(model.flow.inverse(torch.zeros(1, 2)))
     torch.testing.assert_close(still, middle.expand_as(still))
 

@@ -213,7 +213,7 @@ def test_a_loss_that_couples_examples_refuses_micro_batches():
         "loss.sigma=optimal",
         "trainer.accumulate=2",
     ]
-    (cell,) = compose.cells("train", compose.parse(line))
+    (cell,) = compose.compose_cells("train", compose.parse_line(line))
     with pytest.raises(UserError, match=r"trainer\.accumulate=2.*sigma=learned"):
         prepare(cell.config, lambda text: None)
 

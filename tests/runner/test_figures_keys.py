@@ -64,15 +64,21 @@ def test_figures_of_a_finished_run_are_drawn_anew_from_the_same_numbers(genai: C
 
 def test_the_line_wins_then_what_all_runs_have() -> None:
     svg = {"figures.name": "svg", "figures.scale": 1.5}
-    assert validation.figures({}, []) == {"name": "png", "scale": 1.0}
-    assert validation.figures({}, [svg, svg]) == {"name": "svg", "scale": 1.5}
-    assert validation.figures({}, [svg, svg | {"figures.scale": 1.2}]) == {
+    assert validation.figure_settings({}, []) == {"name": "png", "scale": 1.0}
+    assert validation.figure_settings({}, [svg, svg]) == {"name": "svg", "scale": 1.5}
+    assert validation.figure_settings({}, [svg, svg | {"figures.scale": 1.2}]) == {
         "name": "svg",
         "scale": 1.0,
     }
-    assert validation.figures({}, [svg, {}]) == {"name": "png", "scale": 1.0}  # one from before
-    assert validation.figures({"figures": "pdf"}, [svg]) == {"name": "pdf", "scale": 1.5}
-    assert validation.figures({"figures.scale": 1.1}, [svg]) == {"name": "svg", "scale": 1.1}
+    assert validation.figure_settings({}, [svg, {}]) == {
+        "name": "png",
+        "scale": 1.0,
+    }  # one from before
+    assert validation.figure_settings({"figures": "pdf"}, [svg]) == {"name": "pdf", "scale": 1.5}
+    assert validation.figure_settings({"figures.scale": 1.1}, [svg]) == {
+        "name": "svg",
+        "scale": 1.1,
+    }
     for odd in ({"figures.name": "../x"}, {"figures.scale": "big"}, {"figures.scale": 99}):
         with pytest.raises(UserError, match=r"figures\.\w+=.* is not allowed"):
-            validation.figures({}, [svg | odd])
+            validation.figure_settings({}, [svg | odd])

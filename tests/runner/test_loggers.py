@@ -179,11 +179,11 @@ def test_one_process_at_a_time_makes_what_mlflow_needs(
     """The lock is held while the tables and the experiment are made, and not after that."""
     tracking = pytest.importorskip("mlflow.tracking")
     from genai_cli.runner.loggers import MLflow
-    from genai_cli.system.file_lock import busy
+    from genai_cli.system.file_lock import is_locked
 
     def held() -> bool:
         with open(tmp_path / ".mlflow.lock", "rb") as file:
-            return busy(file.fileno())
+            return is_locked(file.fileno())
 
     class Client:
         seen: ClassVar[list[bool]] = []

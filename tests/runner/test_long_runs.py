@@ -14,7 +14,7 @@ import pytest
 
 from genai_cli.runner.console import LINES, Reporter
 from genai_cli.store import run_folder
-from genai_cli.store.metrics_csv import Metrics
+from genai_cli.store.metrics_csv import MetricsWriter
 
 TINY = (
     "model=autoencoder", "model.widths=[4]", "bottleneck=2", "dataset.limit=16", "batch_size=4",
@@ -29,10 +29,10 @@ def row(epoch: int, **more: float) -> dict[str, float]:
 def test_a_row_costs_the_same_whatever_stands_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metrics = Metrics(tmp_path)
+    metrics = MetricsWriter(tmp_path)
     for epoch in range(1, 101):
         metrics.add(row(epoch))
-    monkeypatch.setattr(Metrics, "_write", None)  # no row is ever written twice
+    monkeypatch.setattr(MetricsWriter, "_write", None)  # no row is ever written twice
     monkeypatch.setattr("genai_cli.store.metrics_csv.read_metrics", None)
     for epoch in range(101, 201):
         metrics.add(row(epoch))
@@ -44,11 +44,11 @@ def test_a_row_costs_the_same_whatever_stands_before_it(
 
 
 def test_a_late_column_keeps_all_rows(tmp_path: Path) -> None:
-    metrics = Metrics(tmp_path)
+    metrics = MetricsWriter(tmp_path)
     for epoch in range(1, 6):
         metrics.add(row(epoch))
     metrics.add(row(6, **{"val/loss": 0.25}))
-    again = Metrics(tmp_path, up_to_step=24)
+    again = MetricsWriter(tmp_path, up_to_step=24)
     again.add(row(7, **{"train/kl": 0.5}))
     rows = run_folder.read_metrics(tmp_path)
     assert [r["epoch"] for r in rows] == list(range(1, 8))

@@ -15,7 +15,7 @@ from genai_cli.evaluation import budget, evidence, summary
 from genai_cli.evaluation.budget import Budget, fitting
 from genai_cli.runner import lifecycle, stacked
 from genai_cli.store import run_folder
-from genai_cli.store.run_folder import Part
+from genai_cli.store.run_folder import MeasuredPart
 from genai_cli.system.preemption import Interrupted, Signals
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -292,22 +292,24 @@ def test_verbs_say_that_it_is_not_measured_yet(genai: Callable, stop_at: Callabl
 
 
 def test_fewer_draws_come_before_fewer_examples() -> None:
-    whole = Part(10_000, 8)
+    whole = MeasuredPart(10_000, 8)
     assert fitting(whole, 1.0, 0.0, 160.0, 500) == whole
-    assert fitting(whole, 1.0, 0.0, 159.0, 500) == Part(10_000, 7)
-    assert fitting(whole, 1.0, 1.0, 159.0, 500) == Part(10_000, 6)
-    assert fitting(whole, 1.0, 0.0, 20.0, 500) == Part(10_000, 1)
-    assert fitting(whole, 1.0, 0.0, 19.9, 500) == Part(9_500, 1)
-    assert fitting(whole, 1.0, 0.0, -5.0, 500) == Part(budget.LEAST, 1)
-    assert fitting(Part(360, 8), 1.0, 0.0, 3.0, 500) == Part(360, 3)
-    assert fitting(Part(360, 1), 9.0, 9.0, 3.0, 500) == Part(360, 1)  # a batch is the least
+    assert fitting(whole, 1.0, 0.0, 159.0, 500) == MeasuredPart(10_000, 7)
+    assert fitting(whole, 1.0, 1.0, 159.0, 500) == MeasuredPart(10_000, 6)
+    assert fitting(whole, 1.0, 0.0, 20.0, 500) == MeasuredPart(10_000, 1)
+    assert fitting(whole, 1.0, 0.0, 19.9, 500) == MeasuredPart(9_500, 1)
+    assert fitting(whole, 1.0, 0.0, -5.0, 500) == MeasuredPart(budget.LEAST, 1)
+    assert fitting(MeasuredPart(360, 8), 1.0, 0.0, 3.0, 500) == MeasuredPart(360, 3)
+    assert fitting(MeasuredPart(360, 1), 9.0, 9.0, 3.0, 500) == MeasuredPart(
+        360, 1
+    )  # a batch is the least
 
 
 def test_the_budget_is_a_share_of_the_training() -> None:
     assert budget.of_training(3.0).seconds == budget.SECONDS
     assert budget.of_training(6000.0).seconds == budget.SHARE * 6000
     assert budget.of_training(3.0, "all").left() == float("inf")
-    assert budget.of_training(3.0, {"n": 20, "draws": 2}).part == Part(20, 2)
+    assert budget.of_training(3.0, {"n": 20, "draws": 2}).part == MeasuredPart(20, 2)
 
 
 def _amounts(folder: Path) -> set[tuple[int, int, int]]:
@@ -371,7 +373,8 @@ def test_fewer_examples_begin_more(batches: list[int], genai: Callable) -> None:
     (folder,) = genai(*AE).folders
     model, data, _ = genai_cli.load(folder)
     found = [
-        summary.per_example(model, data, 0, budget=Budget(part=Part(n, 1))) for n in (100, 200, 360)
+        summary.per_example(model, data, 0, budget=Budget(part=MeasuredPart(n, 1)))
+        for n in (100, 200, 360)
     ]
     assert [len(one.values["mse"]) for one in found] == [100, 200, 360]
     assert found[0].values["mse"].equal(found[1].values["mse"][:100])
@@ -390,10 +393,10 @@ def test_a_split_of_one_batch_counts_the_draws_that_were_taken(
 
     (folder,) = genai(*DDPM).folders
     model, data, _ = genai_cli.load(folder)
-    monkeypatch.setattr(summary, "fitting", lambda whole, *about: Part(whole.n, 1))
+    monkeypatch.setattr(summary, "fitting", lambda whole, *about: MeasuredPart(whole.n, 1))
     cut = summary.per_example(model, data, 0, budget=Budget(1e-3))
-    whole = summary.per_example(model, data, 0, budget=Budget(part=Part(360, 2)))
-    assert cut.part == whole.part == Part(360, 2)
+    whole = summary.per_example(model, data, 0, budget=Budget(part=MeasuredPart(360, 2)))
+    assert cut.part == whole.part == MeasuredPart(360, 2)
     assert cut.values["loss"].equal(whole.values["loss"])
 
 

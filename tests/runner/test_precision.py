@@ -164,7 +164,7 @@ def test_a_plan_measures_it_too(genai: Callable, faster: Callable, tmp_path: Pat
     from genai_cli.runner.cost import cost
 
     races = faster("bf16")
-    cfg = run_config.config_of(genai(*AUTO, HALF).folders[0])
+    cfg = run_config.load_config(genai(*AUTO, HALF).folders[0])
     races.clear()
     assert cost(cfg, tmp_path, 0.0).timed > 0
     assert races == [[(1, "fp32"), (1, "bf16")]]
@@ -174,8 +174,8 @@ def test_a_change_that_was_announced_and_not_made_changes_no_precision() -> None
     config = {"precision": "bf16"}
     described = {"device": "cpu", "threads": 1, "precision": "bf16", "versions": {}}
     fresh = described | {"git": None, "devices": 1, "precision": None}
-    again = history.again(described, fresh, {"precision": ("bf16", "auto")})
+    again = history.resumed_run_info(described, fresh, {"precision": ("bf16", "auto")})
     assert again["precision"] is None
-    assert history.in_force(again, config)["precision"] == "bf16"
-    kept = history.again(described, fresh, {})  # auto, as it was
+    assert history.drop_unwritten_changes(again, config)["precision"] == "bf16"
+    kept = history.resumed_run_info(described, fresh, {})  # auto, as it was
     assert kept["precision"] == "bf16"

@@ -164,7 +164,7 @@ def test_a_strangers_sweep_adds_no_folder_of_configs(genai: Callable, tmp_path: 
 
 
 def test_a_plain_dollar_is_no_lookup(tmp_path: Path) -> None:
-    values.no_lookup(["name=5$", "tags=[$a,{b}]", "model=vae"], tmp_path)
+    values.refuse_interpolation(["name=5$", "tags=[$a,{b}]", "model=vae"], tmp_path)
 
 
 # ---- where modules are found -------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_a_worker_imports_nothing_of_the_folder_it_is_started_in(tmp_path: Path)
     """`genai resume .` in a folder that a stranger sent."""
     for name in ("json", "yaml", "torch", "runpy", "genai_cli", "sitecustomize", "numpy"):
         (tmp_path / f"{name}.py").write_text("open('fired', 'w')\n")
-    words = subprocesses.python("genai_cli.launchers.process")  # ends with its stdin
+    words = subprocesses.python_command("genai_cli.launchers.process")  # ends with its stdin
     about = {"cwd": tmp_path, "stdin": subprocess.DEVNULL, "capture_output": True}
     done = subprocess.run(words, check=False, **about)
     assert (done.returncode, done.stderr) == (143, b"")

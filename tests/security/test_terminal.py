@@ -12,7 +12,7 @@ import pytest
 
 from genai_cli.store import run_folder
 from genai_cli.system import atomic_write
-from genai_cli.system.terminal import Visible, printed_visibly, raw, visible
+from genai_cli.system.terminal import EscapingStream, escape_control, escape_output, raw_stream
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -85,17 +85,17 @@ def test_no_verb_prints_an_escape(words: str, genai: Callable, copy: Callable) -
 
 
 def test_what_is_shown_says_what_it_was() -> None:
-    assert visible("a\x1b[2J\tb\n\x9b\u202e\x7f") == "a\\u001b[2J\tb\n\\u009b\\u202e\\u007f"
-    assert visible("Größe – 生成 ×") == "Größe – 生成 ×"
-    assert json.loads(f'"{visible(chr(0x1B))}"') == "\x1b"
+    assert escape_control("a\x1b[2J\tb\n\x9b\u202e\x7f") == "a\\u001b[2J\tb\n\\u009b\\u202e\\u007f"
+    assert escape_control("Größe – 生成 ×") == "Größe – 生成 ×"
+    assert json.loads(f'"{escape_control(chr(0x1B))}"') == "\x1b"
 
 
 def test_a_bar_on_stderr_may_go_back_and_no_other() -> None:
     out = io.StringIO()
-    assert Visible(out, "\r").write("\r 50 %\x1b[A\r") == len("\\u001b[A") or out.getvalue()
+    assert EscapingStream(out, "\r").write("\r 50 %\x1b[A\r") == len("\\u001b[A") or out.getvalue()
     assert out.getvalue() == "\r 50 %\\u001b[A\r"
     out = io.StringIO()
-    Visible(out, "").writelines(["\rover", "\n"])
+    EscapingStream(out, "").writelines(["\rover", "\n"])
     assert out.getvalue() == "\\u000dover\n"
 
 
@@ -104,15 +104,15 @@ def test_the_streams_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
     mine = io.StringIO()
     monkeypatch.setattr(sys, "stdout", mine)
-    with printed_visibly():
-        assert raw(sys.stdout) is mine
+    with escape_output():
+        assert raw_stream(sys.stdout) is mine
         print("\x1b")
     assert sys.stdout is mine
-    with printed_visibly():
+    with escape_output():
         other = sys.stdout = io.StringIO()  # as console.show does when the reader has left
     assert sys.stdout is other
     monkeypatch.setattr(sys, "stdout", None)  # pythonw, a closed descriptor
-    with printed_visibly():
+    with escape_output():
         print("nowhere")
     assert mine.getvalue() == "\\u001b\n"
 

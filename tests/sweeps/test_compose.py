@@ -12,7 +12,7 @@ import pytest
 
 from genai_cli.config import compose, groups
 from genai_cli.config.compose_cache import Composer
-from genai_cli.config.hydra_errors import one_line
+from genai_cli.config.hydra_errors import raise_user_errors
 from genai_cli.errors import UserError
 from genai_cli.sweeps.settings import Sweep
 
@@ -59,9 +59,11 @@ def of_ours(name: str) -> list[tuple[dict[str, str], str]]:
 def every(words: Sequence[str]) -> list[tuple[dict[str, str], str]]:
     """What each cell of a line comes to: its config, or why it has none."""
     out: list[tuple[dict[str, str], str]] = []
-    line = compose.parse(["-m", *words])
+    line = compose.parse_line(["-m", *words])
     try:
-        cells = compose.cells("train", line, refuse=lambda s, e: out.append((dict(s), str(e))))
+        cells = compose.compose_cells(
+            "train", line, refuse=lambda s, e: out.append((dict(s), str(e)))
+        )
     except UserError as error:
         return [({}, str(error))]
     return out + [(c.swept, repr(dataclasses.asdict(c.config))) for c in cells]
@@ -72,7 +74,7 @@ def one_by_one(self: Composer, overrides: Sequence[str]) -> Any:
     from hydra import compose as whole
     from omegaconf import OmegaConf
 
-    with one_line():
+    with raise_user_errors():
         config = whole(self.verb, [*overrides, *self.words])
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
@@ -129,14 +131,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def test_groups_are_composed_once(asked: list[list[str]]) -> None:
-    line = compose.parse(["-m", "model=vae,gan", "seed=range(20)", "optimizer.lr=1e-3,1e-2"])
-    assert len(compose.cells("train", line)) == 80
+    line = compose.parse_line(["-m", "model=vae,gan", "seed=range(20)", "optimizer.lr=1e-3,1e-2"])
+    assert len(compose.compose_cells("train", line)) == 80
     assert asked == [["model=vae"], ["model=gan"]]
 
 
 def test_they_are_composed_once_in_a_process(asked: list[list[str]]) -> None:
     for seed in (1, 2):
-        (cell,) = compose.cells("train", compose.parse(["model=vae", f"seed={seed}"]))
+        (cell,) = compose.compose_cells("train", compose.parse_line(["model=vae", f"seed={seed}"]))
         assert cell.config.seed == seed
     assert asked == [["model=vae"]]
 
@@ -147,7 +149,7 @@ def test_a_hundredth_line_searches_no_more_folders_than_the_first() -> None:
 
     found = []
     for _ in range(3):
-        with compose.hydra_session(compose.parse(["seed=1"])):
+        with compose.hydra_session(compose.parse_line(["seed=1"])):
             found.append(len(list(Plugins.instance().discover(SearchPathPlugin))))
     assert found[0] == found[1] == found[2] > 0
 
@@ -157,25 +159,25 @@ def test_a_users_yaml_is_read_again(tmp_path: Path, asked: list[list[str]]) -> N
     for epochs in (3, 4):
         text = f"# @package _global_\n# Mine\nepochs: {epochs}\n"
         (tmp_path / "experiment" / "mine.yaml").write_text(text)
-        line = compose.parse(["-cd", str(tmp_path), "experiment=mine"])
-        assert compose.single("train", line).config.epochs == epochs
+        line = compose.parse_line(["-cd", str(tmp_path), "experiment=mine"])
+        assert compose.compose_single("train", line).config.epochs == epochs
     assert len(asked) == 4  # each for the experiment's own sweep, too
 
 
 def test_a_cell_is_nobody_elses() -> None:
-    line = compose.parse(["-m", "seed=1,2"])
-    first, second = compose.cells("train", line)
+    line = compose.parse_line(["-m", "seed=1,2"])
+    first, second = compose.compose_cells("train", line)
     first.config.model["widths"].append(99)
     assert 99 not in second.config.model["widths"]
 
 
-NAMED = sorted(groups.names("sweep"))
+NAMED = sorted(groups.option_files("sweep"))
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_named_sweep_says_its_question_and_composes(name: str) -> None:
-    path = groups.names("sweep")[name]
-    sweep = groups.read("sweep", Sweep, "none", [f"sweep={name}"])
+    path = groups.option_files("sweep")[name]
+    sweep = groups.read_settings("sweep", Sweep, "none", [f"sweep={name}"])
     head = path.read_text().split("\nover:")[0]
     assert head.startswith("# ")
     if name != "none":
@@ -183,8 +185,8 @@ def test_every_named_sweep_says_its_question_and_composes(name: str) -> None:
         assert f"genai train -m sweep={name}" in head
     if not sweep.over:
         return
-    line = compose.parse(["-m", f"sweep={name}"])
-    cells = compose.cells("train", line, sweep.over)
+    line = compose.parse_line(["-m", f"sweep={name}"])
+    cells = compose.compose_cells("train", line, sweep.over)
     expected = 1
     for values in sweep.over.values():
         expected *= len(values)
@@ -193,9 +195,9 @@ def test_every_named_sweep_says_its_question_and_composes(name: str) -> None:
 
 
 def test_the_line_wins_over_a_named_sweep() -> None:
-    sweep = groups.read("sweep", Sweep, "none", ["sweep=bottleneck"])
-    line = compose.parse(["-m", "sweep=bottleneck", "model=gan"])
-    cells = compose.cells("train", line, sweep.over)
+    sweep = groups.read_settings("sweep", Sweep, "none", ["sweep=bottleneck"])
+    line = compose.parse_line(["-m", "sweep=bottleneck", "model=gan"])
+    cells = compose.compose_cells("train", line, sweep.over)
     assert {c.config.model["name"] for c in cells} == {"gan"}
     assert [c.config.bottleneck for c in cells] == sweep.over["bottleneck"]
 

@@ -71,8 +71,8 @@ def test_what_changes_is_seen_and_nothing_else_is_read(
     sweep_table.write_table(sweep)
     before = (sweep / "sweep.csv").stat()
     read: list[str] = []
-    plain = sweep_table._standing
-    monkeypatch.setattr(sweep_table, "_standing", lambda c: read.append(c.name) or plain(c))
+    plain = sweep_table._cell_values
+    monkeypatch.setattr(sweep_table, "_cell_values", lambda c: read.append(c.name) or plain(c))
     sweep_table.write_table(sweep)
     assert read == []
     assert (sweep / "sweep.csv").stat().st_ino == before.st_ino  # the same table is not written
@@ -88,7 +88,7 @@ def test_the_table_follows_a_cell_of_another_process(
 ) -> None:
     monkeypatch.setattr(sweep_table, "EVERY", 0.01)
     monkeypatch.setattr(sweep_table, "SHARE", 0)
-    with sweep_table.kept_current(sweep):
+    with sweep_table.keep_current(sweep):
         for epoch in (3, 4):
             with open(sweep / "001-b" / "metrics.csv", "a") as file:
                 file.write(f",{epoch},1\n" if epoch == 3 else f"{epoch},16,{epoch},1\n")

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from genai_cli.config.compose import cells, parse
+from genai_cli.config.compose import compose_cells, parse_line
 from genai_cli.launchers.settings import Joblib, Serial, Slurm
 from genai_cli.runner.cost import Cost, shape
 from genai_cli.sweeps.forecast import duration, forecast, places, size, together, warnings
@@ -18,7 +18,7 @@ COST = Cost(
 
 
 def _configs(*words: str) -> list:
-    return [cell.config for cell in cells("train", parse(words))]
+    return [cell.config for cell in compose_cells("train", parse_line(words))]
 
 
 def test_a_run_is_steps_validation_figures_and_an_end() -> None:

@@ -55,9 +55,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
 
 def asked(*words: str) -> list[dict[str, str]]:
     """What the cells of a line vary."""
-    line = compose.parse(["-m", *words])
+    line = compose.parse_line(["-m", *words])
     sweep = of_line(line)
-    return [c.swept for c in compose.cells("train", line, sweep.over, listed=sweep.cells)]
+    return [c.swept for c in compose.compose_cells("train", line, sweep.over, listed=sweep.cells)]
 
 
 def test_cells_are_crossed_with_the_lists(mine: Callable) -> None:
@@ -244,8 +244,8 @@ def test_help_completion_and_cfg(mine: Callable, genai: Callable) -> None:
 
 
 def test_a_composed_config_is_a_run_s(mine: Callable) -> None:
-    config = compose.cells("train", compose.parse(["experiment=mine"]))[0].config
+    config = compose.compose_cells("train", compose.parse_line(["experiment=mine"]))[0].config
     assert type(config) is TrainConfig
     assert "sweep" not in {f.name for f in dataclasses.fields(config)}
     with pytest.raises(UserError, match="add -m"):
-        compose.single("train", compose.parse(["experiment=mine"]))
+        compose.compose_single("train", compose.parse_line(["experiment=mine"]))

@@ -39,7 +39,7 @@ def empty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def settled() -> dict[str, str | None]:
-    cache_dirs.settle()
+    cache_dirs.ensure_writable_dirs()
     names = ("HOME", cache_dirs.MATPLOTLIB, cache_dirs.TORCH)
     return {name: os.environ.get(name) for name in names}
 

@@ -17,7 +17,7 @@ import pytest
 from genai_cli.errors import UserError
 from genai_cli.runner.console import Reporter
 from genai_cli.store import run_folder
-from genai_cli.system.file_lock import NoLocks, busy, lock
+from genai_cli.system.file_lock import LocksUnsupported, is_locked, lock
 
 OWNER = (  # takes the lock of a file, says so, and lives until it is killed
     "import fcntl, sys, time; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_EX);"
@@ -54,23 +54,23 @@ def test_a_dead_owner_keeps_no_lock(log: Path) -> None:
     process = owner(log)
     with open(log, "ab") as mine, open(log, "rb") as asking:
         assert not lock(mine)
-        assert busy(asking)
-        assert run_folder.held(log.parent)
+        assert is_locked(asking)
+        assert run_folder.is_training(log.parent)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not busy(asking)
-        assert not run_folder.held(log.parent)
+        assert not is_locked(asking)
+        assert not run_folder.is_training(log.parent)
         assert lock(mine)
-        assert busy(asking)  # another open file, of whatever process
+        assert is_locked(asking)  # another open file, of whatever process
 
 
 def test_who_asks_leaves_nothing_behind_and_disturbs_nobody_who_asks(log: Path) -> None:
     with open(log, "rb") as one, open(log, "rb") as other, open(log, "ab") as worker:
-        assert not busy(one)
+        assert not is_locked(one)
         fcntl.flock(one, fcntl.LOCK_SH)  # somebody is just asking
-        assert not busy(other)
+        assert not is_locked(other)
         fcntl.flock(one, fcntl.LOCK_UN)
-        assert not busy(one)
+        assert not is_locked(one)
         assert lock(worker)
 
 
@@ -89,12 +89,12 @@ def test_on_nfs_who_asks_needs_no_exclusive_lock(
         real(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    assert not run_folder.held(log.parent)
+    assert not run_folder.is_training(log.parent)
     with Reporter(log):
-        assert run_folder.held(log.parent)
+        assert run_folder.is_training(log.parent)
     with open(log, "rb") as reading, pytest.raises(OSError, match="Bad file descriptor") as error:
         lock(reading)
-    assert not isinstance(error.value, NoLocks)  # a mistake of ours, not of the share
+    assert not isinstance(error.value, LocksUnsupported)  # a mistake of ours, not of the share
 
 
 def test_a_sweep_is_locked_on_nfs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +122,9 @@ def test_a_share_without_locks_is_told(
     number: int, log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", refusing(number))
-    with open(log, "ab") as file, pytest.raises(NoLocks):
+    with open(log, "ab") as file, pytest.raises(LocksUnsupported):
         lock(file)
-    assert not run_folder.held(log.parent)  # it must be possible to resume a run there
+    assert not run_folder.is_training(log.parent)  # it must be possible to resume a run there
     with Reporter(log):
         pass
     told = capsys.readouterr().out
@@ -140,7 +140,7 @@ def test_a_broken_disk_is_not_taken_for_a_free_one(
     monkeypatch.setattr(fcntl, "flock", refusing(number))
     with pytest.raises(OSError, match=os.strerror(number)) as error:
         Reporter(log)
-    assert not isinstance(error.value, NoLocks)
+    assert not isinstance(error.value, LocksUnsupported)
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES])
@@ -150,7 +150,7 @@ def test_both_ways_to_say_that_a_lock_is_taken(
     monkeypatch.setattr(fcntl, "flock", refusing(number))
     with open(log, "ab") as file:
         assert not lock(file)
-        assert busy(file)
+        assert is_locked(file)
 
 
 def test_a_run_that_starts_waits_for_who_only_asks(log: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_run_that_starts_waits_for_who_only_asks(log: Path) -> None:
         free = threading.Timer(0.1, fcntl.flock, (asking, fcntl.LOCK_UN))
         free.start()
         with Reporter(log):
-            assert busy(asking)
+            assert is_locked(asking)
         free.join()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genai_cli.system.library_messages import kept_from_terminal, stderr_kept, take_over_logging
+from genai_cli.system.library_messages import capture_messages, capture_stderr, take_over_logging
 from genai_cli.training import machine
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -101,7 +101,7 @@ def test_other_verbs_say_nothing_of_them(noisy: None, genai: Callable) -> None:
 def test_who_asks_python_hears_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "warnoptions", ["always"])  # as of -W and PYTHONWARNINGS
     before = warnings.showwarning
-    with kept_from_terminal():
+    with capture_messages():
         assert warnings.showwarning is before
 
 
@@ -110,7 +110,7 @@ def test_what_is_printed_past_python_is_kept_while_something_compiles(
 ) -> None:
     lines: list[str] = []
     child = [sys.executable, "-c", "import sys; sys.stderr.write('of a child\\n')"]
-    with kept_from_terminal(lines.append), stderr_kept():
+    with capture_messages(lines.append), capture_stderr():
         print("No CUDA runtime is found", file=sys.stderr)
         os.write(2, b"[W NNPACK.cpp:61] Could not initialize\n")
         subprocess.run(child, check=True)
@@ -126,15 +126,15 @@ def test_what_is_printed_past_python_is_kept_while_something_compiles(
 def test_torch_s_own_switch_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_LOGS", "recompiles")
     before = list(logging.getLogger("torch").handlers)
-    with kept_from_terminal():
+    with capture_messages():
         assert logging.getLogger("torch").handlers == before
 
 
 def test_the_inner_of_two_blocks_keeps(recwarn: pytest.WarningsRecorder) -> None:
     outer: list[str] = []
     inner: list[str] = []
-    with kept_from_terminal(outer.append):
-        with kept_from_terminal(inner.append):
+    with capture_messages(outer.append):
+        with capture_messages(inner.append):
             warnings.warn("one", stacklevel=1)
         logging.getLogger("hydra").error("two")
     warnings.warn("three", stacklevel=1)
@@ -147,7 +147,7 @@ def test_a_log_that_is_full_or_closed_stops_nothing() -> None:
     def full(line: str) -> None:
         raise OSError(28, "No space left on device")
 
-    with kept_from_terminal(full):
+    with capture_messages(full):
         warnings.warn("unheard", stacklevel=1)
 
 

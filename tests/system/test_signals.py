@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli.cli.arguments import stoppable
+from genai_cli.cli.arguments import exit_on_signal
 from genai_cli.system import signals
 
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 143, "SIGHUP": 143}
@@ -78,9 +78,9 @@ def test_a_signal_while_the_interpreter_ends_is_no_news(name: str, tmp_path: Pat
 def test_within_a_verb_it_is_an_exception_and_handlers_are_put_back(name: str) -> None:
     number = getattr(signal, name)
     before = [signal.getsignal(n) for n in signals.NUMBERS]
-    with pytest.raises((KeyboardInterrupt, SystemExit)) as left, stoppable():
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as left, exit_on_signal():
         signal.raise_signal(number)
-    assert signals.code_of(number) == CODES[name]
+    assert signals.exit_code(number) == CODES[name]
     assert getattr(left.value, "code", 130) == CODES[name]
     assert [signal.getsignal(n) for n in signals.NUMBERS] == before
 

@@ -49,8 +49,8 @@ def keys() -> list[tuple[str, str, Any]]:
     """(family, key, kind) of every key of the top level and the trainer, and of every model."""
     found = []
     for family in FAMILIES:
-        line = compose.parse([f"model={family}"])
-        config = schema.flat(schema.plain(compose.cells("train", line)[0].config))
+        line = compose.parse_line([f"model={family}"])
+        config = schema.flatten(schema.to_dict(compose.compose_cells("train", line)[0].config))
         hints, _ = signature_of(model_class(family))
         for key in config:
             group, _, name = key.rpartition(".")

@@ -43,7 +43,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ready_for(words: str) -> Prepared:
-    cells = compose.cells("train", compose.parse(words.split()))
+    cells = compose.compose_cells("train", compose.parse_line(words.split()))
     return prepare(cells[0].config, lambda text: None)
 
 

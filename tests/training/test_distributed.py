@@ -61,7 +61,7 @@ assert not any(codes), codes
 
 @functools.cache
 def prepared(*words: str) -> Prepared:
-    config = compose.cells("train", compose.parse(list(words)))[0].config
+    config = compose.compose_cells("train", compose.parse_line(list(words)))[0].config
     return prepare(config, lambda _: None)
 
 

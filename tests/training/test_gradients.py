@@ -19,7 +19,7 @@ from genai_cli.training.gradients import EXAMPLES, gradients
 def gan(loss: str = "minimax"):
     """(state, data, cfg) of a GAN of few weights before its first step."""
     words = ["model=gan", f"loss={loss}", "bottleneck=2", "model.widths=[8]", "dataset.limit=100"]
-    cfg = compose.cells("train", compose.parse(words))[0].config
+    cfg = compose.compose_cells("train", compose.parse_line(words))[0].config
     prepared = prepare(cfg, lambda note: None)
     state = setup.new_training(prepared.cfg, prepared.data, torch.device("cpu"))
     return state, prepared.data, prepared.cfg

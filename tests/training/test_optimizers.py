@@ -214,7 +214,7 @@ def test_no_optimizer_imports_the_compiler():
 
 @pytest.fixture(scope="module")
 def config() -> TrainConfig:
-    return compose.cells("train", compose.parse([]))[0].config
+    return compose.compose_cells("train", compose.parse_line([]))[0].config
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -239,6 +239,6 @@ def test_a_rate_that_is_no_float_of_torch_is_refused_where_torch_takes_it_for_on
 
 def test_a_rate_of_a_player_is_held_to_the_same() -> None:
     words = ["model=gan", "optimizer=rmsprop", "model.generator_lr=1e38"]
-    (cell,) = compose.cells("train", compose.parse(words))
+    (cell,) = compose.compose_cells("train", compose.parse_line(words))
     with pytest.raises(UserError, match=r"^model.generator_lr=1e\+38 is not allowed"):
         validation.check(cell.config)

@@ -56,10 +56,10 @@ def prepared(words: str) -> tuple[list[TrainConfig], Dataset]:
     """Settled configs of a sweep and their data set."""
     given = {word.partition("=")[0] for word in words.split()}
     quick = [word for word in QUICK if word.partition("=")[0] not in given]
-    line = compose.parse(["-m", *words.split(), *quick])
+    line = compose.parse_line(["-m", *words.split(), *quick])
     data = None
     configs = []
-    for cell in compose.cells("train", line):
+    for cell in compose.compose_cells("train", line):
         one = prepare(cell.config, lambda text: None, data)
         data = one.data
         configs.append(one.cfg)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from genai_cli.models.base import Player
 from genai_cli.store import run_folder
-from genai_cli.store.metrics_csv import Metrics
+from genai_cli.store.metrics_csv import MetricsWriter
 from genai_cli.training import saving
 from genai_cli.training.saving import GAP, SHARE, Saver
 from genai_cli.training.schedule import Schedule
@@ -158,7 +158,7 @@ def test_a_lost_state_leaves_its_best_behind(saver, run, tmp_path, clock) -> Non
 
 
 def test_rows_are_appended_and_a_new_column_writes_the_file_anew(tmp_path: Path) -> None:
-    metrics, path = Metrics(tmp_path), tmp_path / "metrics.csv"
+    metrics, path = MetricsWriter(tmp_path), tmp_path / "metrics.csv"
     metrics.add({"epoch": 1, "step": 10, "train/loss": 0.5})
     file = path.stat().st_ino
     metrics.add({"epoch": 2, "step": 20, "train/loss": 0.25})
@@ -180,12 +180,12 @@ def test_a_row_counts_once_its_line_has_ended(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_takes_the_rows_after_its_checkpoint_back(tmp_path: Path) -> None:
-    metrics, path = Metrics(tmp_path), tmp_path / "metrics.csv"
+    metrics, path = MetricsWriter(tmp_path), tmp_path / "metrics.csv"
     for i in (1, 2, 3):
         metrics.add({"epoch": i, "step": 10 * i})
     before = path.read_text()
     with open(path, "a") as file:
         file.write("4,4")  # killed within a row
-    again = Metrics(tmp_path, up_to_step=20, steps_per_epoch=10)
+    again = MetricsWriter(tmp_path, up_to_step=20, steps_per_epoch=10)
     again.add({"epoch": 3, "step": 30})
     assert path.read_text() == before

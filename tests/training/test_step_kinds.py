@@ -46,7 +46,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def prepared(words: str) -> Prepared:
-    cells = compose.cells("train", compose.parse(words.split()))
+    cells = compose.compose_cells("train", compose.parse_line(words.split()))
     return prepare(cells[0].config, lambda text: None)
 
 

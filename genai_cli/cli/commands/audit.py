@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_cli.audit.request import AuditRequest
-from genai_cli.cli.arguments import failed, parse_arguments, stoppable
+from genai_cli.cli.arguments import exit_on_signal, parse_arguments, report_failure
 from genai_cli.config import validation
 from genai_cli.errors import UserError
 from genai_cli.runner.console import show
@@ -27,7 +27,7 @@ JSON, CSV, FIGURE = "audit.json", "audit.csv", "audit.png"
 
 
 @dataclass
-class Audited:
+class AuditedRun:
     """One run and what was found."""
 
     folder: Path
@@ -48,7 +48,7 @@ def main(args: list[str]) -> int:
     found = {name: lookup.find_all(name, request.outputs) for name in names}
     folders = list(dict.fromkeys(folder for members in found.values() for folder in members))
     asks = settle_each(folders, request)
-    done: list[Audited] = []
+    done: list[AuditedRun] = []
     worlds: dict[str, World] = {}
     for_a_program = request.csv or request.json
     quiet = contextlib.redirect_stdout(sys.stderr) if for_a_program else contextlib.nullcontext()
@@ -67,7 +67,7 @@ def main(args: list[str]) -> int:
 
 def audit(
     folder: Path, request: AuditRequest, worlds: dict[str, World], alone: bool = True
-) -> tuple[int, Audited | None]:
+) -> tuple[int, AuditedRun | None]:
     """Measure one run, write RUN/audit and tell what was found.
 
     Args:
@@ -85,9 +85,9 @@ def audit(
     from genai_cli.store import run_config
     from genai_cli.training import machine
 
-    cfg = run_config.config_of(folder)
+    cfg = run_config.load_config(folder)
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
-    with machine.numerics(cfg, threads), stoppable(), Meter() as meter:
+    with machine.numerics(cfg, threads), exit_on_signal(), Meter() as meter:
         model, data, _ = load.load(
             folder, checkpoint=request.checkpoint, ema=request.ema, device=request.device
         )
@@ -101,15 +101,17 @@ def audit(
             try:
                 found = measure.audit(model, data, here, biased, how, meter.stage)
             except Exception as error:
-                return failed("audit", folder, error), None
+                return report_failure("audit", folder, error), None
             described = written.described(folder, cfg, found, settings)
             title = f"{cfg.model['name']} on {data.name}"
             atomic_write.write_json(place.path / JSON, described)
             atomic_write.write_text(
                 place.path / CSV, written.comma_separated([(folder, described)])
             )
-            config = schema.flat(schema.plain(cfg))
-            with style.output(**validation.figures(validation.figure_keys(request), [config])):
+            config = schema.flatten(schema.to_dict(cfg))
+            with style.output(
+                **validation.figure_settings(validation.figure_keys(request), [config])
+            ):
                 figures.of_run(place.path / FIGURE, found, title=title)
                 drawn = style.written(folder / FOLDER / FIGURE)
             meter.stop()
@@ -123,10 +125,10 @@ def audit(
     if alone:
         for path in (folder / FOLDER / JSON, folder / FOLDER / CSV, *drawn):
             show(f"  {path}")
-    return 0, Audited(folder, found, described, config)
+    return 0, AuditedRun(folder, found, described, config)
 
 
-def _together(done: Sequence[Audited], figures: Mapping[str, Any]) -> None:
+def _together(done: Sequence[AuditedRun], figures: Mapping[str, Any]) -> None:
     """The table of several runs, and of a whole sweep its files."""
     from genai_cli.audit import several, sweep_figure, written
     from genai_cli.figures import style
@@ -151,7 +153,7 @@ def _together(done: Sequence[Audited], figures: Mapping[str, Any]) -> None:
     atomic_write.write_text(place / CSV, written.comma_separated(everything))
     title = f"{done[0].found.world.classes[label]}: how often it is drawn, and what becomes of it"
     readings = done[0].found.world.readings
-    with style.output(**validation.figures(figures, [one.config for one in done])):
+    with style.output(**validation.figure_settings(figures, [one.config for one in done])):
         sweep_figure.of_sweep(place / FIGURE, rows, readings, label, title=title)
         drawn = style.written(place / FIGURE)
     show("")
@@ -159,7 +161,7 @@ def _together(done: Sequence[Audited], figures: Mapping[str, Any]) -> None:
         show(f"  {path}")
 
 
-def _print(request: AuditRequest, done: Sequence[Audited]) -> None:
+def _print(request: AuditRequest, done: Sequence[AuditedRun]) -> None:
     import json
 
     from genai_cli.audit import written

@@ -21,12 +21,12 @@ from genai_cli.store import lookup, run_folder
 from genai_cli.system import atomic_write
 
 FORMS = {"md": render.markdown, "csv": render.comma_separated, "json": render.json_text}
-HOW = ("device", "batch_size", "options")  # of an evaluation, and no part of its settings
+HARDWARE_KEYS = ("device", "batch_size", "options")  # of an evaluation, and no part of its settings
 FOLDER = "compare"  # in a sweep
 
 
 @dataclass
-class Wanted:
+class EvaluationFilter:
     """The evaluations that a line asks for: how they were made, and the words that say so."""
 
     words: list[str]
@@ -37,7 +37,7 @@ def main(args: list[str]) -> int:
     """Compare; 0 done, 1 an evaluation failed, 2 a mistake, 130 or 143 stopped."""
     names, request, words = parse_arguments(args, "compare", CompareRequest, others=True)
     form = _form(request)
-    wanted = _wanted(words)
+    wanted = _filter(words)
     found = {name: lookup.find_all(name, request.outputs) for name in names}
     folders = [folder for members in found.values() for folder in members]
     code = 0
@@ -47,14 +47,14 @@ def main(args: list[str]) -> int:
             return code
     _check_keys(wanted, folders)
     comparison = compare(folders, request.seeds == "apart", wanted.settings)
-    place = _place(folders, request)
+    place = _output_folder(folders, request)
     try:
         for ending, text in FORMS.items():
             atomic_write.write_text(place / f"compare.{ending}", text(comparison))
         if request.out is None and place.name == FOLDER:
             _clear(place, comparison, every=not request.no_figures)
     except OSError as error:
-        raise _refused(place, error) from None
+        raise _write_error(place, error) from None
     print((FORMS[form] if form else render.plain)(comparison).rstrip("\n"), flush=True)
     pictures = (
         [] if request.no_figures else draw(place, comparison, validation.figure_keys(request))
@@ -75,19 +75,19 @@ def _form(request: CompareRequest) -> str | None:
     return forms[0] if forms else None
 
 
-def _wanted(words: list[str]) -> Wanted:
+def _filter(words: list[str]) -> EvaluationFilter:
     """The keys of `genai evaluate` on the line, checked as there."""
     if not words:
-        return Wanted([], {})
+        return EvaluationFilter([], {})
     from genai_cli.evaluation.request import EvaluateRequest
 
     request = parse_keys(words, "compare", EvaluateRequest)
     keys = [word.partition("=")[0] for word in words]
-    settings = {k: v for k, v in vars(request).items() if k in keys and k not in HOW}
-    return Wanted(words, settings | request.options)
+    settings = {k: v for k, v in vars(request).items() if k in keys and k not in HARDWARE_KEYS}
+    return EvaluationFilter(words, settings | request.options)
 
 
-def _check_keys(wanted: Wanted, folders: Sequence[Path]) -> None:
+def _check_keys(wanted: EvaluationFilter, folders: Sequence[Path]) -> None:
     """Every key is a setting of an evaluation; what no evaluation has is a mistake."""
     if not wanted.words:
         return
@@ -106,7 +106,7 @@ def _check_keys(wanted: Wanted, folders: Sequence[Path]) -> None:
 
 
 def evaluate(
-    folders: Sequence[Path], wanted: Wanted, form: str | None, figures: Mapping[str, Any]
+    folders: Sequence[Path], wanted: EvaluationFilter, form: str | None, figures: Mapping[str, Any]
 ) -> int:
     """`genai evaluate` for each run that lacks an evaluation so made; the worst of their codes.
 
@@ -161,7 +161,7 @@ def _evaluated(run: Run, wanted: dict[str, Any]) -> bool:
     return any(run.matches(e, wanted) and not run.stale(e) for e in run.evaluations)
 
 
-def _place(folders: Sequence[Path], request: CompareRequest) -> Path:
+def _output_folder(folders: Sequence[Path], request: CompareRequest) -> Path:
     """Where the files go: out=DIR, the compare folder of one sweep, or a new folder.
 
     Raises:
@@ -177,7 +177,7 @@ def _place(folders: Sequence[Path], request: CompareRequest) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _refused(place, error) from None
+        raise _write_error(place, error) from None
     return place
 
 
@@ -197,7 +197,7 @@ def _clear(place: Path, comparison: Comparison, every: bool) -> None:
                 path.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def _refused(place: Path, error: OSError) -> UserError:
+def _write_error(place: Path, error: OSError) -> UserError:
     reason = error.strerror or str(error)
     return UserError(f"cannot write into {place}: {reason}; set out=DIR")
 

@@ -94,7 +94,7 @@ def this_shell() -> str:
     return name
 
 
-def place(shell: str) -> Path:
+def completion_file(shell: str) -> Path:
     """Where a user's completion file for ``genai`` stands."""
     home = Path.home()
     if shell == "bash":
@@ -109,7 +109,7 @@ def place(shell: str) -> Path:
 
 def install(shell: str) -> int:
     """Write the file, and say what else the shell needs."""
-    file = place(shell)
+    file = completion_file(shell)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(SCRIPTS[shell], encoding="utf-8")
@@ -134,7 +134,7 @@ def install(shell: str) -> int:
 
 def uninstall(shells: list[str]) -> int:
     removed = 0
-    for file in map(place, shells):
+    for file in map(completion_file, shells):
         try:
             file.unlink()
         except FileNotFoundError:

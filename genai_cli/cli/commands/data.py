@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from genai_cli.cli.help import verb_help
 from genai_cli.config.values import read_value
 from genai_cli.errors import UserError, listing, nearest
-from genai_cli.system.terminal import raw
+from genai_cli.system.terminal import raw_stream
 
 if TYPE_CHECKING:
     from genai_cli.data.check import Facts
@@ -37,7 +37,7 @@ def show(args: list[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from genai_cli.config.catalog import read_sheet
+    from genai_cli.config.catalog import read_config_file
     from genai_cli.data.home import data_home
     from genai_cli.data.sources import SOURCES, present
 
@@ -55,11 +55,11 @@ def show(args: list[str]) -> int:
             continue
         here = "yes" if present(node) else "give path" if source.origin == "yours" else "no"
         n = str(node["n"]) if "n" in node else source.n
-        what = read_sheet(file).summary
+        what = read_config_file(file).summary
         table.add_row(name, source.kind, source.shape, n, source.origin, here, what)
     # A pipe has no width of its own: in 80 columns the last one would break its lines.
     width = None if sys.stdout.isatty() else 160
-    Console(file=raw(sys.stdout), width=width).print(table)
+    Console(file=raw_stream(sys.stdout), width=width).print(table)
     print(f"downloads go to {data_home()} (set GENAI_DATA to change it)")
     return 0
 
@@ -162,9 +162,9 @@ def _times(shape: tuple[int, ...]) -> str:
 
 def configs() -> dict[str, Path]:
     """Every data set's YAML by name, ours and those under GENAI_PATH."""
-    from genai_cli.config.catalog import Tree, user_dirs
+    from genai_cli.config.catalog import ConfigTree, user_dirs
 
-    return Tree(user_dirs()).options("dataset")
+    return ConfigTree(user_dirs()).options("dataset")
 
 
 def read_config(file: Path) -> dict[str, Any]:

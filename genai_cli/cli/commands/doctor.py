@@ -12,7 +12,7 @@ from genai_cli.doctor.reading import Reading
 from genai_cli.doctor.rules import examine
 from genai_cli.errors import UserError
 from genai_cli.store.run_folder import UNMEASURED
-from genai_cli.system.text import plain_table
+from genai_cli.system.text import format_table
 
 
 def main(args: list[str]) -> int:
@@ -31,7 +31,7 @@ def main(args: list[str]) -> int:
     else:
         head = ("run", "finding", "from epoch", "sure", "evidence")
         rows = [say.row(*each) for each in found]
-        print(plain_table(f"{len(rows)} runs", head, rows, left=(0, 1, 4)))
+        print(format_table(f"{len(rows)} runs", head, rows, left=(0, 1, 4)))
     for name in (r.name for r in patients if r.unmeasured and not request.json):
         print(f"note: {name} is {UNMEASURED}, and told by its curves alone; genai resume {name}")
     return 0

@@ -6,12 +6,12 @@ import filecmp
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genai_cli.cli.arguments import failed, parse_arguments, stoppable
+from genai_cli.cli.arguments import exit_on_signal, parse_arguments, report_failure
 from genai_cli.errors import UserError, listing
 from genai_cli.runner.console import show
 from genai_cli.sampling.request import EncodeRequest
 from genai_cli.store import lookup, run_folder
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 if TYPE_CHECKING:
     from genai_cli.data.dataset import Dataset
@@ -31,10 +31,10 @@ def main(args: list[str]) -> int:
     from genai_cli.store import run_config
     from genai_cli.training import machine
 
-    cfg = run_config.config_of(folder)
+    cfg = run_config.load_config(folder)
     check_able(model_class(cfg.model["name"]), cfg.model["name"])
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
-    with machine.numerics(cfg, threads), stoppable():
+    with machine.numerics(cfg, threads), exit_on_signal():
         model, data, _ = load.load(
             folder,
             checkpoint=request.checkpoint,
@@ -45,7 +45,7 @@ def main(args: list[str]) -> int:
         try:
             return write(folder, request, model, data)
         except Exception as error:
-            return failed("encode", folder, error)
+            return report_failure("encode", folder, error)
 
 
 def check_able(model: type[Model], name: str) -> None:
@@ -81,7 +81,9 @@ def write(folder: Path, request: EncodeRequest, model: Model, data: Dataset) -> 
         show(f"note: {codes.broken:,} of them hold numbers that are not finite")
     rate = n / max(codes.seconds, 1e-9)
     things = "images" if data.spec.is_image else "rows"
-    show(f"{request.split}: {n:,} {things} as {n:,} × {width} numbers in {short(codes.seconds)} s"
-         f" ({rate:,.0f}/s)")  # fmt: skip
+    show(
+        f"{request.split}: {n:,} {things} as {n:,} × {width} numbers in "
+        f"{format_number(codes.seconds)} s ({rate:,.0f}/s)"
+    )
     show(f"{path}")
     return 0

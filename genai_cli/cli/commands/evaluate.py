@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli.cli.arguments import failed, parse_arguments, stoppable
+from genai_cli.cli.arguments import exit_on_signal, parse_arguments, report_failure
 from genai_cli.config import validation
 from genai_cli.errors import UserError
 from genai_cli.runner.console import show
 from genai_cli.runner.progress import Meter
 from genai_cli.store import lookup, run_folder
 from genai_cli.system import atomic_write
-from genai_cli.system.text import plain_table
+from genai_cli.system.text import format_table
 
 if TYPE_CHECKING:
     from genai_cli.evaluation.job import Evaluation
@@ -69,7 +69,7 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
     from genai_cli.store import run_config
     from genai_cli.training import checkpoint, machine
 
-    cfg = run_config.config_of(folder)
+    cfg = run_config.load_config(folder)
     path = checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint)
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
     with machine.numerics(cfg, threads):
@@ -92,14 +92,18 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
         extractor = None
         if draws and (request.wants("samples") or request.wants("memorisation")):
             device = machine.pick_device(request.device)
-            with stoppable(), Meter() as meter:
+            with exit_on_signal(), Meter() as meter:
                 tick = meter.counted("reference classifier")
                 extractor = features.make(
                     request.features, data, device=device, say=show, tick=tick
                 )
             name = extractor.name
             show(extractor.note)
-        with stoppable(), store.Folder(folder, "evaluation", WITHIN) as place, Meter() as meter:
+        with (
+            exit_on_signal(),
+            store.Folder(folder, "evaluation", WITHIN) as place,
+            Meter() as meter,
+        ):
             job = Evaluation(
                 *(folder, place.path, model, data, cfg, replace(request), n, averaged, path.name)
             )
@@ -112,14 +116,14 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
                     there = extractor is not None and _key(job, extractor) in known
                     show(f"time   {estimate(job, extractor, there)}")
                 with style.output(
-                    **validation.figures(
-                        validation.figure_keys(request), [schema.flat(schema.plain(cfg))]
+                    **validation.figure_settings(
+                        validation.figure_keys(request), [schema.flatten(schema.to_dict(cfg))]
                     )
                 ):
                     room.measured(job, real, meter.stage)
                     job.files = [f.name for file in job.files for f in style.written(Path(file))]
             except Exception as error:
-                return failed("evaluate", folder, error)
+                return report_failure("evaluate", folder, error)
             atomic_write.write_json(place.path / RESULT, job.described(name))
             meter.stop()
             written = place.publish(folder_name(job.settings(name)))
@@ -181,7 +185,7 @@ def _print(job: Evaluation, written: Path) -> None:
         )
     head = ("", "value", "95 % interval", "unit", "beside")
     show("")
-    show(plain_table(f"n = {job.n:,}", head, rows, left=(0, 3, 4)))
+    show(format_table(f"n = {job.n:,}", head, rows, left=(0, 3, 4)))
     for word, meaning in beside.items():
         show(f"  {word}: {meaning}")
     for reason, names in reasons.items():

@@ -33,12 +33,12 @@ def main(args: list[str]) -> int:
     if not names:
         if changes or outputs is not None:
             raise UserError(f"name what to run: {USAGE}; genai lecture lists it")
-        print("\n".join(listed()))
+        print("\n".join(list_experiments()))
         return 0
     return start(names, changes, outputs, shlex.join(["genai", "lecture", *args]))
 
 
-def listed() -> list[str]:
+def list_experiments() -> list[str]:
     """Every experiment with its question and its commands, by chapter."""
     from genai_cli.lecture.chapters import experiments
 

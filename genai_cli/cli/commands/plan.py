@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from genai_cli.errors import UserError
 
 if TYPE_CHECKING:
-    from genai_cli.config.compose import Cell
+    from genai_cli.config.compose import ComposedCell
     from genai_cli.launchers.settings import Launcher
     from genai_cli.runner.prepare import Prepared
 
@@ -27,7 +27,7 @@ def main(args: list[str]) -> int:
     from genai_cli.config import compose
     from genai_cli.launchers.settings import Slurm, gpus_of, of_one_run, of_sweep
 
-    line = compose.parse([word for word in args if word != SCRIPT])
+    line = compose.parse_line([word for word in args if word != SCRIPT])
     if line.show:
         raise UserError(f"{line.show[0]} belongs to the run; type: genai train {line.show[0]} …")
     how = of_sweep(line) if line.multirun else of_one_run(line)
@@ -41,7 +41,7 @@ def main(args: list[str]) -> int:
         sweep = of_line(line)
         if sweep.search == "grid":
             refuse = LeaveOut() if sweep.skip_invalid else nothing_launched
-            composed = compose.cells("train", line, sweep.over, refuse, sweep.cells)
+            composed = compose.compose_cells("train", line, sweep.over, refuse, sweep.cells)
             kept = checked(composed, refuse, gpus_of(how))
         else:
             from genai_cli.sweeps.search.launch import planned
@@ -51,7 +51,7 @@ def main(args: list[str]) -> int:
     else:
         from genai_cli.runner.prepare import prepare
 
-        cell = compose.single("train", line)
+        cell = compose.compose_single("train", line)
         note = lambda text: print(text, file=sys.stderr)  # noqa: E731
         kept = [(cell, prepare(cell.config, note, gpus=gpus_of(how)))]
     if isinstance(how, Slurm):
@@ -64,7 +64,7 @@ def main(args: list[str]) -> int:
     return _costs(kept, how)
 
 
-def _script(how: Launcher, kept: Sequence[tuple[Cell, Prepared]]) -> str:
+def _script(how: Launcher, kept: Sequence[tuple[ComposedCell, Prepared]]) -> str:
     """What would be submitted, but for the folder, which is not claimed yet."""
     from genai_cli.config import schema
     from genai_cli.launchers import queue
@@ -80,18 +80,18 @@ def _script(how: Launcher, kept: Sequence[tuple[Cell, Prepared]]) -> str:
     if jobs > most:
         told = f"{jobs:,} jobs are submitted as {-(-jobs // most)} arrays; this is the first"
         print(f"{told} (MaxArraySize={most})", file=sys.stderr)
-    ranks = asked_by(schema.plain(one.cfg) for one in prepared).ranks // how.nodes
+    ranks = asked_by(schema.to_dict(one.cfg) for one in prepared).ranks // how.nodes
     sheet = root / "DATE" / "FOLDER" / "slurm" / "000.json"
     return script(how, sheet, min(jobs, most), "genai-xxxx-xxxxxxxx", ranks)
 
 
-def _costs(kept: Sequence[tuple[Cell, Prepared]], how: Launcher | None) -> int:
+def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], how: Launcher | None) -> int:
     from genai_cli.config import schema
     from genai_cli.launchers.settings import Joblib, Serial
     from genai_cli.runner import cost as cost_module
     from genai_cli.runner.cost import Cost, Failed, measured
     from genai_cli.sweeps import forecast as forecasts
-    from genai_cli.system.text import plain_table
+    from genai_cli.system.text import format_table
 
     how = how or Serial()
     _measurable(how, [prepared.cfg.device for _, prepared in kept])
@@ -106,7 +106,7 @@ def _costs(kept: Sequence[tuple[Cell, Prepared]], how: Launcher | None) -> int:
         configs = [p.cfg for k, _, p in cells if k == key]
         print(f"measuring {len(rows) + failures + 1}/{len(names)}  {name}", file=sys.stderr)
         try:
-            cost = costs[key] = measured(schema.plain(configs[0]), environment)
+            cost = costs[key] = measured(schema.to_dict(configs[0]), environment)
         except Failed as error:
             print(f"genai plan: {name} fails: {error}", file=sys.stderr)
             failures += 1
@@ -132,7 +132,7 @@ def _costs(kept: Sequence[tuple[Cell, Prepared]], how: Launcher | None) -> int:
     gpu = ["GPU memory"] if any(cost.gpu is not None for cost in costs.values()) else []
     head = ["shape", "cells", "parameters", "memory", *gpu, "step", "epoch", "run", "disk"]
     body = [row if len(row) == len(head) else [*row[:4], "–", *row[4:]] for row in rows.values()]
-    print(plain_table("expected", head, body))
+    print(format_table("expected", head, body))
     start = max(cost.start for cost in costs.values())
     one_by_one = forecasts.together(seconds, 1, start, each=False)
     print(f"\ncells  {len(seconds)}, {forecasts.size(disk)} of disk at most")
@@ -181,7 +181,7 @@ def _surroundings(how: Launcher, prepared: Sequence[Prepared]) -> tuple[int, dic
     from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
 
     environment = dict(os.environ)
-    asked = asked_by(schema.plain(p.cfg) for p in prepared)
+    asked = asked_by(schema.to_dict(p.cfg) for p in prepared)
     if isinstance(how, Slurm):
         threads = max(1, how.cpus // (asked.ranks // how.nodes))
         environment |= {"OMP_NUM_THREADS": str(threads), "GENAI_CORES": str(how.cpus)}
@@ -194,7 +194,7 @@ def _surroundings(how: Launcher, prepared: Sequence[Prepared]) -> tuple[int, dic
     return parts.workers, parts.environment(0)
 
 
-def _names(cells: Sequence[tuple[str, Cell, Prepared]]) -> dict[str, str]:
+def _names(cells: Sequence[tuple[str, ComposedCell, Prepared]]) -> dict[str, str]:
     """Shape → what sets it apart: of the varied keys those that are equal in all its cells."""
     found: dict[str, str] = {}
     for key in dict.fromkeys(key for key, _, _ in cells):

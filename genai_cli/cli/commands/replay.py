@@ -10,7 +10,7 @@ from genai_cli.cli.arguments import ReplayRequest, parse_arguments
 from genai_cli.errors import UserError
 from genai_cli.runner.console import show
 from genai_cli.store import lookup, run_folder
-from genai_cli.system.text import plain_table, short
+from genai_cli.system.text import format_number, format_table
 
 if TYPE_CHECKING:
     from genai_cli.training.divergence.ranges import Found, Layer, Range
@@ -30,7 +30,7 @@ def main(args: list[str]) -> int:
         raise UserError(
             f"{folder} has no black box; a run gets one when a loss or a gradient is not finite"
         )
-    recorded = run_config.config_of(box)
+    recorded = run_config.load_config(box)
     cfg = dataclasses.replace(recorded, precision=request.precision or recorded.precision)
     threads = run_folder.read_json(box / blackbox.REPORT).get("threads")
     with machine.numerics(cfg, threads if isinstance(threads, int) else None):
@@ -39,13 +39,13 @@ def main(args: list[str]) -> int:
     report = step.report
     show(
         f"step {step.run.step + 1} of {folder.name}: epoch {step.run.epoch + 1}, rate "
-        f"{short(step.run.lr())}, {cfg.precision} on the CPU, player {inspector.player}"
+        f"{format_number(step.run.lr())}, {cfg.precision} on the CPU, player {inspector.player}"
     )
-    show(f"then   {said(report)}")
-    show(f"now    {said(_report_of(found))}")
+    show(f"then   {describe(report)}")
+    show(f"now    {describe(_report_of(found))}")
     show("")
     rows = [_row(layer, found) for layer in inspector.layers.values()]
-    show(plain_table("ranges", ("layer", "weights", "outputs", "gradients", ""), rows))
+    show(format_table("ranges", ("layer", "weights", "outputs", "gradients", ""), rows))
     show("")
     same = found is not None
     show("reproduced" if same else "not reproduced here")
@@ -54,7 +54,7 @@ def main(args: list[str]) -> int:
     return int(not same)
 
 
-def said(report: Mapping[str, Any]) -> str:
+def describe(report: Mapping[str, Any]) -> str:
     """What was not finite, and where, of a report."""
     if not report.get("reproduced"):
         return "every number of the step is finite"
@@ -75,14 +75,18 @@ def _report_of(found: Found | None) -> dict[str, Any]:
 
 def _row(layer: Layer, found: Found | None) -> tuple[str, ...]:
     first = found is not None and found.layer in (layer.name, f"{layer.name} (its weights)")
-    cells = (_shown(r) for r in (layer.weights, layer.outputs, layer.gradients))
+    cells = (_format_range(r) for r in (layer.weights, layer.outputs, layer.gradients))
     return (layer.name, *cells, "◀ first" if first else "")
 
 
-def _shown(values: Range | None) -> str:
+def _format_range(values: Range | None) -> str:
     """A range in a cell: what is finite, and the share of what is not."""
     if values is None:
         return "–"
-    inside = f"{short(values.low)} … {short(values.high)}" if values.low is not None else ""
+    inside = (
+        f"{format_number(values.low)} … {format_number(values.high)}"
+        if values.low is not None
+        else ""
+    )
     other = f"{100 * values.broken:.3g} % not finite" if values.broken else ""
     return ", ".join(part for part in (inside, other) if part) or "empty"

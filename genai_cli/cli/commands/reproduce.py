@@ -20,11 +20,11 @@ from genai_cli.config.resumable import NOTED
 from genai_cli.errors import UserError, listing
 from genai_cli.store import history as sessions
 from genai_cli.store import lookup, run_folder
-from genai_cli.store.run_diff import DIFFERS, RESULT, Compared, compare, same_weights
-from genai_cli.store.run_folder import Part, part_of
+from genai_cli.store.run_diff import DIFFERS, RESULT, RunDiff, compare, same_weights
+from genai_cli.store.run_folder import MeasuredPart, measured_part
 from genai_cli.system import atomic_write
-from genai_cli.system.gc_freeze import resting
-from genai_cli.system.text import plain_table
+from genai_cli.system.gc_freeze import gc_paused
+from genai_cli.system.text import format_table
 
 if TYPE_CHECKING:
     from genai_cli.runner.prepare import Prepared
@@ -37,7 +37,7 @@ Parts = list[tuple[int, dict[str, Any]]]  # step → the config from there on
 def main(args: list[str]) -> int:
     """Reproduce one run; 0 identical or within tolerance, 1 it differs, 2 a mistake (nothing is
     written), 130 or 143 stopped."""
-    if ranks.world() > 1:
+    if ranks.world_size() > 1:
         raise UserError("genai reproduce starts the processes of a run itself; leave out torchrun")
     (name,), request, _ = parse_arguments(args, "reproduce", ReproduceRequest)
     folder = lookup.find(name, request.outputs)
@@ -50,10 +50,10 @@ def main(args: list[str]) -> int:
         raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be reproduced")
     if not rows:
         raise UserError(f"{folder} has no epoch to compare with; go on with: genai resume {name}")
-    parts = sessions.parts(config, described, NOTED)
+    parts = sessions.config_segments(config, described, NOTED)
     if request.device is not None:
         parts = [(step, part | {"device": request.device}) for step, part in parts]
-    measured = part_of(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
+    measured = measured_part(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
     prepared = [(step, _prepared(folder, part, described, step, measured)) for step, part in parts]
     told = _end(described, rows[-1])
     until = int(rows[-1]["step"]) if told else None
@@ -85,18 +85,18 @@ def _prepared(
     config: dict[str, Any],
     described: Mapping[str, Any],
     step: int,
-    measured: Part | None,
+    measured: MeasuredPart | None,
 ) -> Prepared:
     """One part of the run, from ``step`` on, with the run's data, to be measured on as much of the
     test split as it was; nothing is written."""
     from genai_cli.config import validation
     from genai_cli.runner.prepare import Prepared
 
-    with resting():
+    with gc_paused():
         from genai_cli.config import schema
         from genai_cli.runner import checks, description, load
 
-    cfg = schema.typed(config, folder / run_folder.CONFIG)
+    cfg = schema.from_dict(config, folder / run_folder.CONFIG)
     validation.check(cfg)
     data = load.load_data(cfg)
     load.same_data(folder, data)
@@ -133,10 +133,10 @@ def _train(
     code = 0
     for i, ((step, part), end) in enumerate(zip(parts, ends, strict=True)):
         if i:
-            before, after = (schema.flat(schema.plain(p.cfg)) for p in (parts[i - 1][1], part))
+            before, after = (schema.flatten(schema.to_dict(p.cfg)) for p in (parts[i - 1][1], part))
             words = [f"{k}={after[k]}" for k in after if after[k] != before[k]]
             print(f"again  from step {step} with {', '.join(words)}")
-            run_folder.write_config(twin, schema.plain(part.cfg))
+            run_folder.write_config(twin, schema.to_dict(part.cfg))
             described = run_folder.read_json(twin / run_folder.RUN)
             again = {"status": "running", "finished": None}
             again |= {"precision": part.described["precision"]}
@@ -169,9 +169,9 @@ def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, 
     found.weights = same_weights(folder, twin, step)
     verdict = found.verdict(rtol)
     now = run_folder.read_json(twin / run_folder.RUN)
-    other = sessions.differing(described, now)
+    other = sessions.differences(described, now)
     print()
-    print(f"{verdict}: {_said(found, verdict, rtol, step)}")
+    print(f"{verdict}: {_describe(found, verdict, rtol, step)}")
     if found.gaps:
         print(f"first    {found.first.told()}")
         print(f"largest  {found.largest.told()}")
@@ -188,7 +188,7 @@ def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, 
         print()
     if other:
         table = [(name, *map(str, pair)) for name, pair in other.items()]
-        print(plain_table("not the same", ("", "then", "now"), table, left=(0, 1, 2)))
+        print(format_table("not the same", ("", "then", "now"), table, left=(0, 1, 2)))
     elif verdict == DIFFERS:
         print("versions, machine, threads, step kind and commit are those that run.json recorded")
     for line in history:
@@ -211,7 +211,7 @@ def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, 
     return int(verdict == DIFFERS)
 
 
-def _said(found: Compared, verdict: str, rtol: float, step: int) -> str:
+def _describe(found: RunDiff, verdict: str, rtol: float, step: int) -> str:
     """What was compared."""
     parts = [f"{found.rows} epochs of {run_folder.METRICS}"]
     if found.numbers:
@@ -226,7 +226,7 @@ def _said(found: Compared, verdict: str, rtol: float, step: int) -> str:
 def _history(described: Mapping[str, Any]) -> list[str]:
     """What happened on the way that a second run cannot repeat."""
     lines = []
-    for entry in sessions.history(described):
+    for entry in sessions.read_entries(described):
         if entry.was:
             was = ", ".join(f"{name} {value}" for name, value in entry.was.items())
             lines.append(f"to step {entry.step} with {was}")

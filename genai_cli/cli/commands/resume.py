@@ -33,8 +33,8 @@ def main(args: list[str]) -> int:
 
         return run(Path())
     (name,), request, changes = parse_arguments(args, "resume", ResumeRequest, others=True)
-    if ranks.world() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
-        changes.append(f"trainer.devices={ranks.world()}")
+    if ranks.world_size() > 1 and not any(c.startswith("trainer.devices=") for c in changes):
+        changes.append(f"trainer.devices={ranks.world_size()}")
 
     changes = [canonical(re.sub("^figures=", "figures.name=", change)) for change in changes]
     folder = lookup.find(name, request.outputs)

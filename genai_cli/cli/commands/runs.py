@@ -13,8 +13,8 @@ from genai_cli.config import schema
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.lecture.folder import at_work
 from genai_cli.store import lookup, outputs, run_folder
-from genai_cli.store.labels import brief, differing, reference
-from genai_cli.system.text import plain_table, short
+from genai_cli.store.labels import differing_keys, format_value, reference
+from genai_cli.system.text import format_number, format_table
 
 NEWEST = 20  # rows shown without --all
 
@@ -76,7 +76,7 @@ def _record(path: Path) -> dict[str, Any]:
     done = run_folder.read_json(path / run_folder.SUMMARY)
     return {
         "path": path,
-        "config": schema.flat(config),
+        "config": schema.flatten(config),
         "status": run_folder.status(path, described),
         "started": str(described.get("started") or "")[:16].replace("T", " "),
         "parameters": described.get("parameters"),
@@ -137,14 +137,14 @@ def _public(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(root: Path, records: list[dict[str, Any]]) -> str:
-    varied = differing([r["config"] for r in records])
+    varied = differing_keys([r["config"] for r in records])
     rows = []
     for r in records:
         what = " ".join(
             [str(_value(r, "model") or "?"), str(_value(r, "dataset") or "?")]
-            + [f"{k}={brief(r['config'][k])}" for k in varied if k in r["config"]]
+            + [f"{k}={format_value(r['config'][k])}" for k in varied if k in r["config"]]
         )
-        numbers = [f"{n.removeprefix('test/')} {short(r['metrics'][n])}"
+        numbers = [f"{n.removeprefix('test/')} {format_number(r['metrics'][n])}"
                    for n in SHOWN_METRICS if n in r["metrics"]]  # fmt: skip
         if r["measured"] is False and r["status"] in ("finished", "stopped"):
             numbers = [run_folder.UNMEASURED]
@@ -152,7 +152,7 @@ def _table(root: Path, records: list[dict[str, Any]]) -> str:
         rows.append([reference(r["path"]), r["started"], r["status"], seconds,
                      "  ".join(numbers[:2]), what])  # fmt: skip
     head = ("run", "started (UTC)", "status", "time", "test", "what")
-    return plain_table(f"{len(records)} runs in {root}", head, rows, left=(0, 1, 2, 5))
+    return format_table(f"{len(records)} runs in {root}", head, rows, left=(0, 1, 2, 5))
 
 
 def _prune(root: Path, records: list[dict[str, Any]], sure: bool) -> int:
@@ -161,7 +161,7 @@ def _prune(root: Path, records: list[dict[str, Any]], sure: bool) -> int:
     whole: dict[Path, list[Path]] = {}
     for r in records:
         path = r["path"]
-        if r["status"] == "running" and run_folder.held(path):
+        if r["status"] == "running" and run_folder.is_training(path):
             raise UserError(f"{path} is running; stop it first")
         whole.setdefault(_unit(path), []).append(path)
     targets = [unit for unit, members in whole.items() if len(members) == _runs_in(unit)]

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genai_cli.cli.arguments import failed, parse_arguments, stoppable
+from genai_cli.cli.arguments import exit_on_signal, parse_arguments, report_failure
 from genai_cli.errors import UserError
 from genai_cli.runner.console import on_terminal, show
 from genai_cli.store import lookup, run_folder
 from genai_cli.system import atomic_write
-from genai_cli.system.terminal import raw
-from genai_cli.system.text import short
+from genai_cli.system.terminal import raw_stream
+from genai_cli.system.text import format_number
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -37,7 +37,7 @@ def main(args: list[str]) -> int:
     from genai_cli.store import run_config
     from genai_cli.training import machine
 
-    cfg = run_config.config_of(folder)
+    cfg = run_config.load_config(folder)
     name = cfg.model["name"]
     settle(request, model_class(name), name)
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
@@ -67,10 +67,10 @@ def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig)
     y = labels(request, bool(conditional), name, data.spec)
     if not len(data.test) and request.what in ("interpolation", "traversal", "reconstruction"):
         raise UserError(f"what={request.what} starts from test examples, and this data has none")
-    with stoppable(), store.Folder(folder, request.what) as place:
+    with exit_on_signal(), store.Folder(folder, request.what) as place:
         try:
-            drawn = validation.figure_keys(request), [schema.flat(schema.plain(cfg))]
-            with progress(request) as tick, style.output(**validation.figures(*drawn)):
+            drawn = validation.figure_keys(request), [schema.flatten(schema.to_dict(cfg))]
+            with progress(request) as tick, style.output(**validation.figure_settings(*drawn)):
                 job = Job(model, data, request, y, place.path, f"{name} on {data.name}", tick)
                 draw.draw(job)
                 job.files = [f.name for file in job.files for f in style.written(Path(file))]
@@ -78,11 +78,11 @@ def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig)
                 place.path / store.DESCRIBED, described(folder, request, job, cfg)
             )
         except Exception as error:
-            return failed("sample", folder, error)
+            return report_failure("sample", folder, error)
         written = place.publish()
     rate = job.made / max(job.seconds, 1e-9)
     things = "images" if data.spec.is_image else "rows"
-    show(f"{request.what}: {job.made:,} {things} in {short(job.seconds)} s ({rate:,.0f}/s)")
+    show(f"{request.what}: {job.made:,} {things} in {format_number(job.seconds)} s ({rate:,.0f}/s)")
     if request.what == "reconstruction" and job.made < request.n:
         show(f"note: there are only {job.made:,} test examples")
     if job.broken:
@@ -146,7 +146,7 @@ def progress(request: SampleRequest) -> Iterator[Callable[[int], None]]:
     with Progress(
         *columns,
         TimeRemainingColumn(compact=True),
-        console=Console(file=raw(sys.stdout)),
+        console=Console(file=raw_stream(sys.stdout)),
         transient=True,
     ) as bar:
         task = bar.add_task(request.what, total=request.n * passes)

@@ -20,7 +20,7 @@ def main(args: list[str]) -> int:
 
     names = [w for w in words if Path(w).is_dir() or not (w.startswith("-") or "=" in w)]
     outputs = [w for w in words if w.startswith("outputs=")]
-    line = compose.parse([w for w in words if w not in names and w not in outputs])
+    line = compose.parse_line([w for w in words if w not in names and w not in outputs])
     if len(names) != 1:
         raise UserError("name one sweep: genai sweep resume DIR (a path, a suffix or latest)")
     if len(outputs) > 1:
@@ -53,10 +53,12 @@ def find(reference: str, outputs: str | None = None) -> Path:
             "of it was written; nothing is lost, start it again with: genai train -m …"
         )
     root = run_folder.outputs_root(outputs)
-    found = sorted((p for p in places.folders(root) if run_folder.is_sweep(p)), key=places.started)
+    found = sorted(
+        (p for p in places.folders(root) if run_folder.is_sweep(p)), key=places.start_key
+    )
     if reference == "latest" and found:
         return found[-1]
-    named = lookup.sweeps_named(root, reference)
+    named = lookup.find_sweeps(root, reference)
     if len(named) == 1:
         return named[0]
     if named:

@@ -25,14 +25,14 @@ def main(args: list[str]) -> int:
     """One run, or with -m a sweep; the exit code."""
     from genai_cli.config import compose
 
-    line = compose.parse(args)
+    line = compose.parse_line(args)
     if line.show:
-        return compose.show("train", line)
+        return compose.print_config("train", line)
     command = shlex.join(["genai", "train", *args])
-    if ranks.world() > 1 and (line.multirun or line.launcher):
+    if ranks.world_size() > 1 and (line.multirun or line.launcher):
         raise UserError(
             "torchrun trains one run, here; for a sweep or a launcher leave it out and type "
-            f"trainer.devices={ranks.world()}"
+            f"trainer.devices={ranks.world_size()}"
         )
     if line.multirun:
         from genai_cli.sweeps.launch import launch
@@ -40,7 +40,7 @@ def main(args: list[str]) -> int:
         return launch(line, command)
     from genai_cli.launchers.settings import gpus_of, of_one_run
 
-    cell = compose.single("train", line)
+    cell = compose.compose_single("train", line)
     how = of_one_run(line) if line.launcher else None
     from genai_cli.system.preemption import Signals
 

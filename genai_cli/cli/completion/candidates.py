@@ -18,14 +18,14 @@ from genai_cli.cli.completion.shell import split_line
 from genai_cli.cli.usage import ACTIONS, STATUSES, flags, options
 from genai_cli.config.catalog import (
     GROUPS,
-    Tree,
+    ConfigTree,
+    added_config_dirs,
     choices,
-    folders_added,
-    read_sheet,
+    chosen_options,
+    read_config_file,
     user_dirs,
-    words_given,
 )
-from genai_cli.config.signatures import choices_of
+from genai_cli.config.signatures import allowed_words
 from genai_cli.errors import UserError
 
 Candidate = tuple[str, str]  # word, meaning
@@ -33,7 +33,7 @@ Candidate = tuple[str, str]  # word, meaning
 SHELLS = ("bash", "zsh", "fish")
 
 
-def answer(args: Sequence[str]) -> int:
+def print_candidates(args: Sequence[str]) -> int:
     """Print the candidates, a line each, as ``SHELL`` wants them.
 
     bash gives the line up to the cursor and its COMP_WORDBREAKS, for it replaces only what stands
@@ -112,12 +112,12 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
     return _data(_tree(args), plain, current)
 
 
-def _tree(args: Sequence[str]) -> Tree:
+def _tree(args: Sequence[str]) -> ConfigTree:
     try:
         user = user_dirs()
     except UserError:  # the command itself will say so
         user = []
-    return Tree(user, folders_added(args))
+    return ConfigTree(user, added_config_dirs(args))
 
 
 def _whole(words: Mapping[str, str]) -> list[Candidate]:
@@ -132,9 +132,9 @@ def _values(key: str, value: str, known: Mapping[str, str], sweep: bool) -> Iter
             yield f"{key}={listed}{comma}{word}{'' if sweep else ' '}", meaning
 
 
-def _assignments(tree: Tree, args: Sequence[str], current: str) -> Iterator[Candidate]:
+def _assignments(tree: ConfigTree, args: Sequence[str], current: str) -> Iterator[Candidate]:
     """``key=`` and ``key=value`` for a config composed from the words so far."""
-    keys = tree.keys(tree.chosen(words_given(args, tree.groups)))
+    keys = tree.keys(tree.chosen(chosen_options(args, tree.groups)))
     key, equals, value = current.partition("=")
     if equals:
         if key in tree.groups:
@@ -168,7 +168,9 @@ def _assignments(tree: Tree, args: Sequence[str], current: str) -> Iterator[Cand
     yield from sections.items()
 
 
-def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Iterator[Candidate]:
+def _resumable(
+    tree: ConfigTree, args: Sequence[str], run: str, current: str
+) -> Iterator[Candidate]:
     """The keys of its config that a resumed run may change; the choices are those of the config."""
     from genai_cli.config.resumable import NOTED, SAFE
 
@@ -179,7 +181,7 @@ def _resumable(tree: Tree, args: Sequence[str], run: str, current: str) -> Itera
             folder = place
             break
     try:
-        stored = read_sheet(folder / "config.yaml").keys
+        stored = read_config_file(folder / "config.yaml").keys
     except OSError:
         stored = {}
     given = [f"{g}={stored[f'{g}.name'].value}" for g in tree.groups if f"{g}.name" in stored]
@@ -197,7 +199,7 @@ def _request(args: Sequence[str], current: str, verb: str) -> Iterator[Candidate
         yield from _folders(value, f"{key}=")
     elif equals:
         hints = {name: field.hint for v in verbs for name, field in fields_of(REQUESTS[v]).items()}
-        yield from _values(key, value, choices_of(hints.get(key)), False)
+        yield from _values(key, value, allowed_words(hints.get(key)), False)
     else:
         used = {a.partition("=")[0] for a in args}
         rows = {k: f"{key.value}  {key.meaning}" for v in verbs for k, key in keys_of(v).items()}
@@ -219,7 +221,7 @@ def _lecture(args: Sequence[str], plain: Sequence[str], current: str) -> Iterabl
     return [*_whole(words if plain else words | ACTIONS["lecture"]), *keys]
 
 
-def _data(tree: Tree, words: Sequence[str], current: str) -> Iterator[Candidate]:
+def _data(tree: ConfigTree, words: Sequence[str], current: str) -> Iterator[Candidate]:
     action, *named = words
     sets = {option: tree.sheet("dataset", option) for option in tree.options("dataset")}
     key, equals, value = current.partition("=")

@@ -14,7 +14,7 @@ from typing import Any
 
 from genai_cli.config import compose, schema
 from genai_cli.config.schema import TrainConfig
-from genai_cli.config.sweep_lists import keys_of
+from genai_cli.config.sweep_lists import cell_keys
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Launcher, gpus_of
@@ -62,14 +62,14 @@ def _there(trial: Trial, rung: int) -> bool:
 class Halving:
     """The rounds of such a search; arguments as of `search.placed.Placed`."""
 
-    def __init__(self, line: compose.Line, sweep: Sweep, how: Launcher) -> None:
+    def __init__(self, line: compose.CommandLine, sweep: Sweep, how: Launcher) -> None:
         self.line, self.sweep, self.told = line, sweep, ""
         self.gpus = gpus_of(how)
         self.varied: list[str] = []
-        self.cells: list[compose.Cell] = []
+        self.cells: list[compose.ComposedCell] = []
         self.tried: set[tuple[str, int]] = set()  # cells and rungs of this session
         self.data: dict[Path, Dataset] = {}
-        given = [*line.overrides, *sweep.over, *keys_of(sweep.cells)]
+        given = [*line.overrides, *sweep.over, *cell_keys(sweep.cells)]
         if any(word.partition("=")[0] == "epochs" for word in given):
             raise UserError("epochs is the last of sweep.rungs in successive halving; leave it out")
 
@@ -78,7 +78,7 @@ class Halving:
         last = f"epochs={self.sweep.rungs[-1]}"
         line = self.line._replace(overrides=[*self.line.overrides, last])
         refuse = LeaveOut() if self.sweep.skip_invalid else nothing_launched
-        found = compose.cells("train", line, self.sweep.over, refuse, self.sweep.cells)
+        found = compose.compose_cells("train", line, self.sweep.over, refuse, self.sweep.cells)
         kept = checked(found, refuse, self.gpus)
         self.cells = [cell for cell, _ in kept]
         self.varied = list(dict.fromkeys(key for cell in self.cells for key in cell.swept))
@@ -95,7 +95,7 @@ class Halving:
             path = folder / cells_module.cell_name(i, cell)
             cfg = self.first(path, one.cfg)
             ready[path] = dataclasses.replace(one, cfg=cfg)
-            asked["cells"].append(entry(path.name, cell, schema.plain(cfg)))
+            asked["cells"].append(entry(path.name, cell, schema.to_dict(cfg)))
             self.data[path] = one.data
         write(folder, asked)
         for path, one in ready.items():

@@ -32,10 +32,10 @@ from genai_cli.sweeps.search.importance import importance
 from genai_cli.sweeps.search.placed import Placed
 from genai_cli.sweeps.settings import Sweep
 from genai_cli.system.preemption import Signals
-from genai_cli.system.text import short
+from genai_cli.system.text import format_number
 
 
-def launch(line: compose.Line, command: str, sweep: Sweep, how: Launcher) -> int:
+def launch(line: compose.CommandLine, command: str, sweep: Sweep, how: Launcher) -> int:
     """A whole search, from the line to its table; the exit code is that of a sweep.
 
     Raises:
@@ -66,8 +66,8 @@ def launch(line: compose.Line, command: str, sweep: Sweep, how: Launcher) -> int
 
 
 def planned(
-    line: compose.Line, sweep: Sweep, how: Launcher
-) -> tuple[list[tuple[compose.Cell, Prepared]], str]:
+    line: compose.CommandLine, sweep: Sweep, how: Launcher
+) -> tuple[list[tuple[compose.ComposedCell, Prepared]], str]:
     """What a search costs at most, for `genai plan`: cells to measure, and what they stand for."""
     search = _search(line, sweep, how)
     prepared = search.prepare()
@@ -100,7 +100,7 @@ def _resume(folder: Path, how: Launcher, signals: Signals) -> int:
     try:
         sweep = Sweep(**asked["sweep"])
         given = asked["line"]
-        line = compose.Line(given["overrides"], True, given["config_dirs"], [], [], [])
+        line = compose.CommandLine(given["overrides"], True, given["config_dirs"], [], [], [])
         goal = Goal(**asked["goal"])
     except (KeyError, TypeError):
         raise UserError(f"{folder / run_folder.SWEEP} is damaged") from None
@@ -115,7 +115,7 @@ def _resume(folder: Path, how: Launcher, signals: Signals) -> int:
     return _rounds(folder, asked, search, how, signals, again)
 
 
-def _search(line: compose.Line, sweep: Sweep, how: Launcher) -> Halving | Placed:
+def _search(line: compose.CommandLine, sweep: Sweep, how: Launcher) -> Halving | Placed:
     suggest.check(sweep)
     if not getattr(how, "wait", True):
         raise UserError(
@@ -196,7 +196,7 @@ def _train(
     folders.write_table(folder)
     elsewhere = False
     try:
-        with folders.kept_current(folder):
+        with folders.keep_current(folder):
             elsewhere = launchers.start(folder, [[c] for c in cells], how, signals, data)
     finally:  # a second Ctrl-C comes through here, too
         if not elsewhere:
@@ -213,7 +213,7 @@ def _undisturbed(folder: Path, cells: Sequence[Path]) -> None:
     if any(cell.resolve() in queued for cell in cells):
         raise _undecided(folder)
     for cell in cells:
-        if run_folder.held(cell):
+        if run_folder.is_training(cell):
             raise UserError(
                 f"{cell} is being trained by another process; when it has ended go on with: "
                 f"genai sweep resume {folder}"
@@ -259,7 +259,7 @@ def _close(
     if found:
         values = " ".join(f"{k}={v}" for k, v in found["values"].items())
         print(
-            f"best   {found['cell']}: {goal.column} {short(found['value'])} in epoch "
+            f"best   {found['cell']}: {goal.column} {format_number(found['value'])} in epoch "
             f"{found['epoch']}, {values}"
         )
         pruned = sum(t.state == "pruned" for t in trials)
@@ -267,8 +267,8 @@ def _close(
         print(f"       {len(trials)} trials, {pruned} of them pruned, {steps:,} steps in all")
         for share in importance(trials, asked["varied"]):
             print(f"       {share.key}: {share.told}")
-        config = schema.flat(run_folder.read_config(folder / found["cell"]))
-        with style.output(**validation.figures({}, [config])):
+        config = schema.flatten(run_folder.read_config(folder / found["cell"]))
+        with style.output(**validation.figure_settings({}, [config])):
             draw(folder / "search.png", asked, trials, goal)
     print(f"sweep  {folder}")
     return signals.code or int(failed > 0)

@@ -36,13 +36,13 @@ class Placed:
         how: the launcher, which says how many trials are placed at once.
     """
 
-    def __init__(self, line: compose.Line, sweep: Sweep, how: Launcher) -> None:
+    def __init__(self, line: compose.CommandLine, sweep: Sweep, how: Launcher) -> None:
         self.line, self.sweep = line, sweep
         self.space = space_of(line, sweep.over)
         self.varied = [d.key for d in self.space.dimensions]
         self.trials = int(min(sweep.trials, self.space.size))
         self.how, self.parallel = how, 1
-        self.cells: list[compose.Cell] = []  # the corners, once they are checked
+        self.cells: list[compose.ComposedCell] = []  # the corners, once they are checked
         self.notes: dict[str, None] = {}
         self.data: dict[str, Dataset] = {}
 
@@ -91,11 +91,11 @@ class Placed:
             given = dict(word.split("=", 1) for word in cell["overrides"])
             values = {key: given[key] for key in self.varied}
             try:
-                old = run_config.config_of(folder / cell["folder"])
+                old = run_config.load_config(folder / cell["folder"])
             except UserError:
                 continue  # deleted or damaged: another one will tell
             new = self._prepared(values)[1].cfg
-            before, now = (schema.flat(schema.plain(c)) for c in (old, new))
+            before, now = (schema.flatten(schema.to_dict(c)) for c in (old, new))
             for key in before:
                 if before[key] != now.get(key) and key not in MAY_DIFFER:
                     raise UserError(
@@ -125,7 +125,7 @@ class Placed:
                 known.append(Trial("", values, FAILED))
                 continue
             name = cells.cell_name(len(asked["cells"]), cell)
-            asked["cells"].append(entry(name, cell, schema.plain(prepared.cfg)))
+            asked["cells"].append(entry(name, cell, schema.to_dict(prepared.cfg)))
             known.append(Trial(name, values, RUNNING))
             ready[folder / name] = prepared
         write(folder, asked)  # before the folders: from then on they can be written again
@@ -140,21 +140,21 @@ class Placed:
 
     now = first
 
-    def _prepared(self, values: Mapping[str, str]) -> tuple[compose.Cell, Prepared]:
+    def _prepared(self, values: Mapping[str, str]) -> tuple[compose.ComposedCell, Prepared]:
         words = self.space.words(values)
         line = self.line._replace(overrides=words, multirun=False)
-        config = compose.cells("train", line)[0].config
+        config = compose.compose_cells("train", line)[0].config
         key = repr([config.dataset, config.split_seed])
         known, gpus = self.data.get(key), gpus_of(self.how)
         prepared = prepare(config, self.notes.setdefault, known, gpus=gpus)
         self.data[key] = prepared.data
-        return compose.Cell(prepared.cfg, dict(values), words), prepared
+        return compose.ComposedCell(prepared.cfg, dict(values), words), prepared
 
 
 def at_once(how: Launcher, configs: Sequence[TrainConfig]) -> int:
     """How many cells like these the launcher runs at the same time."""
     if isinstance(how, Joblib):
-        asked = asked_by(map(schema.plain, configs))
+        asked = asked_by(map(schema.to_dict, configs))
         gpus = visible_gpus() if asked.gpu or asked.named else []
         how = fitted(how, lambda: configs) if gpus else how
         return share(sys.maxsize, how, asked, gpus).workers

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from genai_cli.config.signatures import Between, Count, Natural, checked
+from genai_cli.config.signatures import Between, Count, Natural, validate
 from genai_cli.errors import UserError, listing
 from genai_cli.sweeps.settings import Sweep
 
@@ -45,7 +45,7 @@ def check(sweep: Sweep, words: Sequence[str]) -> None:
         UserError: the first that does not hold.
     """
     for key, hint in RANGES.items():
-        checked(getattr(sweep, key), hint, f"sweep.{key}")
+        validate(getattr(sweep, key), hint, f"sweep.{key}")
     named = [word.partition("=")[0].removeprefix("sweep").removeprefix(".") for word in words]
     for key in [*named, *(["cells"] if sweep.cells else [])]:
         if key and key not in ("over", "search", *USED[sweep.search]):

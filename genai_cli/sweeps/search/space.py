@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from genai_cli.config import compose, sweep_lists
 from genai_cli.config.compose_cache import Composer
-from genai_cli.config.overrides import checked_overrides
+from genai_cli.config.overrides import parse_overrides
 from genai_cli.errors import UserError
 
 
@@ -83,7 +83,7 @@ class Space(NamedTuple):
         ]
 
 
-def space_of(line: compose.Line, over: Mapping[str, Any]) -> Space:
+def space_of(line: compose.CommandLine, over: Mapping[str, Any]) -> Space:
     """The space that a line of ``genai train -m`` spans.
 
     Args:
@@ -97,14 +97,14 @@ def space_of(line: compose.Line, over: Mapping[str, Any]) -> Space:
     dimensions: list[Dimension] = []
     fixed: list[str] = []
     with compose.hydra_session(line):
-        for override in checked_overrides(line.overrides):
+        for override in parse_overrides(line.overrides):
             if override.is_sweep_override():
                 dimensions.append(_dimension(override))
             else:
                 fixed.append(override.input_line)
         composer = Composer("train", line.config_dirs)
         for experiment in [c for d in dimensions if d.key == "experiment" for c in d.choices]:
-            compose.refuse_sweep(composer, experiment)
+            compose.refuse_nested_sweep(composer, experiment)
     if not dimensions:
         raise UserError(
             "a search needs something to choose from, like "
@@ -149,7 +149,7 @@ def _dimension(override: Any) -> Dimension:
 
 
 def _listed(override: Any) -> list[str]:
-    values = sweep_lists.values_of(override)
+    values = sweep_lists.sweep_values(override)
     if not values:
         raise UserError(f"{override.input_line} holds no value at all")
     return values
@@ -161,7 +161,7 @@ def lattice(space: Space, number: int, seed: int) -> dict[str, str]:
     An additive recurrence, xₙ = x₀ + n α mod 1 with αⱼ = φ⁻ʲ and φᵈ⁺¹ = φ + 1 (Roberts 2018, "The
     unreasonable effectiveness of quasirandom sequences"), with x₀ drawn from the seed.
     """
-    from genai_cli.rng import derive
+    from genai_cli.rng import derive_seed
 
     d = len(space.dimensions)
     phi = 2.0
@@ -169,6 +169,6 @@ def lattice(space: Space, number: int, seed: int) -> dict[str, str]:
         phi = (1 + phi) ** (1 / (d + 1))
     values = {}
     for j, dimension in enumerate(space.dimensions):
-        start = derive(seed, f"lattice {dimension.key}") / 2**63
+        start = derive_seed(seed, f"lattice {dimension.key}") / 2**63
         values[dimension.key] = dimension.at((start + number * phi ** -(j + 1)) % 1.0)
     return values

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from genai_cli.errors import UserError
-from genai_cli.rng import derive
+from genai_cli.rng import derive_seed
 from genai_cli.store.trials import ENDED, FAILED, FINISHED, PRUNED, Trial
 from genai_cli.sweeps.search.space import Dimension, Space, lattice
 from genai_cli.sweeps.settings import Sweep
@@ -42,7 +42,7 @@ def suggest(space: Space, sweep: Sweep, trials: Sequence[Trial]) -> dict[str, st
     before = {tuple(sorted(t.values.items())) for t in trials}
     startup = sweep.search == "random" or len(trials) < sweep.startup
     for attempt in range(0 if startup else TRIES):
-        seed = derive(sweep.seed, "trial", len(trials) + (attempt << 32))
+        seed = derive_seed(sweep.seed, "trial", len(trials) + (attempt << 32))
         values = _tpe(space, sweep, trials, seed % 2**32)
         if tuple(sorted(values.items())) not in before:
             return values

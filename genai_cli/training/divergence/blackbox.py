@@ -107,7 +107,7 @@ def write(
         "spec": spec._asdict(),
         "sha256": {BATCH: _sha256(beside / BATCH)},
     }
-    run_folder.write_config(beside, schema.plain(cfg))
+    run_folder.write_config(beside, schema.to_dict(cfg))
     atomic_write.write_json(beside / REPORT, report)
     box = opened(beside, cfg)
     found, inspector = take(box)

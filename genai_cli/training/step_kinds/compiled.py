@@ -19,7 +19,7 @@ from torch.func import functional_call, grad
 
 from genai_cli.data.dataset import Batch
 from genai_cli.models.base import Model, Player
-from genai_cli.system.library_messages import stderr_kept
+from genai_cli.system.library_messages import capture_stderr
 from genai_cli.training.step import Gradient, Terms, autocast, autograd, summed, train_step
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class CompiledStep:
 
     def _first(self, player: Player, batch: Batch, noise: dict[str, Tensor], count: int) -> Terms:
         try:
-            with stderr_kept():
+            with capture_stderr():
                 graph = Graph(self.run.model, player, self.cfg.precision, batch, noise, count)
         except Exception as error:  # torch.compile may raise anything on a model it cannot follow
             self.uncompiled[player.name] = reason(error)

@@ -23,7 +23,7 @@ def test_a_sweep_is_measured_once_for_each_shape(
     def here(config: dict, environment: dict) -> cost.Cost:  # in this process
         folder = tmp_path / str(config["bottleneck"])
         folder.mkdir()
-        return cost.cost(schema.typed(config, Path("plan")), folder, time.time())
+        return cost.cost(schema.from_dict(config, Path("plan")), folder, time.time())
 
     monkeypatch.setattr(cost, "measured", here)
     words = ("-m", "bottleneck=2,8", "seed=1,2,3", *QUICK, "hydra/launcher=joblib")

@@ -218,11 +218,11 @@ def run_folder(tmp_path: Path) -> Path:
     from genai_cli.runner.prepare import prepare, start
     from genai_cli.store import run_config
 
-    line = compose.parse(["epochs=1", "dataset.limit=64", f"outputs={tmp_path / 'outputs'}"])
-    (cell,) = compose.cells("train", line)
+    line = compose.parse_line(["epochs=1", "dataset.limit=64", f"outputs={tmp_path / 'outputs'}"])
+    (cell,) = compose.compose_cells("train", line)
     folder = start(prepare(cell.config, print), "genai train")
     (folder / runs.METRICS).write_text("epoch,step,val/loss\n1,1,0.5\n")
-    assert run_config.config_of(folder).epochs == 1
+    assert run_config.load_config(folder).epochs == 1
     return folder
 
 

@@ -40,9 +40,9 @@ def every_key() -> Iterator[tuple[dict[str, Any], str, Any]]:
     """(config, key, value) of each key that any choice of any group has, once."""
     seen: set[tuple[str, bool]] = set()
     for choices in itertools.zip_longest(*CHOICES):  # one of each group in a line
-        (cell,) = compose.cells("train", compose.parse([c for c in choices if c]))
-        config = schema.plain(cell.config)
-        for key, value in schema.flat(config).items():
+        (cell,) = compose.compose_cells("train", compose.parse_line([c for c in choices if c]))
+        config = schema.to_dict(cell.config)
+        for key, value in schema.flatten(config).items():
             if (key, isinstance(value, list)) not in seen:
                 seen.add((key, isinstance(value, list)))
                 yield config, key, value
@@ -57,17 +57,17 @@ def test_each_key_is_in_one_class() -> None:
             resumable.matches(key, resumable.NOTED),
         )
         group = key.split(".")[0] if not key.startswith("trainer.") else key
-        reason = resumable.WHY_NOT.get(key) or resumable.WHY_NOT.get(group)
+        reason = resumable.REFUSALS.get(key) or resumable.REFUSALS.get(group)
         other = "[other]" if isinstance(value, list) else "other"
         change = f"{key}={other}"
         if safe or noted:
             assert safe != noted, key
-            assert key not in resumable.WHY_NOT, key
+            assert key not in resumable.REFUSALS, key
             new = resume_module.changed(config, [change])
             (changed,) = resume_module.difference(config, new)
             (told,) = resume_module.told([changed], [key])
             assert told.startswith(f"{'safe' if safe else 'note'}   {key}: ")
-            assert (resumable.OTHERWISE in told) == noted
+            assert (resumable.NOTE in told) == noted
         else:
             assert reason, f"{key} is in no class"
             with pytest.raises(UserError) as refused:
@@ -158,9 +158,9 @@ def test_a_damaged_history_is_read_as_far_as_it_goes() -> None:
         7, {}, {"step": "x"}, {"step": 4, "changes": 9, "was": []},
         {"step": 5, "changes": {"optimizer.lr": [0.2, 0.1], "no.such": [1, 2], "epochs": 7}},
     ]  # fmt: skip
-    parts = sessions.parts(config, {"resumed": entries}, ("optimizer.lr", "no.such"))
+    parts = sessions.config_segments(config, {"resumed": entries}, ("optimizer.lr", "no.such"))
     assert [(s, c["optimizer"]["lr"]) for s, c in parts] == [(0, 0.2), (5, 0.1)]
-    assert sessions.parts(config, {"resumed": "?"}, ("optimizer.lr",)) == [(0, config)]
+    assert sessions.config_segments(config, {"resumed": "?"}, ("optimizer.lr",)) == [(0, config)]
 
 
 def test_steps_that_were_taken_again_leave_nothing() -> None:
@@ -169,9 +169,9 @@ def test_steps_that_were_taken_again_leave_nothing() -> None:
 
     config = {"optimizer": {"lr": 3.0}}
     history = [entry(8, 1.0, 2.0), entry(5, 2.0, 3.0)]  # killed between 8 and its next checkpoint
-    parts = sessions.parts(config, {"resumed": history}, ("optimizer.lr",))
+    parts = sessions.config_segments(config, {"resumed": history}, ("optimizer.lr",))
     assert [(s, c["optimizer"]["lr"]) for s, c in parts] == [(0, 1.0), (5, 3.0)]
-    at_once = sessions.parts(config, {"resumed": [entry(0, 1.0, 3.0)]}, ("optimizer.lr",))
+    at_once = sessions.config_segments(config, {"resumed": [entry(0, 1.0, 3.0)]}, ("optimizer.lr",))
     assert at_once == [(0, config)]
 
 
@@ -210,7 +210,9 @@ def test_a_change_whose_resume_was_killed_is_recorded_or_not_in_force(
     assert [e["changes"] for e in now["resumed"]][-1] == {"epochs": [2, 3]}
     assert all("optimizer.lr" not in e["changes"] for e in now["resumed"])
     config = run_folder.read_config(run)
-    assert sessions.parts(config, now, ("optimizer.lr", "trainer.threads")) == [(0, config)]
+    assert sessions.config_segments(config, now, ("optimizer.lr", "trainer.threads")) == [
+        (0, config)
+    ]
 
 
 def test_a_change_that_is_in_force_stays_recorded_until_its_session_begins() -> None:
@@ -218,18 +220,18 @@ def test_a_change_that_is_in_force_stays_recorded_until_its_session_begins() -> 
     config = {"optimizer": {"lr": 0.5}, "epochs": 3}
     changes = {"optimizer.lr": [0.1, 0.5], "epochs": [2, 4]}
     waiting = {"resumed": [{"step": None, "changes": changes, "was": {}}, "?", {"step": 4}]}
-    kept = sessions.in_force(waiting, config)["resumed"]
+    kept = sessions.drop_unwritten_changes(waiting, config)["resumed"]
     assert kept[0]["changes"] == {"optimizer.lr": [0.1, 0.5]}
     assert kept[1:] == waiting["resumed"][1:]
-    assert sessions.in_force({"resumed": "?"}, config) == {"resumed": "?"}
+    assert sessions.drop_unwritten_changes({"resumed": "?"}, config) == {"resumed": "?"}
 
 
 def test_a_session_that_nobody_announced_is_recorded() -> None:
-    assert sessions.began({}, 0) == {}
-    (entry,) = sessions.began({}, 7)["resumed"]
+    assert sessions.set_start_step({}, 0) == {}
+    (entry,) = sessions.set_start_step({}, 7)["resumed"]
     assert (entry["step"], entry["changes"]) == (7, {})
-    waiting = json.loads(json.dumps(sessions.elsewhere({}, {"torch": "1.0"})))
-    (entry,) = sessions.began(waiting, 7)["resumed"]
+    waiting = json.loads(json.dumps(sessions.add_environment_change({}, {"torch": "1.0"})))
+    (entry,) = sessions.set_start_step(waiting, 7)["resumed"]
     assert (entry["step"], entry["was"]) == (7, {"torch": "1.0"})
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from genai_cli.cli.main import main
 from genai_cli.models import abilities
-from genai_cli.rng import Rows
+from genai_cli.rng import RowGenerator
 from genai_cli.sampling import paths, request, store
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -126,7 +126,7 @@ def test_samples_are_the_models_own_for_the_rows_of_the_seed(trained, sample):
     model, *_ = genai_cli.load(trained["autoencoder"])
     x = np.load(sample(trained["autoencoder"], "n=20", "seed=5") / "samples.npz")["x"]
     with torch.no_grad():
-        wanted = model.sample(20, generator=Rows(5, "sample", 0, 20))
+        wanted = model.sample(20, generator=RowGenerator(5, "sample", 0, 20))
     torch.testing.assert_close(torch.from_numpy(x), wanted)
 
 
@@ -431,10 +431,10 @@ def test_the_help_names_what_every_family_can_do_and_takes():
     from genai_cli.cli.arguments import fields_of
     from genai_cli.cli.usage import options
     from genai_cli.config.catalog import config_dir
-    from genai_cli.config.signatures import choices_of
+    from genai_cli.config.signatures import allowed_words
     from genai_cli.models.build import model_class
 
-    words = choices_of(fields_of(request.SampleRequest)["what"].hint)
+    words = allowed_words(fields_of(request.SampleRequest)["what"].hint)
     assert set(words) == set(abilities.ABILITIES)
     families = {}
     for file in (config_dir() / "model").glob("*.yaml"):

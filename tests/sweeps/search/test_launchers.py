@@ -31,13 +31,13 @@ def test_as_many_trials_at_once_as_fit_on_the_gpu(
     monkeypatch.setattr(placed, "visible_gpus", lambda: ["0", "1"])
     monkeypatch.setattr(share, "free_memory", lambda: 4 * 2**30)
     monkeypatch.setattr(share, "cores", lambda: 64)
-    line = compose.parse(["-m", "bottleneck=2,8", "device=cuda"])
-    corners = [cell.config for cell in compose.cells("train", line)]
+    line = compose.parse_line(["-m", "bottleneck=2,8", "device=cuda"])
+    corners = [cell.config for cell in compose.compose_cells("train", line)]
     assert placed.at_once(Joblib(per_gpu=None), corners) == 6  # 3 of 1000 MiB in 0.9 of 4 GiB
     assert measured == [2, 8]
     assert placed.at_once(Joblib(per_gpu=2), corners) == 4
-    line = compose.parse(["-m", "bottleneck=2,8", "device=cuda:1"])
-    named = [cell.config for cell in compose.cells("train", line)]
+    line = compose.parse_line(["-m", "bottleneck=2,8", "device=cuda:1"])
+    named = [cell.config for cell in compose.compose_cells("train", line)]
     assert placed.at_once(Joblib(per_gpu=2), named) == 2
 
 

@@ -267,13 +267,13 @@ def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyP
 )
 def test_what_a_search_would_be_planned_as(words: list[str], said: str) -> None:
     from genai_cli.config import groups
-    from genai_cli.config.compose import parse
+    from genai_cli.config.compose import parse_line
     from genai_cli.launchers.settings import Serial
     from genai_cli.sweeps.search.launch import planned
     from genai_cli.sweeps.settings import Sweep
 
-    line = parse(["-m", *words])
-    sweep = groups.read("sweep", Sweep, "none", line.sweep, line.config_dirs)
+    line = parse_line(["-m", *words])
+    sweep = groups.read_settings("sweep", Sweep, "none", line.sweep, line.config_dirs)
     cells, told = planned(line, sweep, Serial())
     assert said in told
     assert len(cells) == 2

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from genai_cli.config.compose import parse
+from genai_cli.config.compose import parse_line
 from genai_cli.errors import UserError
 from genai_cli.sweeps.search.space import Dimension, Space, lattice, space_of
 
 
 def dimension(word: str) -> Dimension:
-    (found,) = space_of(parse(["-m", word]), {}).dimensions
+    (found,) = space_of(parse_line(["-m", word]), {}).dimensions
     return found
 
 
@@ -33,7 +33,7 @@ def test_the_grammar() -> None:
 
 
 def test_other_words_are_fixed_and_the_line_wins_over_the_yaml() -> None:
-    line = parse(["-m", "model=ddpm", "bottleneck=4,8"])
+    line = parse_line(["-m", "model=ddpm", "bottleneck=4,8"])
     space = space_of(line, {"bottleneck": [2, 3], "optimizer.lr": "interval(0,1)"})
     assert [d.key for d in space.dimensions] == ["optimizer.lr", "bottleneck"]
     assert space.dimensions[1].choices == ("4", "8")
@@ -57,7 +57,7 @@ def test_other_words_are_fixed_and_the_line_wins_over_the_yaml() -> None:
 )
 def test_mistakes(word: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as told:
-        space_of(parse(["-m", word]), {})
+        space_of(parse_line(["-m", word]), {})
     assert "\n" not in str(told.value)
 
 
