@@ -45,9 +45,11 @@ def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
     seats = torch.full((k,), n // k)
     seats[torch.randperm(k, generator=draws)[: n % k]] += 1
     chosen = []
-    for own, size in zip(of_class, seats.tolist(), strict=True):
-        rounds = [torch.randperm(len(own), generator=draws) for _ in range(-(-size // len(own)))]
-        chosen += [own[torch.cat(rounds)[:size]]] if rounds else []
+    for members, size in zip(of_class, seats.tolist(), strict=True):
+        rounds = [
+            torch.randperm(len(members), generator=draws) for _ in range(-(-size // len(members)))
+        ]
+        chosen += [members[torch.cat(rounds)[:size]]] if rounds else []
     drawn = torch.cat(chosen)
     return drawn[torch.randperm(n, generator=draws)]
 

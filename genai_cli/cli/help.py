@@ -174,9 +174,9 @@ def _width() -> int:
 
 
 def _bold(text: str) -> str:
-    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    no_color = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     tty = sys.stdout is not None and sys.stdout.isatty()
-    return f"\033[1m{text}\033[0m" if tty and not plain else text
+    return f"\033[1m{text}\033[0m" if tty and not no_color else text
 
 
 def _heading(text: str) -> list[str]:

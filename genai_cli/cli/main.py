@@ -71,10 +71,10 @@ def _run(words: list[str]) -> int:
         if not isinstance(error, UserError):
             from genai_cli.system.disk_errors import explain_in_one_line
 
-            told = explain_in_one_line(error)
-            if told is None:
+            message = explain_in_one_line(error)
+            if message is None:
                 raise
-            print(f"genai: {told}", file=sys.stderr)
+            print(f"genai: {message}", file=sys.stderr)
             return 1
         if os.environ.get("GENAI_TRACEBACK") == "1":
             import traceback

@@ -329,8 +329,8 @@ def sections(verb: str) -> dict[str, Mapping[str, str]]:
     if verb in REQUESTS:
         keys = {f"{name}={key.value}": key.meaning for name, key in keys_of(verb).items()}
         declared = {"keys": keys, "keys of a family": _family(verb), "flags": flags_of(verb)}
-    found = {**page.sections, **declared, **page.more}
-    return {heading: rows for heading, rows in found.items() if rows}
+    merged = {**page.sections, **declared, **page.more}
+    return {heading: rows for heading, rows in merged.items() if rows}
 
 
 def _family(verb: str) -> dict[str, str]:
@@ -350,5 +350,5 @@ def flags(verb: str) -> dict[str, str]:
         return flags_of(verb)
     pages = [TRAIN_FLAGS] if verb == "train" else sections(verb).values()
     rows = {key: text for page in pages for key, text in page.items() if key.startswith("-")}
-    found = {key.replace(",", " ").split()[0]: text for key, text in rows.items()}
-    return {flag: text for flag, text in found.items() if flag != "-h"}
+    names = {key.replace(",", " ").split()[0]: text for key, text in rows.items()}
+    return {flag: text for flag, text in names.items() if flag != "-h"}

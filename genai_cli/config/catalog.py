@@ -85,9 +85,9 @@ class ConfigTree:
         self.folders = [*(u / "configs" for u in user), self.shipped, *added]
         self._sheets: dict[tuple[str, str], ConfigFile] = {}
         self.train = read_config_file(self.shipped / "train.yaml")
-        found = {name for folder in self.folders for name in _groups(folder)}
-        first = {g for g in self.train.defaults if g in found or self.train.defaults[g] != "null"}
-        self.groups = [g for g in self.train.defaults if g in first] + sorted(found - first)
+        names = {name for folder in self.folders for name in _groups(folder)}
+        first = {g for g in self.train.defaults if g in names or self.train.defaults[g] != "null"}
+        self.groups = [g for g in self.train.defaults if g in first] + sorted(names - first)
 
     def options(self, group: str) -> dict[str, Path]:
         """The files a group can name, sorted by name; the first folder that has one wins.
@@ -148,14 +148,14 @@ class ConfigTree:
 
 def _yaml(folder: Path) -> list[str]:
     """YAML files of a folder and of all folders in it, as paths below it."""
-    found = []
+    files = []
     with suppress(OSError), os.scandir(folder) as entries:
         for e in entries:
             if e.name.endswith(".yaml"):
-                found.append(e.name)
+                files.append(e.name)
             elif e.name.isidentifier() and e.is_dir():
-                found += [f"{e.name}/{name}" for name in _yaml(Path(e.path))]
-    return found
+                files += [f"{e.name}/{name}" for name in _yaml(Path(e.path))]
+    return files
 
 
 def _groups(folder: Path) -> list[str]:
@@ -276,6 +276,6 @@ def chosen_options(words: Sequence[str], groups: Iterable[str]) -> dict[str, lis
 def added_config_dirs(words: Sequence[str]) -> list[Path]:
     """The folders of ``-cd DIR`` and ``--config-dir=DIR``."""
     flags = ("-cd", "--config-dir")
-    found = [after for flag, after in itertools.pairwise(words) if flag in flags]
-    found += [w.partition("=")[2] for w in words if w.startswith(tuple(f"{f}=" for f in flags))]
-    return [Path(folder).absolute() for folder in found if folder]
+    values = [after for flag, after in itertools.pairwise(words) if flag in flags]
+    values += [w.partition("=")[2] for w in words if w.startswith(tuple(f"{f}=" for f in flags))]
+    return [Path(folder).absolute() for folder in values if folder]

@@ -84,8 +84,8 @@ def parse_line(args: Sequence[str]) -> CommandLine:
         elif flag in REFUSED:
             raise UserError(f"{flag} is not used here: {REFUSED[flag]}")
         elif flag not in FLAGS:
-            plain = f"; a key has no dashes: {flag.lstrip('-')}=…" if flag.startswith("--") else ""
-            near = nearest(flag, [*FLAGS, "--help"]) or plain
+            hint = f"; a key has no dashes: {flag.lstrip('-')}=…" if flag.startswith("--") else ""
+            near = nearest(flag, [*FLAGS, "--help"]) or hint
             raise UserError(f"unknown flag '{flag}'{near} (see --help)")
         elif flag in ("-m", "--multirun"):
             multirun = True
@@ -167,14 +167,16 @@ def compose_cells(
     Raises:
         UserError: any mistake in any cell, before anything is written.
     """
-    own = sweep_lists.cell_words(listed, over or {}, line.overrides)
+    listed_cells = sweep_lists.cell_words(listed, over or {}, line.overrides)
     words = [*sweep_lists.over_words(over or {}, line.overrides), *line.overrides]
     with hydra_session(line):
         overrides = parse_overrides(words)
-        for cell in own:
+        for cell in listed_cells:
             sweep_lists.check_words(cell)
-        choices: list[Sequence[sweep_lists.CellWords]] = [own] if own else []
-        varied = list(dict.fromkeys(word.partition("=")[0] for cell in own for word in cell))
+        choices: list[Sequence[sweep_lists.CellWords]] = [listed_cells] if listed_cells else []
+        varied = list(
+            dict.fromkeys(word.partition("=")[0] for cell in listed_cells for word in cell)
+        )
         for override in overrides:
             key = override.get_key_element()
             if not override.is_sweep_override():

@@ -43,11 +43,15 @@ class Composer:
         take_over_logging()  # Hydra has been imported
         self.verb = verb
         self.words = search_path(folders)
-        self.places = [*map(Path, folders), *(d / "configs" for d in user_dirs()), config_dir()]
+        self.config_dirs = [
+            *map(Path, folders),
+            *(d / "configs" for d in user_dirs()),
+            config_dir(),
+        ]
         self.groups: dict[str, bool] = {}
         self.parsed: dict[str, Any] = {}
         # a user's YAML may be another one for the next line of this process
-        self.bases: dict[tuple[str, ...], _Base] = {} if len(self.places) > 1 else _SHIPPED
+        self.bases: dict[tuple[str, ...], _Base] = {} if len(self.config_dirs) > 1 else _SHIPPED
 
     def config(self, overrides: Sequence[str]) -> Any:
         """The `TrainConfig` of one cell.
@@ -115,7 +119,7 @@ class Composer:
         """Whether a word changes the defaults list: Hydra's rule, a folder of that name."""
         key = override.key_or_group
         if key not in self.groups:
-            self.groups[key] = any((place / key).is_dir() for place in self.places)
+            self.groups[key] = any((folder / key).is_dir() for folder in self.config_dirs)
         return self.groups[key] and not isinstance(override.value(), dict)
 
 

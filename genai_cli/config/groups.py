@@ -20,12 +20,12 @@ from genai_cli.errors import UserError, listing, nearest
 
 def option_files(group: str, folders: Sequence[str] = ()) -> dict[str, Path]:
     """The YAML files of a group by name; a user's own stand before ours."""
-    places = [*folders, *(d / "configs" for d in user_dirs()), config_dir()]
-    found: dict[str, Path] = {}
-    for place in places:
-        for path in sorted((Path(place) / group).glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return found
+    dirs = [*folders, *(d / "configs" for d in user_dirs()), config_dir()]
+    files: dict[str, Path] = {}
+    for folder in dirs:
+        for path in sorted((Path(folder) / group).glob("*.yaml")):
+            files.setdefault(path.stem, path)
+    return files
 
 
 def parse_words(words: Sequence[str], group: str) -> dict[str, Any]:
@@ -37,12 +37,12 @@ def parse_words(words: Sequence[str], group: str) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for word in words:
         key, _, text = word.partition("=")
-        place = key.removeprefix(group.replace("/", ".") + ".")
-        if place in given:
+        name = key.removeprefix(group.replace("/", ".") + ".")
+        if name in given:
             raise UserError(f"{key} is given twice; keep one")
-        if place == "name":
+        if name == "name":
             raise UserError(f"{key} is set by its group; write {group}={text}")
-        given[place] = text if key == group else read_value(word, text)
+        given[name] = text if key == group else read_value(word, text)
     return given
 
 
@@ -52,7 +52,7 @@ def read_settings(
     default: str,
     words: Sequence[str],
     folders: Sequence[str] = (),
-    own: Mapping[str, Any] | None = None,
+    preset: Mapping[str, Any] | None = None,
 ) -> Any:
     """The settings that ``group=NAME`` and ``group.key=value`` stand for, as their dataclass.
 
@@ -62,7 +62,7 @@ def read_settings(
         default: the choice where the line makes none.
         words: of the line, those of this group.
         folders: of ``-cd``, which stand before all others.
-        own: keys that win over those of the choice, and over which the line wins.
+        preset: keys that win over those of the choice, and over which the line wins.
 
     Raises:
         UserError: an unknown choice or key, a value of another type, a damaged file.
@@ -88,7 +88,7 @@ def read_settings(
         if kind not in schemas:
             raise UserError(f"{known[chosen]}: name must be one of {listing(schemas)}")
         schema = schemas[kind]
-    return build_settings(schema, values | dict(own or {}) | given, prefix)
+    return build_settings(schema, values | dict(preset or {}) | given, prefix)
 
 
 def build_settings(schema: Any, values: dict[str, Any], prefix: str) -> Any:
@@ -105,10 +105,10 @@ def build_settings(schema: Any, values: dict[str, Any], prefix: str) -> Any:
         try:
             OmegaConf.merge(OmegaConf.structured(schema), {key: value})
         except OmegaConfBaseException as error:
-            said = str(error).splitlines()[0]
-            raise UserError(f"{prefix}{key}={value} is not allowed: {said}") from None
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{prefix}{key}={value} is not allowed: {reason}") from None
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:  # ${…} that means nothing
-        said = str(error).splitlines()[0]
-        raise UserError(f"{prefix}{error.full_key} is not allowed: {said}") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{prefix}{error.full_key} is not allowed: {reason}") from None

@@ -63,8 +63,8 @@ def _holds(parent: Any, group: str, key: str) -> bool:
     """Whether a group of the config, as composed so far, has such a key."""
     from omegaconf import OmegaConf
 
-    plain = OmegaConf.to_container(parent)
-    node = plain.get(group) if isinstance(plain, dict) else None
+    values = OmegaConf.to_container(parent)
+    node = values.get(group) if isinstance(values, dict) else None
     return isinstance(node, dict) and key in node
 
 

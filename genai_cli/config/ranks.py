@@ -86,29 +86,31 @@ def check(cfg: TrainConfig, device: torch.device, gpus: int | None = None) -> No
     Raises:
         UserError: fewer GPUs than ranks, one named GPU, no backend, fewer examples than ranks.
     """
-    n, said = cfg.trainer.devices, f"trainer.devices={cfg.trainer.devices}"
+    n, setting = cfg.trainer.devices, f"trainer.devices={cfg.trainer.devices}"
     if n == 1:
         return
     if device.type == "mps":
-        raise UserError(f"{said}: Apple's GPU is one device; use device=cpu or trainer.devices=1")
+        raise UserError(
+            f"{setting}: Apple's GPU is one device; use device=cpu or trainer.devices=1"
+        )
     if device.index is not None:
-        raise UserError(f"{said} with device={cfg.device}, which is one GPU; use device=cuda")
+        raise UserError(f"{setting} with device={cfg.device}, which is one GPU; use device=cuda")
     if device.type == "cuda" and gpus is None:
         import torch
 
         here, available = planned_local_world_size(cfg), torch.cuda.device_count()
         if here > available:
             raise UserError(
-                f"{said}: there are {available} GPUs here for {here} ranks; "
+                f"{setting}: there are {available} GPUs here for {here} ranks; "
                 f"use trainer.devices={available}"
             )
     if n > cfg.batch_size:
         raise UserError(
-            f"{said} cuts a batch of {cfg.batch_size} into less than an example for each rank; "
+            f"{setting} cuts a batch of {cfg.batch_size} into less than an example for each rank; "
             "raise batch_size"
         )
     if cfg.trainer.step == "graph":
-        raise UserError(f"trainer.step=graph is the step of one device, and {said}; use eager")
+        raise UserError(f"trainer.step=graph is the step of one device, and {setting}; use eager")
 
 
 def _number(name: str, otherwise: int) -> int:

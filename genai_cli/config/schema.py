@@ -153,16 +153,16 @@ def hint_of(key: str) -> Any:
     return hint
 
 
-def type_message(key: str, said: str) -> str:
+def type_message(key: str, reason: str) -> str:
     """OmegaConf's refusal of a value, in our words: the key, the value and what is allowed."""
     from genai_cli.config.signatures import describe_type
 
     hint = hint_of(key)
-    value = re.match(r"(?:Value |Cannot convert )?'(.*?)'", said)
-    if "not a ListConfig" in said:
+    value = re.match(r"(?:Value |Cannot convert )?'(.*?)'", reason)
+    if "not a ListConfig" in reason:
         return f"{key} is not allowed as one word: it must be a list, like {key}=[word]"
     if hint is None or value is None:
-        return f"{key}: {said}"
+        return f"{key}: {reason}"
     return f"{key}={value[1]} is not allowed: it must be {describe_type(hint)}"
 
 
@@ -190,9 +190,9 @@ def from_dict(config: dict[str, Any], where: Path) -> TrainConfig:
     try:
         cfg = copy.deepcopy(_build(_HashableConfig(repr(config), config)))
     except OmegaConfBaseException as error:
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise UserError(
-            type_message(error.full_key, said) if error.full_key else f"{where}: {said}"
+            type_message(error.full_key, reason) if error.full_key else f"{where}: {reason}"
         ) from None
     for group in ("dataset", "model", "loss", "optimizer", "schedule"):
         if not isinstance(getattr(cfg, group).get("name"), str):
@@ -214,10 +214,10 @@ class _HashableConfig(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)  # 14 ms, and a run that is trained, measured and drawn asks thrice
-def _build(plain: _HashableConfig) -> TrainConfig:
+def _build(hashable: _HashableConfig) -> TrainConfig:
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), plain.config))
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), hashable.config))
 
 
 def to_dict(cfg: TrainConfig) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def cell_words(
         UserError: a cell that is no mapping, or a key that cannot stand in one.
     """
     known = _keys(given)
-    found: dict[CellWords, None] = {}
+    unique: dict[CellWords, None] = {}
     for i, cell in enumerate(cells):
         where = f"sweep.cells[{i}]"
         if not isinstance(cell, Mapping) or not cell:
@@ -58,14 +58,14 @@ def cell_words(
             )
         for key, value in cell.items():
             _check(where, key, value, over)
-        found[tuple(f"{k}={_text(v)}" for k, v in cell.items() if k not in known)] = None
-    return list(found)
+        unique[tuple(f"{k}={_text(v)}" for k, v in cell.items() if k not in known)] = None
+    return list(unique)
 
 
 def cell_keys(cells: Sequence[Any]) -> list[str]:
     """The keys that cells vary, each once; of one that is no mapping `cell_words` will tell."""
-    found = [key for cell in cells if isinstance(cell, Mapping) for key in cell]
-    return list(dict.fromkeys(map(str, found)))
+    keys = [key for cell in cells if isinstance(cell, Mapping) for key in cell]
+    return list(dict.fromkeys(map(str, keys)))
 
 
 def check_words(words: CellWords) -> None:

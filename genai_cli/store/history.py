@@ -33,11 +33,11 @@ class Entry(NamedTuple):
     was: dict[str, Any]  # fact → its value before, where it is another one since
 
 
-def environment(described: Mapping[str, Any]) -> dict[str, Any]:
+def environment(run_info: Mapping[str, Any]) -> dict[str, Any]:
     """What numbers can depend on beside the config, by name."""
-    versions = described.get("versions")
-    found = dict(versions) if isinstance(versions, dict) else {}
-    return found | {name: described.get(name) for name in ENVIRONMENT}
+    versions = run_info.get("versions")
+    values = dict(versions) if isinstance(versions, dict) else {}
+    return values | {name: run_info.get(name) for name in ENVIRONMENT}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -48,42 +48,42 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 
 
 def resumed_run_info(
-    described: Mapping[str, Any], fresh: Mapping[str, Any], changes: Changes
+    run_info: Mapping[str, Any], fresh: Mapping[str, Any], changes: Changes
 ) -> dict[str, Any]:
     """run.json of a run that is about to go on: what any session wrote stays, but for what this
     one changes.
 
     Args:
-        described: run.json as it is.
+        run_info: run.json as it is.
         fresh: what it would be of a new run with this config on this machine.
         changes: of the config.
     """
-    now = {**fresh, **described, **{k: fresh[k] for k in OF_THIS_SESSION}}
+    now = {**fresh, **run_info, **{k: fresh[k] for k in OF_THIS_SESSION}}
     now |= {"status": "running", "finished": None}
     if fresh["precision"] is None and "precision" not in changes:  # auto, which was measured
-        now["precision"] = described.get("precision")
-    unbegun = described.get("device") is None and described.get("threads") is None
+        now["precision"] = run_info.get("precision")
+    unbegun = run_info.get("device") is None and run_info.get("threads") is None
     if unbegun or "trainer.threads" in changes or "trainer.devices" in changes:
         now["threads"] = fresh["threads"]
     if "trainer.step" in changes:
         now["step_kind"] = None
-    was = {k: before for k, (before, _) in differences(described, now).items()}
-    if now["precision"] is None and described.get("precision") is not None:
-        was["precision"] = described["precision"]  # it is to be measured
+    was = {k: before for k, (before, _) in differences(run_info, now).items()}
+    if now["precision"] is None and run_info.get("precision") is not None:
+        was["precision"] = run_info["precision"]  # it is to be measured
     entry = _entry(changes, was)
     if now.pop("reason", None):  # asked to stop, or pruned by its sweep: whoever resumes it knows
-        entry["was"]["reason"] = described["reason"]
+        entry["was"]["reason"] = run_info["reason"]
         now["prune"] = False
-    return now | {"resumed": [*_list(described), entry]}
+    return now | {"resumed": [*_list(run_info), entry]}
 
 
 def drop_unwritten_changes(
-    described: Mapping[str, Any], config: Mapping[str, Any]
+    run_info: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
     """run.json without changes that were announced by a session that was killed before it wrote
     config.yaml: what they were to be is not what the config says."""
     known, entries, back = schema.flatten(config), [], {}
-    for entry in _list(described):
+    for entry in _list(run_info):
         changes = entry.get("changes") if isinstance(entry, dict) else None
         if isinstance(changes, dict) and changes and entry.get("step") is None:
             kept = {k: v for k, v in changes.items() if isinstance(v, list) and len(v) == 2}
@@ -93,24 +93,24 @@ def drop_unwritten_changes(
                 back |= {k: was[k] for k in ("threads", "step_kind", "precision") if k in was}
                 entry = {**entry, "changes": kept}
         entries.append(entry)
-    return {**described, **back, **({"resumed": entries} if entries else {})}
+    return {**run_info, **back, **({"resumed": entries} if entries else {})}
 
 
 def machine_note(other: Changes) -> str:
     """A line of a run that goes on with another arithmetic than before, by `differences`; or ""."""
     named = ("device", "processor", "kernels", "cuda", "cudnn")
-    told = [f"{key} {other[key][0]} → {other[key][1]}" for key in named if key in other]
-    return f"note: another machine than before, not bit-equal: {', '.join(told)}" if told else ""
+    texts = [f"{key} {other[key][0]} → {other[key][1]}" for key in named if key in other]
+    return f"note: another machine than before, not bit-equal: {', '.join(texts)}" if texts else ""
 
 
-def add_environment_change(described: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str, Any]:
+def add_environment_change(run_info: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str, Any]:
     """The key ``resumed`` for a session that finds other versions and changes no key."""
-    return {"resumed": [*_list(described), _entry({}, was)]}
+    return {"resumed": [*_list(run_info), _entry({}, was)]}
 
 
-def set_start_step(described: Mapping[str, Any], step: int) -> dict[str, Any]:
+def set_start_step(run_info: Mapping[str, Any], step: int) -> dict[str, Any]:
     """The key ``resumed`` once a session knows the step it goes on from; {} for a first one."""
-    entries = [dict(e) if isinstance(e, dict) else e for e in _list(described)]
+    entries = [dict(e) if isinstance(e, dict) else e for e in _list(run_info)]
     waiting = [e for e in entries if isinstance(e, dict) and e.get("step") is None]
     if not waiting and step:  # nobody has announced it: a sweep's worker goes on
         waiting = [_entry({}, {})]
@@ -120,28 +120,28 @@ def set_start_step(described: Mapping[str, Any], step: int) -> dict[str, Any]:
     return {"resumed": entries} if entries else {}
 
 
-def read_entries(described: Mapping[str, Any]) -> Iterator[Entry]:
+def read_entries(run_info: Mapping[str, Any]) -> Iterator[Entry]:
     """The entries that can be read, in order; a run folder may be a stranger's."""
-    for entry in _list(described):
+    for entry in _list(run_info):
         if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
             continue
         changes, was = entry.get("changes"), entry.get("was")
         pairs = changes.items() if isinstance(changes, dict) else ()
-        found = {k: (v[0], v[1]) for k, v in pairs if isinstance(v, list) and len(v) == 2}
-        yield Entry(max(entry["step"], 0), found, was if isinstance(was, dict) else {})
+        parsed = {k: (v[0], v[1]) for k, v in pairs if isinstance(v, list) and len(v) == 2}
+        yield Entry(max(entry["step"], 0), parsed, was if isinstance(was, dict) else {})
 
 
-def precision_from(described: Mapping[str, Any], step: int) -> str | None:
+def precision_from(run_info: Mapping[str, Any], step: int) -> str | None:
     """The precision of the steps that follow ``step``; None where it is not known."""
-    found = described.get("precision")
-    for entry in reversed(list(read_entries(described))):
+    precision = run_info.get("precision")
+    for entry in reversed(list(read_entries(run_info))):
         if entry.step > step:
-            found = entry.was.get("precision", found)
-    return found
+            precision = entry.was.get("precision", precision)
+    return precision
 
 
 def config_segments(
-    config: Mapping[str, Any], described: Mapping[str, Any], keys: tuple[str, ...]
+    config: Mapping[str, Any], run_info: Mapping[str, Any], keys: tuple[str, ...]
 ) -> list[tuple[int, dict[str, Any]]]:
     """The config from each step on: [(0, as it began), …, (step, as it is now)].
 
@@ -149,23 +149,23 @@ def config_segments(
 
     Args:
         config: as it stands in config.yaml.
-        described: run.json.
+        run_info: run.json.
         keys: those that change what the steps compute; others are as they are now throughout.
     """
     known = schema.flatten(config)
     entries = []
-    for entry in read_entries(described):
+    for entry in read_entries(run_info):
         changes = {k: v for k, v in entry.changes.items() if k in keys and k in known}
         entries.append((entry.step, changes))
-    found: list[tuple[int, dict[str, Any]]] = [(0, dict(config))]
+    segments: list[tuple[int, dict[str, Any]]] = [(0, dict(config))]
     for step, changes in reversed(entries):
         if not changes:
             continue
-        before = _put(found[0][1], {k: old for k, (old, _) in changes.items()})
-        found[0] = (step, found[0][1])
-        found.insert(0, (0, before))
+        before = _put(segments[0][1], {k: old for k, (old, _) in changes.items()})
+        segments[0] = (step, segments[0][1])
+        segments.insert(0, (0, before))
     kept: list[tuple[int, dict[str, Any]]] = []
-    for step, part in found:
+    for step, part in segments:
         while kept and kept[-1][0] >= step:
             kept.pop()
         if not kept or part != kept[-1][1]:  # a change that was announced may not be in force
@@ -180,18 +180,18 @@ def _put(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
     out = copy.deepcopy(dict(config))
     for key, value in values.items():
         *path, last = key.split(".")
-        place = out
+        node = out
         for part in path:
-            place = place[part]
-        place[last] = value
+            node = node[part]
+        node[last] = value
     return out
 
 
 def _entry(changes: Changes, was: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: list(pair) for key, pair in changes.items()}
-    return {"at": run_folder.now(), "step": None, "changes": found, "was": dict(was)}
+    pairs = {key: list(pair) for key, pair in changes.items()}
+    return {"at": run_folder.now(), "step": None, "changes": pairs, "was": dict(was)}
 
 
-def _list(described: Mapping[str, Any]) -> list[Any]:
-    found = described.get("resumed")
-    return found if isinstance(found, list) else []
+def _list(run_info: Mapping[str, Any]) -> list[Any]:
+    entries = run_info.get("resumed")
+    return entries if isinstance(entries, list) else []

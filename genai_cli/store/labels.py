@@ -65,12 +65,12 @@ def labels(
     differ = {model: differing_keys(same) for model, same in family.items()}
     out = []
     for model, config in zip(models, configs, strict=True):
-        told = [k for k in differ[model] if config.get(k) is not None]
-        out.append(" ".join([model, *(f"{_last(k)}={format_value(config[k])}" for k in told)]))
+        keys = [k for k in differ[model] if config.get(k) is not None]
+        out.append(" ".join([model, *(f"{_last(k)}={format_value(config[k])}" for k in keys)]))
     count = Counter(out)
     return [
-        f"{model} {place}" if count[label] > 1 or len(label) > LONGEST else label
-        for label, model, place in zip(out, models, references, strict=True)
+        f"{model} {ref}" if count[label] > 1 or len(label) > LONGEST else label
+        for label, model, ref in zip(out, models, references, strict=True)
     ]
 
 

@@ -28,14 +28,14 @@ def refuse_links(run: Path) -> None:
     """
     if run.is_symlink() and run_folder.is_sweep(run.parent):
         raise _refusal(run)
-    for place in (run, *(run / name for name in INNER)):
+    for folder in (run, *(run / name for name in INNER)):
         try:
-            with os.scandir(place) as entries:
+            with os.scandir(folder) as entries:
                 odd = [e.path for e in entries if not (_is_file_or_folder(e))]
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise UserError(f"{place} cannot be read: {error.strerror or error}") from None
+            raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
         if odd:
             raise _refusal(Path(min(odd)))
 

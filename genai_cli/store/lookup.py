@@ -53,10 +53,10 @@ def find_all(reference: str, outputs: str | None = None) -> list[Path]:
         return [find(reference, outputs)]
     if len(sweeps) > 1:
         raise UserError(f"'{reference}' means {len(sweeps)} sweeps; give more of the path")
-    found = cells(sweeps[0])
-    if not found:
+    runs = cells(sweeps[0])
+    if not runs:
         raise UserError(f"{sweeps[0]} is a sweep without a run")
-    return found
+    return runs
 
 
 def find_sweeps(root: Path, reference: str) -> list[Path]:

@@ -27,7 +27,7 @@ class Difference:
     other: float | None
     share: float  # of the column's largest value, inf where one is missing
 
-    def told(self) -> str:
+    def describe(self) -> str:
         where = "summary.json" if self.epoch is None else f"epoch {self.epoch}"
         pair = " and ".join("none" if v is None else f"{v:.9g}" for v in (self.one, self.other))
         size = "" if math.isinf(self.share) else f" ({self.share:.1e} of its range)"
@@ -69,7 +69,7 @@ def compare(
     A column is compared from the first row on in which ``one`` has it, and a number where ``one``
     has it: an older version wrote fewer, which is no difference of the runs.
     """
-    found = RunDiff()
+    diff = RunDiff()
     by_step = {row["step"]: row for row in other}
     columns = dict.fromkeys(k for row in [*one, *other] for k in row if k not in TIMED)
     largest = {
@@ -80,26 +80,26 @@ def compare(
     for row in one:
         twin = by_step.pop(row["step"], {})
         begun |= row.keys()
-        found.newer += sorted(twin.keys() - begun - {*TIMED, *found.newer})
-        found.rows += bool(twin)
+        diff.newer += sorted(twin.keys() - begun - {*TIMED, *diff.newer})
+        diff.rows += bool(twin)
         for column in filter(begun.__contains__, columns):
             gap = _gap(column, int(row["epoch"]), row.get(column), twin.get(column))
             if gap is not None:
-                found.gaps.append(_scaled(gap, largest[column]))
+                diff.gaps.append(_scaled(gap, largest[column]))
     for row in by_step.values():
-        found.gaps.append(Difference("the row", int(row["epoch"]), None, row["step"], math.inf))
+        diff.gaps.append(Difference("the row", int(row["epoch"]), None, row["step"], math.inf))
     a, b = (_numbers(summary) for summary in summaries)
     parts = [measured_part(summary.get("metrics")) for summary in summaries]
     if a and b and parts[0] != parts[1]:
-        found.unlike = f"measured on {' and on '.join(map(_amount, parts))}: not compared"
+        diff.unlike = f"measured on {' and on '.join(map(_amount, parts))}: not compared"
     elif a and b:
-        found.numbers = len(a.keys() & b.keys())
-        found.newer += [name for name in b if name not in a]
+        diff.numbers = len(a.keys() & b.keys())
+        diff.newer += [name for name in b if name not in a]
         for name in a:
             gap = _gap(name, None, a.get(name), b.get(name))
             if gap is not None:
-                found.gaps.append(_scaled(gap, abs(a.get(name) or 0.0)))
-    return found
+                diff.gaps.append(_scaled(gap, abs(a.get(name) or 0.0)))
+    return diff
 
 
 def same_weights(one: Path, other: Path, step: int) -> bool | None:

@@ -166,15 +166,15 @@ def path_exists(path: Path) -> bool:
         return False
 
 
-def status(folder: Path, described: Mapping[str, Any]) -> str:
+def status(folder: Path, run_info: Mapping[str, Any]) -> str:
     """How a run stands, from its run.json: one that runs no more without saying so has died, and
     one that has said nothing yet is waiting (a cell of a sweep)."""
-    told = str(described.get("status", "damaged"))
-    if told != "running":
-        return told
+    recorded = str(run_info.get("status", "damaged"))
+    if recorded != "running":
+        return recorded
     if not (folder / LOG).exists():
         return "waiting"
-    return told if is_training(folder) else "died"
+    return recorded if is_training(folder) else "died"
 
 
 def unmeasured(summary: Mapping[str, Any]) -> bool:

@@ -51,41 +51,41 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def _cell_values(cell: Path) -> dict[str, str]:
     """How a cell stands, from its files."""
-    described = run_folder.read_json(cell / run_folder.RUN)
+    run_info = run_folder.read_json(cell / run_folder.RUN)
     done = run_folder.read_json(cell / run_folder.SUMMARY)
-    status = str(described.get("status", ""))
+    status = str(run_info.get("status", ""))
     if status == "running" and not (cell / run_folder.LOG).exists():
         status = ""  # not begun
     now = done if status in ("finished", "stopped") else last_row(cell)
-    row = {"status": status, "parameters": str(described.get("parameters", ""))}
+    row = {"status": status, "parameters": str(run_info.get("parameters", ""))}
     for key in ("epoch", "seconds"):
         value = now.get(key, "")
         row[key] = str(int(value) if key == "epoch" and value != "" else value)
     metrics = done.get("metrics")
     if isinstance(metrics, dict):
         row |= {k: repr(e["value"]) for k, e in metrics.items() if isinstance(e, dict)}
-    why = str(described.get("reason") or "")  # pruned by its sweep, or asked to stop
+    why = str(run_info.get("reason") or "")  # pruned by its sweep, or asked to stop
     error = last_log_line(cell) if status == "failed" else ""
     waits = (
         run_folder.UNMEASURED
         if status in ("finished", "stopped") and run_folder.unmeasured(done)
         else ""
     )
-    notes = [_resume_note(described), _memory_note(described), why, waits, error]
+    notes = [_resume_note(run_info), _memory_note(run_info), why, waits, error]
     if any(notes):
         row["note"] = "; ".join(filter(None, notes))
     return row
 
 
-def _resume_note(described: Mapping[str, Any]) -> str:
+def _resume_note(run_info: Mapping[str, Any]) -> str:
     """That `genai sweep resume` began with it once more, and what had become of it."""
-    again = described.get("again")
+    again = run_info.get("again")
     return f"resumed: {again.get('was')}, {again.get('why')}" if isinstance(again, dict) else ""
 
 
-def _memory_note(described: Mapping[str, Any]) -> str:
+def _memory_note(run_info: Mapping[str, Any]) -> str:
     """That memory ran out before, and what helped."""
-    again = described.get("out_of_memory")
+    again = run_info.get("out_of_memory")
     last = again[-1] if isinstance(again, list) and again else None
     if not isinstance(last, dict):
         return ""
@@ -101,8 +101,8 @@ def last_log_line(cell: Path) -> str:
             lines = file.read().decode("utf-8", errors="replace").split("\n")
     except OSError:
         return ""
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return said.removeprefix("genai_cli.runner.lifecycle.")[:MAX_NOTE]
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return last.removeprefix("genai_cli.runner.lifecycle.")[:MAX_NOTE]
 
 
 def _cached(key: Path, files: Sequence[Path], read: Callable[[], Any]) -> Any:
@@ -188,10 +188,10 @@ def summary(folder: Path) -> str:
     half = {c for c in every if 2 * sum(bool(row.get(c)) for row in table) >= len(table)}
     columns = [c for c in every if c in half or not c.startswith("test/")]
     undone = [row for row in table if row["status"] not in ("finished", "stopped")]
-    shown = [row for row in table if row not in undone][
+    first = [row for row in table if row not in undone][
         : max(MAX_ROWS - len(undone), MAX_ROWS // 2)
     ]
-    wanted = {row["cell"] for row in [*shown, *undone[: MAX_ROWS - len(shown)]]}
+    wanted = {row["cell"] for row in [*first, *undone[: MAX_ROWS - len(first)]]}
     body = []
     for row in table:
         if row["cell"] not in wanted:

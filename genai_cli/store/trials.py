@@ -45,8 +45,8 @@ class Trial(NamedTuple):
 
 def read_trial(folder: Path, values: Mapping[str, str], goal: Goal) -> Trial:
     """A trial from its run folder."""
-    described = run_folder.read_json(folder / run_folder.RUN)
-    status, reason = described.get("status"), str(described.get("reason") or "")
+    run_info = run_folder.read_json(folder / run_folder.RUN)
+    status, reason = run_info.get("status"), str(run_info.get("reason") or "")
     if not (folder / run_folder.LOG).exists() and status in ("running", "interrupted"):
         return Trial(folder.name, values, WAITING)
     state = {"stopped": FINISHED}.get(str(status), str(status))
@@ -75,19 +75,19 @@ class Trials:
 
     def read(self, cells: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> list[Trial]:
         """In the order of ``cells``, sweep.yaml's; one without a folder could not be built."""
-        found = []
+        trials = []
         for cell in cells:
             given = dict(o.split("=", 1) for o in cell["overrides"])
             values = {key: given[key] for key in varied if key in given}
             name = cell["folder"]
             if name in self.ended:
-                found.append(self.ended[name])
+                trials.append(self.ended[name])
                 continue
             trial = read_trial(self.folder / name, values, self.goal)
             if trial.state in ENDED:
                 self.ended[name] = trial
-            found.append(trial)
-        return found
+            trials.append(trial)
+        return trials
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:

@@ -35,10 +35,10 @@ def explain(error: BaseException, folder: Path) -> tuple[str, str] | None:
         return None
     if isinstance(error, FileNotFoundError) and not folder.exists():
         return "its folder is gone (removed, or on a share that is)", "bring it back"
-    said = EXPLANATIONS.get(error.errno or 0)
-    if said is None:
+    explanation = EXPLANATIONS.get(error.errno or 0)
+    if explanation is None:
         return None
-    what, todo = said
+    what, todo = explanation
     where = f" ({_file(error, folder)})" if error.filename is not None else ""
     if todo == FREE_SOME:
         what += _free(folder)
@@ -50,8 +50,8 @@ def explain_in_one_line(error: BaseException) -> str | None:
     name = getattr(error, "filename", None)
     if isinstance(error, FileNotFoundError):
         return None
-    found = explain(error, Path(os.fsdecode(name)).parent if name is not None else Path())
-    return found and "; ".join(found)
+    explanation = explain(error, Path(os.fsdecode(name)).parent if name is not None else Path())
+    return explanation and "; ".join(explanation)
 
 
 def _file(error: OSError, folder: Path) -> str:

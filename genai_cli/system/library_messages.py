@@ -122,8 +122,8 @@ def _keep_warning(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    place = "/".join(filename.replace("\\", "/").split("/")[-2:])
-    _keep(f"library  {category.__name__}: {message} ({place}:{lineno})")
+    location = "/".join(filename.replace("\\", "/").split("/")[-2:])
+    _keep(f"library  {category.__name__}: {message} ({location}:{lineno})")
 
 
 def _handler() -> logging.Handler:

@@ -31,7 +31,7 @@ class AuditedRun:
     """One run and what was found."""
 
     folder: Path
-    found: Audit
+    result: Audit
     described: dict[str, Any]
     config: dict[str, Any]
 
@@ -45,16 +45,16 @@ def main(args: list[str]) -> int:
 
     from genai_cli.evaluation.request import settle_each
 
-    found = {name: lookup.find_all(name, request.outputs) for name in names}
-    folders = list(dict.fromkeys(folder for members in found.values() for folder in members))
-    asks = settle_each(folders, request)
+    matches = {name: lookup.find_all(name, request.outputs) for name in names}
+    folders = list(dict.fromkeys(folder for members in matches.values() for folder in members))
+    requests = settle_each(folders, request)
     done: list[AuditedRun] = []
     worlds: dict[str, World] = {}
     for_a_program = request.csv or request.json
     quiet = contextlib.redirect_stdout(sys.stderr) if for_a_program else contextlib.nullcontext()
     with quiet:
-        for folder, own in zip(folders, asks, strict=True):
-            code, audited = audit(folder, own, worlds, alone=len(folders) == 1)
+        for folder, run_request in zip(folders, requests, strict=True):
+            code, audited = audit(folder, run_request, worlds, single=len(folders) == 1)
             if audited is None:
                 return code
             done.append(audited)
@@ -66,7 +66,7 @@ def main(args: list[str]) -> int:
 
 
 def audit(
-    folder: Path, request: AuditRequest, worlds: dict[str, World], alone: bool = True
+    folder: Path, request: AuditRequest, worlds: dict[str, World], single: bool = True
 ) -> tuple[int, AuditedRun | None]:
     """Measure one run, write RUN/audit and tell what was found.
 
@@ -74,7 +74,7 @@ def audit(
         folder: of the run.
         request: settled.
         worlds: populations already read, filled here.
-        alone: print the table, not the verdict alone.
+        single: print the table, not the verdict alone.
     """
     from genai_cli.audit import figure as figures
     from genai_cli.audit import measure, say, world, written
@@ -92,40 +92,40 @@ def audit(
             folder, checkpoint=request.checkpoint, ema=request.ema, device=request.device
         )
         show(f"run    {folder}")
-        here = world.population(cfg, worlds, show)
+        population = world.population(cfg, worlds, show)
         biased = world.biased(cfg)
         settings = written.settings(folder, cfg, request)
-        how = {key: settings[key] for key in ("n", "seed", "options")}
-        how["batch_size"] = request.batch_size
-        with store.Folder(folder, FOLDER, within="") as place:
+        sampling = {key: settings[key] for key in ("n", "seed", "options")}
+        sampling["batch_size"] = request.batch_size
+        with store.Folder(folder, FOLDER, within="") as staging:
             try:
-                found = measure.audit(model, data, here, biased, how, meter.stage)
+                result = measure.audit(model, data, population, biased, sampling, meter.stage)
             except Exception as error:
                 return report_failure("audit", folder, error), None
-            described = written.described(folder, cfg, found, settings)
+            described = written.described(folder, cfg, result, settings)
             title = f"{cfg.model['name']} on {data.name}"
-            atomic_write.write_json(place.path / JSON, described)
+            atomic_write.write_json(staging.path / JSON, described)
             atomic_write.write_text(
-                place.path / CSV, written.comma_separated([(folder, described)])
+                staging.path / CSV, written.comma_separated([(folder, described)])
             )
             config = schema.flatten(schema.to_dict(cfg))
             with style.output(
                 **validation.figure_settings(validation.figure_keys(request), [config])
             ):
-                figures.of_run(place.path / FIGURE, found, title=title)
+                figures.of_run(staging.path / FIGURE, result, title=title)
                 drawn = style.written(folder / FOLDER / FIGURE)
             meter.stop()
-            place.publish(FOLDER)
-    if alone:
+            staging.publish(FOLDER)
+    if single:
         show("")
-        show(say.table(found))
+        show(say.table(result))
         show("")
     for line in described["verdict"]:
         show(f"audit  {line}")
-    if alone:
+    if single:
         for path in (folder / FOLDER / JSON, folder / FOLDER / CSV, *drawn):
             show(f"  {path}")
-    return 0, AuditedRun(folder, found, described, config)
+    return 0, AuditedRun(folder, result, described, config)
 
 
 def _together(done: Sequence[AuditedRun], figures: Mapping[str, Any]) -> None:
@@ -133,31 +133,31 @@ def _together(done: Sequence[AuditedRun], figures: Mapping[str, Any]) -> None:
     from genai_cli.audit import several, sweep_figure, written
     from genai_cli.figures import style
 
-    labels = several.labels([one.folder for one in done], [one.found for one in done])
-    label = several.focus([one.found for one in done])
-    rows = [several.row(name, one.found, label) for name, one in zip(labels, done, strict=True)]
+    labels = several.labels([one.folder for one in done], [one.result for one in done])
+    label = several.focus([one.result for one in done])
+    rows = [several.row(name, one.result, label) for name, one in zip(labels, done, strict=True)]
     show("")
-    show(several.table(rows, done[0].found.world.classes[label]))
+    show(several.table(rows, done[0].result.world.classes[label]))
     sweep = done[0].folder.parent
     if not run_folder.is_sweep(sweep) or {one.folder for one in done} != set(
         run_folder.cells(sweep)
     ):
         return
-    place = sweep / FOLDER
+    target = sweep / FOLDER
     try:
-        place.mkdir(exist_ok=True)
+        target.mkdir(exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write {place}: {error.strerror or error}") from None
-    atomic_write.write_json(place / JSON, [one.described for one in done])
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from None
+    atomic_write.write_json(target / JSON, [one.described for one in done])
     everything = [(one.folder, one.described) for one in done]
-    atomic_write.write_text(place / CSV, written.comma_separated(everything))
-    title = f"{done[0].found.world.classes[label]}: how often it is drawn, and what becomes of it"
-    readings = done[0].found.world.readings
+    atomic_write.write_text(target / CSV, written.comma_separated(everything))
+    title = f"{done[0].result.world.classes[label]}: how often it is drawn, and what becomes of it"
+    readings = done[0].result.world.readings
     with style.output(**validation.figure_settings(figures, [one.config for one in done])):
-        sweep_figure.of_sweep(place / FIGURE, rows, readings, label, title=title)
-        drawn = style.written(place / FIGURE)
+        sweep_figure.of_sweep(target / FIGURE, rows, readings, label, title=title)
+        drawn = style.written(target / FIGURE)
     show("")
-    for path in (place / JSON, place / CSV, *drawn):
+    for path in (target / JSON, target / CSV, *drawn):
         show(f"  {path}")
 
 

@@ -38,8 +38,8 @@ def main(args: list[str]) -> int:
     names, request, words = parse_arguments(args, "compare", CompareRequest, others=True)
     form = _form(request)
     wanted = _filter(words)
-    found = {name: lookup.find_all(name, request.outputs) for name in names}
-    folders = [folder for members in found.values() for folder in members]
+    matches = {name: lookup.find_all(name, request.outputs) for name in names}
+    folders = [folder for members in matches.values() for folder in members]
     code = 0
     if request.evaluate:
         code = evaluate(folders, wanted, form, validation.figure_keys(request))
@@ -47,22 +47,22 @@ def main(args: list[str]) -> int:
             return code
     _check_keys(wanted, folders)
     comparison = compare(folders, request.seeds == "apart", wanted.settings)
-    place = _output_folder(folders, request)
+    target = _output_folder(folders, request)
     try:
         for ending, text in FORMS.items():
-            atomic_write.write_text(place / f"compare.{ending}", text(comparison))
-        if request.out is None and place.name == FOLDER:
-            _clear(place, comparison, every=not request.no_figures)
+            atomic_write.write_text(target / f"compare.{ending}", text(comparison))
+        if request.out is None and target.name == FOLDER:
+            _clear(target, comparison, every=not request.no_figures)
     except OSError as error:
-        raise _write_error(place, error) from None
+        raise _write_error(target, error) from None
     print((FORMS[form] if form else render.plain)(comparison).rstrip("\n"), flush=True)
     pictures = (
-        [] if request.no_figures else draw(place, comparison, validation.figure_keys(request))
+        [] if request.no_figures else draw(target, comparison, validation.figure_keys(request))
     )
     stream = sys.stderr if form else sys.stdout
     for path in pictures:
         print(f"  {path}", file=stream)
-    print(f"{place}", file=stream)
+    print(f"{target}", file=stream)
     return code
 
 
@@ -91,18 +91,18 @@ def _check_keys(wanted: EvaluationFilter, folders: Sequence[Path]) -> None:
     """Every key is a setting of an evaluation; what no evaluation has is a mistake."""
     if not wanted.words:
         return
-    found = [(run, e) for run in map(read, folders) for e in run.evaluations]
+    evaluations = [(run, e) for run in map(read, folders) for e in run.evaluations]
     known = set(keys_of("evaluate"))
-    for _, evaluation in found:
+    for _, evaluation in evaluations:
         options = settings_of(evaluation).get("options")
         known |= set(options) if isinstance(options, dict) else set()
     for key in (word.partition("=")[0] for word in wanted.words):
         if key not in known:
             near = nearest(key, [*known, *keys_of("compare")])
             raise UserError(f"unknown key '{key}'{near} (see genai compare --help)")
-    if not any(run.matches(e, wanted.settings) for run, e in found):
-        said = " ".join(f"{k}={v}" for k, v in wanted.settings.items())
-        raise UserError(f"no evaluation of these runs has {said}; add --evaluate to make it")
+    if not any(run.matches(e, wanted.settings) for run, e in evaluations):
+        text = " ".join(f"{k}={v}" for k, v in wanted.settings.items())
+        raise UserError(f"no evaluation of these runs has {text}; add --evaluate to make it")
 
 
 def evaluate(
@@ -169,16 +169,16 @@ def _output_folder(folders: Sequence[Path], request: CompareRequest) -> Path:
     """
     sweep = folders[0].resolve().parent
     if request.out is not None:
-        place = Path(request.out)
+        target = Path(request.out)
     elif len(folders) > 1 and run_folder.is_sweep(sweep) and _whole(sweep, folders):
-        place = folders[0].parent / FOLDER
+        target = folders[0].parent / FOLDER
     else:
         return run_folder.claim(run_folder.outputs_root(request.outputs), FOLDER)
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _write_error(place, error) from None
-    return place
+        raise _write_error(target, error) from None
+    return target
 
 
 def _whole(sweep: Path, folders: Sequence[Path]) -> bool:
@@ -187,22 +187,22 @@ def _whole(sweep: Path, folders: Sequence[Path]) -> bool:
     return {folder.resolve() for folder in folders} == set(run_folder.cells(sweep))
 
 
-def _clear(place: Path, comparison: Comparison, every: bool) -> None:
+def _clear(folder: Path, comparison: Comparison, every: bool) -> None:
     """Remove figures of an earlier comparison in a sweep: all, or those older than a number of its
     runs. What else stands there is the user's."""
     newest = max((newest_number(run.path) for run in comparison.runs), default=0.0)
-    for path in place.glob("*.png"):
+    for path in folder.glob("*.png"):
         if every or path.stat().st_mtime < newest:
             for suffix in (".png", ".pdf", ".svg"):
                 path.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def _write_error(place: Path, error: OSError) -> UserError:
+def _write_error(folder: Path, error: OSError) -> UserError:
     reason = error.strerror or str(error)
-    return UserError(f"cannot write into {place}: {reason}; set out=DIR")
+    return UserError(f"cannot write into {folder}: {reason}; set out=DIR")
 
 
-def draw(place: Path, comparison: Comparison, figures: dict[str, Any]) -> list[Path]:
+def draw(folder: Path, comparison: Comparison, figures: dict[str, Any]) -> list[Path]:
     """The figures; imports torch, so it comes last."""
     pictures = importlib.import_module("genai_cli.comparison.pictures")
-    return pictures.draw(place, comparison, True, figures)
+    return pictures.draw(folder, comparison, True, figures)

@@ -19,18 +19,18 @@ def main(args: list[str]) -> int:
     """Examine runs, sweeps and CSV files; of several, a table."""
     names, request, _ = parse_arguments(args, "doctor", DoctorRequest)
     patients = [r for name in names for r in readings(name, request.outputs)]
-    found = [(r.name, examine(r)) for r in patients]
+    diagnoses = [(r.name, examine(r)) for r in patients]
     if request.json:
         entries = [
-            {"name": name, "findings": [dataclasses.asdict(f) for f in them]}
-            for name, them in found
+            {"name": name, "findings": [dataclasses.asdict(f) for f in findings]}
+            for name, findings in diagnoses
         ]
         print(json.dumps(entries, indent=2, ensure_ascii=False))
-    elif len(found) == 1:
-        print("\n".join(say.pages(*found[0])))
+    elif len(diagnoses) == 1:
+        print("\n".join(say.pages(*diagnoses[0])))
     else:
         head = ("run", "finding", "from epoch", "sure", "evidence")
-        rows = [say.row(*each) for each in found]
+        rows = [say.row(*each) for each in diagnoses]
         print(format_table(f"{len(rows)} runs", head, rows, left=(0, 1, 4)))
     for name in (r.name for r in patients if r.unmeasured and not request.json):
         print(f"note: {name} is {UNMEASURED}, and told by its curves alone; genai resume {name}")

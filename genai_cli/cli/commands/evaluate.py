@@ -39,13 +39,13 @@ def main(args: list[str]) -> int:
             else lookup.find_all(name, request.outputs)
         )
         folders |= dict.fromkeys(named)
-    asks = settle_each(list(folders), request)
+    requests = settle_each(list(folders), request)
     known: dict[Any, Reference] = {}
     codes = []
     for i, folder in enumerate(folders):
         if i:
             show("")
-        codes.append(evaluate(folder, asks[i], known))
+        codes.append(evaluate(folder, requests[i], known))
     return max(codes)
 
 
@@ -101,11 +101,11 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
             show(extractor.note)
         with (
             exit_on_signal(),
-            store.Folder(folder, "evaluation", WITHIN) as place,
+            store.Folder(folder, "evaluation", WITHIN) as staging,
             Meter() as meter,
         ):
             job = Evaluation(
-                *(folder, place.path, model, data, cfg, replace(request), n, averaged, path.name)
+                *(folder, staging.path, model, data, cfg, replace(request), n, averaged, path.name)
             )
 
             def real() -> Reference:
@@ -124,9 +124,9 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
                     job.files = [f.name for file in job.files for f in style.written(Path(file))]
             except Exception as error:
                 return report_failure("evaluate", folder, error)
-            atomic_write.write_json(place.path / RESULT, job.described(name))
+            atomic_write.write_json(staging.path / RESULT, job.described(name))
             meter.stop()
-            written = place.publish(folder_name(job.settings(name)))
+            written = staging.publish(folder_name(job.settings(name)))
     if request.brief:
         show(f"       {written}")
     else:

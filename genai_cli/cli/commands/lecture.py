@@ -66,12 +66,12 @@ def start(names: list[str], changes: list[str], outputs: str | None, command: st
     from genai_cli.store import run_folder
 
     items = plan(chosen(names), changes)
-    place = run_folder.claim(run_folder.outputs_root(outputs), folder.LABEL)
+    path = run_folder.claim(run_folder.outputs_root(outputs), folder.LABEL)
     state = folder.new(command, names, changes, items)
-    folder.write(place, state)
+    folder.write(path, state)
     for line in left_out(items):
         print(line)
-    return _play(place, state, items)
+    return _play(path, state, items)
 
 
 def left_out(items: list[Item]) -> list[str]:
@@ -96,40 +96,40 @@ def resume(names: list[str], changes: list[str], outputs: str | None) -> int:
         raise UserError("name one lecture: genai lecture resume DIR (a path, a suffix or latest)")
     if changes:
         raise UserError(f"{changes[0]} is not for a lecture that has begun; start a new one")
-    place = folder.find(names[0], outputs)
-    state = folder.read(place)
-    folder.trusted(place, state)
+    path = folder.find(names[0], outputs)
+    state = folder.read(path)
+    folder.trusted(path, state)
     items = plan(chosen(state.names), state.changes)
     if [i.experiment.name for i in items] != [p.name for p in state.parts]:
-        raise UserError(f"the lecture has other experiments than {place} began with; start anew")
+        raise UserError(f"the lecture has other experiments than {path} began with; start anew")
     for item, part in zip(items, state.parts, strict=True):
         if len(part.commands) != len(item.words):
-            raise UserError(f"{part.name} has other commands than {place} began with; start anew")
+            raise UserError(f"{part.name} has other commands than {path} began with; start anew")
     if all(part.status == "finished" for part in state.parts):
-        print(f"{place} is finished: nothing left to do")
+        print(f"{path} is finished: nothing left to do")
         return 0
-    return _play(place, state, items)
+    return _play(path, state, items)
 
 
-def _play(place: Path, state: State, items: list[Item]) -> int:
+def _play(path: Path, state: State, items: list[Item]) -> int:
     from genai_cli.lecture.finding import in_a_word
     from genai_cli.lecture.play import Player
 
     many = f"{len(items)} experiment{'s' * (len(items) > 1)}"
-    print(f"lecture  {place}  ({many})", flush=True)
-    player = Player(place, state, items)
-    player.told = lambda part: in_a_word(place / part.folder, part)
+    print(f"lecture  {path}  ({many})", flush=True)
+    player = Player(path, state, items)
+    player.told = lambda part: in_a_word(path / part.folder, part)
     code = player.play()
-    write_page(place)
+    write_page(path)
     if code:
-        print(f"to go on: genai lecture resume {place.name.rsplit('-', 1)[-1]}")
+        print(f"to go on: genai lecture resume {path.name.rsplit('-', 1)[-1]}")
     return code
 
 
-def write_page(place: Path) -> None:
+def write_page(path: Path) -> None:
     from genai_cli.report.lecture_page import lecture_page
     from genai_cli.system import atomic_write
 
-    text = lecture_page(place)
-    atomic_write.write_text(place / FILE, text)
-    print(f"report   {place / FILE} ({len(text.encode()) / 1e6:.1f} MB, whole in itself)")
+    text = lecture_page(path)
+    atomic_write.write_text(path / FILE, text)
+    print(f"report   {path / FILE} ({len(text.encode()) / 1e6:.1f} MB, whole in itself)")

@@ -30,8 +30,8 @@ def main(args: list[str]) -> int:
     line = compose.parse_line([word for word in args if word != SCRIPT])
     if line.show:
         raise UserError(f"{line.show[0]} belongs to the run; type: genai train {line.show[0]} …")
-    how = of_sweep(line) if line.multirun else of_one_run(line)
-    if SCRIPT in args and not isinstance(how, Slurm):
+    launcher = of_sweep(line) if line.multirun else of_one_run(line)
+    if SCRIPT in args and not isinstance(launcher, Slurm):
         raise UserError(f"{SCRIPT} prints a script of Slurm's; add hydra/launcher=slurm")
     if line.multirun:
         from genai_cli.launchers.settings import Serial
@@ -42,29 +42,29 @@ def main(args: list[str]) -> int:
         if sweep.search == "grid":
             refuse = LeaveOut() if sweep.skip_invalid else nothing_launched
             composed = compose.compose_cells("train", line, sweep.over, refuse, sweep.cells)
-            kept = checked(composed, refuse, gpus_of(how))
+            kept = checked(composed, refuse, gpus_of(launcher))
         else:
             from genai_cli.sweeps.search.launch import planned
 
-            kept, what = planned(line, sweep, how or Serial())
+            kept, what = planned(line, sweep, launcher or Serial())
             print(what, file=sys.stderr)
     else:
         from genai_cli.runner.prepare import prepare
 
         cell = compose.compose_single("train", line)
         note = lambda text: print(text, file=sys.stderr)  # noqa: E731
-        kept = [(cell, prepare(cell.config, note, gpus=gpus_of(how)))]
-    if isinstance(how, Slurm):
+        kept = [(cell, prepare(cell.config, note, gpus=gpus_of(launcher)))]
+    if isinstance(launcher, Slurm):
         from genai_cli.launchers.start import fits
 
-        fits(how, [prepared.cfg for _, prepared in kept])
+        fits(launcher, [prepared.cfg for _, prepared in kept])
     if SCRIPT in args:
-        print(_script(how, kept), end="")
+        print(_script(launcher, kept), end="")
         return 0
-    return _costs(kept, how)
+    return _costs(kept, launcher)
 
 
-def _script(how: Launcher, kept: Sequence[tuple[ComposedCell, Prepared]]) -> str:
+def _script(launcher: Launcher, kept: Sequence[tuple[ComposedCell, Prepared]]) -> str:
     """What would be submitted, but for the folder, which is not claimed yet."""
     from genai_cli.config import schema
     from genai_cli.launchers import queue
@@ -78,14 +78,14 @@ def _script(how: Launcher, kept: Sequence[tuple[ComposedCell, Prepared]]) -> str
     jobs = len(units(prepared)) if len(prepared) > 1 else 1
     most = queue.longest_array() if jobs > 1 else 1
     if jobs > most:
-        told = f"{jobs:,} jobs are submitted as {-(-jobs // most)} arrays; this is the first"
-        print(f"{told} (MaxArraySize={most})", file=sys.stderr)
-    ranks = asked_by(schema.to_dict(one.cfg) for one in prepared).ranks // how.nodes
+        message = f"{jobs:,} jobs are submitted as {-(-jobs // most)} arrays; this is the first"
+        print(f"{message} (MaxArraySize={most})", file=sys.stderr)
+    ranks = asked_by(schema.to_dict(one.cfg) for one in prepared).ranks // launcher.nodes
     sheet = root / "DATE" / "FOLDER" / "slurm" / "000.json"
-    return script(how, sheet, min(jobs, most), "genai-xxxx-xxxxxxxx", ranks)
+    return script(launcher, sheet, min(jobs, most), "genai-xxxx-xxxxxxxx", ranks)
 
 
-def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], how: Launcher | None) -> int:
+def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | None) -> int:
     from genai_cli.config import schema
     from genai_cli.launchers.settings import Joblib, Serial
     from genai_cli.runner import cost as cost_module
@@ -93,9 +93,9 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], how: Launcher | None) 
     from genai_cli.sweeps import forecast as forecasts
     from genai_cli.system.text import format_table
 
-    how = how or Serial()
-    _measurable(how, [prepared.cfg.device for _, prepared in kept])
-    workers, environment = _surroundings(how, [prepared for _, prepared in kept])
+    launcher = launcher or Serial()
+    _check_devices(launcher, [prepared.cfg.device for _, prepared in kept])
+    workers, environment = _worker_environment(launcher, [prepared for _, prepared in kept])
     costs: dict[str, Cost] = {}
     rows: dict[str, list[str]] = {}
     failures = 0
@@ -137,13 +137,13 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], how: Launcher | None) 
     one_by_one = forecasts.together(seconds, 1, start, each=False)
     print(f"\ncells  {len(seconds)}, {forecasts.size(disk)} of disk at most")
     print(f"time   {forecasts.duration(one_by_one)} one after the other")
-    if not isinstance(how, Serial):
-        at_once = forecasts.places(how, len(seconds), workers)
-        alone = not isinstance(how, Joblib)
-        time = forecasts.duration(forecasts.together(seconds, at_once, start, each=alone))
-        queued = ", without the wait in the queue" if alone else ""
-        print(f"       {time} with {how.name}, {at_once} at a time{queued}")
-    for text in forecasts.warnings(how, list(costs.values()), seconds):
+    if not isinstance(launcher, Serial):
+        at_once = forecasts.places(launcher, len(seconds), workers)
+        separate_jobs = not isinstance(launcher, Joblib)
+        time = forecasts.duration(forecasts.together(seconds, at_once, start, each=separate_jobs))
+        queued = ", without the wait in the queue" if separate_jobs else ""
+        print(f"       {time} with {launcher.name}, {at_once} at a time{queued}")
+    for text in forecasts.warnings(launcher, list(costs.values()), seconds):
         print(f"note   {text}")
     fewest = min(cost.timed for cost in costs.values())
     print(
@@ -154,7 +154,7 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], how: Launcher | None) 
     return int(failures > 0)
 
 
-def _measurable(how: Launcher, devices: Sequence[str]) -> None:
+def _check_devices(launcher: Launcher, devices: Sequence[str]) -> None:
     """Refuse to measure for a cluster's node what this machine has no device for.
 
     Raises:
@@ -168,12 +168,14 @@ def _measurable(how: Launcher, devices: Sequence[str]) -> None:
         except UserError as error:
             why = str(error).partition(";")[0]
             raise UserError(
-                f"{why}, and a plan for {how.name} is measured here; type device=cpu to measure on "
-                f"this CPU, or {SCRIPT} to see what would be submitted"
+                f"{why}, and a plan for {launcher.name} is measured here; type device=cpu to "
+                f"measure on this CPU, or {SCRIPT} to see what would be submitted"
             ) from None
 
 
-def _surroundings(how: Launcher, prepared: Sequence[Prepared]) -> tuple[int, dict[str, str]]:
+def _worker_environment(
+    launcher: Launcher, prepared: Sequence[Prepared]
+) -> tuple[int, dict[str, str]]:
     """(workers, environment of one) as the launcher would start a cell, as far as this machine
     can tell."""
     from genai_cli.config import schema
@@ -181,22 +183,22 @@ def _surroundings(how: Launcher, prepared: Sequence[Prepared]) -> tuple[int, dic
     from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
 
     environment = dict(os.environ)
-    asked = asked_by(schema.to_dict(p.cfg) for p in prepared)
-    if isinstance(how, Slurm):
-        threads = max(1, how.cpus // (asked.ranks // how.nodes))
-        environment |= {"OMP_NUM_THREADS": str(threads), "GENAI_CORES": str(how.cpus)}
-    if not isinstance(how, Joblib):
+    request = asked_by(schema.to_dict(p.cfg) for p in prepared)
+    if isinstance(launcher, Slurm):
+        threads = max(1, launcher.cpus // (request.ranks // launcher.nodes))
+        environment |= {"OMP_NUM_THREADS": str(threads), "GENAI_CORES": str(launcher.cpus)}
+    if not isinstance(launcher, Joblib):
         return 1, environment
-    gpus = visible_gpus() if asked.gpu or asked.named else []
+    gpus = visible_gpus() if request.gpu or request.named else []
     if gpus:
-        how = fitted(how, lambda: [p.cfg for p in prepared])
-    parts = share(len(prepared), how, asked, gpus)
+        launcher = fitted(launcher, lambda: [p.cfg for p in prepared])
+    parts = share(len(prepared), launcher, request, gpus)
     return parts.workers, parts.environment(0)
 
 
 def _names(cells: Sequence[tuple[str, ComposedCell, Prepared]]) -> dict[str, str]:
     """Shape → what sets it apart: of the varied keys those that are equal in all its cells."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for key in dict.fromkeys(key for key, _, _ in cells):
         swept = [cell.swept for k, cell, _ in cells if k == key]
         model = next(p.cfg.model["name"] for k, _, p in cells if k == key)
@@ -205,5 +207,5 @@ def _names(cells: Sequence[tuple[str, ComposedCell, Prepared]]) -> dict[str, str
             words = [v if k == "model" else f"{k}={v}" for k, v in alike.items()]
         else:
             words = []
-        found[key] = " ".join(words) or model
-    return found
+        names[key] = " ".join(words) or model
+    return names

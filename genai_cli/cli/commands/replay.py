@@ -35,21 +35,21 @@ def main(args: list[str]) -> int:
     threads = run_folder.read_json(box / blackbox.REPORT).get("threads")
     with machine.numerics(cfg, threads if isinstance(threads, int) else None):
         step = blackbox.opened(box, cfg)
-        found, inspector = blackbox.take(step)
+        nonfinite, inspector = blackbox.take(step)
     report = step.report
     show(
         f"step {step.run.step + 1} of {folder.name}: epoch {step.run.epoch + 1}, rate "
         f"{format_number(step.run.lr())}, {cfg.precision} on the CPU, player {inspector.player}"
     )
     show(f"then   {describe(report)}")
-    show(f"now    {describe(_report_of(found))}")
+    show(f"now    {describe(_report_of(nonfinite))}")
     show("")
-    rows = [_row(layer, found) for layer in inspector.layers.values()]
+    rows = [_row(layer, nonfinite) for layer in inspector.layers.values()]
     show(format_table("ranges", ("layer", "weights", "outputs", "gradients", ""), rows))
     show("")
-    same = found is not None
+    same = nonfinite is not None
     show("reproduced" if same else "not reproduced here")
-    if found is None and cfg.precision == "fp64" != recorded.precision:
+    if nonfinite is None and cfg.precision == "fp64" != recorded.precision:
         show(f"note   in fp64 it is finite: its numbers leave the range of {recorded.precision}")
     return int(not same)
 
@@ -66,15 +66,15 @@ def describe(report: Mapping[str, Any]) -> str:
     return f"{player}/{term} is {value}, first at {layer}"
 
 
-def _report_of(found: Found | None) -> dict[str, Any]:
-    if found is None:
+def _report_of(nonfinite: Found | None) -> dict[str, Any]:
+    if nonfinite is None:
         return {"reproduced": False}
-    told = {"player": found.player, "term": found.term, "layer": found.layer}
-    return {"reproduced": True, "value": str(found.value)} | told
+    where = {"player": nonfinite.player, "term": nonfinite.term, "layer": nonfinite.layer}
+    return {"reproduced": True, "value": str(nonfinite.value)} | where
 
 
-def _row(layer: Layer, found: Found | None) -> tuple[str, ...]:
-    first = found is not None and found.layer in (layer.name, f"{layer.name} (its weights)")
+def _row(layer: Layer, nonfinite: Found | None) -> tuple[str, ...]:
+    first = nonfinite is not None and nonfinite.layer in (layer.name, f"{layer.name} (its weights)")
     cells = (_format_range(r) for r in (layer.weights, layer.outputs, layer.gradients))
     return (layer.name, *cells, "◀ first" if first else "")
 

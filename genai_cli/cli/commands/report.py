@@ -66,8 +66,8 @@ def draw(sweep: Path) -> None:
         (sweep / FOLDER).mkdir(exist_ok=True)
         pictures.draw(sweep / FOLDER, compare(cells), True)
     except (UserError, OSError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        print(f"note: not all figures could be drawn: {said}")
+        reason = " ".join(str(error).split())[:200]
+        print(f"note: not all figures could be drawn: {reason}")
 
 
 def find(reference: str, outputs: str | None = None) -> Path:

@@ -41,22 +41,22 @@ def main(args: list[str]) -> int:
         raise UserError("genai reproduce starts the processes of a run itself; leave out torchrun")
     (name,), request, _ = parse_arguments(args, "reproduce", ReproduceRequest)
     folder = lookup.find(name, request.outputs)
-    config, described = (
+    config, run_info = (
         run_folder.read_config(folder),
         run_folder.read_json(folder / run_folder.RUN),
     )
     rows = run_folder.read_metrics(folder)
-    if not described:
+    if not run_info:
         raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be reproduced")
     if not rows:
         raise UserError(f"{folder} has no epoch to compare with; go on with: genai resume {name}")
-    parts = sessions.config_segments(config, described, NOTED)
+    parts = sessions.config_segments(config, run_info, NOTED)
     if request.device is not None:
         parts = [(step, part | {"device": request.device}) for step, part in parts]
     measured = measured_part(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
-    prepared = [(step, _prepared(folder, part, described, step, measured)) for step, part in parts]
-    told = _end(described, rows[-1])
-    until = int(rows[-1]["step"]) if told else None
+    prepared = [(step, _prepared(folder, part, run_info, step, measured)) for step, part in parts]
+    end_note = _end(run_info, rows[-1])
+    until = int(rows[-1]["step"]) if end_note else None
     first = prepared[0][1]
     if first.cfg.trainer.devices > 1 and (until or len(prepared) > 1):
         raise UserError(
@@ -71,19 +71,19 @@ def main(args: list[str]) -> int:
         label = re.sub(r"^\d\d-\d\d-\d\d-|-\w{4}$", "", folder.name)
         twin = run_folder.claim(run_folder.outputs_root(request.outputs), f"{label}-reproduce")
         start(first, command, twin)
-        print(f"again  {folder}{f': {told}' if told else ''}")
+        print(f"again  {folder}{f': {end_note}' if end_note else ''}")
         code = _train(twin, prepared, until, signals)
-        if not code and told and described.get("reason"):
-            code = _stopped(twin, described["reason"], first, signals)
+        if not code and end_note and run_info.get("reason"):
+            code = _stopped(twin, run_info["reason"], first, signals)
         if signals.code or code:
             return signals.code or code
-    return _judge(folder, twin, described, request.rtol, whole=until is None)
+    return _judge(folder, twin, run_info, request.rtol, whole=until is None)
 
 
 def _prepared(
     folder: Path,
     config: dict[str, Any],
-    described: Mapping[str, Any],
+    run_info: Mapping[str, Any],
     step: int,
     measured: MeasuredPart | None,
 ) -> Prepared:
@@ -102,22 +102,22 @@ def _prepared(
     load.same_data(folder, data)
     checks.check_built(cfg, data)
     now = description.description(cfg, data)
-    kind = described.get("step_kind")
-    now |= {"threads": described.get("threads") or now["threads"]}
+    kind = run_info.get("step_kind")
+    now |= {"threads": run_info.get("threads") or now["threads"]}
     now |= {"step_kind": "eager" if kind == "packed" else kind}
     if cfg.precision == "auto":
-        now["precision"] = sessions.precision_from(described, step)
+        now["precision"] = sessions.precision_from(run_info, step)
     if measured is not None:
         now["measure"] = measured._asdict()
     trainer = dataclasses.replace(cfg.trainer, loggers=[])
     return Prepared(dataclasses.replace(cfg, outputs=None, trainer=trainer), data, now)
 
 
-def _end(described: Mapping[str, Any], last: Mapping[str, float]) -> str:
+def _end(run_info: Mapping[str, Any], last: Mapping[str, float]) -> str:
     """Why there is no more of the run than its last row; "" where it came to its own end."""
-    if described.get("reason"):
-        return f"to epoch {int(last['epoch'])}, after which it was {described['reason']}"
-    if described.get("status") in ("finished", "stopped"):
+    if run_info.get("reason"):
+        return f"to epoch {int(last['epoch'])}, after which it was {run_info['reason']}"
+    if run_info.get("status") in ("finished", "stopped"):
         return ""
     return f"to epoch {int(last['epoch'])}, the last one of a run that did not end"
 
@@ -137,10 +137,10 @@ def _train(
             words = [f"{k}={after[k]}" for k in after if after[k] != before[k]]
             print(f"again  from step {step} with {', '.join(words)}")
             run_folder.write_config(twin, schema.to_dict(part.cfg))
-            described = run_folder.read_json(twin / run_folder.RUN)
+            run_info = run_folder.read_json(twin / run_folder.RUN)
             again = {"status": "running", "finished": None}
             again |= {"precision": part.described["precision"]}
-            atomic_write.write_json(twin / run_folder.RUN, described | again)
+            atomic_write.write_json(twin / run_folder.RUN, run_info | again)
         code = run(twin, part.data, resume=i > 0, signals=signals, until=end)
         if signals.code or code not in (0, 143):
             return code
@@ -151,35 +151,35 @@ def _stopped(twin: Path, reason: str, part: Prepared, signals: Signals) -> int:
     """End as a run that its sweep or somebody stopped: measured, with the weights it has."""
     from genai_cli.runner.run import run
 
-    described = run_folder.read_json(twin / run_folder.RUN)
+    run_info = run_folder.read_json(twin / run_folder.RUN)
     again = {"status": "running", "finished": None, "reason": reason}
-    atomic_write.write_json(twin / run_folder.RUN, described | again)
+    atomic_write.write_json(twin / run_folder.RUN, run_info | again)
     return run(twin, part.data, resume=True, signals=signals)
 
 
-def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, whole: bool) -> int:
+def _judge(folder: Path, twin: Path, run_info: Mapping[str, Any], rtol: float, whole: bool) -> int:
     """Compare, tell, write reproduction.json; the exit code."""
     rows = run_folder.read_metrics(folder), run_folder.read_metrics(twin)
     summaries = (
         run_folder.read_json(folder / run_folder.SUMMARY),
         run_folder.read_json(twin / run_folder.SUMMARY),
     )
-    found = compare(*rows, summaries)
+    diff = compare(*rows, summaries)
     step = int(rows[0][-1]["step"])
-    found.weights = same_weights(folder, twin, step)
-    verdict = found.verdict(rtol)
+    diff.weights = same_weights(folder, twin, step)
+    verdict = diff.verdict(rtol)
     now = run_folder.read_json(twin / run_folder.RUN)
-    other = sessions.differences(described, now)
+    other = sessions.differences(run_info, now)
     print()
-    print(f"{verdict}: {_describe(found, verdict, rtol, step)}")
-    if found.gaps:
-        print(f"first    {found.first.told()}")
-        print(f"largest  {found.largest.told()}")
-    history = _history(described)
-    if found.newer:
-        history.append(f"not written by the first run, not compared: {listing(found.newer)}")
-    if found.unlike:
-        history.append(f"{run_folder.SUMMARY}: {found.unlike}")
+    print(f"{verdict}: {_describe(diff, verdict, rtol, step)}")
+    if diff.gaps:
+        print(f"first    {diff.first.describe()}")
+        print(f"largest  {diff.largest.describe()}")
+    history = _history(run_info)
+    if diff.newer:
+        history.append(f"not written by the first run, not compared: {listing(diff.newer)}")
+    if diff.unlike:
+        history.append(f"{run_folder.SUMMARY}: {diff.unlike}")
     if run_folder.unmeasured(summaries[0]):
         history.append(
             f"the first run is {run_folder.UNMEASURED}: no number of {run_folder.SUMMARY}"
@@ -198,11 +198,11 @@ def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, 
         "of": folder.name,
         "verdict": verdict,
         "rtol": rtol,
-        "epochs": found.rows,
-        "numbers": found.numbers,
-        "weights": found.weights,
-        "first": found.first and found.first.told(),
-        "largest": found.largest and found.largest.told(),
+        "epochs": diff.rows,
+        "numbers": diff.numbers,
+        "weights": diff.weights,
+        "first": diff.first and diff.first.describe(),
+        "largest": diff.largest and diff.largest.describe(),
         "not_the_same": {name: list(pair) for name, pair in other.items()},
         "history": history,
     }
@@ -211,33 +211,33 @@ def _judge(folder: Path, twin: Path, described: Mapping[str, Any], rtol: float, 
     return int(verdict == DIFFERS)
 
 
-def _describe(found: RunDiff, verdict: str, rtol: float, step: int) -> str:
+def _describe(diff: RunDiff, verdict: str, rtol: float, step: int) -> str:
     """What was compared."""
-    parts = [f"{found.rows} epochs of {run_folder.METRICS}"]
-    if found.numbers:
-        parts.append(f"{found.numbers} numbers of {run_folder.SUMMARY}")
-    if found.weights is not None:
-        equal = "the same" if found.weights else "other"
+    parts = [f"{diff.rows} epochs of {run_folder.METRICS}"]
+    if diff.numbers:
+        parts.append(f"{diff.numbers} numbers of {run_folder.SUMMARY}")
+    if diff.weights is not None:
+        equal = "the same" if diff.weights else "other"
         parts.append(f"{equal} weights at step {step}")
     tolerance = "" if verdict == "identical" else f" (rtol={rtol:g} of each column's range)"
     return ", ".join(parts) + tolerance
 
 
-def _history(described: Mapping[str, Any]) -> list[str]:
+def _history(run_info: Mapping[str, Any]) -> list[str]:
     """What happened on the way that a second run cannot repeat."""
     lines = []
-    for entry in sessions.read_entries(described):
+    for entry in sessions.read_entries(run_info):
         if entry.was:
             was = ", ".join(f"{name} {value}" for name, value in entry.was.items())
             lines.append(f"to step {entry.step} with {was}")
-    tries = described.get("out_of_memory")
+    tries = run_info.get("out_of_memory")
     for one in tries if isinstance(tries, list) else ():
         if isinstance(one, dict) and "accumulate" in one:
             lines.append(
                 f"memory ran out at step {one.get('step')}: from there in "
                 f"{one['accumulate']} micro-batches, here throughout"
             )
-    pack = described.get("pack")
+    pack = run_info.get("pack")
     if isinstance(pack, dict):
         lines.append(f"trained in a stack of {pack.get('cells')} runs, here alone: not bit-equal")
     return lines

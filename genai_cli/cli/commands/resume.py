@@ -41,14 +41,14 @@ def main(args: list[str]) -> int:
     old = run_folder.read_config(folder)
     old.setdefault("figures", asdict(FiguresConfig()))  # of a run from before there was such a key
     new = changed(old, changes)
-    described = run_folder.read_json(folder / run_folder.RUN)
-    if not described:
+    run_info = run_folder.read_json(folder / run_folder.RUN)
+    if not run_info:
         raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be resumed")
 
     if request.measure:
-        described["measure"] = request.measure
+        run_info["measure"] = request.measure
     refuse_links(folder)
     refuse_queued(folder)
     given = [change.partition("=")[0] for change in changes]
     with _alone(folder) as let_go:
-        return _resume(folder, old, new, described, given, let_go)
+        return _resume(folder, old, new, run_info, given, let_go)

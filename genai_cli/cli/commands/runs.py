@@ -45,25 +45,25 @@ def main(args: list[str]) -> int:
     if not chosen:
         print(_none(root, filters, records))
         return 0
-    shown = chosen if request.all else chosen[-NEWEST:]
-    print(_table(root, shown))
-    if len(shown) < len(chosen):
-        print(f"  … and {len(chosen) - len(shown)} older ones: genai runs --all")
+    listed = chosen if request.all else chosen[-NEWEST:]
+    print(_table(root, listed))
+    if len(listed) < len(chosen):
+        print(f"  … and {len(chosen) - len(listed)} older ones: genai runs --all")
     return 0
 
 
 def _none(root: Path, filters: dict[str, str], records: list[dict[str, Any]]) -> str:
     """Why the table is empty: where was looked, and the nearest value that there is."""
-    place = root.absolute()
+    path = root.absolute()
     if not records:
-        return f"no run in {place}; start one with: genai train"
+        return f"no run in {path}; start one with: genai train"
     for key, wanted in filters.items():
         there = {str(_value(r, key)) for r in records if _value(r, key) is not None}
         near = [nearest(word, there) for word in wanted.split(",") if word not in there]
         if len(near) == len(wanted.split(",")):
             known = f" (there are: {listing(there)})" if 0 < len(there) < 20 else ""
-            return f"no run with {key}={wanted} in {place}{next(filter(None, near), '')}{known}"
-    return f"no run with {' '.join(f'{k}={v}' for k, v in filters.items())} in {place}"
+            return f"no run with {key}={wanted} in {path}{next(filter(None, near), '')}{known}"
+    return f"no run with {' '.join(f'{k}={v}' for k, v in filters.items())} in {path}"
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -72,14 +72,14 @@ def _record(path: Path) -> dict[str, Any]:
         config = run_folder.read_config(path)
     except UserError:
         config = {}
-    described = run_folder.read_json(path / run_folder.RUN)
+    run_info = run_folder.read_json(path / run_folder.RUN)
     done = run_folder.read_json(path / run_folder.SUMMARY)
     return {
         "path": path,
         "config": schema.flatten(config),
-        "status": run_folder.status(path, described),
-        "started": str(described.get("started") or "")[:16].replace("T", " "),
-        "parameters": described.get("parameters"),
+        "status": run_folder.status(path, run_info),
+        "started": str(run_info.get("started") or "")[:16].replace("T", " "),
+        "parameters": run_info.get("parameters"),
         "epoch": done.get("epoch"),
         "seconds": _number(done.get("seconds")),
         "measured": not run_folder.unmeasured(done) if done else None,

@@ -67,19 +67,19 @@ def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig)
     y = labels(request, bool(conditional), name, data.spec)
     if not len(data.test) and request.what in ("interpolation", "traversal", "reconstruction"):
         raise UserError(f"what={request.what} starts from test examples, and this data has none")
-    with exit_on_signal(), store.Folder(folder, request.what) as place:
+    with exit_on_signal(), store.Folder(folder, request.what) as staging:
         try:
             drawn = validation.figure_keys(request), [schema.flatten(schema.to_dict(cfg))]
             with progress(request) as tick, style.output(**validation.figure_settings(*drawn)):
-                job = Job(model, data, request, y, place.path, f"{name} on {data.name}", tick)
+                job = Job(model, data, request, y, staging.path, f"{name} on {data.name}", tick)
                 draw.draw(job)
                 job.files = [f.name for file in job.files for f in style.written(Path(file))]
             atomic_write.write_json(
-                place.path / store.DESCRIBED, described(folder, request, job, cfg)
+                staging.path / store.DESCRIBED, described(folder, request, job, cfg)
             )
         except Exception as error:
             return report_failure("sample", folder, error)
-        written = place.publish()
+        written = staging.publish()
     rate = job.made / max(job.seconds, 1e-9)
     things = "images" if data.spec.is_image else "rows"
     show(f"{request.what}: {job.made:,} {things} in {format_number(job.seconds)} s ({rate:,.0f}/s)")

@@ -53,16 +53,16 @@ def find(reference: str, outputs: str | None = None) -> Path:
             "of it was written; nothing is lost, start it again with: genai train -m …"
         )
     root = run_folder.outputs_root(outputs)
-    found = sorted(
+    sweeps = sorted(
         (p for p in places.folders(root) if run_folder.is_sweep(p)), key=places.start_key
     )
-    if reference == "latest" and found:
-        return found[-1]
+    if reference == "latest" and sweeps:
+        return sweeps[-1]
     named = lookup.find_sweeps(root, reference)
     if len(named) == 1:
         return named[0]
     if named:
         raise UserError(f"'{reference}' means {len(named)} sweeps; give more of the path")
-    near = nearest(reference, [p.name.rsplit("-", 1)[-1] for p in found])
-    place = root.absolute()
-    raise UserError(f"no sweep '{reference}' in {place}{near}; start one with: genai train -m")
+    near = nearest(reference, [p.name.rsplit("-", 1)[-1] for p in sweeps])
+    path = root.absolute()
+    raise UserError(f"no sweep '{reference}' in {path}{near}; start one with: genai train -m")

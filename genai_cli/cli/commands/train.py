@@ -41,19 +41,19 @@ def main(args: list[str]) -> int:
     from genai_cli.launchers.settings import gpus_of, of_one_run
 
     cell = compose.compose_single("train", line)
-    how = of_one_run(line) if line.launcher else None
+    launcher = of_one_run(line) if line.launcher else None
     from genai_cli.system.preemption import Signals
 
-    note, gpus = lambda text: print(text, file=sys.stderr), gpus_of(how)
+    note, gpus = lambda text: print(text, file=sys.stderr), gpus_of(launcher)
     prepared = prepare(cell.config, note, gpus=gpus)
     if prepared.cfg.trainer.pack != "none":
-        told = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
-        print(told, file=sys.stderr)
-    if how is not None:
+        message = f"trainer.pack={prepared.cfg.trainer.pack}: one run alone; it is for a sweep (-m)"
+        print(message, file=sys.stderr)
+    if launcher is not None:
         from genai_cli.launchers import start as launchers
 
-        launchers.check(how, [prepared.cfg])
+        launchers.check(launcher, [prepared.cfg])
         with Signals() as signals:
-            return launchers.alone(start(prepared, command), how, signals)
+            return launchers.alone(start(prepared, command), launcher, signals)
     with Signals() as signals:
         return run(start(prepared, command), prepared.data, signals=signals)

@@ -83,33 +83,33 @@ def _offers(before: Sequence[str], current: str) -> Iterable[Candidate]:
     if current.startswith("-"):
         verb = "prune" if args[:1] == ["prune"] else verb
         return _whole(flags(verb) | {"--help": "what it takes"})
-    plain = [a for a in args if "=" not in a and not a.startswith("-")]
+    positional = [a for a in args if "=" not in a and not a.startswith("-")]
     if verb in ("train", "plan"):
         return _assignments(_tree(args), args, current)
     if verb in REQUESTS and verb != "runs":
-        known: Iterable[Candidate] = _request(args, current, verb) if plain else ()
-        if verb == "resume" and plain:
-            known = [*_resumable(_tree(args), args, plain[0], current), *known]
-        if plain and verb not in SEVERAL:
+        known: Iterable[Candidate] = _request(args, current, verb) if positional else ()
+        if verb == "resume" and positional:
+            known = [*_resumable(_tree(args), args, positional[0], current), *known]
+        if positional and verb not in SEVERAL:
             return known
         named = runs(args, current, sweeps=verb in SWEEPS)
         return [*known, *named, *(_folders(current) if current else [])]
     if verb == "lecture":
-        return _lecture(args, plain, current)
+        return _lecture(args, positional, current)
     if verb == "runs":
         if current.startswith("status="):
             return _values("status", current.partition("=")[2], STATUSES, False)
         actions = [] if args else _whole(ACTIONS[verb])
         return [*actions, ("status=", "how it ended"), *_assignments(_tree(args), args, current)]
-    if not plain:
+    if not positional:
         return _whole(ACTIONS[verb])
     if verb == "sweep":
-        if len(plain) == 1:
+        if len(positional) == 1:
             return [*sweeps(args), *(_folders(current) if current else [])]
         return [c for c in _assignments(_tree(args), args, current) if c[0].startswith("hydra/l")]
     if verb == "completion":
-        return _whole(dict.fromkeys(SHELLS, "")) if len(plain) == 1 else []
-    return _data(_tree(args), plain, current)
+        return _whole(dict.fromkeys(SHELLS, "")) if len(positional) == 1 else []
+    return _data(_tree(args), positional, current)
 
 
 def _tree(args: Sequence[str]) -> ConfigTree:
@@ -176,9 +176,9 @@ def _resumable(
 
     names = SAFE + NOTED
     folder = Path(run)
-    for place, _, suffix, _ in run_folders(args):
+    for path, _, suffix, _ in run_folders(args):
         if suffix == run or run == "latest":
-            folder = place
+            folder = path
             break
     try:
         stored = read_config_file(folder / "config.yaml").keys
@@ -208,17 +208,17 @@ def _request(args: Sequence[str], current: str, verb: str) -> Iterator[Candidate
         yield from ((f"{k}=", text) for k, text in rows.items() if k not in used)
 
 
-def _lecture(args: Sequence[str], plain: Sequence[str], current: str) -> Iterable[Candidate]:
+def _lecture(args: Sequence[str], positional: Sequence[str], current: str) -> Iterable[Candidate]:
     """Chapters and experiments, then the keys that all of them have; of resume, the lectures."""
     from genai_cli.lecture.chapters import offered
 
     if "=" in current:
         return _assignments(_tree(args), [a for a in args if "=" in a], current)
-    if plain[:1] == ["resume"]:
+    if positional[:1] == ["resume"]:
         return [*lectures(args), *(_folders(current) if current else [])]
-    words = {word: said for word, said in offered().items() if word not in plain}
-    keys = _assignments(_tree(args), [a for a in args if "=" in a], current) if plain else ()
-    return [*_whole(words if plain else words | ACTIONS["lecture"]), *keys]
+    words = {word: text for word, text in offered().items() if word not in positional}
+    keys = _assignments(_tree(args), [a for a in args if "=" in a], current) if positional else ()
+    return [*_whole(words if positional else words | ACTIONS["lecture"]), *keys]
 
 
 def _data(tree: ConfigTree, words: Sequence[str], current: str) -> Iterator[Candidate]:
@@ -248,7 +248,7 @@ def _data(tree: ConfigTree, words: Sequence[str], current: str) -> Iterator[Cand
 
 def _folders(text: str, head: str = "") -> Iterator[Candidate]:
     folder, slash, last = text.rpartition("/")
-    place = folder + slash
-    for name in sorted(names(Path(place or ".").expanduser())):
+    prefix = folder + slash
+    for name in sorted(names(Path(prefix or ".").expanduser())):
         if last.startswith(".") or not name.startswith("."):
-            yield f"{head}{place}{name}/", ""
+            yield f"{head}{prefix}{name}/", ""

@@ -276,7 +276,7 @@ def test_numbers_of_a_summary_and_weights_count() -> None:
     b = {"metrics": {"test/mse": {"value": 2.0}}}
     found = compare(rows(1.0), rows(1.0), (a, b))
     assert (found.verdict(1e-3), found.numbers) == (DIFFERS, 1)
-    assert found.first.told() == "test/mse in summary.json: 1 and 2 (1.0e+00 of its range)"
+    assert found.first.describe() == "test/mse in summary.json: 1 and 2 (1.0e+00 of its range)"
     same = compare(rows(1.0), rows(1.0))
     same.weights = False
     assert same.verdict(1e-3) == WITHIN
