@@ -1,4 +1,4 @@
-"""A user's mistake, told in one line."""
+"""Define the error of a user's mistake, and helpers that word it in one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake the user can mend: the command prints the message alone and exits with 2.
+    """Raised for a mistake of the user's: the command prints only the message and exits with 2.
 
     The message names the key, the value, what is allowed and what to type. It takes one argument
     so that it survives pickling (a sweep's worker raises it in another process).
@@ -17,7 +17,7 @@ class UserError(Exception):
 
 
 def in_one_line(error: object, most: int = 1200) -> str:
-    """What an error says, fit for a terminal: one line without control characters.
+    """Format an error for a terminal: one line without control characters.
 
     A value or a file's name may hold anything, and its length has no limit: of a very long line
     the middle is left out, for its ends say which key it was and what to type.
@@ -28,11 +28,11 @@ def in_one_line(error: object, most: int = 1200) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """``"; did you mean 'model'?"`` for the closest of ``choices``, or an empty string."""
+    """Return ``"; did you mean 'model'?"`` for the closest of ``choices``, or an empty string."""
     close = difflib.get_close_matches(str(name), [str(c) for c in choices], n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def listing(choices: Iterable[object]) -> str:
-    """Choices as a sorted, comma-separated line."""
+    """Join choices to a sorted, comma-separated line."""
     return ", ".join(sorted(str(c) for c in choices))

@@ -1,4 +1,4 @@
-"""Every random draw is a function of (seed, purpose, index): no generator state is ever stored.
+"""Draw random numbers as a function of (seed, purpose, index); no generator state is stored.
 
 So a resumed run draws what the uninterrupted one drew, and looking (figures, evaluation) cannot
 change training.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
-    """A 63-bit seed, a hash of its arguments, the same on every machine."""
+    """Derive a 63-bit seed as a hash of its arguments, the same on every machine."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -22,17 +22,17 @@ def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
 def generator(
     seed: int, purpose: str, index: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A fresh generator on ``device`` for one purpose ("noise", "validation") and one step."""
+    """Return a new generator on ``device`` for a purpose ("noise", "validation") and a step."""
     return torch.Generator(device).manual_seed(derive_seed(seed, purpose, index))
 
 
 def permutation(n: int, seed: int, epoch: int) -> Tensor:
-    """The order (n,) of the training examples in ``epoch``, drawn on the CPU."""
+    """Return the order (n,) of the training examples in ``epoch``, drawn on the CPU."""
     return torch.randperm(n, generator=generator(seed, "permutation", epoch))
 
 
 def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
-    """(n,) indices of examples with ``labels`` (n,), in which all classes are equally frequent.
+    """Return (n,) indices of examples with ``labels`` (n,), all classes equally frequent.
 
     An epoch keeps its length n: of each of K classes n / K examples, rounded up for classes drawn
     by lot. A class with more gives a random part of them, one with fewer gives each of its examples
@@ -55,7 +55,7 @@ def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
 
 
 class RowGenerator:
-    """Random numbers for rows ``start … start + n`` of an endless list, drawn on the CPU.
+    """Draws random numbers for rows ``start … start + n`` of an endless list, on the CPU.
 
     A row's numbers depend on (seed, purpose) and the row alone, so that the same seed gives the
     same images on every device however they are cut into batches. Rows are drawn in blocks of
@@ -70,7 +70,7 @@ class RowGenerator:
         self.generators = [generator(seed, purpose, block) for block in range(first, last)]
 
     def draw(self, kind: Callable[..., Tensor], shape: Sequence[int]) -> Tensor:
-        """(n, *shape) of ``kind``, torch.randn or torch.rand."""
+        """Sample (n, *shape) numbers with ``kind``, torch.randn or torch.rand."""
         blocks = [kind(self.BLOCK, *shape, generator=g) for g in self.generators]
         return torch.cat(blocks)[self.skip : self.skip + self.n]
 
@@ -79,12 +79,12 @@ Source = torch.Generator | RowGenerator | None
 
 
 def normal(n: int, shape: Sequence[int], source: Source, like: Tensor) -> Tensor:
-    """(n, *shape) standard normal numbers, of the dtype and on the device of ``like``."""
+    """Sample (n, *shape) standard normal numbers, of the dtype and on the device of ``like``."""
     return _sample(torch.randn, n, shape, source, like)
 
 
 def uniform(n: int, shape: Sequence[int], source: Source, like: Tensor) -> Tensor:
-    """(n, *shape) uniform numbers in [0, 1), of the dtype and on the device of ``like``."""
+    """Sample (n, *shape) uniform numbers in [0, 1), of the dtype and on the device of ``like``."""
     return _sample(torch.rand, n, shape, source, like)
 
 

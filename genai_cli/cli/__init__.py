@@ -1,1 +1,1 @@
-"""The command line: everything between the shell and the library."""
+"""Parse the command line, print help and completions, and run the verbs."""

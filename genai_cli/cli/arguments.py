@@ -1,4 +1,4 @@
-"""The line of a verb that reads run folders: what it takes, and how it is parsed.
+"""Declare and parse the command lines of the verbs that read run folders.
 
 A dataclass declares what a verb takes: a field is a key (``n=64``; ``figures__scale`` is that of
 ``figures.scale=2``), and one of type ``bool`` a flag (``no_figures`` is ``--no-figures``). Its
@@ -38,7 +38,7 @@ SWEEPS = (*SEVERAL, "report")  # and those that take a sweep
 
 @dataclass
 class ResumeRequest:
-    """A line of `genai resume`, besides the keys of the run's config."""
+    """Holds the keys of `genai resume`, besides those of the run's config."""
 
     outputs: Outputs = None
     measure: Annotated[
@@ -50,7 +50,7 @@ class ResumeRequest:
 
 @dataclass
 class ReplayRequest:
-    """A line of `genai replay`."""
+    """Holds the keys of `genai replay`."""
 
     precision: Annotated[
         str | None,
@@ -62,7 +62,7 @@ class ReplayRequest:
 
 @dataclass
 class ReproduceRequest:
-    """A line of `genai reproduce`."""
+    """Holds the keys of `genai reproduce`."""
 
     rtol: Annotated[
         NonNegative,
@@ -77,7 +77,7 @@ class ReproduceRequest:
 
 @dataclass
 class ReportRequest:
-    """A line of `genai report`."""
+    """Holds the keys and flags of `genai report`."""
 
     out: Annotated[
         str | None, Help("where to; report.html in the folder if not given", "FILE.html")
@@ -90,7 +90,7 @@ class ReportRequest:
 
 @dataclass
 class CompareRequest:
-    """A line of `genai compare`, besides the keys of `genai evaluate`."""
+    """Holds the keys and flags of `genai compare`, besides the keys of `genai evaluate`."""
 
     seeds: Annotated[
         str,
@@ -110,7 +110,7 @@ class CompareRequest:
 
 @dataclass
 class DoctorRequest:
-    """A line of `genai doctor`."""
+    """Holds the keys and flags of `genai doctor`."""
 
     outputs: Outputs = None
     json: Annotated[
@@ -120,7 +120,7 @@ class DoctorRequest:
 
 @dataclass
 class RunsRequest:
-    """A line of `genai runs`, besides the keys to look for."""
+    """Holds the keys and flags of `genai runs`, besides the filters."""
 
     outputs: Outputs = None
     all: Annotated[bool, Help("all of them, not only the newest 20")] = False
@@ -129,7 +129,7 @@ class RunsRequest:
 
 @dataclass
 class PruneRequest:
-    """A line of `genai runs prune`, besides the keys to look for."""
+    """Holds the keys and flags of `genai runs prune`, besides the filters."""
 
     outputs: Outputs = None
     yes: Annotated[bool, Help("do it: without --yes, prune only says what it would remove")] = False
@@ -152,7 +152,7 @@ REQUESTS: dict[str, type] = {  # of the verbs that read run folders, and of `run
 
 
 class Field(NamedTuple):
-    """A key or a flag of a verb, as its annotation declares it."""
+    """Describes a key or a flag of a verb, as its annotation declares it."""
 
     hint: Any
     default: Any
@@ -161,7 +161,7 @@ class Field(NamedTuple):
 
 
 def fields_of(request: type) -> dict[str, Field]:
-    """What a line can give of a request, by name; not ``options``, which a family declares."""
+    """Return the keys and flags of a request by name, but ``options``, which a family declares."""
     hints = typing.get_type_hints(request, include_extras=True)
     fields = {}
     for each in dataclasses.fields(request):
@@ -177,12 +177,12 @@ def fields_of(request: type) -> dict[str, Field]:
 
 
 def has_options(request: type) -> bool:
-    """Whether a request takes keys that only some families have."""
+    """Tell whether a request takes keys that only some families have."""
     return any(each.name == "options" for each in dataclasses.fields(request))
 
 
 def keys_of(verb: str) -> dict[str, Key]:
-    """The keys of a verb, with default and meaning, as `config.catalog` reads those of a YAML."""
+    """Return the keys of a verb with default and meaning, like `config.catalog` for a YAML file."""
     return {
         name: Key(field.help.value or str(field.default), field.help.text)
         for name, field in fields_of(REQUESTS[verb]).items()
@@ -191,7 +191,7 @@ def keys_of(verb: str) -> dict[str, Key]:
 
 
 def flags_of(verb: str) -> dict[str, str]:
-    """The flags of a verb, with their meaning."""
+    """Return the flags of a verb with their meanings."""
     fields = fields_of(REQUESTS[verb]).items()
     return {_flag(name): field.help.text for name, field in fields if field.is_flag}
 
@@ -201,7 +201,7 @@ def _flag(name: str) -> str:
 
 
 class Arguments(NamedTuple):
-    """A command line behind its verb."""
+    """Holds the parsed words that follow a verb."""
 
     names: list[str]  # of runs: paths, suffixes, latest
     request: Any  # of the class that was asked for
@@ -211,7 +211,7 @@ class Arguments(NamedTuple):
 def parse_arguments(
     args: Sequence[str], verb: str, request: type, others: bool = False
 ) -> Arguments:
-    """Sort a line into names of runs and a request; a path may hold an = itself.
+    """Parse the words after a verb into names of runs and a request; a path may hold an =.
 
     Args:
         args: the words behind the verb.
@@ -248,7 +248,7 @@ def parse_arguments(
 
 
 def parse_keys(words: Sequence[str], verb: str, request: type) -> Any:
-    """The request that ``key=value`` words make; where it has ``options``, other keys go there.
+    """Build a request from ``key=value`` words; unknown keys go to ``options`` where it has them.
 
     Raises:
         UserError: an unknown key, one given twice, a value that cannot be read or is not allowed.
@@ -291,7 +291,7 @@ def _kinds(hint: Any) -> set[Any]:
 
 
 def report_failure(verb: str, folder: Path, error: Exception) -> int:
-    """The exit code 1 of a model that raised, told in one line: one of the user's own may do so.
+    """Print a model's exception as one line and return the exit code 1.
 
     Call it in the ``except``: a user's mistake is raised on, and anything if GENAI_TRACEBACK=1.
     """
@@ -307,6 +307,6 @@ def report_failure(verb: str, folder: Path, error: Exception) -> int:
 
 @contextmanager
 def exit_on_signal() -> Iterator[None]:
-    """A signal leaves with its code, and what is half written is removed."""
+    """Exit with the signal's code within the block, so that half-written files are removed."""
     with handle_signals(raise_exit):
         yield

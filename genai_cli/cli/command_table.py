@@ -1,4 +1,4 @@
-"""The commands of `genai` and what each is for, in the order of `genai --help`."""
+"""List the commands of `genai` with their summaries, in the order of `genai --help`."""
 
 from __future__ import annotations
 

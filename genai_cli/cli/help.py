@@ -1,4 +1,4 @@
-"""The texts of ``genai --help`` and ``genai VERB --help``, made without Hydra in milliseconds.
+"""Write the texts of ``genai --help`` and ``genai VERB --help`` without Hydra, in milliseconds.
 
 Choices, defaults and meanings are read where they are declared: those of a training in the YAML
 files (paths.py), those of a verb that reads run folders in its request (work.py). A new file or
@@ -28,7 +28,7 @@ LEFT = 28  # widest left column; a longer entry takes a line of its own
 
 
 def overview() -> str:
-    """All verbs, three examples, and where the results go."""
+    """Return the text of ``genai --help``: verbs, examples, and the folder of the results."""
     root = os.environ.get("GENAI_OUTPUTS") or "outputs"
     commands = [
         "genai train model=vae bottleneck=16",
@@ -62,7 +62,7 @@ def overview() -> str:
 
 
 def verb_help(verb: str, args: Sequence[str] = ()) -> str:
-    """What ``genai VERB --help`` prints; ``args`` are the other words of the line.
+    """Return the text of ``genai VERB --help``; ``args`` are the other words of the line.
 
     Raises:
         UserError: ``args`` name a choice that does not exist.

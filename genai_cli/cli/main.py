@@ -1,4 +1,4 @@
-"""The front door: ``genai VERB key=value …`` finds the verb and hands it the rest.
+"""Dispatch ``genai VERB key=value …`` to the module of the verb.
 
 Start-up time lives here. At the top level stands the standard library's cheapest part only; a verb
 is imported when it is called, and ``--help`` and completion never import one.
@@ -20,7 +20,7 @@ WRITING = ("data", "compare", "report")  # they import while something is half w
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line (``sys.argv`` without its first word) and give its exit code.
+    """Run one command line (``sys.argv`` without its first word) and return its exit code.
 
     Returns:
         0 done; 1 failed after the start; 2 a user's mistake, told in one line; 130 interrupted;
@@ -41,8 +41,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _open_standard() -> None:
-    """A stream that the caller has closed (``>&-``) is the null device: the next file to be opened
-    would take its number, and what libraries print would go into it."""
+    """Open the null device for closed standard streams (``>&-``). The next file to be opened would
+    otherwise take their number, and what libraries print would go into it.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -124,7 +125,7 @@ def _call(words: list[str]) -> int:
 
 
 def _known(verb: str, args: list[str] | None = None) -> str:
-    """``verb`` if there is such a verb, else a `UserError` that says what to type."""
+    """Return ``verb`` if it exists, else raise a `UserError` that names the nearest."""
     from genai_cli.errors import UserError, listing, nearest
 
     if verb in VERBS:
@@ -141,7 +142,7 @@ def _known(verb: str, args: list[str] | None = None) -> str:
 
 
 def _reader_left() -> bool:
-    """Whether the reader of stdout or stderr has gone; a worker's broken pipe is no such case."""
+    """Tell whether stdout's or stderr's reader has gone; a worker's broken pipe does not count."""
     import select
 
     if not hasattr(select, "poll"):  # Windows

@@ -1,4 +1,4 @@
-"""What the help of each verb says besides its keys and flags: usage, names, prose, examples.
+"""Hold the help of each verb besides its keys and flags: usage, names, prose, examples.
 
 Keys and flags of a verb that reads run folders are declared in its request (work.py). TAB reads
 actions, flags and statuses here, too.
@@ -60,7 +60,7 @@ FAMILY = {  # keys of verbs that sample, by the families that have them
 
 
 class Page(NamedTuple):
-    """What stands around the keys of a verb."""
+    """Holds the help of a verb around its keys."""
 
     usage: str  # a line or more
     sections: Mapping[str, Mapping[str, str]]  # heading → rows, above the keys
@@ -70,7 +70,7 @@ class Page(NamedTuple):
 
 
 def resumable_rows() -> dict[str, str]:
-    """The rows of the keys that a resumed run may change."""
+    """Return the help rows of the keys that a resumed run may change."""
 
     def of_trainer(names: tuple[str, ...]) -> str:
         return ", ".join(n.removeprefix("trainer.") for n in names if n.startswith("trainer."))
@@ -324,7 +324,7 @@ beyond a rule's limit, 75 % at twice the limit; the limits stand in genai_cli/do
 
 
 def sections(verb: str) -> dict[str, Mapping[str, str]]:
-    """All sections of a verb's help in order: heading → rows."""
+    """Return all sections of a verb's help in order: heading → rows."""
     page, declared = PAGES[verb], {}
     if verb in REQUESTS:
         keys = {f"{name}={key.value}": key.meaning for name, key in keys_of(verb).items()}
@@ -339,13 +339,13 @@ def _family(verb: str) -> dict[str, str]:
 
 
 def options(verb: str) -> dict[str, str]:
-    """The keys of a verb that only some families have, for TAB."""
+    """Return the keys of a verb that only some families have, for TAB."""
     rows = _family(verb).items()
     return {name.partition("=")[0]: text for key, text in rows for name in key.split(", ")}
 
 
 def flags(verb: str) -> dict[str, str]:
-    """The flags of a verb, for TAB: of its request, or the rows of its page that are flags."""
+    """Return the flags of a verb for TAB, from its request or from the rows of its page."""
     if verb in REQUESTS:
         return flags_of(verb)
     pages = [TRAIN_FLAGS] if verb == "train" else sections(verb).values()

@@ -1,1 +1,1 @@
-"""What a user may type: schema, checked values, groups, composition. Imports no torch."""
+"""Define, compose and check configs: schema, types, groups, overrides. Imports no torch."""

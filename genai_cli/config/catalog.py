@@ -1,4 +1,4 @@
-"""Where the configs are, and what they say, read by lines.
+"""Find the config files and read their keys, defaults and comments without a YAML library.
 
 ``--help`` and completion must answer in milliseconds, and a YAML library alone takes 40 ms. So the
 files are read here for four things only: the description in the first comment, the defaults list,
@@ -32,7 +32,7 @@ GROUPS = {
 
 
 def config_dir() -> Path:
-    """The shipped configs: inside the package (wheel), or beside it (checkout, editable)."""
+    """Return the folder of the shipped configs: in the package (wheel) or beside it (checkout)."""
     here = Path(__file__).resolve().parents[1]
     for folder in (here / "configs", here.parent / "configs"):
         if (folder / "train.yaml").is_file():
@@ -41,7 +41,7 @@ def config_dir() -> Path:
 
 
 def user_dirs() -> list[Path]:
-    """The folders of GENAI_PATH, absolute, in order; what stands first wins.
+    """Return the folders of GENAI_PATH as absolute paths; the first one wins.
 
     Raises:
         UserError: one of them is not a folder.
@@ -61,14 +61,14 @@ def user_dirs() -> list[Path]:
 
 
 class Key(NamedTuple):
-    """One key of a config: ``bottleneck: 16  # size of the code``."""
+    """Holds one key of a config: ``bottleneck: 16  # size of the code``."""
 
     value: str
     meaning: str = ""
 
 
 class ConfigFile(NamedTuple):
-    """What one YAML file says; keys are dotted from the top of the config."""
+    """Holds the content of one YAML file; keys are dotted from the top of the config."""
 
     summary: str  # first comment line
     defaults: dict[str, str]  # group → option
@@ -77,7 +77,7 @@ class ConfigFile(NamedTuple):
 
 
 class ConfigTree:
-    """The groups and options a command line can choose from, ours and the user's."""
+    """Looks up the groups and options of all config folders, ours and the user's."""
 
     def __init__(self, user: Iterable[Path] = (), added: Iterable[Path] = ()) -> None:
         """``user``: folders of GENAI_PATH, before ours; ``added``: folders of -cd, after."""
@@ -90,7 +90,7 @@ class ConfigTree:
         self.groups = [g for g in self.train.defaults if g in first] + sorted(names - first)
 
     def options(self, group: str) -> dict[str, Path]:
-        """The files a group can name, sorted by name; the first folder that has one wins.
+        """Return the files of a group by option, sorted; the first folder that has one wins.
 
         A file in a folder of the group is named with it: experiment=record/fashion_flow.
         """
@@ -101,10 +101,11 @@ class ConfigTree:
         return dict(sorted(files.items(), key=lambda item: (item[0].count("/"), item[0])))
 
     def is_users(self, file: Path) -> bool:
+        """Tell whether a file is a user's own, not a shipped one."""
         return self.shipped not in file.parents
 
     def sheet(self, group: str, option: str) -> ConfigFile:
-        """The file of an option, with what it inherits from its defaults list."""
+        """Return the file of an option, with the keys it inherits from its defaults list."""
         if (group, option) not in self._sheets:
             file = self.options(group).get(option)
             empty = ConfigFile("", {}, {}, {})
@@ -119,7 +120,7 @@ class ConfigTree:
         return self._sheets[group, option]
 
     def chosen(self, given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """The options in force, by group, when the command line gives ``given``.
+        """Return the options in force, by group, where the command line gives ``given``.
 
         What a model's or experiment's file overrides counts, as in Hydra: the command line beats
         the experiment, the experiment the model, the model train.yaml.
@@ -136,7 +137,7 @@ class ConfigTree:
         return taken
 
     def keys(self, taken: Mapping[str, Sequence[str]]) -> dict[str, Key]:
-        """Every key of the composed config, dotted, with its value and meaning."""
+        """Return every key of the composed config, dotted, with its value and meaning."""
         keys = dict(self.train.keys)
         for group in self.groups:
             for option in taken.get(group, ()):
@@ -173,7 +174,7 @@ _QUOTED = re.compile(r"""^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
 
 
 def read_config_file(file: Path) -> ConfigFile:
-    """One file alone; keys stand as they are written."""
+    """Read one file without those it inherits from; keys stand as they are written."""
     return _read(file, None)[0]
 
 
@@ -241,7 +242,7 @@ _PROSE = {"the", "of", "a", "an", "in", "on", "to", "with", "for", "and", "that"
 
 
 def choices(key: Key) -> list[str]:
-    """The words a key can take where its comment lists them, else nothing.
+    """Return the words that a key's comment lists as its values, else nothing.
 
     ``auto | cpu | cuda: the device``, ``relu gelu silu``, ``fc (widths) or conv`` and
     ``linear, sigmoid; auto = what fits`` are lists; the value in the file must be among them.
@@ -264,7 +265,7 @@ def choices(key: Key) -> list[str]:
 
 
 def chosen_options(words: Sequence[str], groups: Iterable[str]) -> dict[str, list[str]]:
-    """The options a command line names, by group: ``model=vae,gan`` gives two of ``model``."""
+    """Return the options a command line names, by group: two of ``model`` for ``model=vae,gan``."""
     given = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -274,7 +275,7 @@ def chosen_options(words: Sequence[str], groups: Iterable[str]) -> dict[str, lis
 
 
 def added_config_dirs(words: Sequence[str]) -> list[Path]:
-    """The folders of ``-cd DIR`` and ``--config-dir=DIR``."""
+    """Return the folders of ``-cd DIR`` and ``--config-dir=DIR``."""
     flags = ("-cd", "--config-dir")
     values = [after for flag, after in itertools.pairwise(words) if flag in flags]
     values += [w.partition("=")[2] for w in words if w.startswith(tuple(f"{f}=" for f in flags))]

@@ -1,4 +1,4 @@
-"""From a command line to checked configs, one for each cell: the only room that knows Hydra.
+"""Compose the checked config of each cell of a command line with Hydra.
 
 Hydra's grammar, defaults lists, search path and typed merge are used; its run folders, job
 logging and launch loop are not: a folder is claimed only after every cell was checked, and is
@@ -38,7 +38,7 @@ REFUSED = {
 
 
 class CommandLine(NamedTuple):
-    """A command line taken apart."""
+    """Holds the parsed words of a command line."""
 
     overrides: list[str]  # key=value, in order
     multirun: bool
@@ -49,7 +49,7 @@ class CommandLine(NamedTuple):
 
 
 class ComposedCell(NamedTuple):
-    """One composed config and what sets it apart in its sweep."""
+    """Holds one composed config and the values that its sweep varies."""
 
     config: Any  # genai_cli.config.schema.TrainConfig
     swept: dict[str, str]  # key → value, of the keys that the sweep varies
@@ -57,7 +57,7 @@ class ComposedCell(NamedTuple):
 
 
 def parse_line(args: Sequence[str]) -> CommandLine:
-    """Flags in any order, before, between or after the overrides.
+    """Parse flags and overrides in any order.
 
     Raises:
         UserError: an unknown flag, a flag without its value, or a word that is not key=value.
@@ -127,7 +127,7 @@ def _example(flag: str) -> str:
 
 
 def print_config(verb: str, line: CommandLine) -> int:
-    """``--cfg job`` and ``--info``: Hydra's own printing, on our search path."""
+    """Print what ``--cfg job`` or ``--info`` asks for, by Hydra's own printing."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
@@ -212,7 +212,7 @@ def compose_cells(
 
 
 def compose_single(verb: str, line: CommandLine) -> ComposedCell:
-    """The config of a line that is one run.
+    """Compose the config of a line that is one run.
 
     Raises:
         UserError: as `compose_cells`; its experiment is a sweep.
@@ -225,7 +225,7 @@ def compose_single(verb: str, line: CommandLine) -> ComposedCell:
 
 
 def experiment_sweep(line: CommandLine) -> dict[str, Any]:
-    """The ``sweep:`` of the experiment that a line names, as it is written; {} where it has none.
+    """Return the ``sweep:`` of the experiment that a line names; {} where it has none.
 
     Raises:
         UserError: the experiment cannot be composed.
@@ -239,7 +239,7 @@ def experiment_sweep(line: CommandLine) -> dict[str, Any]:
 
 
 def refuse_nested_sweep(composer: Composer, experiment: str | None) -> None:
-    """Raises UserError where one of several experiments is a sweep itself: what would it vary?"""
+    """Raise UserError where one of several experiments is a sweep itself."""
     if experiment and composer.sweep([f"experiment={experiment}"]):
         raise UserError(
             f"experiment={experiment} is a sweep itself; name it alone: -m experiment={experiment}"
@@ -257,7 +257,7 @@ def _find_user_configs() -> None:
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
     class UserConfigs(SearchPathPlugin):
-        """GENAI_PATH/configs stand before ours: what a user names explicitly wins."""
+        """Puts GENAI_PATH/configs before ours in Hydra's search path."""
 
         def manipulate_search_path(self, search_path: Any) -> None:
             for folder in user_dirs():
@@ -273,8 +273,9 @@ def _find_user_configs() -> None:
 
 @contextlib.contextmanager
 def hydra_session(line: CommandLine, sweeps: bool = True) -> Iterator[None]:
-    """Hydra with our config folder, the user's own folders and the typed schema; ``sweeps``: in
-    which an experiment may say what -m varies."""
+    """Initialise Hydra with our configs, the user's and the typed schema within the block. With
+    ``sweeps``, an experiment may say what -m varies.
+    """
     from hydra import initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra

@@ -1,4 +1,4 @@
-"""The configs of many cells: what Hydra composes once for all, and what is set for each.
+"""Compose the configs of many cells fast, by caching the result for each choice of groups.
 
 Hydra composes in two steps. It merges the YAML files that the choices of groups stand for; then it
 sets one value after the other on the result. The first takes a hundred times as long as the second
@@ -32,7 +32,7 @@ _SHIPPED: dict[tuple[str, ...], _Base] = {}  # of our own YAML alone; read once,
 
 
 class Composer:
-    """Configs of one verb, within `compose.hydra_session`.
+    """Composes the configs of one verb, within `compose.hydra_session`.
 
     Args:
         verb: whose YAML is the root.
@@ -54,7 +54,7 @@ class Composer:
         self.bases: dict[tuple[str, ...], _Base] = {} if len(self.config_dirs) > 1 else _SHIPPED
 
     def config(self, overrides: Sequence[str]) -> Any:
-        """The `TrainConfig` of one cell.
+        """Compose the `TrainConfig` of one cell.
 
         Args:
             overrides: its words, without sweeps, in the order of the line.
@@ -85,7 +85,7 @@ class Composer:
             return composed.of_run()
 
     def sweep(self, choices: Sequence[str]) -> dict[str, Any]:
-        """What an experiment says that -m varies, as it is written; {} where it says nothing.
+        """Return the ``sweep:`` of an experiment as it is written; {} where it has none.
 
         Raises:
             UserError: as for any other line; another group's file has a ``sweep:``.
@@ -132,7 +132,7 @@ def _check_switch(override: Any) -> None:
 
 
 def search_path(folders: Sequence[str]) -> list[str]:
-    """The word by which Hydra looks for YAML in more folders, if there are any."""
+    """Return the override that adds folders to Hydra's search path, if there are any."""
     if not folders:
         return []
     quoted = ",".join("'file://" + d.replace("'", "\\'") + "'" for d in folders)

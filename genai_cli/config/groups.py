@@ -1,4 +1,4 @@
-"""A group that is no part of a run's config (``hydra/launcher``, ``sweep``): typed and checked.
+"""Read and check the groups that are no part of a run's config (``hydra/launcher``, ``sweep``).
 
 How a run is started is no part of what the run is: it is not in config.yaml, and another launcher
 gives the same numbers.
@@ -19,7 +19,7 @@ from genai_cli.errors import UserError, listing, nearest
 
 
 def option_files(group: str, folders: Sequence[str] = ()) -> dict[str, Path]:
-    """The YAML files of a group by name; a user's own stand before ours."""
+    """Return the YAML files of a group by name; a user's own win over ours."""
     dirs = [*folders, *(d / "configs" for d in user_dirs()), config_dir()]
     files: dict[str, Path] = {}
     for folder in dirs:
@@ -29,7 +29,7 @@ def option_files(group: str, folders: Sequence[str] = ()) -> dict[str, Path]:
 
 
 def parse_words(words: Sequence[str], group: str) -> dict[str, Any]:
-    """What a line gives of a group: its keys without their prefix, and the choice by its own name.
+    """Parse a group's words: keys without their prefix, and the choice under the group's name.
 
     Raises:
         UserError: a key that is given twice or cannot be read, or the name, which is the choice's.
@@ -54,7 +54,7 @@ def read_settings(
     folders: Sequence[str] = (),
     preset: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The settings that ``group=NAME`` and ``group.key=value`` stand for, as their dataclass.
+    """Build the dataclass that ``group=NAME`` and ``group.key=value`` stand for.
 
     Args:
         group: a folder of configs/; on the command line its keys begin with it, ``/`` as ``.``.
@@ -92,7 +92,7 @@ def read_settings(
 
 
 def build_settings(schema: Any, values: dict[str, Any], prefix: str) -> Any:
-    """``values`` as the dataclass ``schema``; ``prefix`` stands before a key in messages."""
+    """Convert ``values`` to the dataclass ``schema``; messages put ``prefix`` before a key."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf raise about a user's mistake, in one line of ours."""
+"""Translate exceptions of Hydra and OmegaConf about a user's mistake into one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genai_cli.errors import UserError, in_one_line, listing, nearest
 
 @contextmanager
 def raise_user_errors() -> Iterator[None]:
-    """Turn what Hydra and OmegaConf raise about a user's mistake into a `UserError`."""
+    """Turn exceptions of Hydra and OmegaConf about a user's mistake into a `UserError`."""
     from antlr4.error.Errors import ParseCancellationException
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -29,7 +29,7 @@ def raise_user_errors() -> Iterator[None]:
 
 
 def message(error: BaseException) -> str:
-    """One line for a Hydra or OmegaConf exception: the key, the value, what is allowed."""
+    """Return one line for a Hydra or OmegaConf exception: the key, the value, what is allowed."""
     from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 

@@ -1,4 +1,4 @@
-"""The words key=value of a line, read with Hydra's grammar and held to ours."""
+"""Parse the words key=value of a line with Hydra's grammar, and refuse what we do not support."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ALIASES = {"trainer.grad_clip": "trainer.clip"}  # what else a key may be typed 
 
 
 def canonical(word: str) -> str:
-    """A word ``key=value`` with the key as configs have it."""
+    """Replace an alias by the key that configs have in a word ``key=value``."""
     key, equals, value = word.partition("=")
     return f"{ALIASES.get(key, key)}{equals}{value}"
 
 
 def parse_overrides(words: list[str]) -> list[Any]:
-    """The overrides as Hydra parses them; it must have been initialised.
+    """Parse overrides with Hydra, which must have been initialised, and check them.
 
     Raises:
         UserError: a mistake, of those, too, that Hydra lets pass.

@@ -1,5 +1,5 @@
-"""Which of the processes that train one run this is: what torchrun and our own starter say in the
-environment. No torch here: it is asked before anything is imported.
+"""Read rank and world size of this process from the environment. Imports no torch: it is needed
+before anything is imported.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ PEER_LOST = 76  # exit code, to that starter: this rank is sound and misses anot
 
 
 def world_size() -> int:
-    """How many processes train this run; 1 where nobody started several."""
+    """Return the number of processes that train this run; 1 without torchrun."""
     return _number("WORLD_SIZE", 1) if "RANK" in os.environ else 1
 
 
 def rank() -> int:
-    """The number of this one, 0 … `world_size` − 1."""
+    """Return the rank of this process, 0 … `world_size` − 1."""
     return _number("RANK", 0) if world_size() > 1 else 0
 
 
 def is_supervised() -> bool:
-    """Whether `launchers.spawn` started this one."""
+    """Tell whether `launchers.spawn` started this process."""
     return SUPERVISED in os.environ and world_size() > 1
 
 
 def local_rank() -> int:
-    """Its number on this machine, which is that of its GPU."""
+    """Return the rank of this process on its machine, which is the index of its GPU."""
     return _number("LOCAL_RANK", rank()) if world_size() > 1 else 0
 
 
 def local_world_size() -> int:
-    """How many of them share this machine; 1 where this one is alone."""
+    """Return the number of ranks on this machine."""
     return _number("LOCAL_WORLD_SIZE", world_size()) if world_size() > 1 else 1
 
 
 def planned_local_world_size(cfg: TrainConfig) -> int:
-    """How many will share this machine, should they be started here."""
+    """Return the number of ranks on this machine, once they are started."""
     return local_world_size() if world_size() > 1 else cfg.trainer.devices
 
 
 def with_world_size(cfg: TrainConfig) -> TrainConfig:
-    """The config with ``trainer.devices`` as torchrun was told.
+    """Return the config with ``trainer.devices`` set to torchrun's world size.
 
     Raises:
         UserError: both say how many, and not the same.
@@ -68,14 +68,14 @@ def with_world_size(cfg: TrainConfig) -> TrainConfig:
 
 
 def oversubscription_warning(cfg: TrainConfig, device: torch.device) -> str | None:
-    """A word to the user where ranks on a CPU have less than a core each."""
+    """Return a warning where ranks on a CPU have less than a core each."""
     if device.type == "cpu" and planned_local_world_size(cfg) > cores():
         return f"trainer.devices={cfg.trainer.devices}: the ranks share {cores()} cores"
     return None
 
 
 def check(cfg: TrainConfig, device: torch.device, gpus: int | None = None) -> None:
-    """What several ranks on ``device`` cannot be.
+    """Refuse settings that several ranks on ``device`` cannot have.
 
     Args:
         cfg: ``trainer.devices`` are those of all machines together.

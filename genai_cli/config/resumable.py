@@ -1,4 +1,4 @@
-"""What a resumed run may change: every key of a config is safe, noted or refused."""
+"""Classify every key of a config as safe, noted or refused in a resumed run."""
 
 from __future__ import annotations
 
@@ -36,17 +36,18 @@ REFUSALS = {  # by key, or for all keys of a group
 
 
 def matches(key: str, names: tuple[str, ...]) -> bool:
-    """Whether a key is among names, where ``optimizer.`` stands for all below it."""
+    """Tell whether a key is among names, where ``optimizer.`` stands for all below it."""
     return key in names or any(n.endswith(".") and key.startswith(n) for n in names)
 
 
 def refusal_reason(key: str) -> str:
-    """Why a key that is neither safe nor noted must stay as it is."""
+    """Explain why a resumed run may not change a key."""
     return REFUSALS.get(key) or REFUSALS.get(key.split(".")[0]) or "it is fixed"
 
 
 def resume_command(run: str, epochs: int, horizon: float | None) -> str:
-    """The command that goes on with a run; a schedule that was planned for ``horizon`` epochs, and
-    for fewer, is stretched, since its rate is near 0 at their end."""
+    """Return the command that trains a run for ``epochs`` epochs. A schedule that was planned for a
+    shorter ``horizon`` is stretched, since its rate is near 0 at its end.
+    """
     stretched = f" schedule.horizon={epochs}" if horizon and horizon < epochs else ""
     return f"genai resume {run} epochs={epochs}{stretched}"

@@ -1,4 +1,4 @@
-"""The typed shape of a training config: a wrong key or type is caught before anything is built.
+"""Define the typed schema of a training config, so that a mistake is caught before the start.
 
 Here stand a key's type, range and what a resume may do to it; its value and meaning stand in
 ``configs/train.yaml`` and ``configs/trainer/``, from which the help is made. The groups whose keys
@@ -34,7 +34,7 @@ from genai_cli.errors import UserError
 
 
 class Resume(NamedTuple):
-    """Whether a resumed run may change a key, and why not, or what to note."""
+    """States whether a resumed run may change a key, and the reason or the note."""
 
     allowed: bool
     why: str = ""
@@ -45,7 +45,7 @@ NOTED = Resume(True, "the rest of the run is not as first planned")
 
 
 def refused(why: str) -> Resume:
-    """The key must stay as it is."""
+    """Return the rule that a resumed run may not change a key."""
     return Resume(False, why)
 
 
@@ -73,6 +73,8 @@ STACKS = OneOf(
 
 @dataclass
 class TrainerConfig:
+    """Holds the keys of the group ``trainer``."""
+
     devices: Annotated[Count, NOTED] = 1
     accumulate: Annotated[Count, NOTED] = 1
     clip: Annotated[Positive | None, NOTED] = None
@@ -94,12 +96,16 @@ class TrainerConfig:
 
 @dataclass
 class FiguresConfig:
+    """Holds the keys of the group ``figures``."""
+
     name: Annotated[str, FORMATS, SAFE] = "png"
     scale: Annotated[float, Between(0.5, 1.8), SAFE] = 1.0
 
 
 @dataclass
 class TrainConfig:
+    """Holds the whole config of a run."""
+
     dataset: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)
@@ -126,18 +132,17 @@ class TrainConfig:
 
 @dataclass
 class Composed(TrainConfig):
-    """What YAML files compose to: an experiment may say what -m varies, which is no part of a
-    run."""
+    """Holds a composed config with the ``sweep:`` of an experiment, which is no part of a run."""
 
     sweep: dict[str, Any] = field(default_factory=dict)
 
     def of_run(self) -> TrainConfig:
-        """The config of a run."""
+        """Return the config without ``sweep:``."""
         return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
 
 
 def iter_keys() -> Iterator[tuple[str, Any]]:
-    """(dotted key, annotation) of every key that is the same in all configs, range included."""
+    """Yield (dotted key, annotation) of every key that is the same in all configs."""
     groups = ("trainer.", TrainerConfig), ("figures.", FiguresConfig), ("", TrainConfig)
     for prefix, schema in groups:
         for key, hint in typing.get_type_hints(schema, include_extras=True).items():
@@ -146,7 +151,7 @@ def iter_keys() -> Iterator[tuple[str, Any]]:
 
 
 def hint_of(key: str) -> Any:
-    """The annotation of a dotted key, or None where the schema has none."""
+    """Return the annotation of a dotted key, or None where the schema has none."""
     hint: Any = TrainConfig
     for part in key.split("."):
         hint = typing.get_type_hints(hint).get(part) if isinstance(hint, type) else None
@@ -154,7 +159,7 @@ def hint_of(key: str) -> Any:
 
 
 def type_message(key: str, reason: str) -> str:
-    """OmegaConf's refusal of a value, in our words: the key, the value and what is allowed."""
+    """Rewrite OmegaConf's refusal of a value: the key, the value and what is allowed."""
     from genai_cli.config.signatures import describe_type
 
     hint = hint_of(key)
@@ -167,7 +172,7 @@ def type_message(key: str, reason: str) -> str:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of nested mappings: {"model": {"beta": 1}} is {"model.beta": 1}."""
+    """Flatten nested mappings to dotted keys: {"model": {"beta": 1}} is {"model.beta": 1}."""
     out: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
@@ -178,7 +183,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def from_dict(config: dict[str, Any], where: Path) -> TrainConfig:
-    """Plain data as a `TrainConfig` whose groups say what they are."""
+    """Convert plain data to a `TrainConfig` whose groups have names."""
     from omegaconf.errors import OmegaConfBaseException
 
     for group in ("trainer", "figures"):
@@ -201,7 +206,7 @@ def from_dict(config: dict[str, Any], where: Path) -> TrainConfig:
 
 
 class _HashableConfig(NamedTuple):
-    """Plain data with a text that is equal where they are."""
+    """Holds a config with a text as its hash, for a cache."""
 
     text: str
     config: dict[str, Any]
@@ -221,5 +226,5 @@ def _build(hashable: _HashableConfig) -> TrainConfig:
 
 
 def to_dict(cfg: TrainConfig) -> dict[str, Any]:
-    """A config as plain data, for config.yaml."""
+    """Convert a config to plain data, for config.yaml."""
     return dataclasses.asdict(cfg)

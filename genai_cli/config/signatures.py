@@ -1,4 +1,4 @@
-"""The keys of a YAML group, checked against the signature of what the group names: `bind`.
+"""Check the keys of a YAML group against the signature of the class it names (`bind`).
 
 A signature holds a key's type and range: ``dropout: Rate = 0.0`` in a constructor is the key
 ``model.dropout``, at least 0 and below 1. The fields of a dataclass do the same for the keys of a
@@ -19,7 +19,7 @@ from genai_cli.errors import UserError, in_one_line, listing, nearest
 
 
 class Between(NamedTuple):
-    """Bounds of a number in a signature: ``Annotated[float, Between(0, 1, open_high=True)]``."""
+    """Bounds a number in a signature: ``Annotated[float, Between(0, 1, open_high=True)]``."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -39,7 +39,7 @@ class Between(NamedTuple):
 
 
 class Below(NamedTuple):
-    """A limit that few will meet: ``Annotated[int, Below(31)]`` is less than 2**31."""
+    """Limits a number to less than a power of two: ``Annotated[int, Below(31)]``."""
 
     exponent: int
 
@@ -52,7 +52,7 @@ class Below(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """The words of a key: ``Annotated[str, OneOf({"npz": "arrays", "csv": "a table"})]``."""
+    """Lists the words of a key: ``Annotated[str, OneOf({"npz": "arrays", "csv": "a table"})]``."""
 
     words: Mapping[str, str]  # with their meanings, "" where the word says it
     others: str = ""  # pattern of what else is allowed
@@ -70,7 +70,7 @@ class OneOf(NamedTuple):
 
 
 class Help(NamedTuple):
-    """What a key means, for ``--help`` and TAB."""
+    """Holds the meaning of a key, for ``--help`` and TAB."""
 
     text: str
     value: str = ""  # what help writes behind the = of a key that has no default
@@ -105,7 +105,7 @@ BatchSize = Annotated[Count, Help("examples in the model at once; no result depe
 def bind(
     target: Callable[..., Any], values: Mapping[str, Any], group: str, given: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The keyword arguments ``values`` give to ``target``, checked against its annotations.
+    """Return the keyword arguments ``values`` give to ``target``, checked against its annotations.
 
     Args:
         target: a class or function; its annotated parameters are what is allowed.
@@ -125,7 +125,7 @@ def bind(
 def bind_hints(
     hints: Mapping[str, Any], values: Mapping[str, Any], group: str, required: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """As `bind`, for a table key → annotation."""
+    """Check values like `bind`, against a mapping key → annotation."""
     out = {}
     for key, value in values.items():
         if key not in hints:
@@ -140,7 +140,7 @@ def bind_hints(
 
 
 def signature_of(target: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Annotations and parameters a config may set: those annotated with plain types."""
+    """Return the annotations and parameters that a config may set: those of plain types."""
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = {
@@ -152,7 +152,7 @@ def signature_of(target: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, 
 
 
 def validate(value: Any, hint: Any, key: str) -> Any:
-    """``value`` as the type ``hint``, or a `UserError` that names the key and what is allowed."""
+    """Convert ``value`` to the type ``hint``, or raise a `UserError` that says what is allowed."""
     try:
         return _convert(value, hint)
     except _Mismatch as mismatch:
@@ -235,7 +235,7 @@ def _is_plain(hint: Any) -> bool:
 
 
 def describe_type(hint: Any) -> str:
-    """An annotation in words: ``int | None`` is "a whole number or null"."""
+    """Describe an annotation in words: ``int | None`` is "a whole number or null"."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         listed = next((b for b in arguments[1:] if isinstance(b, OneOf)), None)
@@ -254,7 +254,7 @@ def describe_type(hint: Any) -> str:
 
 
 def allowed_words(hint: Any) -> dict[str, str]:
-    """The words that an annotation lists, alone or in a list, with what each means."""
+    """Return the words that an annotation lists, with their meanings."""
     if hint is bool:
         return {"true": "", "false": ""}
     listed = next((a for a in typing.get_args(hint) if isinstance(a, OneOf)), None)

@@ -1,4 +1,4 @@
-"""What a sweep's YAML varies, as words of a command line: lists of values, and cells one by one."""
+"""Convert the lists and cells of a sweep's YAML to words of a command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLE = "{dataset: wine, loss: cce}"
 
 
 def over_words(over: Mapping[str, Any], given: Sequence[str]) -> list[str]:
-    """``key=a,b`` for each key of a sweep's YAML that the line does not give itself.
+    """Return ``key=a,b`` for each key of a sweep's YAML that the line does not give itself.
 
     Raises:
         UserError: a key without a list.
@@ -36,8 +36,7 @@ def over_words(over: Mapping[str, Any], given: Sequence[str]) -> list[str]:
 def cell_words(
     cells: Sequence[Any], over: Collection[str], given: Sequence[str]
 ) -> list[CellWords]:
-    """The cells of ``sweep.cells`` as words, without the keys that the line gives itself; those
-    that are then the same stand there once.
+    """Return the distinct cells of ``sweep.cells`` as words, without keys that the line gives.
 
     Args:
         cells: as in the YAML, mappings from key to one value.
@@ -63,13 +62,13 @@ def cell_words(
 
 
 def cell_keys(cells: Sequence[Any]) -> list[str]:
-    """The keys that cells vary, each once; of one that is no mapping `cell_words` will tell."""
+    """Return the keys that cells vary, each once; `cell_words` refuses what is no mapping."""
     keys = [key for cell in cells if isinstance(cell, Mapping) for key in cell]
     return list(dict.fromkeys(map(str, keys)))
 
 
 def check_words(words: CellWords) -> None:
-    """See that Hydra reads each word of a cell as one value; it must have been initialised.
+    """Check that Hydra, once initialised, reads each word of a cell as one value.
 
     Raises:
         UserError: a word that it cannot read, or reads as a list to sweep over.
@@ -83,7 +82,7 @@ def check_words(words: CellWords) -> None:
 
 
 def sweep_values(override: Any) -> list[str]:
-    """The values a sweep override stands for; a glob that means no group has none."""
+    """Return the values of a sweep override; a glob that means no group has none."""
     try:
         return list(override.sweep_string_iterator())
     except Exception as error:

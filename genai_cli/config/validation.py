@@ -1,4 +1,4 @@
-"""What types alone cannot say: ranges, and which choices go together. Checked before a folder."""
+"""Check ranges and combinations of a config that types cannot express, before a folder exists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCALED = ("adamax", "nadam", "adadelta", "rmsprop")  # whose rate torch turns in
 
 
 def check(cfg: TrainConfig) -> None:
-    """Ranges and choices that need neither torch nor data.
+    """Check ranges and choices that need neither torch nor data.
 
     Raises:
         UserError: the first one that does not hold.
@@ -91,7 +91,7 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 def figure_keys(request: Any) -> dict[str, Any]:
-    """``figure_settings`` and ``figures.scale`` of a request that has them."""
+    """Return ``figures`` and ``figures.scale`` of a request that has them."""
     given = {"figures": request.figures, "figures.scale": request.figures__scale}
     return {key: value for key, value in given.items() if value is not None}
 
@@ -99,10 +99,10 @@ def figure_keys(request: Any) -> dict[str, Any]:
 def figure_settings(
     given: Mapping[str, Any], configs: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The group ``figure_settings`` of what a verb draws of runs.
+    """Return the group ``figures`` for what a verb draws of runs.
 
     Args:
-        given: ``figure_settings`` and ``figures.scale`` where its line has them; they win.
+        given: ``figures`` and ``figures.scale`` where its line has them; they win.
         configs: of the runs, with dotted keys; where all have one value, it is taken.
 
     Returns:

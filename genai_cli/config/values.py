@@ -1,4 +1,4 @@
-"""The value behind the = of a word on the command line, where Hydra does not read it."""
+"""Read values of command-line words that Hydra does not read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genai_cli.errors import UserError, in_one_line
 
 
 def read_value(word: str, text: str) -> Any:
-    """``text`` as OmegaConf reads it: plain YAML would take 1e-4 for a word.
+    """Parse ``text`` as OmegaConf does: plain YAML would take 1e-4 for a word.
 
     Args:
         word: the whole word, for the message.
@@ -34,7 +34,7 @@ def read_value(word: str, text: str) -> Any:
 
 
 def refuse_interpolation(words: Sequence[str], path: Path) -> None:
-    """Refuse words that would read the environment, or another key, when they are composed again.
+    """Refuse words that would read the environment or another key when they are composed.
 
     Raises:
         UserError: ``${oc.env:TOKEN}``, however its bracket is escaped: the file may be a

@@ -1,1 +1,1 @@
-"""Run and sweep folders on disk: layout, reading, writing. Imports no torch."""
+"""Read and write run and sweep folders. Imports no torch."""

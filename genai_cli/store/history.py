@@ -1,4 +1,4 @@
-"""What run.json tells of the sessions of a run: where each began, what it changed, and on what.
+"""Read and write the sessions of a run in run.json: start step, changed keys, environment.
 
 ``resumed`` has an entry for each session but the first: the step it went on from, the keys that
 were changed with their values before and after, and what was otherwise before (versions, device,
@@ -26,7 +26,7 @@ OF_THIS_SESSION = (
 
 
 class Entry(NamedTuple):
-    """One session after the first."""
+    """Holds one session of a run after the first."""
 
     step: int  # optimizer steps done when it began
     changes: dict[str, tuple[Any, Any]]
@@ -34,14 +34,14 @@ class Entry(NamedTuple):
 
 
 def environment(run_info: Mapping[str, Any]) -> dict[str, Any]:
-    """What numbers can depend on beside the config, by name."""
+    """Return what numbers can depend on besides the config, by name."""
     versions = run_info.get("versions")
     values = dict(versions) if isinstance(versions, dict) else {}
     return values | {name: run_info.get(name) for name in ENVIRONMENT}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Facts of two run.json that both know and that are not the same."""
+    """Return the environment values that two run.json both have and that differ."""
     a, b = environment(one), environment(other)
     known = [k for k in a if a[k] is not None and b.get(k) is not None]
     return {k: (a[k], b[k]) for k in known if a[k] != b[k]}
@@ -50,8 +50,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 def resumed_run_info(
     run_info: Mapping[str, Any], fresh: Mapping[str, Any], changes: Changes
 ) -> dict[str, Any]:
-    """run.json of a run that is about to go on: what any session wrote stays, but for what this
-    one changes.
+    """Return run.json of a run that is about to resume. What earlier sessions wrote stays, but for
+    what this one changes.
 
     Args:
         run_info: run.json as it is.
@@ -80,8 +80,9 @@ def resumed_run_info(
 def drop_unwritten_changes(
     run_info: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """run.json without changes that were announced by a session that was killed before it wrote
-    config.yaml: what they were to be is not what the config says."""
+    """Return run.json without changes that never reached config.yaml. A session that was killed
+    before it wrote config.yaml has announced them in vain.
+    """
     known, entries, back = schema.flatten(config), [], {}
     for entry in _list(run_info):
         changes = entry.get("changes") if isinstance(entry, dict) else None
@@ -97,19 +98,19 @@ def drop_unwritten_changes(
 
 
 def machine_note(other: Changes) -> str:
-    """A line of a run that goes on with another arithmetic than before, by `differences`; or ""."""
+    """Return a note for a run that resumes on another machine, from `differences`; or ""."""
     named = ("device", "processor", "kernels", "cuda", "cudnn")
     texts = [f"{key} {other[key][0]} → {other[key][1]}" for key in named if key in other]
     return f"note: another machine than before, not bit-equal: {', '.join(texts)}" if texts else ""
 
 
 def add_environment_change(run_info: Mapping[str, Any], was: Mapping[str, Any]) -> dict[str, Any]:
-    """The key ``resumed`` for a session that finds other versions and changes no key."""
+    """Return the key ``resumed`` for a session with other versions and no changed key."""
     return {"resumed": [*_list(run_info), _entry({}, was)]}
 
 
 def set_start_step(run_info: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """The key ``resumed`` once a session knows the step it goes on from; {} for a first one."""
+    """Return the key ``resumed`` with the step a session starts from; {} for a first one."""
     entries = [dict(e) if isinstance(e, dict) else e for e in _list(run_info)]
     waiting = [e for e in entries if isinstance(e, dict) and e.get("step") is None]
     if not waiting and step:  # nobody has announced it: a sweep's worker goes on
@@ -121,7 +122,7 @@ def set_start_step(run_info: Mapping[str, Any], step: int) -> dict[str, Any]:
 
 
 def read_entries(run_info: Mapping[str, Any]) -> Iterator[Entry]:
-    """The entries that can be read, in order; a run folder may be a stranger's."""
+    """Yield the readable entries in order; a run folder may be a stranger's."""
     for entry in _list(run_info):
         if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
             continue
@@ -132,7 +133,7 @@ def read_entries(run_info: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def precision_from(run_info: Mapping[str, Any], step: int) -> str | None:
-    """The precision of the steps that follow ``step``; None where it is not known."""
+    """Return the precision of the steps that follow ``step``; None where it is not known."""
     precision = run_info.get("precision")
     for entry in reversed(list(read_entries(run_info))):
         if entry.step > step:
@@ -143,7 +144,7 @@ def precision_from(run_info: Mapping[str, Any], step: int) -> str | None:
 def config_segments(
     config: Mapping[str, Any], run_info: Mapping[str, Any], keys: tuple[str, ...]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """The config from each step on: [(0, as it began), …, (step, as it is now)].
+    """Return the config from each step on: [(0, as it began), …, (step, as it is now)].
 
     A session that was killed and whose steps were taken again leaves nothing.
 

@@ -1,4 +1,4 @@
-"""What sets runs apart: the keys that differ, and a short name for each."""
+"""Find the keys in which runs differ, and make a short label for each run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LONGEST = 36  # characters of a label; a longer one is the model and the run's r
 
 
 def reference(path: Path) -> str:
-    """What to type for a run: its suffix, or SWEEP/INDEX for a cell."""
+    """Return the short name of a run on a command line: its suffix, or SWEEP/INDEX for a cell."""
     if run_folder.is_sweep(path.parent):
         return f"{path.parent.name.rsplit('-', 1)[-1]}/{path.name.split('-', 1)[0]}"
     return path.name.rsplit("-", 1)[-1]
 
 
 def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys with more than one value among runs that made the same choice of the key's group."""
+    """Return keys with more than one value among runs that chose the same option of the group."""
     seen: dict[str, dict[str, set[str]]] = {}
     for config in configs:
         for key, value in config.items():
@@ -44,7 +44,7 @@ def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def format_value(value: Any) -> str:
-    """A value as one short word or line, whatever a config holds."""
+    """Format any value of a config as one short line."""
     text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
     return "".join(c if c.isprintable() else " " for c in text)
 
@@ -52,7 +52,7 @@ def format_value(value: Any) -> str:
 def labels(
     models: Sequence[str], configs: Sequence[dict[str, Any]], references: Sequence[str]
 ) -> list[str]:
-    """A short, unique name for each: the model, and what differs among runs of that model.
+    """Make a short, unique label for each run: the model, and what differs among its runs.
 
     Args:
         models: family of each.
@@ -81,6 +81,6 @@ def _last(key: str) -> str:
 
 
 def address(folder: Path) -> str:
-    """What to type for a run from here: its suffix where commands look for it, else its path."""
+    """Return the name of a run on a command line in this folder: its suffix, or else its path."""
     known = folder.resolve().parents[1] == run_folder.outputs_root().resolve()
     return reference(folder) if known and not run_folder.is_sweep(folder.parent) else str(folder)

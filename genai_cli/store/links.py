@@ -1,4 +1,4 @@
-"""A run folder holds its own files. One that a stranger sent may hold links out of it instead."""
+"""Refuse run folders that hold links out of the folder, as a stranger's may."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INNER = (
 
 
 def refuse_links(run: Path) -> None:
-    """Refuse to work in a folder whose files are elsewhere.
+    """Refuse a run folder that holds links, pipes or devices.
 
     A ``train.log`` that is a link to ``~/.bashrc`` would get lines of the stranger's choice,
     ``checkpoints`` that is a link would lose folders to the limit on what is kept, and a pipe

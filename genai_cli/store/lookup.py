@@ -21,7 +21,7 @@ from genai_cli.store.run_folder import (
 
 
 def all_runs(root: Path) -> Iterator[Path]:
-    """Every run below an outputs folder, cells of sweeps and a lecture's included, oldest first."""
+    """Yield every run below an outputs folder, oldest first, with those of sweeps and lectures."""
     for path in folders(root):
         if is_sweep(path):
             yield from cells(path)
@@ -30,7 +30,7 @@ def all_runs(root: Path) -> Iterator[Path]:
 
 
 def find_all(reference: str, outputs: str | None = None) -> list[Path]:
-    """The runs a user means, in order: as `find`, and of a sweep all its cells.
+    """Find the runs that a reference names, in order: like `find`, and all cells of a sweep.
 
     ``latest`` is what was started last, be it a run or a sweep.
 
@@ -60,13 +60,13 @@ def find_all(reference: str, outputs: str | None = None) -> list[Path]:
 
 
 def find_sweeps(root: Path, reference: str) -> list[Path]:
-    """The sweeps of a name or suffix."""
+    """Find the sweeps with this name or suffix."""
     named = (p for p in folders(root) if reference in (p.name, p.name.rsplit("-", 1)[-1]))
     return sorted(filter(is_sweep, named))
 
 
 def find(reference: str, outputs: str | None = None) -> Path:
-    """The run a user means: a path, a folder's suffix (k3f9, k3f9/000), or ``latest``.
+    """Find the run of a path, a folder's suffix (k3f9, k3f9/000), or ``latest``.
 
     Raises:
         UserError: nothing, or more than one run, answers to it.

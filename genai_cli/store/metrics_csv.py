@@ -1,4 +1,4 @@
-"""metrics.csv as it is written; `genai_cli.store.run_folder.read_metrics` reads it."""
+"""Write metrics.csv, which `genai_cli.store.run_folder.read_metrics` reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TAIL = 1 << 14  # characters from the end in which the last row is looked for
 
 
 class MetricsWriter:
-    """metrics.csv, one row an epoch: appended, or written whole where a column is new.
+    """Writes metrics.csv, one row an epoch: appended, or all rows where a column is new.
 
     A row counts once its line has ended (`read_metrics`), so that none is ever seen torn. Memory
     holds the last one alone: a run may have a million.
@@ -33,6 +33,7 @@ class MetricsWriter:
         self.columns: list[str] = []  # none: the file is not ours yet
 
     def add(self, row: Mapping[str, float]) -> None:
+        """Write the row of an epoch."""
         self.last = dict(row)
         if self.columns and row.keys() <= set(self.columns):
             append(self.path, self._line(row) + "\n")
@@ -61,7 +62,7 @@ class MetricsWriter:
 
 
 def last_row(folder: Path) -> dict[str, float]:
-    """The newest row of a run, without reading those before it; {} if there is none."""
+    """Return the newest row of a run without reading those before it; {} if there is none."""
     try:
         with open(folder / METRICS, encoding="utf-8", newline="") as file:
             head = file.readline().rstrip("\n")

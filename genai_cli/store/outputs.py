@@ -1,5 +1,6 @@
-"""What stands in an outputs folder, in the order it was begun: runs, sweeps, comparisons, and
-lectures, each with an outputs folder for every experiment in it."""
+"""List the runs, sweeps, comparisons and lectures of an outputs folder by start time. A lecture
+holds an outputs folder for each of its experiments.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ DAYS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 
 def list_matching(folder: Path, pattern: str) -> list[Path]:
-    """Paths in a folder whose names match a pattern, sorted; none where there is no such folder.
+    """Return the paths in a folder whose names match a pattern, sorted; none without the folder.
 
     `Path.glob` finds nothing in a folder that cannot be read, too: since Python 3.13 whatever the
     reason, before where the permission is missing.
@@ -29,6 +30,7 @@ def list_matching(folder: Path, pattern: str) -> list[Path]:
 
 
 def is_lecture(path: Path) -> bool:
+    """Tell whether a path is the folder of a lecture."""
     try:
         return (path / LECTURE).is_file()
     except (OSError, ValueError):  # a word too long for a name, or with NUL in it
@@ -36,7 +38,7 @@ def is_lecture(path: Path) -> bool:
 
 
 def folders(root: Path) -> Iterator[Path]:
-    """Every folder of a run, a sweep or a comparison, a lecture's in the place of the lecture."""
+    """Yield every folder of a run, a sweep or a comparison, those of lectures included."""
     for path in _all(root):
         if is_lecture(path):
             for item in sorted(p for p in path.iterdir() if p.is_dir()):
@@ -46,12 +48,12 @@ def folders(root: Path) -> Iterator[Path]:
 
 
 def lectures(root: Path) -> list[Path]:
-    """The folders of lectures, oldest first."""
+    """Return the folders of lectures, oldest first."""
     return [path for path in _all(root) if is_lecture(path)]
 
 
 def start_key(path: Path) -> tuple[str, str]:
-    """Sorts folders of ``folders`` by the time in their names: DATE/TIME-…."""
+    """Return the sort key of a folder: the date and time in its path, DATE/TIME-…."""
     return path.parent.name, path.name
 
 

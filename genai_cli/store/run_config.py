@@ -11,7 +11,7 @@ from genai_cli.store.links import refuse_links
 
 
 def load_config(run: Path) -> TrainConfig:
-    """The config in a run folder, checked like a fresh one.
+    """Load the config of a run folder, checked like a new one.
 
     Raises:
         UserError: it is missing, damaged, or holds a key this version does not know; the folder

@@ -1,4 +1,4 @@
-"""Two runs that should be one: every number of the first beside that of the second."""
+"""Compare two runs that should be equal, number by number."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMED = ("seconds",)  # columns that no two runs share
 
 @dataclass
 class Difference:
-    """One number that is not the other run's."""
+    """Holds one number that differs between two runs."""
 
     column: str
     epoch: int | None  # None: of summary.json
@@ -28,6 +28,7 @@ class Difference:
     share: float  # of the column's largest value, inf where one is missing
 
     def describe(self) -> str:
+        """Describe the difference in one line."""
         where = "summary.json" if self.epoch is None else f"epoch {self.epoch}"
         pair = " and ".join("none" if v is None else f"{v:.9g}" for v in (self.one, self.other))
         size = "" if math.isinf(self.share) else f" ({self.share:.1e} of its range)"
@@ -36,7 +37,7 @@ class Difference:
 
 @dataclass
 class RunDiff:
-    """What two runs share."""
+    """Holds the result of comparing two runs."""
 
     rows: int = 0  # of metrics.csv, in both
     numbers: int = 0  # of summary.json, in both
@@ -46,16 +47,19 @@ class RunDiff:
     unlike: str = ""  # why the numbers of summary.json are not compared
 
     def verdict(self, rtol: float) -> str:
+        """Return identical, within tolerance or differs, at relative tolerance ``rtol``."""
         if not self.gaps:
             return IDENTICAL if self.weights is not False else WITHIN
         return WITHIN if all(gap.share <= rtol for gap in self.gaps) else DIFFERS
 
     @property
     def first(self) -> Difference | None:
+        """Return the earliest difference, if any."""
         return self.gaps[0] if self.gaps else None
 
     @property
     def largest(self) -> Difference | None:
+        """Return the largest difference, if any."""
         return max(self.gaps, key=lambda gap: gap.share, default=None)
 
 
@@ -64,7 +68,7 @@ def compare(
     other: Sequence[Mapping[str, float]],
     summaries: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
 ) -> RunDiff:
-    """The rows of two metrics.csv and, where both have them, the numbers of two summary.json.
+    """Compare the rows of two metrics.csv and, where both have them, the numbers of summary.json.
 
     A column is compared from the first row on in which ``one`` has it, and a number where ``one``
     has it: an older version wrote fewer, which is no difference of the runs.
@@ -103,7 +107,7 @@ def compare(
 
 
 def same_weights(one: Path, other: Path, step: int) -> bool | None:
-    """Whether the checkpoints of a step hold the same bytes; None where one has none."""
+    """Tell whether two checkpoints of a step hold the same bytes; None where one is missing."""
     from genai_cli.store.run_folder import WEIGHTS
 
     files = [run / run_folder.CHECKPOINTS / f"step-{step:06d}" / WEIGHTS for run in (one, other)]

@@ -1,4 +1,4 @@
-"""The run folder: how it is claimed, written, found and read. The layout is the contract's.
+"""Claim, write and read run folders, in the layout of the contract.
 
 A folder is written whole (config.yaml, run.json) before the work starts, and every worker and
 every resumed session runs from that config. What is read back is data: it names no code.
@@ -36,17 +36,17 @@ _ALPHABET = string.ascii_lowercase + string.digits
 
 
 def outputs_root(outputs: str | None = None) -> Path:
-    """``outputs=DIR``, else $GENAI_OUTPUTS, else ./outputs."""
+    """Return ``outputs=DIR``, else $GENAI_OUTPUTS, else ./outputs."""
     return Path(outputs or os.environ.get("GENAI_OUTPUTS") or "outputs")
 
 
 def slug(text: str, limit: int = 60) -> str:
-    """A folder-safe form: letters, digits, dot, minus and underscore; no ``=`` or ``,``."""
+    """Return a folder-safe form: letters, digits, dot, minus and underscore; no ``=`` or ``,``."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:limit] or "run"
 
 
 def claim(root: Path, label: str, now: datetime | None = None) -> Path:
-    """Make ``root/DATE/TIME-label-xxxx`` for ourselves alone.
+    """Make the new folder ``root/DATE/TIME-label-xxxx``, which no other process can get.
 
     The mkdir is exclusive, and the four random characters both keep runs of the same second apart
     and name the run on later command lines.
@@ -74,11 +74,12 @@ def claim(root: Path, label: str, now: datetime | None = None) -> Path:
 
 
 def write_config(folder: Path, config: Mapping[str, Any], durable: bool = True) -> None:
+    """Write config.yaml of a run."""
     write_text(folder / CONFIG, safe_yaml.dump(config), durable)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config of a run as plain data.
+    """Read the config of a run as plain data.
 
     Raises:
         UserError: no config, not YAML, a newer version's, or text with ``${``, which a written
@@ -105,7 +106,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run folder, or {} where there is none or it is damaged."""
+    """Read a JSON object of a run folder; {} where it is missing or damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):  # a hundred thousand brackets
@@ -114,7 +115,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv as numbers; an empty cell is left out.
+    """Read the rows of metrics.csv as numbers, without empty cells.
 
     Raises:
         UserError: it is not a file of text.
@@ -142,7 +143,7 @@ def _numbers(row: Mapping[str, str]) -> dict[str, float]:
 
 
 def is_training(folder: Path) -> bool:
-    """Whether a living process trains in this folder."""
+    """Tell whether a living process trains in this folder."""
     try:
         with open(folder / LOG, encoding="utf-8") as file:
             return is_locked(file)
@@ -151,15 +152,17 @@ def is_training(folder: Path) -> bool:
 
 
 def is_run(path: Path) -> bool:
+    """Tell whether a path is the folder of a run."""
     return path_exists(path / CONFIG) and (path / CONFIG).is_file()
 
 
 def is_sweep(path: Path) -> bool:
+    """Tell whether a path is the folder of a sweep."""
     return path_exists(path / SWEEP) and (path / SWEEP).is_file()
 
 
 def path_exists(path: Path) -> bool:
-    """Whether something is there; a word too long for a name, or with NUL in it, is nothing."""
+    """Tell whether a path exists; a word too long for a name, or with NUL in it, does not."""
     try:
         return path.exists()
     except (OSError, ValueError, RuntimeError):
@@ -167,8 +170,9 @@ def path_exists(path: Path) -> bool:
 
 
 def status(folder: Path, run_info: Mapping[str, Any]) -> str:
-    """How a run stands, from its run.json: one that runs no more without saying so has died, and
-    one that has said nothing yet is waiting (a cell of a sweep)."""
+    """Return the status of a run from its run.json. A run that ended without writing its status has
+    died; one that has written nothing yet is waiting (a cell of a sweep).
+    """
     recorded = str(run_info.get("status", "damaged"))
     if recorded != "running":
         return recorded
@@ -178,29 +182,29 @@ def status(folder: Path, run_info: Mapping[str, Any]) -> str:
 
 
 def unmeasured(summary: Mapping[str, Any]) -> bool:
-    """Whether a run's training is over and its test split not measured yet, from summary.json."""
+    """Tell from summary.json whether a run is trained and its test split not measured yet."""
     return summary.get("measured") is False
 
 
 def cells(sweep: Path) -> list[Path]:
-    """The runs of a sweep, in order."""
+    """Return the runs of a sweep, in order."""
     return [path for path in sorted(sweep.iterdir()) if is_run(path)]
 
 
 def now() -> str:
-    """The time, UTC, as it stands in run.json."""
+    """Return the time in UTC as run.json has it."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 class MeasuredPart(NamedTuple):
-    """What is measured of a test split."""
+    """Holds the part of a test split that was measured."""
 
     n: int  # examples
     draws: int  # of the noise of each
 
 
 def measured_part(metrics: Any) -> MeasuredPart | None:
-    """What the metrics of a summary.json were measured on; None where there are none."""
+    """Return the part that the metrics of a summary.json were measured on; None without any."""
     for entry in metrics.values() if isinstance(metrics, Mapping) else ():
         try:
             papers = entry["passport"]

@@ -1,4 +1,4 @@
-"""YAML that holds plain data, fast: a comparison may read a thousand configs.
+"""Read and write plain data as YAML, fast: a comparison may read a thousand configs.
 
 A file may be a stranger's. It names no code (the loader is PyYAML's safe one), and it cannot grow:
 ten anchors of ten aliases each are a gigabyte once somebody prints them, and a hundred thousand
@@ -26,7 +26,7 @@ _INDENTED = re.compile(rf"^[ \t?:-]{{{DEEPEST},}}", re.MULTILINE)  # a level tak
 
 
 def load(text: str) -> Any:
-    """What ``yaml.safe_load`` gives.
+    """Parse YAML like ``yaml.safe_load``.
 
     A mapping is read key by key, and equal parts once: the runs of a sweep share nearly all of
     theirs. A part that does not stand alone (a quote over several lines) is no YAML by itself, and
@@ -71,8 +71,9 @@ def _part(text: str) -> Any:
 
 
 def _refuse_deep(text: str) -> None:
-    """Look at the levels alone: the parser's events need no stack, what builds values from them
-    does, in C, where no Python limit holds."""
+    """Refuse deep nesting by the parser's events. They need no stack; what builds values from them
+    does, in C, where no Python limit holds.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -82,7 +83,7 @@ def _refuse_deep(text: str) -> None:
 
 
 def _refuse_large(value: Any, most: int) -> None:
-    """Refuse values that are small in memory, where parts are shared, and endless on paper."""
+    """Refuse values that are small in memory, where parts are shared, and huge when written out."""
     sizes: dict[int, int] = {}
 
     def size(part: Any) -> int:
@@ -101,5 +102,5 @@ def _refuse_large(value: Any, most: int) -> None:
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """Plain data as YAML, in its own order."""
+    """Format plain data as YAML, in its own order."""
     return yaml.dump(dict(value), Dumper=DUMPER, sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""A sweep is a folder: what was asked, one run folder for each cell, one table kept current."""
+"""Read sweep.yaml and keep sweep.csv current: one row for each cell."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _known: dict[Path, tuple[tuple[Any, ...], Any]] = {}  # what was read of a cell,
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """One row for each cell: what was varied, how it stands, its numbers so far.
+    """Return one row for each cell: varied keys, status, numbers so far.
 
     Raises:
         UserError: sweep.yaml is damaged.
@@ -50,7 +50,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def _cell_values(cell: Path) -> dict[str, str]:
-    """How a cell stands, from its files."""
+    """Return the status and numbers of a cell, from its files."""
     run_info = run_folder.read_json(cell / run_folder.RUN)
     done = run_folder.read_json(cell / run_folder.SUMMARY)
     status = str(run_info.get("status", ""))
@@ -78,13 +78,13 @@ def _cell_values(cell: Path) -> dict[str, str]:
 
 
 def _resume_note(run_info: Mapping[str, Any]) -> str:
-    """That `genai sweep resume` began with it once more, and what had become of it."""
+    """Note that `genai sweep resume` started a cell again, and its status before."""
     again = run_info.get("again")
     return f"resumed: {again.get('was')}, {again.get('why')}" if isinstance(again, dict) else ""
 
 
 def _memory_note(run_info: Mapping[str, Any]) -> str:
-    """That memory ran out before, and what helped."""
+    """Note that memory ran out before, and what helped."""
     again = run_info.get("out_of_memory")
     last = again[-1] if isinstance(again, list) and again else None
     if not isinstance(last, dict):
@@ -94,7 +94,7 @@ def _memory_note(run_info: Mapping[str, Any]) -> str:
 
 
 def last_log_line(cell: Path) -> str:
-    """What a failed cell's log says last: the last line of a traceback."""
+    """Return the last line of a failed cell's log, which ends a traceback."""
     try:
         with open(cell / run_folder.LOG, "rb") as file:
             file.seek(max(0, file.seek(0, 2) - 4096))
@@ -106,7 +106,7 @@ def last_log_line(cell: Path) -> str:
 
 
 def _cached(key: Path, files: Sequence[Path], read: Callable[[], Any]) -> Any:
-    """``read()``, or what it gave before if none of the files is another one since."""
+    """Return ``read()``, or its earlier result if none of the files has changed since."""
     stamps = tuple(map(_stamp, files))
     known = _known.get(key)
     if known is None or known[0] != stamps:
@@ -123,7 +123,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def write_table(folder: Path) -> None:
-    """sweep.csv, until it is what the cells' own files say.
+    """Write sweep.csv until it agrees with the cells' own files.
 
     Jobs on several nodes write it, and a lock is not to be had on every shared disk. So a writer
     looks again after it has written: whoever writes last has then seen every cell that ended
@@ -155,7 +155,7 @@ def _same(path: Path, text: str) -> bool:
 
 @contextmanager
 def keep_current(folder: Path) -> Iterator[None]:
-    """Within the block the table follows the cells, whoever trains them and wherever.
+    """Update sweep.csv from a thread within the block, whoever trains the cells and wherever.
 
     A thread looks at the folders: a launcher need not tell, and a cell in another process or on
     another node cannot.
@@ -180,8 +180,9 @@ def keep_current(folder: Path) -> Iterator[None]:
 
 
 def summary(folder: Path) -> str:
-    """The table of a sweep as text: – where a family has no such number; the first rows, and those
-    that are not done."""
+    """Format the table of a sweep as text. A – stands where a family has no such number; the first
+    rows are shown, and those that are not done.
+    """
     table = rows(folder)
     every = list(dict.fromkeys(column for row in table for column in row))
     # a term of one family in a sweep of several says nothing beside the others
@@ -209,7 +210,7 @@ def summary(folder: Path) -> str:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """sweep.yaml, of which ``cells`` and ``varied`` can be counted on.
+    """Read sweep.yaml, and check ``cells`` and ``varied``.
 
     Raises:
         UserError: it is missing or damaged.

@@ -1,4 +1,4 @@
-"""The trials of a search as their run folders tell them: nothing else is remembered."""
+"""Read the trials of a search from their run folders, which hold all of its state."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ ENDED = (FINISHED, PRUNED, FAILED)
 
 
 class Goal(NamedTuple):
-    """The column of metrics.csv that is searched over."""
+    """Holds the column of metrics.csv that a search optimises."""
 
     column: str
     rising: bool = False  # more is better
 
     def cost(self, value: float) -> float:
-        """Less is better."""
+        """Convert a value to a cost, which is minimised."""
         return -value if self.rising else value
 
 
 class Trial(NamedTuple):
-    """One cell of a search. Costs are the monitored values, less being better."""
+    """Holds one cell of a search. Costs are the monitored values, less being better."""
 
     name: str  # of its folder, "" for one that could not be built
     values: Mapping[str, str]  # key → text
@@ -44,7 +44,7 @@ class Trial(NamedTuple):
 
 
 def read_trial(folder: Path, values: Mapping[str, str], goal: Goal) -> Trial:
-    """A trial from its run folder."""
+    """Read a trial from its run folder."""
     run_info = run_folder.read_json(folder / run_folder.RUN)
     status, reason = run_info.get("status"), str(run_info.get("reason") or "")
     if not (folder / run_folder.LOG).exists() and status in ("running", "interrupted"):
@@ -67,14 +67,16 @@ def read_trial(folder: Path, values: Mapping[str, str], goal: Goal) -> Trial:
 
 
 class Trials:
-    """All trials of one sweep, read again at each call; those that have ended only once."""
+    """Reads all trials of one sweep again at each call; those that have ended only once."""
 
     def __init__(self, folder: Path, goal: Goal) -> None:
         self.folder, self.goal = folder, goal
         self.ended: dict[str, Trial] = {}
 
     def read(self, cells: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> list[Trial]:
-        """In the order of ``cells``, sweep.yaml's; one without a folder could not be built."""
+        """Read the trials in the order of ``cells``, sweep.yaml's; one without a folder failed to
+        build.
+        """
         trials = []
         for cell in cells:
             given = dict(o.split("=", 1) for o in cell["overrides"])
@@ -91,6 +93,6 @@ class Trials:
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The least cost of those that have one; the earlier of equals. Pruned ones count, too."""
+    """Return the trial of least cost, the earlier of equals; pruned ones count, too."""
     known = [t for t in trials if t.cost is not None]
     return min(known, key=lambda t: t.cost) if known else None  # type: ignore[arg-type, return-value]

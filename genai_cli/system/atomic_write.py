@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, made durable, renamed."""
+"""Write files atomically: to a temporary file, made durable, then renamed."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any], durable: bool = True) -> None:
+    """Write a JSON object with `write_text`."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     write_text(path, text + "\n", durable)
 
@@ -63,7 +64,7 @@ def append(path: Path, text: str) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """All of ``data``: a disk that is nearly full takes a part at first, and then says why."""
+    """Write all of ``data``: a disk that is nearly full takes a part at first, then fails."""
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]

@@ -1,5 +1,5 @@
-"""Folders that libraries write to behind our back, where the user's own cannot be used, and how
-much torch says there.
+"""Give libraries a writable cache folder where the user's own cannot be used, and set how much
+torch logs.
 
 A container or a batch job may have no home, a home that cannot be written, or a user that has no
 name. matplotlib then warns twice on stderr, and torch's compiler, which the first optimizer
@@ -17,7 +17,7 @@ CPP = "TORCH_CPP_LOG_LEVEL"  # of what its C++ writes to stderr, past Python: no
 
 
 def ensure_writable_dirs() -> None:
-    """Set what is missing in the environment, for us and our children. Costs nothing elsewhere.
+    """Set missing cache folders in the environment, for this process and its children.
 
     Raises:
         UserError: the working directory has been removed: no path that is not absolute means
@@ -41,12 +41,12 @@ def ensure_writable_dirs() -> None:
 
 
 def _home() -> bool:
-    """Whether ~ means anything: $HOME, or what the system knows of the user."""
+    """Tell whether ~ means anything: $HOME, or what the system knows of the user."""
     return os.path.expanduser("~") != "~"
 
 
 def _named() -> bool:
-    """Whether the user has a name, of which torch makes that of its folder."""
+    """Tell whether the user has a name, from which torch makes that of its folder."""
     if any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
         return True
     try:
@@ -59,7 +59,7 @@ def _named() -> bool:
 
 
 def _usable(path: str) -> bool:
-    """Whether a folder can be written, or made: tried out, for root may all and can not."""
+    """Tell whether a folder can be written or made, by trying: root is allowed all, and can not."""
     if os.path.isdir(path):
         return os.access(path, os.W_OK | os.X_OK)
     parent = os.path.dirname(os.path.abspath(path))
@@ -79,7 +79,7 @@ _made: list[str] = []
 
 
 def _temporary_dir() -> str:
-    """A new folder of this process; "" where nothing at all can be written."""
+    """Return the temporary folder of this process; "" where nothing can be written."""
     if not _made:
         import atexit
         import shutil

@@ -1,4 +1,4 @@
-"""The CPU cores this process may use: fewer than the machine has in a container or a job."""
+"""Count the CPU cores this process may use: fewer than the machine's in a container or a job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """The least of the affinity, the container's quota and what a Slurm job was given.
+    """Return the least of the CPU affinity, the container's quota and the Slurm job's CPUs.
 
     GENAI_CORES is what a sweep gives each of several workers.
     """
@@ -27,7 +27,7 @@ def cores() -> int:
 
 
 def quota(root: Path) -> int | None:
-    """Cores of CPU time that a control group grants, rounded up; None where it sets no limit.
+    """Return the cores that a control group grants, rounded up; None where it sets no limit.
 
     Version 2 writes ``cpu.max`` ("200000 100000": microseconds in each period, or "max"), version 1
     two files of one number (-1 for no limit). A container sees its own group at the root.

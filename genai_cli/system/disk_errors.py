@@ -1,4 +1,4 @@
-"""What a disk says when it takes or gives no more, in words a user can act on."""
+"""Explain errors of the disk in words a user can act on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPLANATIONS = {  # errno: what has happened, what to do before going on
 
 
 def explain(error: BaseException, folder: Path) -> tuple[str, str] | None:
-    """(what happened and where, what to do first), or None if the error is no disk's.
+    """Return (what happened and where, what to do first), or None if the error is no disk's.
 
     Args:
         error: that ended the work.
@@ -46,7 +46,7 @@ def explain(error: BaseException, folder: Path) -> tuple[str, str] | None:
 
 
 def explain_in_one_line(error: BaseException) -> str | None:
-    """The same in one line, for work that has no folder of its own."""
+    """Explain an error as `explain` does, in one line, for work without a folder of its own."""
     name = getattr(error, "filename", None)
     if isinstance(error, FileNotFoundError):
         return None

@@ -1,4 +1,4 @@
-"""Who works in a folder: a lock that no crash leaves behind.
+"""Lock a folder by a file lock that no crash leaves behind.
 
 It is flock's. On NFS, Linux makes a POSIX lock of it, which the server keeps: there an exclusive
 lock needs a file that is open for writing, and a shared one a file that is open for reading. So
@@ -15,11 +15,11 @@ WITHOUT = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EI
 
 
 class LocksUnsupported(OSError):
-    """This file system has no locks: nothing can keep a second process out."""
+    """Raised where a file system has no locks: nothing can keep a second process out."""
 
 
 def lock(file: TextIO | int) -> bool:
-    """Take the exclusive lock of a file that is open for writing, if nobody holds one; the kernel
+    """Take the exclusive lock of a file that is open for writing, if nobody holds one. The kernel
     drops it with its owner.
 
     Raises:
@@ -34,7 +34,7 @@ def lock(file: TextIO | int) -> bool:
 
 
 def is_locked(file: TextIO | int) -> bool:
-    """Whether another process holds the lock of a file that is open for reading.
+    """Tell whether another process holds the lock of a file that is open for reading.
 
     Where this cannot be known the answer is no: a run that died must be resumable there, too.
     """

@@ -1,4 +1,4 @@
-"""Python's garbage collector rests while torch is imported.
+"""Pause Python's garbage collector while torch is imported.
 
 The import makes half a million objects that stay to the end. Looking through them again and again
 took 0.5 of the 2.7 s that `import torch` and a first step of Adam take, and found nothing.
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """No collection within the block, and never again of what it made; once in a process.
+    """Pause garbage collection within the block and exempt what it made; once in a process.
 
     Where torch and its compiler, which the first optimizer imports, are there already, nothing
     is different: what was frozen then could hold garbage of earlier work.

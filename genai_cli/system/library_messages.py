@@ -1,4 +1,4 @@
-"""What libraries say by Python's warnings and log records: kept in train.log, not on the terminal.
+"""Capture Python warnings and log records of libraries in train.log, off the terminal.
 
 torch's compiler, Hydra or matplotlib warn in words of their own of what the user cannot change
 here. Within a run they go to its train.log; outside of one nobody keeps them. Who asks Python or
@@ -28,7 +28,7 @@ _before: dict[logging.Logger, tuple[bool, list[logging.Handler]]] = {}
 
 @contextmanager
 def capture_messages(keep: Keep = lambda line: None) -> Iterator[None]:
-    """Within the block a library's message is a line for ``keep``; blocks may be nested."""
+    """Pass each message of a library within the block to ``keep``; blocks may be nested."""
     show_warning = warnings.showwarning
     _keeping.append(keep)
     if not sys.warnoptions:
@@ -45,7 +45,7 @@ def capture_messages(keep: Keep = lambda line: None) -> Iterator[None]:
 
 
 def take_over_logging() -> None:
-    """Let log records of libraries go where `capture_messages` sends them; nothing outside of it.
+    """Redirect log records of libraries to `capture_messages`; does nothing outside of its block.
 
     To be called where a library that logs has been imported: torch makes its handlers then.
     """
@@ -81,8 +81,9 @@ def take_over_logging() -> None:
 
 @contextmanager
 def capture_stderr() -> Iterator[None]:
-    """Within the block all that is written to stderr is kept as lines, after it has ended: what
-    torch's compiler, its child processes and C++ print there. Nothing of ours may be said in it."""
+    """Capture what is written to stderr within the block, and keep it as lines afterwards. So
+    torch's compiler, its child processes and C++ print there. Nothing of ours may be printed in it.
+    """
     import contextlib
     import io
     import tempfile
@@ -127,7 +128,7 @@ def _keep_warning(
 
 
 def _handler() -> logging.Handler:
-    """The one that keeps records; of each process one."""
+    """Return the logging handler that keeps records, one in a process."""
     import logging
 
     class Kept(logging.Handler):

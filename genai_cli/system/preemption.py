@@ -1,4 +1,4 @@
-"""Signals: finish the step, save, leave with the code that says why."""
+"""Handle signals in a run: finish the step, save, exit with the signal's code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genai_cli.system.signals import NUMBERS, call_after_import, exit_code, hand
 
 
 class Interrupted(BaseException):
-    """A signal came where nothing that was trained is lost; ``code`` is the exit code (130, 143).
+    """Raised for a signal where no training is lost; ``code`` is the exit code (130, 143).
 
     No `Exception`: what a library catches to go on in another way must not catch this.
     """
@@ -22,7 +22,7 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """Within the block a signal only sets a flag; a second INT leaves at once.
+    """Records signals in a flag within the block; a second INT raises at once.
 
     ``code`` is 0 until a signal came: 130 for INT, 143 for TERM, USR1 (a scheduler's notice) and
     HUP (the terminal has gone; with `nohup` it is not heard).
@@ -47,8 +47,9 @@ class Signals:
 
     @contextmanager
     def raised(self) -> Iterator[None]:
-        """Within the block a signal raises `Interrupted` where it comes, of an import at its end;
-        one that came before raises at once. A long call of a library is thus left, too."""
+        """Raise `Interrupted` for a signal within the block, after an import if one is going on. A
+        signal that came before raises at once. A long call of a library is thus left, too.
+        """
         self.raising = True
         try:
             self.check()
@@ -58,12 +59,13 @@ class Signals:
 
     def check(self) -> None:
         """Raise `Interrupted` after a signal. For one that came where an exception goes no further
-        (a destructor, a callback of a library made in C), and one that another thread noted."""
+        (a destructor, a callback of a library made in C), and one that another thread noted.
+        """
         if self.code:
             raise Interrupted(self.code)
 
     def hear(self, number: int, frame: FrameType | None) -> None:
-        """The handler of a signal."""
+        """Handle a signal: set the flag, and raise within `raised`."""
         self.number = number
         if number == signal.SIGINT and self.code == 130:
             raise KeyboardInterrupt

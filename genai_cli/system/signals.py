@@ -1,4 +1,4 @@
-"""Being told to stop outside a run: what is half written is removed, and nobody sees a traceback.
+"""Handle signals outside a run: half-written files are removed, and no traceback is printed.
 
 INT (Ctrl-C) leaves with 130; TERM, USR1 (a scheduler's notice) and HUP (the terminal is gone) with
 143. `nohup` has HUP ignored, and it stays so. While a run trains, `training.preempt` listens.
@@ -23,12 +23,12 @@ Handler = Callable[[int, "FrameType | None"], None]
 
 
 def exit_code(number: int) -> int:
-    """The exit code of a signal."""
+    """Return the exit code of a signal."""
     return 130 if number == signal.SIGINT else 143
 
 
 def handled_signals() -> tuple[int, ...]:
-    """The signals to listen to: all, but for a HUP that `nohup` has switched off."""
+    """Return the signals to handle: all, but for a HUP that `nohup` has switched off."""
     gone = getattr(signal, "SIGHUP", None)
     ignored = gone is not None and signal.getsignal(gone) == signal.SIG_IGN
     return tuple(number for number in NUMBERS if not (ignored and number == gone))
@@ -36,7 +36,7 @@ def handled_signals() -> tuple[int, ...]:
 
 @contextmanager
 def handle_signals(handler: Handler) -> Iterator[None]:
-    """Within the block ``handler`` hears every signal; elsewhere than in the main thread nobody."""
+    """Install ``handler`` for every signal within the block; only in the main thread."""
     before = {}
     try:
         for number in handled_signals():
@@ -52,8 +52,9 @@ def handle_signals(handler: Handler) -> Iterator[None]:
 
 
 def exit_now(number: int, frame: FrameType | None) -> None:
-    """Leave before anything is written. An import is left without an exception: half of a module
-    that is made in C would swallow it, or tell it to the user as its own."""
+    """Exit before anything is written. An import is left without an exception: half of a module
+    that is made in C would swallow it, or print it as its own.
+    """
     if _importing(frame):
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
@@ -63,13 +64,14 @@ def exit_now(number: int, frame: FrameType | None) -> None:
 
 
 def raise_exit(number: int, frame: FrameType | None) -> None:
-    """Leave by an exception, so that what is half written is removed; after an import, if one is
-    going on."""
+    """Raise an exception that ends the process, so that half-written files are removed; after an
+    import, if one is going on.
+    """
     call_after_import(frame, lambda: _leave(number))
 
 
 def call_after_import(frame: FrameType | None, leave: Callable[[], None]) -> None:
-    """Call ``leave``, which raises: at once, or when the import that a signal came in is over."""
+    """Call ``leave``, which raises: at once, or after the import that a signal interrupted."""
     if _importing(frame) and hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, lambda _, later: call_after_import(later, leave))
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
@@ -78,8 +80,9 @@ def call_after_import(frame: FrameType | None, leave: Callable[[], None]) -> Non
 
 
 def ignore_signals() -> None:
-    """The exit code is known: what comes while the interpreter ends is no news. INT and TERM still
-    end a process that hangs, without a word."""
+    """Ignore further signals during interpreter shutdown, when the exit code is known. INT and TERM
+    still end a process that hangs, without a message.
+    """
     for number in handled_signals():
         quick = number in (signal.SIGINT, signal.SIGTERM)
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""How another Python of ours is started: with our package, and without the folder it stands in.
+"""Start Python subprocesses with our package, and without the working directory on the path.
 
 ``python -m`` and ``python -c`` look for modules in the working directory first. Whoever types
 ``genai resume .`` in a folder that a stranger sent would run the stranger's ``json.py``.
@@ -17,5 +17,5 @@ _START = (
 
 
 def python_command(module: str) -> list[str]:
-    """The words that run ``module`` of ours as ``python -m`` does; its own words follow them."""
+    """Return the command that runs our ``module`` like ``python -m``; its arguments follow."""
     return [sys.executable, "-c", _START.format(home=_HOME, module=module)]

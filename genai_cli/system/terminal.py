@@ -1,4 +1,4 @@
-"""What is printed is text: names, tags and log lines of others never drive the terminal.
+"""Escape control characters in printed text, so that names of others never drive the terminal.
 
 A run folder that a stranger sent may hold a tag with escape sequences in it. Printed as they are
 they clear the screen, rename the window, write to the clipboard, or make ``exe.jpg`` of a name.
@@ -18,23 +18,25 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in _HIDDEN}  # as JSON writes it: th
 
 
 def escape_control(text: str) -> str:
-    """``text`` with each character that would act on a terminal written out: ``\\u001b``."""
+    """Write out each character of ``text`` that would act on a terminal: ``\\u001b``."""
     return text if text.isprintable() else text.translate(_ESCAPES)
 
 
 class EscapingStream:
-    """A stream whose text is printed with `escape_control`; all else is the raw stream's."""
+    """Wraps a stream and escapes its text with `escape_control`; all else is the raw stream's."""
 
     def __init__(self, raw: Any, kept: str) -> None:
         self.raw, self.kept = raw, kept
 
     def write(self, text: str) -> int:
+        """Write escaped text and return the number of characters."""
         for mark in self.kept:
             if mark in text:
                 return self.raw.write(mark.join(map(escape_control, text.split(mark))))
         return self.raw.write(escape_control(text))
 
     def writelines(self, lines: Any) -> None:
+        """Write each line, escaped."""
         for line in lines:
             self.write(line)
 
@@ -43,13 +45,13 @@ class EscapingStream:
 
 
 def raw_stream(stream: Any) -> Any:
-    """The stream itself, for those who draw on a terminal (rich): they write text as text."""
+    """Return the unwrapped stream, for rich, which draws on a terminal itself."""
     return stream.raw if isinstance(stream, EscapingStream) else stream
 
 
 @contextmanager
 def escape_output() -> Iterator[None]:
-    """Within the block ``print`` shows control characters; progress bars on stderr keep CR."""
+    """Escape control characters that ``print`` writes in the block; stderr's bars keep their CR."""
     before = sys.stdout, sys.stderr
     ours = [s and EscapingStream(s, kept) for s, kept in zip(before, ("", "\r"), strict=True)]
     sys.stdout, sys.stderr = ours  # type: ignore[assignment]

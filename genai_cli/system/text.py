@@ -1,4 +1,4 @@
-"""Numbers and tables as plain text."""
+"""Format numbers and tables as plain text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genai_cli.system.terminal import escape_control
 
 
 def format_number(value: float) -> str:
-    """Four significant digits, without an exponent where it reads well."""
+    """Format a number with four significant digits, without an exponent where it reads well."""
     if value != value or abs(value) in (float("inf"),):
         return str(value)
     if value == 0 or 1e-4 <= abs(value) < 1e6:
@@ -29,9 +29,10 @@ def _after_point(value: float) -> int:
 
 
 def csv_cell(text: str) -> str:
-    """``text`` for a CSV that a spreadsheet may open: a name that begins like a formula gets an
-    apostrophe before it, a number does not. A carriage return would end the row: Python's csv
-    quotes it only where it is its own line end."""
+    """Escape ``text`` for a CSV that a spreadsheet may open. A name that begins like a formula gets
+    an apostrophe before it, a number does not. A carriage return would end the row: Python's csv
+    quotes it only where it is its own line end.
+    """
     text = escape_control(text)
     if text[:1] not in ("=", "+", "-", "@", "\t"):
         return text
@@ -45,7 +46,7 @@ def csv_cell(text: str) -> str:
 def format_table(
     title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)
 ) -> str:
-    """A table in plain text, for logs and pipes as well as terminals; ``left`` columns left."""
+    """Format a table as plain text, with ``left`` columns aligned left."""
     widths = [max(len(str(r[i])) for r in [head, *rows]) for i in range(len(head))]
 
     def cells(row: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""`genai audit RUN…`: which classes a model's samples and reconstructions keep, and which not."""
+"""`genai audit RUN…` counts the classes that a model's samples and reconstructions keep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ JSON, CSV, FIGURE = "audit.json", "audit.csv", "audit.png"
 
 @dataclass
 class AuditedRun:
-    """One run and what was found."""
+    """Holds one run with the result of its audit."""
 
     folder: Path
     result: Audit
@@ -68,7 +68,7 @@ def main(args: list[str]) -> int:
 def audit(
     folder: Path, request: AuditRequest, worlds: dict[str, World], single: bool = True
 ) -> tuple[int, AuditedRun | None]:
-    """Measure one run, write RUN/audit and tell what was found.
+    """Measure one run, write RUN/audit and print the verdict.
 
     Args:
         folder: of the run.
@@ -129,7 +129,7 @@ def audit(
 
 
 def _together(done: Sequence[AuditedRun], figures: Mapping[str, Any]) -> None:
-    """The table of several runs, and of a whole sweep its files."""
+    """Print the table of several runs and, for a whole sweep, write its files."""
     from genai_cli.audit import several, sweep_figure, written
     from genai_cli.figures import style
 

@@ -1,4 +1,4 @@
-"""`genai compare RUN… | SWEEP`: which model is right for which use, side by side on one ruler."""
+"""`genai compare RUN… | SWEEP` ranks runs that were measured with the same protocol."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FOLDER = "compare"  # in a sweep
 
 @dataclass
 class EvaluationFilter:
-    """The evaluations that a line asks for: how they were made, and the words that say so."""
+    """Selects evaluations by their settings, and keeps the words that gave them."""
 
     words: list[str]
     settings: dict[str, Any]  # as they are stored
 
 
 def main(args: list[str]) -> int:
-    """Compare; 0 done, 1 an evaluation failed, 2 a mistake, 130 or 143 stopped."""
+    """Compare runs; 0 done, 1 an evaluation failed, 2 a mistake, 130 or 143 stopped."""
     names, request, words = parse_arguments(args, "compare", CompareRequest, others=True)
     form = _form(request)
     wanted = _filter(words)
@@ -67,7 +67,7 @@ def main(args: list[str]) -> int:
 
 
 def _form(request: CompareRequest) -> str | None:
-    """What is printed instead of the tables."""
+    """Return the format that replaces the tables, or None."""
     forms = [form for form in FORMS if getattr(request, form)]
     if len(forms) > 1:
         flags = " and ".join(f"--{form}" for form in forms)
@@ -76,7 +76,7 @@ def _form(request: CompareRequest) -> str | None:
 
 
 def _filter(words: list[str]) -> EvaluationFilter:
-    """The keys of `genai evaluate` on the line, checked as there."""
+    """Parse and check the keys of `genai evaluate` on the line."""
     if not words:
         return EvaluationFilter([], {})
     from genai_cli.evaluation.request import EvaluateRequest
@@ -88,7 +88,7 @@ def _filter(words: list[str]) -> EvaluationFilter:
 
 
 def _check_keys(wanted: EvaluationFilter, folders: Sequence[Path]) -> None:
-    """Every key is a setting of an evaluation; what no evaluation has is a mistake."""
+    """Refuse keys that are no setting of any evaluation of these runs."""
     if not wanted.words:
         return
     evaluations = [(run, e) for run in map(read, folders) for e in run.evaluations]
@@ -108,7 +108,7 @@ def _check_keys(wanted: EvaluationFilter, folders: Sequence[Path]) -> None:
 def evaluate(
     folders: Sequence[Path], wanted: EvaluationFilter, form: str | None, figures: Mapping[str, Any]
 ) -> int:
-    """`genai evaluate` for each run that lacks an evaluation so made; the worst of their codes.
+    """Run `genai evaluate` for each run that lacks such an evaluation; return the worst exit code.
 
     What it prints goes to stderr where stdout is for a program.
     """
@@ -162,7 +162,7 @@ def _evaluated(run: Run, wanted: dict[str, Any]) -> bool:
 
 
 def _output_folder(folders: Sequence[Path], request: CompareRequest) -> Path:
-    """Where the files go: out=DIR, the compare folder of one sweep, or a new folder.
+    """Choose the output folder: out=DIR, the compare folder of one sweep, or a new folder.
 
     Raises:
         UserError: it cannot be made.
@@ -203,6 +203,6 @@ def _write_error(folder: Path, error: OSError) -> UserError:
 
 
 def draw(folder: Path, comparison: Comparison, figures: dict[str, Any]) -> list[Path]:
-    """The figures; imports torch, so it comes last."""
+    """Draw the figures last, because this imports torch."""
     pictures = importlib.import_module("genai_cli.comparison.pictures")
     return pictures.draw(folder, comparison, True, figures)

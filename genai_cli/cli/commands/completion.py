@@ -1,4 +1,4 @@
-"""`genai completion install | show | uninstall [SHELL]`: the TAB key for bash, zsh and fish."""
+"""`genai completion install | show | uninstall [SHELL]` sets up the TAB key of a shell."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ ZSHRC = {  # what .zshrc must mention → the line that does it, in this order
 
 
 def main(args: list[str]) -> int:
-    """Run ``genai completion`` with the words after it; the exit code."""
+    """Run ``genai completion`` and return the exit code."""
     action, *shells = args or [""]
     usage, actions = f"type: {PAGES['completion'].usage}", ACTIONS["completion"]
     if action not in actions:
@@ -84,7 +84,7 @@ def main(args: list[str]) -> int:
 
 
 def this_shell() -> str:
-    """The user's shell, from $SHELL."""
+    """Return the name of the user's shell, from $SHELL."""
     name = Path(os.environ.get("SHELL", "")).name
     if name not in SHELLS:
         raise UserError(
@@ -95,7 +95,7 @@ def this_shell() -> str:
 
 
 def completion_file(shell: str) -> Path:
-    """Where a user's completion file for ``genai`` stands."""
+    """Return the path of a shell's completion file for ``genai``."""
     home = Path.home()
     if shell == "bash":
         data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
@@ -108,7 +108,7 @@ def completion_file(shell: str) -> Path:
 
 
 def install(shell: str) -> int:
-    """Write the file, and say what else the shell needs."""
+    """Write the completion file and print the remaining steps, if any."""
     file = completion_file(shell)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +133,7 @@ def install(shell: str) -> int:
 
 
 def uninstall(shells: list[str]) -> int:
+    """Remove the completion files of these shells and return the exit code."""
     removed = 0
     for file in map(completion_file, shells):
         try:
@@ -149,13 +150,13 @@ def uninstall(shells: list[str]) -> int:
 
 
 def has_bash_completion() -> bool:
-    """Whether the package that reads the user's completion files is on this machine."""
+    """Tell whether the package bash-completion is installed."""
     roots = ("/usr/share", "/usr/local/share", "/opt/homebrew/share")
     return any(Path(root, "bash-completion/bash_completion").exists() for root in roots)
 
 
 def missing_in_zshrc() -> list[str]:
-    """The lines that .zshrc still needs, in order."""
+    """Return the lines that .zshrc still needs, in order."""
     folder = Path(os.environ.get("ZDOTDIR") or Path.home())
     try:
         text = (folder / ".zshrc").read_text(encoding="utf-8", errors="replace")

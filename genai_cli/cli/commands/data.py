@@ -1,4 +1,4 @@
-"""`genai data list | fetch NAME | check NAME|DIR`: what data there is, and what is in it."""
+"""`genai data list | fetch NAME | check NAME|DIR` lists, downloads and checks data sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main(args: list[str]) -> int:
-    """Run ``genai data`` with the words after it; the exit code."""
+    """Run ``genai data`` and return the exit code."""
     actions = {"list": show, "fetch": fetch, "check": check}
     if not args:
         print(verb_help("data"))
@@ -33,7 +33,7 @@ def main(args: list[str]) -> int:
 
 
 def show(args: list[str]) -> int:
-    """The table of all data sets. Downloads and loads nothing."""
+    """Print the table of all data sets, without downloading or loading any."""
     from rich.console import Console
     from rich.table import Table
 
@@ -65,7 +65,7 @@ def show(args: list[str]) -> int:
 
 
 def fetch(args: list[str]) -> int:
-    """Download a set with torchvision."""
+    """Download a data set with torchvision."""
     from genai_cli.data.download import DOWNLOADS
     from genai_cli.data.download import fetch as download
     from genai_cli.data.home import data_home
@@ -124,7 +124,7 @@ def check(args: list[str]) -> int:
 
 
 def report(dataset: Dataset, facts: Facts) -> str:
-    """The facts as aligned plain text, a fact a line."""
+    """Format the facts as aligned plain text, one fact a line."""
     spec = dataset.spec
     target = spec.target
     if target == "labels":
@@ -161,14 +161,14 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def configs() -> dict[str, Path]:
-    """Every data set's YAML by name, ours and those under GENAI_PATH."""
+    """Return every data set's YAML file by name, ours and those under GENAI_PATH."""
     from genai_cli.config.catalog import ConfigTree, user_dirs
 
     return ConfigTree(user_dirs()).options("dataset")
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A YAML group as plain data."""
+    """Read the YAML file of a group as plain data."""
     from omegaconf import OmegaConf
 
     return dict(OmegaConf.to_container(OmegaConf.load(file)))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""`genai doctor`: what the curves of a run, a sweep or a CSV show, and what to type next."""
+"""`genai doctor` diagnoses loss curves and prints the next command to type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genai_cli.system.text import format_table
 
 
 def main(args: list[str]) -> int:
-    """Examine runs, sweeps and CSV files; of several, a table."""
+    """Examine runs, sweeps and CSV files, and print a page for one or a table for several."""
     names, request, _ = parse_arguments(args, "doctor", DoctorRequest)
     patients = [r for name in names for r in readings(name, request.outputs)]
     diagnoses = [(r.name, examine(r)) for r in patients]
@@ -38,7 +38,7 @@ def main(args: list[str]) -> int:
 
 
 def readings(word: str, outputs: str | None) -> list[Reading]:
-    """The runs that a word names, or the CSV; metrics.csv in a run's folder is that run."""
+    """Read the runs that a word names, or a CSV; metrics.csv in a run's folder means that run."""
     from genai_cli.store import lookup, run_folder
 
     path = Path(word)

@@ -1,4 +1,4 @@
-"""`genai encode RUN [key=value …]`: the codes of a split, as an array or a table."""
+"""`genai encode RUN [key=value …]` writes the codes of a split as an array or a table."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def main(args: list[str]) -> int:
 
 
 def check_able(model: type[Model], name: str) -> None:
-    """Refuse a family without codes, with the names of those that have them."""
+    """Refuse a family without an encoder, and name those that have one."""
     from genai_cli.config.catalog import config_dir
     from genai_cli.models.build import model_class
 
@@ -60,7 +60,7 @@ def check_able(model: type[Model], name: str) -> None:
 
 
 def write(folder: Path, request: EncodeRequest, model: Model, data: Dataset) -> int:
-    """The file of codes; the exit code."""
+    """Write the file of codes and return the exit code."""
     from genai_cli.sampling import codes as store
 
     splits = store.SPLITS if request.split == "all" else (request.split,)

@@ -1,4 +1,4 @@
-"""`genai evaluate RUN… [key=value …]`: every number of trained runs, by one ruler."""
+"""`genai evaluate RUN… [key=value …]` measures trained runs with one protocol."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def main(args: list[str]) -> int:
 
 
 def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]) -> int:
-    """Measure one run and write the folder of the result; the exit code.
+    """Measure one run, write the folder of the result and return the exit code.
 
     Args:
         folder: of the run.

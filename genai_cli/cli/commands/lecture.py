@@ -1,4 +1,4 @@
-"""`genai lecture`: the lecture's experiments, listed, or run one after the other to one page."""
+"""`genai lecture` lists the lecture's experiments, or runs them one after the other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main(args: list[str]) -> int:
 
 
 def list_experiments() -> list[str]:
-    """Every experiment with its question and its commands, by chapter."""
+    """List every experiment with its question and commands, by chapter."""
     from genai_cli.lecture.chapters import experiments
 
     lines: list[str] = []
@@ -59,7 +59,7 @@ def list_experiments() -> list[str]:
 
 
 def start(names: list[str], changes: list[str], outputs: str | None, command: str) -> int:
-    """Plan everything, claim a folder, run."""
+    """Plan all experiments, claim a folder and run them."""
     from genai_cli.lecture import folder
     from genai_cli.lecture.chapters import chosen
     from genai_cli.lecture.plan import plan
@@ -75,7 +75,7 @@ def start(names: list[str], changes: list[str], outputs: str | None, command: st
 
 
 def left_out(items: list[Item]) -> list[str]:
-    """Where a word of the user does not go, and why; a line for each reason."""
+    """Explain which changes an experiment does not take, one line for each reason."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for item in items:
         for change, why in item.left_out.items():
@@ -87,7 +87,7 @@ def left_out(items: list[Item]) -> list[str]:
 
 
 def resume(names: list[str], changes: list[str], outputs: str | None) -> int:
-    """Go on with what a lecture has not finished."""
+    """Run the unfinished experiments of a lecture."""
     from genai_cli.lecture import folder
     from genai_cli.lecture.chapters import chosen
     from genai_cli.lecture.plan import plan
@@ -127,6 +127,7 @@ def _play(path: Path, state: State, items: list[Item]) -> int:
 
 
 def write_page(path: Path) -> None:
+    """Write report.html of a lecture and print its path."""
     from genai_cli.report.lecture_page import lecture_page
     from genai_cli.system import atomic_write
 

@@ -1,4 +1,4 @@
-"""`genai plan [-m] …`: what a run or a sweep will cost, before anything is launched.
+"""`genai plan [-m] …` estimates the cost of a run or a sweep before it is launched.
 
 The line is that of `genai train`. Cells of one shape are measured once, by a few real steps in a
 process of its own; nothing is written to the outputs.
@@ -23,7 +23,7 @@ SCRIPT = "--script"
 
 
 def main(args: list[str]) -> int:
-    """Print the costs, or with --script the batch script alone; 1 where a shape fails."""
+    """Print the costs, or with --script only the batch script; 1 where a shape fails."""
     from genai_cli.config import compose
     from genai_cli.launchers.settings import Slurm, gpus_of, of_one_run, of_sweep
 
@@ -65,7 +65,7 @@ def main(args: list[str]) -> int:
 
 
 def _script(launcher: Launcher, kept: Sequence[tuple[ComposedCell, Prepared]]) -> str:
-    """What would be submitted, but for the folder, which is not claimed yet."""
+    """Return the batch script that would be submitted; its folder is not claimed yet."""
     from genai_cli.config import schema
     from genai_cli.launchers import queue
     from genai_cli.launchers.script import script
@@ -155,7 +155,7 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | N
 
 
 def _check_devices(launcher: Launcher, devices: Sequence[str]) -> None:
-    """Refuse to measure for a cluster's node what this machine has no device for.
+    """Refuse a device that this machine lacks, because a plan is measured here.
 
     Raises:
         UserError: there is none, as on a login node without a GPU.
@@ -176,8 +176,7 @@ def _check_devices(launcher: Launcher, devices: Sequence[str]) -> None:
 def _worker_environment(
     launcher: Launcher, prepared: Sequence[Prepared]
 ) -> tuple[int, dict[str, str]]:
-    """(workers, environment of one) as the launcher would start a cell, as far as this machine
-    can tell."""
+    """Return (number of workers, environment of one) that the launcher would use."""
     from genai_cli.config import schema
     from genai_cli.launchers.settings import Joblib, Slurm
     from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
@@ -197,7 +196,7 @@ def _worker_environment(
 
 
 def _names(cells: Sequence[tuple[str, ComposedCell, Prepared]]) -> dict[str, str]:
-    """Shape → what sets it apart: of the varied keys those that are equal in all its cells."""
+    """Name each shape by the varied keys that are equal in all its cells."""
     names: dict[str, str] = {}
     for key in dict.fromkeys(key for key, _, _ in cells):
         swept = [cell.swept for k, cell, _ in cells if k == key]

@@ -1,4 +1,4 @@
-"""`genai replay RUN`: the step at which a run diverged, taken again on the CPU."""
+"""`genai replay RUN` repeats on the CPU the step at which a run diverged."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def main(args: list[str]) -> int:
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """What was not finite, and where, of a report."""
+    """Describe the first non-finite number of a report and its layer."""
     if not report.get("reproduced"):
         return "every number of the step is finite"
     player, term, layer, value = (report.get(k) for k in ("player", "term", "layer", "value"))

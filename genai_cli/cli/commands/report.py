@@ -1,4 +1,4 @@
-"""`genai report RUN | SWEEP | LECTURE`: one self-contained HTML file to read, mail or print."""
+"""`genai report RUN | SWEEP | LECTURE` writes one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def main(args: list[str]) -> int:
 
 
 def draw(sweep: Path) -> None:
-    """The figures of the comparison, where they are missing or older than a cell's numbers.
+    """Draw the figures of the comparison where they are missing or out of date.
 
     They load every model, which takes seconds; a page without them is better than none.
     """
@@ -71,7 +71,7 @@ def draw(sweep: Path) -> None:
 
 
 def find(reference: str, outputs: str | None = None) -> Path:
-    """The run, sweep or lecture a user means: a path, a suffix (k3f9, k3f9/000), or ``latest``.
+    """Find the run, sweep or lecture of a path, a suffix (k3f9, k3f9/000), or ``latest``.
 
     Raises:
         UserError: nothing, or more than one folder, answers to it.

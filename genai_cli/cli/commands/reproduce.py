@@ -1,4 +1,4 @@
-"""`genai reproduce RUN [key=value …]`: train a run again from its folder alone, and compare.
+"""`genai reproduce RUN [key=value …]` trains a run again from its folder and compares the two.
 
 The second run has a folder of its own. It takes the threads and the step kind that run.json of
 the first one recorded, and every change of a resume at the step where it was made. It is told to
@@ -87,8 +87,7 @@ def _prepared(
     step: int,
     measured: MeasuredPart | None,
 ) -> Prepared:
-    """One part of the run, from ``step`` on, with the run's data, to be measured on as much of the
-    test split as it was; nothing is written."""
+    """Prepare the part of a run from ``step`` on, measured on as much test data; write nothing."""
     from genai_cli.config import validation
     from genai_cli.runner.prepare import Prepared
 
@@ -114,7 +113,7 @@ def _prepared(
 
 
 def _end(run_info: Mapping[str, Any], last: Mapping[str, float]) -> str:
-    """Why there is no more of the run than its last row; "" where it came to its own end."""
+    """Explain why a run has no more epochs; "" where it came to its own end."""
     if run_info.get("reason"):
         return f"to epoch {int(last['epoch'])}, after which it was {run_info['reason']}"
     if run_info.get("status") in ("finished", "stopped"):
@@ -125,7 +124,7 @@ def _end(run_info: Mapping[str, Any], last: Mapping[str, float]) -> str:
 def _train(
     twin: Path, parts: list[tuple[int, Prepared]], until: int | None, signals: Signals
 ) -> int:
-    """Every part to the step where the next one begins, the last one to its end."""
+    """Train each part up to the step where the next one begins, and the last to its end."""
     from genai_cli.config import schema
     from genai_cli.runner.run import run
 
@@ -148,7 +147,7 @@ def _train(
 
 
 def _stopped(twin: Path, reason: str, part: Prepared, signals: Signals) -> int:
-    """End as a run that its sweep or somebody stopped: measured, with the weights it has."""
+    """Measure a run that its sweep or a user stopped, with the weights it has."""
     from genai_cli.runner.run import run
 
     run_info = run_folder.read_json(twin / run_folder.RUN)
@@ -158,7 +157,7 @@ def _stopped(twin: Path, reason: str, part: Prepared, signals: Signals) -> int:
 
 
 def _judge(folder: Path, twin: Path, run_info: Mapping[str, Any], rtol: float, whole: bool) -> int:
-    """Compare, tell, write reproduction.json; the exit code."""
+    """Compare the two runs, print the verdict, write reproduction.json; return the exit code."""
     rows = run_folder.read_metrics(folder), run_folder.read_metrics(twin)
     summaries = (
         run_folder.read_json(folder / run_folder.SUMMARY),
@@ -212,7 +211,7 @@ def _judge(folder: Path, twin: Path, run_info: Mapping[str, Any], rtol: float, w
 
 
 def _describe(diff: RunDiff, verdict: str, rtol: float, step: int) -> str:
-    """What was compared."""
+    """Describe the rows, numbers and weights that were compared."""
     parts = [f"{diff.rows} epochs of {run_folder.METRICS}"]
     if diff.numbers:
         parts.append(f"{diff.numbers} numbers of {run_folder.SUMMARY}")
@@ -224,7 +223,7 @@ def _describe(diff: RunDiff, verdict: str, rtol: float, step: int) -> str:
 
 
 def _history(run_info: Mapping[str, Any]) -> list[str]:
-    """What happened on the way that a second run cannot repeat."""
+    """List the events of a run that a second run cannot repeat."""
     lines = []
     for entry in sessions.read_entries(run_info):
         if entry.was:

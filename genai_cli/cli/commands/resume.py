@@ -1,4 +1,4 @@
-"""`genai resume RUN [key=value …]`: go on in the same folder, with its own config.
+"""`genai resume RUN [key=value …]` continues a run in its folder, with its own config.
 
 A change is safe (it does not touch what was computed so far), allowed with a note (the rest of
 the run differs from what was planned) or refused (the run would be another one). Every key of a
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def main(args: list[str]) -> int:
-    """Resume one run; 0 also where there is nothing left to do."""
+    """Resume one run; 0 also where nothing is left to do."""
     if ranks.rank():  # of torchrun: rank 0 finds the run, checks and writes
         from genai_cli.runner.run import run
 

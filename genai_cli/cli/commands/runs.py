@@ -1,4 +1,4 @@
-"""`genai runs`: a table of runs with what differs and how they ended; `prune` removes some."""
+"""`genai runs` lists runs with their differences and statuses; `prune` removes some."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main(args: list[str]) -> int:
 
 
 def _none(root: Path, filters: dict[str, str], records: list[dict[str, Any]]) -> str:
-    """Why the table is empty: where was looked, and the nearest value that there is."""
+    """Explain an empty table: the folder searched, and the nearest value that exists."""
     path = root.absolute()
     if not records:
         return f"no run in {path}; start one with: genai train"
@@ -67,7 +67,7 @@ def _none(root: Path, filters: dict[str, str], records: list[dict[str, Any]]) ->
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """Everything the table, the filters and --json need of one run; damage shows as blanks."""
+    """Collect the data of one run for the table, the filters and --json; damage gives blanks."""
     try:
         config = run_folder.read_config(path)
     except UserError:
@@ -183,13 +183,13 @@ def _prune(root: Path, records: list[dict[str, Any]], sure: bool) -> int:
 
 
 def _unit(run: Path) -> Path:
-    """What a run is removed with: its lecture, else its sweep, else it is alone."""
+    """Return the folder a run is removed with: its lecture, else its sweep, else itself."""
     lecture = next(filter(outputs.is_lecture, run.parents), None)
     return lecture or (run.parent if run_folder.is_sweep(run.parent) else run)
 
 
 def _runs_in(unit: Path) -> int:
-    """How many runs are in a lecture, a sweep or a run."""
+    """Count the runs in a lecture, a sweep or a run."""
     if outputs.is_lecture(unit):
         return sum(len(list(lookup.all_runs(item))) for item in unit.iterdir() if item.is_dir())
     return sum(map(run_folder.is_run, unit.iterdir())) if run_folder.is_sweep(unit) else 1

@@ -1,4 +1,4 @@
-"""`genai sample RUN [key=value …]`: what a trained model makes, into a folder of the run."""
+"""`genai sample RUN [key=value …]` draws samples of a trained model into a folder of the run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def main(args: list[str]) -> int:
 
 
 def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig) -> int:
-    """Draw into a folder of its own; the exit code."""
+    """Draw samples into a new folder and return the exit code."""
     from genai_cli.config import schema, validation
     from genai_cli.figures import style
     from genai_cli.sampling import draw, store
@@ -94,7 +94,7 @@ def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig)
 
 
 def described(folder: Path, request: SampleRequest, job: Any, cfg: TrainConfig) -> dict[str, Any]:
-    """sample.json: what was drawn, by which player, how fast."""
+    """Return the content of sample.json: the samples, their sampler and the speed."""
     from genai_cli.training import checkpoint, machine
     from genai_cli.version import __version__
 
@@ -127,7 +127,7 @@ def described(folder: Path, request: SampleRequest, job: Any, cfg: TrainConfig) 
 
 @contextmanager
 def progress(request: SampleRequest) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal: call it with how many more are done."""
+    """Show a progress bar on a terminal; call the result with the number of new samples."""
     if not on_terminal():
         yield lambda n: None
         return

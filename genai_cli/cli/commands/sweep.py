@@ -1,4 +1,4 @@
-"""`genai sweep resume DIR`: train what is left of a sweep."""
+"""`genai sweep resume DIR` trains the unfinished cells of a sweep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genai_cli.store import outputs as places
 
 
 def main(args: list[str]) -> int:
-    """0 done or nothing left, 1 a cell failed, 2 a mistake, 130 or 143 interrupted."""
+    """Resume a sweep; 0 done or nothing left, 1 a cell failed, 2 a mistake, 130 or 143 stopped."""
     action, *words = args or [""]
     if action not in ACTIONS["sweep"]:
         near = nearest(action, ACTIONS["sweep"]) if action else ""
@@ -38,7 +38,7 @@ def main(args: list[str]) -> int:
 
 
 def find(reference: str, outputs: str | None = None) -> Path:
-    """The sweep a user means: a path, a folder's suffix or name, or ``latest``.
+    """Find the sweep of a path, a folder's suffix or name, or ``latest``.
 
     Raises:
         UserError: nothing, or more than one sweep, answers to it.

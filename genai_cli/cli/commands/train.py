@@ -1,4 +1,4 @@
-"""`genai train`: compose, check every cell, claim a folder, train in it.
+"""`genai train` composes and checks every cell, claims a folder and trains in it.
 
 `run` is the whole life of one run. It reads the folder's config and nothing else, so that a fresh
 run, a resumed one and a sweep's worker are the same call.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
 
 
 def main(args: list[str]) -> int:
-    """One run, or with -m a sweep; the exit code."""
+    """Train one run, or with -m a sweep, and return the exit code."""
     from genai_cli.config import compose
 
     line = compose.parse_line(args)

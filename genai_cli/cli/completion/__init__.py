@@ -1,1 +1,1 @@
-"""Completion of verbs, keys and values by the TAB key."""
+"""Complete verbs, keys and values by the TAB key."""

@@ -1,4 +1,4 @@
-"""What a TAB offers: verbs, groups, options, keys, values, flags and runs.
+"""Compute the TAB candidates: verbs, groups, options, keys, values, flags and runs.
 
 The script of a shell (cli/commands/completion.py) asks ``genai _complete SHELL …``: a path that
 imports the standard library only and answers in some 40 ms. A candidate is the whole word. It ends
@@ -34,7 +34,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def print_candidates(args: Sequence[str]) -> int:
-    """Print the candidates, a line each, as ``SHELL`` wants them.
+    """Print the candidates, one a line, in the format of ``SHELL``.
 
     bash gives the line up to the cursor and its COMP_WORDBREAKS, for it replaces only what stands
     behind the last of these characters; zsh and fish give the words.
@@ -63,7 +63,7 @@ def print_candidates(args: Sequence[str]) -> int:
 
 
 def candidates(words: Sequence[str]) -> list[Candidate]:
-    """What the last of ``words`` (those behind ``genai``) can become, and what it means."""
+    """Return the completions of the last of ``words`` (those after ``genai``), with meanings."""
     *before, current = words
     return [c for c in _offers(before, current) if c[0].startswith(current)]
 

@@ -1,4 +1,4 @@
-"""The runs, sweeps and lectures that a TAB offers: what their folders' names say, newest first."""
+"""List the runs, sweeps and lectures for TAB by their folders' names, newest first."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ RUNS = 200  # of the newest are offered at most
 
 
 def runs(args: Sequence[str], current: str, sweeps: bool = False) -> Iterator[tuple[str, str]]:
-    """(word, meaning) of what names a run: ``latest``, the suffix of a folder, or SUFFIX/CELL in a
-    sweep; with ``sweeps``, a sweep's suffix alone, too."""
+    """Yield (word, meaning) of names of runs: ``latest``, a suffix, SUFFIX/CELL; with ``sweeps``,
+    those too.
+    """
     yield "latest ", "the newest run or sweep" if sweeps else "the newest run"
     for folder, label, suffix, meaning in run_folders(args):
         if label in ("compare", "lecture"):  # a comparison's files; a lecture's runs follow it
@@ -35,7 +36,7 @@ def runs(args: Sequence[str], current: str, sweeps: bool = False) -> Iterator[tu
 
 
 def sweeps(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What names a sweep."""
+    """Yield (word, meaning) of names of sweeps."""
     yield "latest ", "the newest sweep"
     for folder, _, suffix, meaning in run_folders(args):
         if (folder / "sweep.yaml").is_file():
@@ -43,7 +44,7 @@ def sweeps(args: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def lectures(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What names a lecture."""
+    """Yield (word, meaning) of names of lectures."""
     yield "latest ", "the newest lecture"
     for folder, _, suffix, meaning in run_folders(args):
         if is_lecture(folder):
@@ -51,7 +52,7 @@ def lectures(args: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def run_folders(args: Sequence[str]) -> Iterator[tuple[Path, str, str, str]]:
-    """(folder, label, suffix, date and time) of the newest, up to a number of them."""
+    """Yield (folder, label, suffix, date and time) of the newest folders, `RUNS` at most."""
     given = [a.partition("=")[2] for a in args if a.startswith("outputs=")]
     root = Path((given or [os.environ.get("GENAI_OUTPUTS") or "outputs"])[0])
     for folder in itertools.islice(_newest(root), RUNS):
@@ -75,7 +76,7 @@ def _newest(root: Path) -> Iterator[Path]:
 
 
 def names(folder: Path) -> list[str]:
-    """Folders in a folder; nothing where it cannot be read."""
+    """Return the names of the folders in a folder; none where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return [entry.name for entry in entries if entry.is_dir()]

@@ -1,10 +1,10 @@
-"""A command line as the shell reads it, while it is still being typed."""
+"""Split an unfinished command line as bash does."""
 
 from __future__ import annotations
 
 
 def split_line(line: str, breaks: str) -> tuple[list[str], int, str]:
-    """The words of a command line as the shell would read it, the last one perhaps unfinished.
+    """Split a command line into words as bash would; the last word may be unfinished.
 
     Returns:
         the words without quotes; how much of the last stands before the part that bash replaces;
