@@ -32,8 +32,8 @@ from genai_cli.evaluation.request import EvaluateRequest
 from genai_cli.sampling.request import EncodeRequest, SampleRequest
 from genai_cli.system.signals import handle_signals, raise_exit
 
-SEVERAL = ("evaluate", "audit", "compare", "doctor")  # verbs that take more than one run
-SWEEPS = (*SEVERAL, "report")  # and those that take a sweep
+SEVERAL = ("evaluate", "audit", "compare", "doctor")  # verbs that take several runs
+SWEEPS = (*SEVERAL, "report")  # verbs that take a sweep
 
 
 @dataclass

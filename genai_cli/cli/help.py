@@ -1,8 +1,8 @@
 """Write the texts of ``genai --help`` and ``genai VERB --help`` without Hydra, in milliseconds.
 
 Choices, defaults and meanings are read where they are declared: those of a training in the YAML
-files (paths.py), those of a verb that reads run folders in its request (work.py). A new file or
-key, ours or a user's, is in the help as soon as it exists.
+files (catalog.py), those of a verb that reads run folders in its request (arguments.py). A new
+file or key, ours or a user's, is in the help as soon as it exists.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _train(args: Sequence[str]) -> list[str]:
                     f"unknown {group} '{option}'{nearest(option, known)} "
                     f"(choose from: {listing(known)})"
                 )
-    taken = tree.chosen(given)
+    taken = tree.selected_options(given)
     keys = tree.keys(taken)
     lines = ["", "  genai train [GROUP=NAME …] [KEY=VALUE …] [flags]"]
     for group, options in given.items():
@@ -131,7 +131,7 @@ def _train(args: Sequence[str]) -> list[str]:
 
 def _choice(tree: ConfigTree, group: str, option: str) -> list[str]:
     """The keys of one option, and what else its file sets."""
-    sheet = tree.sheet(group, option)
+    sheet = tree.config_file(group, option)
     inside = {k: v for k, v in sheet.keys.items() if "." in k and not k.endswith(".name")}
     others = {k: v.value for k, v in sheet.keys.items() if "." not in k}
     lines = _heading(f"{group}={option}: {sheet.summary}".rstrip(": "))
@@ -148,8 +148,8 @@ def _groups(tree: ConfigTree, groups: Iterable[str], taken: dict[str, list[str]]
         rows = {}
         for option, file in tree.options(group).items():
             mark = "*" if option in taken.get(group, ()) else " "
-            yours = " (yours)" if tree.is_users(file) else ""
-            rows[f"{mark} {option}"] = tree.sheet(group, option).summary + yours
+            yours = " (yours)" if tree.is_user_file(file) else ""
+            rows[f"{mark} {option}"] = tree.config_file(group, option).summary + yours
         about = [GROUPS.get(group, ""), "" if group in taken or "/" in group else "none by default"]
         if rows:
             lines += [f"  {_bold(group)}  {'; '.join(filter(None, about))}", *_rows(rows)]

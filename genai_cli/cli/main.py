@@ -14,9 +14,9 @@ import sys
 from genai_cli.cli.command_table import VERBS
 
 HELP = ("-h", "--help")
-NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no path on this system can be
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # errors of names that no path can have
 GONE = (errno.EPIPE, errno.EIO)  # a pipe's reader, a terminal
-WRITING = ("data", "compare", "report")  # they import while something is half written
+WRITING = ("data", "compare", "report")  # verbs that import while a file is half written
 
 
 def main(argv: list[str] | None = None) -> int:

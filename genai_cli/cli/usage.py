@@ -1,7 +1,7 @@
 """Hold the help of each verb besides its keys and flags: usage, names, prose, examples.
 
-Keys and flags of a verb that reads run folders are declared in its request (work.py). TAB reads
-actions, flags and statuses here, too.
+Keys and flags of a verb that reads run folders are declared in its request (arguments.py). TAB
+reads actions, flags and statuses here, too.
 """
 
 from __future__ import annotations

@@ -100,11 +100,11 @@ class ConfigTree:
                 files.setdefault(name[: -len(".yaml")], folder / group / name)
         return dict(sorted(files.items(), key=lambda item: (item[0].count("/"), item[0])))
 
-    def is_users(self, file: Path) -> bool:
+    def is_user_file(self, file: Path) -> bool:
         """Tell whether a file is a user's own, not a shipped one."""
         return self.shipped not in file.parents
 
-    def sheet(self, group: str, option: str) -> ConfigFile:
+    def config_file(self, group: str, option: str) -> ConfigFile:
         """Return the file of an option, with the keys it inherits from its defaults list."""
         if (group, option) not in self._sheets:
             file = self.options(group).get(option)
@@ -112,14 +112,16 @@ class ConfigTree:
             self._sheets[group, option] = empty  # ends a circle of defaults
             if file is not None:
                 sheet, bases = _read(file, group)
-                keys = {k: v for base in bases for k, v in self.sheet(group, base).keys.items()}
+                keys = {
+                    k: v for base in bases for k, v in self.config_file(group, base).keys.items()
+                }
                 for name, key in sheet.keys.items():
                     known = keys.get(name, key)
                     keys[name] = Key(key.value, key.meaning or known.meaning)
                 self._sheets[group, option] = sheet._replace(keys=keys)
         return self._sheets[group, option]
 
-    def chosen(self, given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    def selected_options(self, given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Return the options in force, by group, where the command line gives ``given``.
 
         What a model's or experiment's file overrides counts, as in Hydra: the command line beats
@@ -130,7 +132,7 @@ class ConfigTree:
         settled = set(given)
         for group in reversed(self.groups):
             for option in taken.get(group, ())[:1]:
-                for other, choice in self.sheet(group, option).overrides.items():
+                for other, choice in self.config_file(group, option).overrides.items():
                     if other not in settled:
                         taken[other] = [choice]
                         settled.add(other)
@@ -141,7 +143,7 @@ class ConfigTree:
         keys = dict(self.train.keys)
         for group in self.groups:
             for option in taken.get(group, ()):
-                for name, key in self.sheet(group, option).keys.items():
+                for name, key in self.config_file(group, option).keys.items():
                     meaning = key.meaning or (keys[name].meaning if name in keys else "")
                     keys[name] = Key(key.value, meaning)
         return {k: v for k, v in keys.items() if not k.startswith("hydra.")}

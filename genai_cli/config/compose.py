@@ -2,7 +2,7 @@
 
 Hydra's grammar, defaults lists, search path and typed merge are used; its run folders, job
 logging and launch loop are not: a folder is claimed only after every cell was checked, and is
-written whole before the work starts (runs.py).
+written whole before the work starts (store/run_folder.py).
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _experiment(line: CommandLine) -> list[str]:
     return [word for word in line.overrides if word.startswith("experiment=")]
 
 
-@functools.cache  # a session that registered it again would search every folder once more
+@functools.cache  # registered again, every folder would be searched once more
 def _find_user_configs() -> None:
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.plugins import Plugins

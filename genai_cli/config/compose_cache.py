@@ -28,7 +28,9 @@ class _Base(NamedTuple):
     sweep: dict[str, Any]  # of an experiment
 
 
-_SHIPPED: dict[tuple[str, ...], _Base] = {}  # of our own YAML alone; read once, as our modules are
+_SHIPPED: dict[
+    tuple[str, ...], _Base
+] = {}  # of shipped YAML only, which does not change in a process
 
 
 class Composer:
@@ -50,7 +52,7 @@ class Composer:
         ]
         self.groups: dict[str, bool] = {}
         self.parsed: dict[str, Any] = {}
-        # a user's YAML may be another one for the next line of this process
+        # a user's YAML may change between two lines of this process
         self.bases: dict[tuple[str, ...], _Base] = {} if len(self.config_dirs) > 1 else _SHIPPED
 
     def config(self, overrides: Sequence[str]) -> Any:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from genai_cli.config.schema import TrainConfig
 
-SUPERVISED = "GENAI_WATCHED"  # set where our own starter waits for the rank and tells who died
-PEER_LOST = 76  # exit code, to that starter: this rank is sound and misses another one
+# set by `launchers.spawn`, which waits for the rank and reports its death
+SUPERVISED = "GENAI_WATCHED"
+PEER_LOST = 76  # exit code of a healthy rank that lost another one
 
 
 def world_size() -> int:

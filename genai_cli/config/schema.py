@@ -218,7 +218,7 @@ class _HashableConfig(NamedTuple):
         return isinstance(other, _HashableConfig) and self.text == other.text
 
 
-@functools.lru_cache(maxsize=8)  # 14 ms, and a run that is trained, measured and drawn asks thrice
+@functools.lru_cache(maxsize=8)  # 14 ms, and one run needs it three times
 def _build(hashable: _HashableConfig) -> TrainConfig:
     from omegaconf import OmegaConf
 

@@ -2,7 +2,7 @@
 
 A signature holds a key's type and range: ``dropout: Rate = 0.0`` in a constructor is the key
 ``model.dropout``, at least 0 and below 1. The fields of a dataclass do the same for the keys of a
-verb (work.py) and of the trainer (schema.py), with their meaning in a `Help`.
+verb (cli/arguments.py) and of the trainer (schema.py), with their meaning in a `Help`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ Count = Annotated[int, Between(1)]
 Natural = Annotated[int, Between(0)]
 Positive = Annotated[float, Between(0, open_low=True)]
 NonNegative = Annotated[float, Between(0)]
-Repeats = Annotated[int, Between(0, 1000)]  # of a layer: a million would not be built in an hour
+Repeats = Annotated[int, Between(0, 1000)]  # of a layer; a million would take an hour to build
 Layers = Annotated[int, Between(1, 1000)]
 Fraction = Annotated[float, Between(0, 1)]
 Rate = Annotated[float, Between(0, 1, open_high=True)]

@@ -29,10 +29,10 @@ def defaults(config: dict[str, Any]) -> tuple[dict[str, str], dict[str, Key]]:
         for group, section in config.items()
         if group in tree.groups and (name := mapping(section).get("name"))
     }
-    unasked = tree.chosen({"model": given["model"]} if "model" in given else {})
+    unasked = tree.selected_options({"model": given["model"]} if "model" in given else {})
     plain_choice = {g: options[0] for g, options in unasked.items() if options}
     plain_choice["model"] = tree.train.defaults.get("model", "")
-    return plain_choice, tree.keys(tree.chosen(given))
+    return plain_choice, tree.keys(tree.selected_options(given))
 
 
 def list_settings(facts: Facts) -> dict[str, list[list[str]]]:

@@ -116,7 +116,7 @@ def conclude(
         own = of_training(state.elapsed(), asked)
         budget = Budget(*group.told((own.seconds, own.part)))
     try:
-        with signals.raised(), Meter(quiet=report.quiet) as meter:
+        with signals.raise_on_signal(), Meter(quiet=report.quiet) as meter:
             measured = measure(folder, cfg, data, state, report, budget, signals, meter)
     except Interrupted as left:
         code = left.code

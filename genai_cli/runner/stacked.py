@@ -334,10 +334,10 @@ def _listen(stop: Connection) -> None:
     those that are left of a pool that lost one."""
     for number in Signals.HANDLED:
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, _signals.hear)
+    signal.signal(signal.SIGUSR1, _signals.handle)
 
     def end(number: int, frame: FrameType | None) -> None:
-        _signals.hear(number, frame)
+        _signals.handle(number, frame)
         if not _signals.raising:
             os._exit(143)
 

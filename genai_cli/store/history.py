@@ -22,10 +22,10 @@ OF_THIS_SESSION = (
     "precision",
     "versions",
     "git",
-)  # of the machine a session is on
+)  # read again from the machine of each session
 
 
-class Entry(NamedTuple):
+class SessionEntry(NamedTuple):
     """Holds one session of a run after the first."""
 
     step: int  # optimizer steps done when it began
@@ -113,7 +113,7 @@ def set_start_step(run_info: Mapping[str, Any], step: int) -> dict[str, Any]:
     """Return the key ``resumed`` with the step a session starts from; {} for a first one."""
     entries = [dict(e) if isinstance(e, dict) else e for e in _list(run_info)]
     waiting = [e for e in entries if isinstance(e, dict) and e.get("step") is None]
-    if not waiting and step:  # nobody has announced it: a sweep's worker goes on
+    if not waiting and step:  # not announced, as where a sweep's worker resumes
         waiting = [_entry({}, {})]
         entries += waiting
     for entry in waiting:
@@ -121,7 +121,7 @@ def set_start_step(run_info: Mapping[str, Any], step: int) -> dict[str, Any]:
     return {"resumed": entries} if entries else {}
 
 
-def read_entries(run_info: Mapping[str, Any]) -> Iterator[Entry]:
+def read_entries(run_info: Mapping[str, Any]) -> Iterator[SessionEntry]:
     """Yield the readable entries in order; a run folder may be a stranger's."""
     for entry in _list(run_info):
         if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
@@ -129,7 +129,7 @@ def read_entries(run_info: Mapping[str, Any]) -> Iterator[Entry]:
         changes, was = entry.get("changes"), entry.get("was")
         pairs = changes.items() if isinstance(changes, dict) else ()
         parsed = {k: (v[0], v[1]) for k, v in pairs if isinstance(v, list) and len(v) == 2}
-        yield Entry(max(entry["step"], 0), parsed, was if isinstance(was, dict) else {})
+        yield SessionEntry(max(entry["step"], 0), parsed, was if isinstance(was, dict) else {})
 
 
 def precision_from(run_info: Mapping[str, Any], step: int) -> str | None:

@@ -30,7 +30,7 @@ class MetricsWriter:
             if row["step"] <= up_to_step and row["step"] % steps_per_epoch == 0
         ]
         self.last: dict[str, float] = self.kept[-1] if self.kept else {}
-        self.columns: list[str] = []  # none: the file is not ours yet
+        self.columns: list[str] = []  # empty until the first row is written
 
     def add(self, row: Mapping[str, float]) -> None:
         """Write the row of an epoch."""
@@ -69,7 +69,9 @@ def last_row(folder: Path) -> dict[str, float]:
             start = file.tell()
             end = file.seek(0, os.SEEK_END)
             file.seek(max(start, end - TAIL))
-            lines = file.read().rpartition("\n")[0].splitlines()  # a row in writing has no end yet
+            lines = (
+                file.read().rpartition("\n")[0].splitlines()
+            )  # a row that is being written has no end yet
     except (OSError, UnicodeDecodeError):
         return {}
     for line in lines[-1:]:

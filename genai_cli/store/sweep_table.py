@@ -24,7 +24,7 @@ SHARE = 20  # or this many times what the last one took: a slow disk costs 5 % o
 MAX_ROWS = 50  # rows of a table on the screen
 MAX_NOTE = 160  # characters of an error in the table
 
-_lock = threading.Lock()  # a table is written by the cell that ends and by the clock
+_lock = threading.Lock()  # the cell that ends and the clock both write the table
 _known: dict[Path, tuple[tuple[Any, ...], Any]] = {}  # what was read of a cell, until it changes
 
 
@@ -136,7 +136,7 @@ def write_table(folder: Path) -> None:
 
 def _text(table: Sequence[Mapping[str, str]]) -> str:
     columns = list(dict.fromkeys(column for row in table for column in row))
-    if "note" in columns:  # words stand behind the numbers
+    if "note" in columns:  # text goes behind the numbers
         columns.remove("note")
         columns.append("note")
     text = io.StringIO()

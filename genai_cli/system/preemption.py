@@ -38,7 +38,7 @@ class Signals:
         self.raising = False
 
     def __enter__(self) -> Signals:
-        self._before = {s: signal.signal(s, self.hear) for s in handled_signals()}
+        self._before = {s: signal.signal(s, self.handle) for s in handled_signals()}
         return self
 
     def __exit__(self, *_) -> None:
@@ -46,7 +46,7 @@ class Signals:
             signal.signal(number, handler)
 
     @contextmanager
-    def raised(self) -> Iterator[None]:
+    def raise_on_signal(self) -> Iterator[None]:
         """Raise `Interrupted` for a signal within the block, after an import if one is going on. A
         signal that came before raises at once. A long call of a library is thus left, too.
         """
@@ -64,8 +64,8 @@ class Signals:
         if self.code:
             raise Interrupted(self.code)
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal: set the flag, and raise within `raised`."""
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: set the flag, and raise within `raise_on_signal`."""
         self.number = number
         if number == signal.SIGINT and self.code == 130:
             raise KeyboardInterrupt

@@ -18,7 +18,7 @@ NUMBERS = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
     if hasattr(signal, name)
 )
-AGAIN = 0.02  # seconds after which a signal that came in an import is looked at again
+AGAIN = 0.02  # seconds between two checks whether the interrupted import is over
 Handler = Callable[[int, "FrameType | None"], None]
 
 

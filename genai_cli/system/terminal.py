@@ -58,7 +58,7 @@ def escape_output() -> Iterator[None]:
     try:
         yield
     finally:
-        if sys.stdout is ours[0]:  # else somebody put another one there, which stays
+        if sys.stdout is ours[0]:  # else it was replaced, and the replacement stays
             sys.stdout = before[0]
         if sys.stderr is ours[1]:
             sys.stderr = before[1]

@@ -85,7 +85,7 @@ def test_composed_keys_agree_with_hydra(line):
     GlobalHydra.instance().clear()
     tree = ConfigTree()
     named = {group: [name] for group, _, name in (option.partition("=") for option in line)}
-    keys = tree.keys(tree.chosen(named))
+    keys = tree.keys(tree.selected_options(named))
     expected = flat(OmegaConf.to_container(config, resolve=True))
     found = {k: yaml.safe_load(v.value) for k, v in keys.items()}
     assert {k: v for k, v in found.items() if v != expected.get(k)} == {}
@@ -161,22 +161,22 @@ def test_forms_of_the_yaml(tree):
     assert keys["bottleneck"] == Key("null", "size of the code")
     assert keys["url"] == Key("a # b", "in quotes")
     assert keys["name"] == Key("null", "long, longer")
-    base = found.sheet("model", "base")
+    base = found.config_file("model", "base")
     assert base.keys["model.widths"].value == "[3, 4]"
     assert base.keys["model.deep.er"] == Key("1", "nested")
-    assert found.sheet("model", "big").keys["model.width"] == Key("64", "of a layer")
-    assert found.sheet("model", "nothing").keys == {}
+    assert found.config_file("model", "big").keys["model.width"] == Key("64", "of a layer")
+    assert found.config_file("model", "nothing").keys == {}
 
 
 def test_experiment_beats_default_and_line_beats_experiment(tree):
     found = ConfigTree()
-    taken = found.chosen({"experiment": ["paper"]})
+    taken = found.selected_options({"experiment": ["paper"]})
     assert taken == {"loss": ["mse"], "model": ["big"], "experiment": ["paper"]}
     keys = found.keys(taken)
     assert keys["bottleneck"] == Key("2", "size of the code")
     assert keys["model.width"] == Key("99", "of a layer")
     assert not any(k.startswith("hydra") for k in keys)
-    assert found.chosen({"experiment": ["paper"], "loss": ["auto"]})["loss"] == ["auto"]
+    assert found.selected_options({"experiment": ["paper"], "loss": ["auto"]})["loss"] == ["auto"]
 
 
 def test_train_help_of_that_tree(tree):
@@ -212,7 +212,7 @@ def test_help_of_every_shipped_option():
         text = verb_help("train", [option])
         group, _, name = option.partition("=")
         assert f"{option}: " in text
-        for key in ConfigTree().sheet(group, name).keys:
+        for key in ConfigTree().config_file(group, name).keys:
             assert f"{key}=" in text or key == f"{group}.name", option
 
 

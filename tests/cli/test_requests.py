@@ -109,9 +109,10 @@ def test_other_keys_are_given_back_or_are_options_of_a_family(tmp_path, monkeypa
 
 
 def test_the_yaml_files_list_the_words_of_the_schema_and_its_defaults():
-    keys = ConfigTree().keys(ConfigTree().chosen({"model": ["mlp"]}))
+    keys = ConfigTree().keys(ConfigTree().selected_options({"model": ["mlp"]}))
     groups = (
-        ConfigTree().sheet("trainer", "default").keys | ConfigTree().sheet("figures", "png").keys
+        ConfigTree().config_file("trainer", "default").keys
+        | ConfigTree().config_file("figures", "png").keys
     )
     sheet = ConfigTree().train.keys | groups
     config = flatten(dataclasses.asdict(TrainConfig()))

@@ -169,18 +169,18 @@ def test_an_error_of_a_library_cannot_swallow_it() -> None:
         with suppress(Exception):
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(Interrupted) as left, Signals() as signals, signals.raised():
+    with pytest.raises(Interrupted) as left, Signals() as signals, signals.raise_on_signal():
         library()
     assert left.value.code == 143
 
 
 def test_one_that_came_before_ends_it_at_once_and_one_after_it_is_a_flag() -> None:
     with Signals() as signals:
-        with signals.raised():
+        with signals.raise_on_signal():
             pass
         signal.raise_signal(signal.SIGTERM)
         assert signals.code == 143
-        with pytest.raises(Interrupted), signals.raised():
+        with pytest.raises(Interrupted), signals.raise_on_signal():
             pytest.fail("it began")
 
 
@@ -190,7 +190,7 @@ def test_what_another_thread_noted_is_seen_between_two_batches(
     """The end of a sweep's process sets the flag of its workers so."""
     counted = summary.batch_terms
     noted: list[Signals] = []
-    plain = Signals.raised
+    plain = Signals.raise_on_signal
 
     def remembered(self: Signals) -> object:
         noted.append(self)
@@ -203,7 +203,7 @@ def test_what_another_thread_noted_is_seen_between_two_batches(
             thread.join()
         return counted(*about)
 
-    monkeypatch.setattr(Signals, "raised", remembered)
+    monkeypatch.setattr(Signals, "raise_on_signal", remembered)
     monkeypatch.setattr(summary, "batch_terms", noting)
     assert genai(*AE).code == 143
     assert batches == [100, 100]

@@ -29,7 +29,7 @@ NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 @pytest.fixture
 def empty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment that says nothing, of a user whom the system knows; put back afterwards."""
-    monkeypatch.setattr(os, "environ", dict(os.environ))  # what `settle` sets is forgotten
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # restored after the test
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", *NAMES):
         os.environ.pop(name, None)
     for name in (cache_dirs.MATPLOTLIB, cache_dirs.TORCH):

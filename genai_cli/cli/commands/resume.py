@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genai_cli.cli.arguments import ResumeRequest, parse_arguments
 from genai_cli.config import ranks
@@ -21,9 +20,6 @@ from genai_cli.launchers.submit import refuse_queued
 from genai_cli.runner.resume import _alone, _resume, changed
 from genai_cli.store import lookup, run_folder
 from genai_cli.store.links import refuse_links
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(args: list[str]) -> int:
@@ -39,7 +35,7 @@ def main(args: list[str]) -> int:
     changes = [canonical(re.sub("^figures=", "figures.name=", change)) for change in changes]
     folder = lookup.find(name, request.outputs)
     old = run_folder.read_config(folder)
-    old.setdefault("figures", asdict(FiguresConfig()))  # of a run from before there was such a key
+    old.setdefault("figures", asdict(FiguresConfig()))  # an older run has no such key
     new = changed(old, changes)
     run_info = run_folder.read_json(folder / run_folder.RUN)
     if not run_info:

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING
 
 from genai_cli.config import ranks
 from genai_cli.errors import UserError
 from genai_cli.runner.prepare import prepare, start
 from genai_cli.runner.run import run
-
-if TYPE_CHECKING:  # nothing heavy at import: `--cfg job` must not load torch
-    pass
-
-#        and what, beside the seed, run.json does not tell of
 
 
 def main(args: list[str]) -> int:

@@ -134,12 +134,12 @@ def _values(key: str, value: str, known: Mapping[str, str], sweep: bool) -> Iter
 
 def _assignments(tree: ConfigTree, args: Sequence[str], current: str) -> Iterator[Candidate]:
     """``key=`` and ``key=value`` for a config composed from the words so far."""
-    keys = tree.keys(tree.chosen(chosen_options(args, tree.groups)))
+    keys = tree.keys(tree.selected_options(chosen_options(args, tree.groups)))
     key, equals, value = current.partition("=")
     if equals:
         if key in tree.groups:
             files = tree.options(key)
-            known = {option: tree.sheet(key, option).summary for option in files}
+            known = {option: tree.config_file(key, option).summary for option in files}
         elif key == "outputs":
             yield from _folders(value, f"{key}=")
             return
@@ -223,7 +223,7 @@ def _lecture(args: Sequence[str], positional: Sequence[str], current: str) -> It
 
 def _data(tree: ConfigTree, words: Sequence[str], current: str) -> Iterator[Candidate]:
     action, *named = words
-    sets = {option: tree.sheet("dataset", option) for option in tree.options("dataset")}
+    sets = {option: tree.config_file("dataset", option) for option in tree.options("dataset")}
     key, equals, value = current.partition("=")
     if action == "fetch":
         sets = {name: sheet for name, sheet in sets.items() if "dataset.root" in sheet.keys}
@@ -234,7 +234,7 @@ def _data(tree: ConfigTree, words: Sequence[str], current: str) -> Iterator[Cand
         if action == "check" and current:
             yield from _folders(current)
         return
-    sheet = sets.get(named[0], tree.sheet("dataset", "folder"))
+    sheet = sets.get(named[0], tree.config_file("dataset", "folder"))
     keys = {k.removeprefix("dataset."): v for k, v in sheet.keys.items()}
     if equals and key in ("root", "path"):
         yield from _folders(value, f"{key}=")
