@@ -69,7 +69,7 @@ class RowGenerator:
         self.skip, self.n = start - first * self.BLOCK, n
         self.generators = [generator(seed, purpose, block) for block in range(first, last)]
 
-    def draw(self, kind: Callable[..., Tensor], shape: Sequence[int]) -> Tensor:
+    def sample(self, kind: Callable[..., Tensor], shape: Sequence[int]) -> Tensor:
         """Sample (n, *shape) numbers with ``kind``, torch.randn or torch.rand."""
         blocks = [kind(self.BLOCK, *shape, generator=g) for g in self.generators]
         return torch.cat(blocks)[self.skip : self.skip + self.n]
@@ -93,6 +93,6 @@ def _sample(
 ) -> Tensor:
     if isinstance(source, RowGenerator):
         assert source.n == n
-        return source.draw(kind, shape).to(like)
+        return source.sample(kind, shape).to(like)
     device = like.device if source is None else source.device
     return kind(n, *shape, generator=source, device=device).to(like)

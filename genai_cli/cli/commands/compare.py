@@ -57,7 +57,9 @@ def main(args: list[str]) -> int:
         raise _write_error(target, error) from None
     print((FORMS[form] if form else render.plain)(comparison).rstrip("\n"), flush=True)
     pictures = (
-        [] if request.no_figures else draw(target, comparison, validation.figure_keys(request))
+        []
+        if request.no_figures
+        else plot_figures(target, comparison, validation.figure_keys(request))
     )
     stream = sys.stderr if form else sys.stdout
     for path in pictures:
@@ -202,7 +204,7 @@ def _write_error(folder: Path, error: OSError) -> UserError:
     return UserError(f"cannot write into {folder}: {reason}; set out=DIR")
 
 
-def draw(folder: Path, comparison: Comparison, figures: dict[str, Any]) -> list[Path]:
+def plot_figures(folder: Path, comparison: Comparison, figures: dict[str, Any]) -> list[Path]:
     """Draw the figures last, because this imports torch."""
     pictures = importlib.import_module("genai_cli.comparison.pictures")
     return pictures.draw(folder, comparison, True, figures)

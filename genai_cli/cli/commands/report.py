@@ -30,7 +30,7 @@ def main(args: list[str]) -> int:
         from genai_cli.report.sweep_page import sweep_page
 
         if not request.no_figures:
-            draw(folder)
+            plot_comparison(folder)
         text = sweep_page(folder)
     else:
         from genai_cli.report.run_page import run_page
@@ -45,7 +45,7 @@ def main(args: list[str]) -> int:
     return 0
 
 
-def draw(sweep: Path) -> None:
+def plot_comparison(sweep: Path) -> None:
     """Draw the figures of the comparison where they are missing or out of date.
 
     They load every model, which takes seconds; a page without them is better than none.
