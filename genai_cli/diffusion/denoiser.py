@@ -46,8 +46,8 @@ class Walk(NamedTuple):
                 "its model.timesteps"
             )
         if self.eta and self.sampler != "ddim":
-            said = f"{key['eta']}={self.eta:g}"
-            raise UserError(f"{said} is for ddim, not {self.sampler}; leave it out")
+            given = f"{key['eta']}={self.eta:g}"
+            raise UserError(f"{given} is for ddim, not {self.sampler}; leave it out")
         if self.guidance != 1 and not conditional:
             raise UserError(
                 f"{key['guidance']}={self.guidance:g} needs labels, and this model knows none; "

@@ -36,8 +36,8 @@ def options_of(model: type[Model] | Model, what: str) -> tuple[dict[str, Any], d
     _, method = ABILITIES[what]
     hints, defaults = {}, {}
     if method is not None:
-        found, parameters = signature_of(getattr(model, method))
-        hints = {k: h for k, h in found.items() if k not in RESERVED}
+        annotations, parameters = signature_of(getattr(model, method))
+        hints = {k: h for k, h in annotations.items() if k not in RESERVED}
         defaults = {k: parameters[k].default for k in hints}
     if what in FRAMES:
         hints, defaults = hints | {"frames": Count}, defaults | {"frames": FRAMES[what]}

@@ -36,15 +36,15 @@ def model_class(name: str) -> type[Model]:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name):
         # a run folder's config is data, not a path
         raise UserError(f"model '{name}' is not a name")
-    own = [
+    user_files = [
         d / "models" / f"{name}.py" for d in user_dirs() if (d / "models" / f"{name}.py").is_file()
     ]
     if (config_dir() / "model" / f"{name}.yaml").is_file():  # beside it is our own machinery
-        if own:
-            raise UserError(f"{own[0]}: '{name}' is a shipped model; give yours another name")
+        if user_files:
+            raise UserError(f"{user_files[0]}: '{name}' is a shipped model; give yours another name")
         module = importlib.import_module(f"genai_cli.models.{name}")
-    elif own:
-        module = _import_file(own[0])
+    elif user_files:
+        module = _import_file(user_files[0])
     else:
         raise UserError(
             f"no model '{name}': put models/{name}.py and configs/model/{name}.yaml in a folder "
@@ -76,11 +76,11 @@ def _import_file(path: Path) -> types.ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's own code may raise anything
         del sys.modules[name]
-        raise UserError(f"{path}: {_said(error)}") from error
+        raise UserError(f"{path}: {_format_error(error)}") from error
     return module
 
 
-def _said(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     """An exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
@@ -109,7 +109,7 @@ def build_model(cfg: TrainConfig, data: Spec) -> Model:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"model={name} cannot be built: {_said(error)}") from error
+        raise UserError(f"model={name} cannot be built: {_format_error(error)}") from error
 
 
 def takes_bottleneck(name: str) -> bool:

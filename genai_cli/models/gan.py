@@ -245,8 +245,8 @@ class GAN(FromPrior, Model):
                 scale = (square / (1 - 0.999**step)).sqrt() + 1e-8
                 z = z - RATE * mean / (1 - 0.9**step) / scale
         with torch.no_grad():
-            found = self.decode(z)
-            error = (found - target).square().flatten(1).sum(1).view(b, STARTS)
-            return found.unflatten(0, (b, STARTS))[
+            images = self.decode(z)
+            error = (images - target).square().flatten(1).sum(1).view(b, STARTS)
+            return images.unflatten(0, (b, STARTS))[
                 torch.arange(b, device=x.device), error.argmin(1)
             ]

@@ -48,8 +48,8 @@ def task(model: Model, spec: Spec, batch: Batch, source: Source) -> Task:
         return Task(batch.x, batch.x)
     noise = normal(len(batch.x), spec.event_shape, source, batch.x)
     given = batch.x + model.noise_of_input * noise
-    plain = given.clamp(0, 1) if spec.unit_interval else given  # the fairer of the two
-    return Task(given, batch.x, plain, INPUT)
+    baseline = given.clamp(0, 1) if spec.unit_interval else given  # the fairer of the two
+    return Task(given, batch.x, baseline, INPUT)
 
 
 def of_pair(batch: Batch, spec: Spec) -> tuple[Tensor, str]:

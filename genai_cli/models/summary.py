@@ -25,7 +25,7 @@ def layers(model: Model, batch: Batch, noise: dict[str, Tensor]) -> list[Layer]:
 
     Parameters outside any leaf module (a learned scale) come last.
     """
-    found: dict[str, Layer] = {}
+    by_name: dict[str, Layer] = {}
     handles = []
 
     def note(name: str):
@@ -33,7 +33,7 @@ def layers(model: Model, batch: Batch, noise: dict[str, Tensor]) -> list[Layer]:
             shape = "×".join(map(str, output.shape[1:])) if isinstance(output, Tensor) else ""
             count = sum(p.numel() for p in module.parameters())
             label = f"{name} {type(module).__name__}"
-            found.setdefault(name, Layer(label, shape, count, _work(module, inputs, output)))
+            by_name.setdefault(name, Layer(label, shape, count, _work(module, inputs, output)))
 
         return hook
 
@@ -50,8 +50,8 @@ def layers(model: Model, batch: Batch, noise: dict[str, Tensor]) -> list[Layer]:
         model.train(was_training)
         for handle in handles:
             handle.remove()
-    rest = sum(p.numel() for p in model.parameters()) - sum(x.parameters for x in found.values())
-    return [*found.values(), *([Layer("other parameters", "", rest, 0)] if rest else [])]
+    rest = sum(p.numel() for p in model.parameters()) - sum(x.parameters for x in by_name.values())
+    return [*by_name.values(), *([Layer("other parameters", "", rest, 0)] if rest else [])]
 
 
 def _work(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> int:

@@ -75,8 +75,8 @@ class Attention(nn.Module):
             part.reshape(b, self.heads, c // self.heads, h * w).transpose(2, 3)
             for part in self.qkv(self.norm(x)).chunk(3, dim=1)
         )
-        found = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)
-        return x + self.out(found)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)
+        return x + self.out(attended)
 
 
 class UNet(nn.Module):

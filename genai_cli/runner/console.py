@@ -57,7 +57,7 @@ class Reporter:
         self.started, self.images_before, self.images = time.monotonic(), 0, 0
         if log is not None:
             try:
-                self._own(log.parent)
+                self._take_lock(log.parent)
                 self._end_torn_line(log)
             except BaseException:
                 self.file.close()
@@ -74,7 +74,7 @@ class Reporter:
     ) -> None:
         self.close()
 
-    def _own(self, folder: Path) -> None:
+    def _take_lock(self, folder: Path) -> None:
         """Take the lock; who only asks whether we live holds it for a moment (`runs.held`)."""
         until = time.monotonic() + PATIENCE
         try:
@@ -106,8 +106,8 @@ class Reporter:
         """One or more lines, to both."""
         self.log(text)
         if self.progress is not None:
-            shown = escape_control(text)
-            self.progress.console.print(shown, highlight=False, markup=False, soft_wrap=True)
+            escaped = escape_control(text)
+            self.progress.console.print(escaped, highlight=False, markup=False, soft_wrap=True)
         elif not self.quiet:
             show(text)
 
@@ -184,11 +184,11 @@ def _terms(row: dict[str, float], best: bool) -> list[str]:
     if "train/loss" not in row:
         values = {k.removeprefix("train/"): v for k, v in row.items() if k.startswith("train/")}
         losses = {k.removesuffix("/loss"): v for k, v in values.items() if k.endswith("/loss")}
-        shown = dict(losses)
+        terms_by_name = dict(losses)
         for name, value in values.items():
             if not name.endswith("/loss"):
-                shown.setdefault(name.split("/")[-1], value)  # the first player's, of equal names
-        return [f"{name} {format_number(value)}" for name, value in shown.items()] + ["*"] * best
+                terms_by_name.setdefault(name.split("/")[-1], value)  # the first player's, of equal names
+        return [f"{name} {format_number(value)}" for name, value in terms_by_name.items()] + ["*"] * best
     terms = [f"train {format_number(row['train/loss'])}"]
     if "val/loss" in row:
         terms.append(f"val {format_number(row['val/loss'])}{' *' if best else '  '}")

@@ -69,10 +69,10 @@ def measured(config: Mapping[str, Any], environment: Mapping[str, str]) -> Cost:
     Raises:
         Failed: it raised, or was killed.
     """
-    told = json.dumps({"config": config, "began": time.time()})
+    request = json.dumps({"config": config, "began": time.time()})
     done = subprocess.run(
         python_command("genai_cli.runner.cost"),
-        input=told,
+        input=request,
         capture_output=True,
         text=True,
         env=dict(environment),
@@ -89,10 +89,10 @@ def main() -> int:
     """Read a config on stdin, print its cost; a run's own words go nowhere."""
     from genai_cli.config import schema
 
-    asked = json.load(sys.stdin)
-    cfg = schema.from_dict(asked["config"], Path("plan"))
+    request = json.load(sys.stdin)
+    cfg = schema.from_dict(request["config"], Path("plan"))
     with tempfile.TemporaryDirectory(prefix="genai-plan-") as folder:
-        print(json.dumps(asdict(cost(cfg, Path(folder), asked["began"]))))
+        print(json.dumps(asdict(cost(cfg, Path(folder), request["began"]))))
     return 0
 
 
@@ -235,10 +235,10 @@ SAME_COST = (  # what a step, a checkpoint and a figure cost does not depend on 
 
 def shape(cfg: TrainConfig) -> str:
     """Equal for configs whose steps cost the same."""
-    plain: dict[str, Any] = dataclasses.asdict(cfg)
+    config: dict[str, Any] = dataclasses.asdict(cfg)
     for key in SAME_COST:
-        plain.pop(key, None)
-    plain["optimizer"] = plain["optimizer"]["name"]
+        config.pop(key, None)
+    config["optimizer"] = config["optimizer"]["name"]
     for key in ("max_steps", "patience", "min_delta", "figures_every", "save_every", "keep"):
-        plain["trainer"].pop(key, None)
-    return json.dumps(plain, sort_keys=True, default=str)
+        config["trainer"].pop(key, None)
+    return json.dumps(config, sort_keys=True, default=str)

@@ -31,10 +31,10 @@ def found_here(
 ) -> dict[str, Any]:
     """A run.json with what this session finds of its machine; threads that were recorded stay."""
     known = dict(described.get("versions") or {})
-    found = {"device": device_name(device), "versions": known | versions(device)}
+    machine = {"device": device_name(device), "versions": known | versions(device)}
     if described.get("device") is None and described.get("threads") is None:
-        found["threads"] = description(cfg, data)["threads"]  # written where nobody knew it
-    return {**described, **found}
+        machine["threads"] = description(cfg, data)["threads"]  # written where nobody knew it
+    return {**described, **machine}
 
 
 def one_example(model: Model, data: Dataset) -> list[Layer]:
@@ -72,9 +72,9 @@ def description(cfg: TrainConfig, data: Dataset, gpus: int | None = None) -> dic
     except UserError:
         raise
     except Exception as error:  # a model of the user's own may raise anything
-        name, said = cfg.model["name"], " ".join(str(error).split())[:200]
+        name, message = cfg.model["name"], " ".join(str(error).split())[:200]
         raise UserError(
-            f"model={name} fails on one example: {type(error).__name__}: {said}"
+            f"model={name} fails on one example: {type(error).__name__}: {message}"
         ) from error
     work = 3 * cfg.batch_size * sum(layer.work for layer in made_of)  # backward is twice forward
     share = (

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HINT = "try a smaller optimizer.lr or trainer.clip=1"
-SHOWN = 8  # examples that a line names
+MAX_EXAMPLES = 8  # examples that a line names
 
 
 class Incident(NamedTuple):
@@ -71,14 +71,14 @@ def investigate(
             return Incident(error, before.step)
         report = _box(folder, state, cfg, data, kind, before)
     except _Stopped:
-        told = f"the search for its step was cut short: genai resume {labels.address(folder)}"
-        return Incident(Diverged(f"{error}; {told}, or {HINT}"), None, stopped=True)
+        advice = f"the search for its step was cut short: genai resume {labels.address(folder)}"
+        return Incident(Diverged(f"{error}; {advice}, or {HINT}"), None, stopped=True)
     except Exception as other:  # no second failure hides the first
-        said = " ".join(str(other).split())[:120]
+        message = " ".join(str(other).split())[:120]
         return Incident(
-            Diverged(f"{error}; {HINT} (no black box: {type(other).__name__}: {said})"), None
+            Diverged(f"{error}; {HINT} (no black box: {type(other).__name__}: {message})"), None
         )
-    return Incident(Diverged(_told(folder, report, error)), before.step)
+    return Incident(Diverged(_format_incident(folder, report, error)), before.step)
 
 
 def _take_back(folder: Path, state: Training, cfg: TrainConfig) -> None:
@@ -170,7 +170,7 @@ def _box(
     return blackbox.write(folder, cfg, data.spec, before, batch, noise, facts)
 
 
-def _told(folder: Path, report: dict[str, Any], error: Diverged) -> str:
+def _format_incident(folder: Path, report: dict[str, Any], error: Diverged) -> str:
     """The one line: what, when, whose, where, and what to type."""
     replay = f"look at it: genai replay {labels.address(folder)}; {HINT}"
     step = f"in epoch {report['epoch']} (step {report['step']})"
@@ -190,9 +190,9 @@ def _told(folder: Path, report: dict[str, Any], error: Diverged) -> str:
 
 
 def _examples(rows: Sequence[int]) -> str:
-    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    more = f" and {len(rows) - MAX_EXAMPLES} more" if len(rows) > MAX_EXAMPLES else ""
     plural = "s" if len(rows) > 1 else ""
-    return f"training example{plural} {', '.join(map(str, rows[:SHOWN]))}{more}"
+    return f"training example{plural} {', '.join(map(str, rows[:MAX_EXAMPLES]))}{more}"
 
 
 def _elsewhere(state: Training, cfg: TrainConfig, data: Dataset, error: Diverged) -> str:

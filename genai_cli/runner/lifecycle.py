@@ -48,11 +48,11 @@ def introduce(
     levels = f", {spec.levels} levels" if spec.levels else ""
     device = next(state.model.parameters()).device
     threads = torch.get_num_threads()
-    place = (
+    where_it_runs = (
         f"{device}, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
     )
     if state.ranks.world > 1:
-        place = f"{state.ranks.world} ranks, each on {place}"
+        where_it_runs = f"{state.ranks.world} ranks, each on {where_it_runs}"
     report.line(f"run    {folder}")
     report.line(
         f"data   {data.name}: {n['train']:,} training, {n['val']:,} validation, "
@@ -60,7 +60,7 @@ def introduce(
     )
     report.line(
         f"model  {cfg.model['name']}, loss {cfg.loss['name']}, optimizer {cfg.optimizer['name']}; "
-        f"{place}, {'fp32 or bf16' if cfg.precision == 'auto' else cfg.precision}"
+        f"{where_it_runs}, {'fp32 or bf16' if cfg.precision == 'auto' else cfg.precision}"
     )
     for note in data.notes:
         report.line(f"note   {note}")
@@ -113,8 +113,8 @@ def conclude(
     group = state.ranks
     if budget is None:
         asked = run_folder.read_json(folder / run_folder.RUN).get("measure")
-        own = of_training(state.elapsed(), asked)
-        budget = Budget(*group.told((own.seconds, own.part)))
+        default_budget = of_training(state.elapsed(), asked)
+        budget = Budget(*group.told((default_budget.seconds, default_budget.part)))
     try:
         with signals.raise_on_signal(), Meter(quiet=report.quiet) as meter:
             measured = measure(folder, cfg, data, state, report, budget, signals, meter)
@@ -168,8 +168,8 @@ def not_measured(
     if not old.get("metrics") or old.get("step") != state.step:
         atomic_write.write_json(folder / run_folder.SUMMARY, _summary(folder, cfg, state, status))
     set_status(folder, status)
-    told = f"{status} and saved at step {state.step}, not measured yet"
-    report.line(f"{told}; measure it with: genai resume {address(folder)}")
+    outcome = f"{status} and saved at step {state.step}, not measured yet"
+    report.line(f"{outcome}; measure it with: genai resume {address(folder)}")
 
 
 def _write(
@@ -182,7 +182,7 @@ def _write(
     measured: Measured,
 ) -> None:
     """The last of `conclude`: summary.json, the status, the table."""
-    metrics, seen, found, files = measured
+    metrics, seen, findings, files = measured
     written = _summary(folder, cfg, state, status)
     seconds = written["seconds"]
     written |= {"measured": True, "metrics": metrics, "evidence": seen}
@@ -206,7 +206,7 @@ def _write(
         report.line(f"all of it: genai resume {address(folder)} measure=all")
     report.line()
     report.line(f"figures  {' '.join(f.name for f in files)}")
-    for line in doctor.lines(found):
+    for line in doctor.lines(findings):
         report.line(line)
     report.line(f"{status} after {state.epoch} epochs and {seconds:.1f} s: {folder}")
 
@@ -216,12 +216,12 @@ def metric_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str
     rows = []
     for name, entry in metrics.items():
         floor = entry.get("floor")
-        for what, told in ((name, entry), *([(f"  {floor['what']}", floor)] if floor else ())):
-            known = told["low"] is not None
+        for what, values in ((name, entry), *([(f"  {floor['what']}", floor)] if floor else ())):
+            known = values["low"] is not None
             interval = (
-                f"{format_number(told['low'])} – {format_number(told['high'])}" if known else ""
+                f"{format_number(values['low'])} – {format_number(values['high'])}" if known else ""
             )
-            rows.append((what, format_number(told["value"]), interval))
+            rows.append((what, format_number(values["value"]), interval))
     return rows
 
 
@@ -229,8 +229,8 @@ def interrupted(folder: Path, state: Training, code: int, report: Reporter) -> i
     """The run was told to stop and has saved itself."""
     report.stop_live()
     set_status(folder, "interrupted")
-    told = f"interrupted and saved at step {state.step}"
-    report.line(f"{told}; go on with: genai resume {address(folder)}")
+    outcome = f"interrupted and saved at step {state.step}"
+    report.line(f"{outcome}; go on with: genai resume {address(folder)}")
     return code
 
 

@@ -44,10 +44,10 @@ def resolved(cfg: TrainConfig, described: Mapping[str, Any]) -> TrainConfig:
         cfg: as config.yaml has it, which keeps what was asked.
         described: run.json, which has what was measured.
     """
-    found = described.get("precision")
-    if cfg.precision != "auto" or found not in ("fp32", "bf16"):
+    precision = described.get("precision")
+    if cfg.precision != "auto" or precision not in ("fp32", "bf16"):
         return cfg
-    return dataclasses.replace(cfg, precision=found)
+    return dataclasses.replace(cfg, precision=precision)
 
 
 class Loaded(NamedTuple):
@@ -80,7 +80,7 @@ def load(
     """
     folder = lookup.find(str(run), outputs)
     cfg = resolved(load_config(folder), run_folder.read_json(folder / run_folder.RUN))
-    place = pick_device(device)
+    target = pick_device(device)
     data = load_data(cfg)
     same_data(folder, data)
     path = checkpoints.named(folder / run_folder.CHECKPOINTS, checkpoint)
@@ -90,8 +90,8 @@ def load(
         raise UserError(f"{folder} kept no averaged weights (trainer.ema=null); use ema=False")
     checkpoints.load_weights(path, model, averaged)
     model.step.fill_(int(path.name.removeprefix("step-")))
-    data = data.to(place)
-    model.to(place).eval()
+    data = data.to(target)
+    model.to(target).eval()
     finish(model, data)
     return Loaded(model, data, cfg)
 

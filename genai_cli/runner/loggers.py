@@ -81,8 +81,8 @@ class Loggers:
             return call()
         except Exception as error:
             self.live.pop(name, None)
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            self.tell(f"note   {name}: {said}; left out from here on")
+            message = " ".join(str(error).split())[:200] or type(error).__name__
+            self.tell(f"note   {name}: {message}; left out from here on")
             return None
 
 
@@ -150,12 +150,12 @@ class MLflow:
 
         where = os.environ.get("MLFLOW_TRACKING_URI")
         root = folder.parent.parent if run_folder.is_sweep(folder.parent) else folder.parent
-        place = root.parent.resolve()
+        folder_of_outputs = root.parent.resolve()
         known = _id(folder, "mlflow")
         # the client makes the tables, and the first run the experiment: cells of a sweep that begin
         # together would make both twice, and all but one fail
-        with _in_turn(place / ".mlflow.lock"):
-            self.client = MlflowClient(where or f"sqlite:///{place / 'mlflow.db'}")
+        with _in_turn(folder_of_outputs / ".mlflow.lock"):
+            self.client = MlflowClient(where or f"sqlite:///{folder_of_outputs / 'mlflow.db'}")
             if known is None:
                 run = self.client.create_run(self._experiment(), run_name=folder.name)
         if known is None:
@@ -171,15 +171,15 @@ class MLflow:
         from mlflow.exceptions import MlflowException
 
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "genai"
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
             try:
                 return self.client.create_experiment(name)
             except MlflowException:  # of a server: somebody on another machine was first
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        return found.experiment_id
+        return experiment.experiment_id
 
     def row(self, row: Mapping[str, float]) -> None:
 

@@ -84,12 +84,12 @@ def measure(
     if not state.ranks.first:
         return None
     seen |= evidence.measure(state.model, data, cfg.seed)
-    found = doctor.at_the_end(folder, metrics, seen, report.log)
+    findings = doctor.at_the_end(folder, metrics, seen, report.log)
     from genai_cli.evaluation import run_figures  # matplotlib: not before the first step
 
-    about = folder, state.model, data, cfg, extra, state.best_epoch, doctor.note(found)
+    about = folder, state.model, data, cfg, extra, state.best_epoch, doctor.note(findings)
     files = run_figures.draw(*about, budget.left, lambda total: stage("figures", total))
-    return Measured(metrics, seen, found, files)
+    return Measured(metrics, seen, findings, files)
 
 
 def amount(part: MeasuredPart, whole: MeasuredPart) -> str:

@@ -85,13 +85,13 @@ def prepare(
         cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
     data = data or load.load_data(cfg, notes.append)
     cfg = checks.settle(cfg, data.spec, notes.append)
-    built, plain = {} if built is None else built, schema.to_dict(cfg)
-    key, told = (repr({k: v for k, v in plain.items() if k not in n}) for n in (UNBUILT, UNTOLD))
+    built, config = {} if built is None else built, schema.to_dict(cfg)
+    key, description_key = (repr({k: v for k, v in config.items() if k not in n}) for n in (UNBUILT, UNTOLD))
     if key not in built:
         checks.check_built(cfg, data, gpus=gpus)
-        if told not in built:
-            built[told] = description.description(cfg, data, gpus)
-        built[key] = built[told]
+        if description_key not in built:
+            built[description_key] = description.description(cfg, data, gpus)
+        built[key] = built[description_key]
     for line in notes:
         note(line)
     return Prepared(cfg, data, built[key] | {"seed": cfg.seed})
@@ -112,8 +112,8 @@ def start(
         return _write(folder, prepared, command, durable)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        told = disk_errors.explain_in_one_line(error) or str(error)
-        raise UserError(f"cannot write {folder}: {told}, or set outputs=DIR") from error
+        reason = disk_errors.explain_in_one_line(error) or str(error)
+        raise UserError(f"cannot write {folder}: {reason}, or set outputs=DIR") from error
 
 
 def _write(folder: Path, prepared: Prepared, command: str, durable: bool) -> Path:

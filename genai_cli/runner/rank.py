@@ -46,9 +46,9 @@ def _train(folder: Path) -> int:
         except Exception as error:  # before the run could say so itself
             if isinstance(error, PeerLost) and ranks.is_supervised():
                 return ranks.PEER_LOST
-            said = " ".join(str(error).split())[:300]
-            told = f"[rank {ranks.rank()}] {type(error).__name__}: {said}"
-            print(f"genai: {folder} failed: {told}", file=sys.stderr)
+            message = " ".join(str(error).split())[:300]
+            line = f"[rank {ranks.rank()}] {type(error).__name__}: {message}"
+            print(f"genai: {folder} failed: {line}", file=sys.stderr)
             return 1
 
 

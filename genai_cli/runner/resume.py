@@ -181,22 +181,22 @@ def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     for change in changes:
         key, _, text = change.partition("=")
         *path, last = key.split(".")
-        place: Any = new
+        node: Any = new
         for part in path:
-            place = place.get(part) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
+            node = node.get(part) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or last not in node:
             known = list(schema.flatten(old))
             raise UserError(f"unknown key '{key}'{nearest(key, known)} (see the run's config.yaml)")
         if key in given:
             raise UserError(f"{key} is given twice; keep one")
         given.add(key)
         value = read_value(change, text)
-        if isinstance(place[last], dict):
-            raise UserError(f"{key} names a group; set one of its keys: {listing(place[last])}")
-        if value != place[last] and not matches(key, SAFE + NOTED):
+        if isinstance(node[last], dict):
+            raise UserError(f"{key} names a group; set one of its keys: {listing(node[last])}")
+        if value != node[last] and not matches(key, SAFE + NOTED):
             refused.setdefault(refusal_reason(key), []).append(key)
             words.append(change)
-        place[last] = value
+        node[last] = value
     if refused:
         each = [
             f"{', '.join(keys)} cannot change on resume ({why})" for why, keys in refused.items()

@@ -62,7 +62,7 @@ def train(folder: Path, signals: Signals) -> int:
 
 def environment(rank: int, n: int, port: int) -> dict[str, str]:
     """What makes a process rank ``rank`` of ``n`` that meet at ``port``; as torchrun sets it."""
-    own = {
+    variables = {
         "RANK": rank,
         "LOCAL_RANK": rank,
         "WORLD_SIZE": n,
@@ -72,14 +72,14 @@ def environment(rank: int, n: int, port: int) -> dict[str, str]:
         "TORCHELASTIC_USE_AGENT_STORE": True,  # rank 0 opens no store: there is ours
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or max(1, cores() // n),
     }
-    return {k: str(v) for k, v in own.items()}
+    return {k: str(v) for k, v in variables.items()}
 
 
 def _start(folder: Path, rank: int, n: int, port: int) -> subprocess.Popen[bytes]:
-    own = environment(rank, n, port) | {ranks.SUPERVISED: "1"}
+    variables = environment(rank, n, port) | {ranks.SUPERVISED: "1"}
     return subprocess.Popen(
         [*python_command("genai_cli.runner.rank"), str(folder)],
-        env=os.environ | own,
+        env=os.environ | variables,
         stdin=subprocess.PIPE,  # never written to: closed when we die
         start_new_session=True,  # Ctrl-C comes to us alone, and from us to all
     )
@@ -140,5 +140,5 @@ def _how(code: int) -> str:
 
 def _say(folder: Path, what: str) -> None:
     lifecycle.log(folder, what)
-    told = f"genai: {folder} failed: {what}; go on with: genai resume {folder}"
-    print(told, file=sys.stderr, flush=True)
+    line = f"genai: {folder} failed: {what}; go on with: genai resume {folder}"
+    print(line, file=sys.stderr, flush=True)

@@ -111,11 +111,11 @@ def _train(
     for folder, (_, session) in cells.items():
         described = run_folder.read_json(folder / run_folder.RUN)
         size = {"cells": len(cells), "threads": threads}
-        how = {"step_kind": "packed", "pack": size}
-        how["threads"] = described.get("threads") or threads  # of the run, should it go on alone
-        how["precision"] = session.cfg.precision
-        how["device"] = machine.device_name(machine.pick_device(session.cfg.device))
-        atomic_write.write_json(folder / run_folder.RUN, described | how)
+        recorded = {"step_kind": "packed", "pack": size}
+        recorded["threads"] = described.get("threads") or threads  # of the run, should it go on alone
+        recorded["precision"] = session.cfg.precision
+        recorded["device"] = machine.device_name(machine.pick_device(session.cfg.device))
+        atomic_write.write_json(folder / run_folder.RUN, described | recorded)
         session.report.log(f"step   packed: {len(cells)} runs in one, {threads} threads")
         if run_config.load_config(folder).precision == "auto":
             session.report.log("precision fp32: a stack is not measured")
@@ -178,9 +178,9 @@ def _goes_on(folder: Path, session: Session, val: dict[str, float], ends: Ends) 
             session.saver.rescue()
         if isinstance(error, Diverged):  # taken again alone, which is the same to rounding
             device, failed = next(session.state.model.parameters()).device, session.state
-            alone = setup.new_training(session.cfg, session.data, device, resume=True)
-            alone.step, alone.cuts, alone.ranks = failed.step, failed.cuts, failed.ranks
-            error = diverged(session, device, "eager", error, alone)
+            single = setup.new_training(session.cfg, session.data, device, resume=True)
+            single.step, single.cuts, single.ranks = failed.step, failed.cuts, failed.ranks
+            error = diverged(session, device, "eager", error, single)
         lifecycle.failed(folder, error, session.report)
         session.status = "failed"
         ends.changed()
@@ -216,7 +216,7 @@ class Ends:
     """
 
     def __init__(self, folders: Sequence[Path], changed: Callable[[], None]) -> None:
-        self.changed, self.number, self.told = changed, len(folders), 0
+        self.changed, self.number, self.reported = changed, len(folders), 0
         self.waiting: dict[Path, tuple[Session, Future[int] | None]] = {}
         self.pool: ProcessPoolExecutor | None = None
         self.warm: list[Future[None]] = []
@@ -286,14 +286,14 @@ class Ends:
             self._ended(folder)
 
     def _ended(self, folder: Path) -> None:
-        self.told += 1
+        self.reported += 1
         done = run_folder.read_json(folder / run_folder.SUMMARY)
         status = run_folder.read_json(folder / run_folder.RUN).get("status")
         metrics = list(done.get("metrics", {}).items())[:3]
         numbers = "  ".join(f"{name} {format_number(entry['value'])}" for name, entry in metrics)
         numbers = run_folder.UNMEASURED if run_folder.unmeasured(done) else numbers
         after = f" after {done['epoch']} epochs" if done else ""
-        show(f"{self.told}/{self.number}  {folder.name}  {status}{after}  {numbers}".rstrip())
+        show(f"{self.reported}/{self.number}  {folder.name}  {status}{after}  {numbers}".rstrip())
         self.changed()
 
 

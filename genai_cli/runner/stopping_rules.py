@@ -147,19 +147,19 @@ class Watch:
         cost = goal.cost(row[goal.column])
         if not looks(self.rule, now.epoch):
             return ""
-        found = hopeless(self.rule, now.epoch, cost, now.best, self._read(goal))
-        if found is None:
+        verdict = hopeless(self.rule, now.epoch, cost, now.best, self._read(goal))
+        if verdict is None:
             return ""
-        what, bar = found
-        own = now.best if self.rule.kind == "median" else cost
+        what, bar = verdict
+        value = now.best if self.rule.kind == "median" else cost
         return (
-            f"{PRUNED} at epoch {now.epoch}: {goal.column} {format_number(goal.cost(own))}, "
+            f"{PRUNED} at epoch {now.epoch}: {goal.column} {format_number(goal.cost(value))}, "
             f"{what} {format_number(goal.cost(bar))}"
         )
 
     def _read(self, goal: Goal) -> list[Trial]:
         """The runs beside this one; those that have ended are read once."""
-        found = []
+        trials = []
         for folder in sorted(self.folder.parent.iterdir()):
             trial = self.ended.get(folder)
             if trial is None and folder != self.folder and (folder / run_folder.METRICS).exists():
@@ -167,5 +167,5 @@ class Watch:
                 if trial.state in ENDED:
                     self.ended[folder] = trial
             if trial is not None:
-                found.append(trial)
-        return found
+                trials.append(trial)
+        return trials

@@ -105,9 +105,9 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, str]]:
         if wrong is None:
             return path, damaged
         damaged[path.name] = wrong
-    told = "; ".join(f"{name}: {what}" for name, what in damaged.items())
+    details = "; ".join(f"{name}: {what}" for name, what in damaged.items())
     raise UserError(
-        f"{folder} holds no whole checkpoint{told and f' ({told})'}; start the run again"
+        f"{folder} holds no whole checkpoint{details and f' ({details})'}; start the run again"
     )
 
 
@@ -246,8 +246,8 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             pass
     except SafetensorError as error:  # which has the system's number in its words alone
         number = re.search(r"\b(?:code: |os error )(\d+)", str(error))
-        code, said = errno.EIO, str(error)
+        code, message = errno.EIO, str(error)
         if number is not None:
             code = int(number[1])
-            said = os.strerror(code)
-        raise OSError(code, said, str(path)) from error
+            message = os.strerror(code)
+        raise OSError(code, message, str(path)) from error

@@ -42,14 +42,14 @@ def _between(function: Callable[P, R]) -> Callable[P, R]:
     """What fails between ranks is `PeerLost`, so that nobody takes it for an error of his own."""
 
     @wraps(function)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except RuntimeError as error:
-            said = " ".join(str(error).split())[:200]
-            raise PeerLost(f"another rank is gone ({said})") from error
+            message = " ".join(str(error).split())[:200]
+            raise PeerLost(f"another rank is gone ({message})") from error
 
-    return told
+    return wrapper
 
 
 class Ranks:
@@ -114,10 +114,10 @@ class Ranks:
             flat[:-2] = 0
         self.total(flat)
         sizes = [g.numel() for g in gradients]
-        *found, sums, stop = flat.split([*sizes, len(sums), 2])
+        *reduced, sums, stop = flat.split([*sizes, len(sums), 2])
         if gradients:
             torch._foreach_copy_(
-                gradients, [f.view(g.shape) for f, g in zip(found, gradients, strict=True)]
+                gradients, [f.view(g.shape) for f, g in zip(reduced, gradients, strict=True)]
             )
         self._stop.append(_Stop(stop))
         return dict(zip(terms, sums.unbind(), strict=True))
@@ -203,9 +203,9 @@ class Ranks:
         """The GPU of this rank, where the run is on GPUs."""
         if self.world == 1 or picked.type != "cuda":
             return picked
-        own = torch.device("cuda", environment.local_rank())
-        torch.cuda.set_device(own)
-        return own
+        local = torch.device("cuda", environment.local_rank())
+        torch.cuda.set_device(local)
+        return local
 
 
 class _Stop:

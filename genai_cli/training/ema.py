@@ -32,14 +32,14 @@ class Ema:
     def applied(self, model: nn.Module) -> Iterator[None]:
         """The model carries the averaged weights inside the block, its own again after it."""
         parameters = dict(model.named_parameters())
-        own = {k: p.data for k, p in parameters.items()}
+        raw = {k: p.data for k, p in parameters.items()}
         try:
             for k, p in parameters.items():
                 p.data = self.shadow[k]
             yield
         finally:
             for k, p in parameters.items():
-                p.data = own[k]
+                p.data = raw[k]
 
     def tensors(self) -> dict[str, Tensor]:
         return self.shadow

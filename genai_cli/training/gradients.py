@@ -29,7 +29,7 @@ def gradients(run: Training, data: Dataset, seed: int) -> dict[str, float]:
         return {}
     batch = data.train.batch(torch.arange(min(EXAMPLES, len(data.train))))
     draws = generator(seed, "gradient", 0, batch.x.device)
-    noise, found = run.model.noise(len(batch.x), draws), {}
+    noise, norms = run.model.noise(len(batch.x), draws), {}
     run.model.eval()
     for player in watched:
         weights = list(player.module.parameters())
@@ -38,5 +38,5 @@ def gradients(run: Training, data: Dataset, seed: int) -> dict[str, float]:
             parts = torch.autograd.grad(loss, weights, allow_unused=True)
         sizes = [part.norm() for part in parts if part is not None]
         if sizes and math.isfinite(norm := float(torch.stack(sizes).norm())):
-            found[f"{player.name}/gradient"] = norm
-    return found
+            norms[f"{player.name}/gradient"] = norm
+    return norms

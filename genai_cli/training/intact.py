@@ -47,8 +47,8 @@ def damage(path: Path, files: Sequence[str] = (WEIGHTS, STATE)) -> str | None:
 
 def sum_of(numbers: Mapping[str, Any]) -> str:
     """SHA-256 of the numbers of a state.json, however they are laid out."""
-    plain = json.loads(json.dumps({k: v for k, v in numbers.items() if k != "sha256"}))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    normalised = json.loads(json.dumps({k: v for k, v in numbers.items() if k != "sha256"}))
+    return hashlib.sha256(json.dumps(normalised, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -56,12 +56,12 @@ def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         now = os.fstat(file.fileno())
         stamp = (now.st_ino, now.st_size, now.st_mtime_ns)
-        known, found = _sums.get(path, ((), ""))
+        known, checksum = _sums.get(path, ((), ""))
         if known == stamp:
-            return found
-        digest = hashlib.sha256()
+            return checksum
+        hasher = hashlib.sha256()
         while block := file.read(1 << 20):
-            digest.update(block)
+            hasher.update(block)
     if time.time_ns() - now.st_mtime_ns > SETTLED:
-        _sums[path] = stamp, digest.hexdigest()
-    return digest.hexdigest()
+        _sums[path] = stamp, hasher.hexdigest()
+    return hasher.hexdigest()

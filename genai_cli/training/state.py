@@ -41,8 +41,8 @@ class Means:
         """The mean of each term, over what all ranks have added: the one synchronisation with the
         device."""
         totals = torch.stack(list(self.sums.values())).tolist() if self.sums else []
-        found = dict(zip(self.sums, zip(totals, self.counts.values(), strict=True), strict=True))
-        parts = ranks.everyone(found)
+        local_sums = dict(zip(self.sums, zip(totals, self.counts.values(), strict=True), strict=True))
+        parts = ranks.everyone(local_sums)
         names = dict.fromkeys(name for part in parts for name in part)
         both = {k: [part[k] for part in parts if k in part] for k in names}
         return {k: sum(t for t, _ in v) / sum(n for _, n in v) for k, v in both.items()}

@@ -157,9 +157,9 @@ class _only(AbstractContextManager):
     """Freezes the modules of all other players, so that no gradient is computed for them."""
 
     def __init__(self, player: Player, players: list[Player]) -> None:
-        own = {id(p) for p in player.module.parameters()}
+        player_ids = {id(p) for p in player.module.parameters()}
         others = (p for other in players for p in other.module.parameters())
-        self.frozen = [p for p in others if id(p) not in own and p.requires_grad]
+        self.frozen = [p for p in others if id(p) not in player_ids and p.requires_grad]
 
     def __enter__(self) -> None:
         for p in self.frozen:

@@ -63,8 +63,8 @@ def take(box: Box) -> tuple[Found | None, Inspector]:
     run.set_rates(cfg)
     try:
         plain(run, cfg)(box.batch, box.noise, run.step, gradient=inspector)
-    except Found as found:
-        return found, inspector
+    except Found as nonfinite:
+        return nonfinite, inspector
     name = finite.broken(finite.state_of(run))  # the rate, or the square of a gradient, overflows
     return (None if name is None else Found(inspector.player, "update", name)), inspector
 
@@ -110,15 +110,15 @@ def write(
     run_folder.write_config(beside, schema.to_dict(cfg))
     atomic_write.write_json(beside / REPORT, report)
     box = opened(beside, cfg)
-    found, inspector = take(box)
+    nonfinite, inspector = take(box)
     rows = report.pop("batch_rows")
     report |= {
         "lr": box.run.lr(),
-        "reproduced": found is not None,
-        "player": found.player if found else None,
-        "term": found.term if found else None,
-        "layer": found.layer if found else None,
-        "value": str(found.value) if found else None,
+        "reproduced": nonfinite is not None,
+        "player": nonfinite.player if nonfinite else None,
+        "term": nonfinite.term if nonfinite else None,
+        "layer": nonfinite.layer if nonfinite else None,
+        "value": str(nonfinite.value) if nonfinite else None,
         "rows": [rows[i] for i in inspector.rows],
         "layers": [layer.plain() for layer in inspector.layers.values()],
         "batch_rows": rows,
@@ -151,8 +151,8 @@ def opened(box: Path, cfg: TrainConfig) -> Box:
         cuts = tuple(int(cut) for cut in report["cuts"])
         per_epoch = max(1, int(report["steps_per_epoch"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"{box} is damaged ({type(error).__name__}: {said})") from None
+        message = " ".join(str(error).split())
+        raise UserError(f"{box} is damaged ({type(error).__name__}: {message})") from None
     path, _ = checkpoint.newest_whole(box)
     try:
         run = _training(cfg, spec, per_epoch, cuts)
@@ -186,9 +186,9 @@ def _training(cfg: TrainConfig, spec: Spec, per_epoch: int, cuts: tuple[int, ...
     )
 
 
-def _spec(plain: Mapping[str, Any]) -> Spec:
+def _spec(entries: Mapping[str, Any]) -> Spec:
     """A `Spec` that was written as JSON."""
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
     return Spec(**given)
 
 

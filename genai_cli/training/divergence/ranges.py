@@ -142,8 +142,8 @@ class Inspector:
     def _hook(self, name: str) -> Any:
         def note(module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
             label = f"{name} {type(module).__name__}"
-            own = [p.detach().flatten() for p in module.parameters()]
-            weights = range_of(torch.cat(own)) if own else None
+            weights_of_module = [p.detach().flatten() for p in module.parameters()]
+            weights = range_of(torch.cat(weights_of_module)) if weights_of_module else None
             layer = self.layers.setdefault(name, Layer(label, weights))
             for value in output if isinstance(output, tuple) else (output,):
                 if isinstance(value, Tensor) and value.is_floating_point():
@@ -152,17 +152,17 @@ class Inspector:
         return note
 
     def _gradients(self, player: Player) -> None:
-        own = {id(p) for p in player.module.parameters()}
-        found: dict[str, Range] = {}
+        player_ids = {id(p) for p in player.module.parameters()}
+        ranges: dict[str, Range] = {}
         for name, p in self.model.named_parameters():
-            if id(p) not in own or p.grad is None:
+            if id(p) not in player_ids or p.grad is None:
                 continue
-            place = name.rpartition(".")[0]
-            if place not in self.layers:
-                place = OTHER
+            layer_name = name.rpartition(".")[0]
+            if layer_name not in self.layers:
+                layer_name = OTHER
                 weights = range_of(p)
-                layer = self.layers.setdefault(place, Layer(OTHER, weights))
+                layer = self.layers.setdefault(layer_name, Layer(OTHER, weights))
                 layer.weights = weights.joined(layer.weights)
-            found[place] = range_of(p.grad).joined(found.get(place))
-        for place, gradients in found.items():
-            self.layers[place].gradients = gradients
+            ranges[layer_name] = range_of(p.grad).joined(ranges.get(layer_name))
+        for layer_name, gradients in ranges.items():
+            self.layers[layer_name].gradients = gradients

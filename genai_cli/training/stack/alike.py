@@ -25,7 +25,7 @@ def differing(models: Sequence[nn.Module]) -> list[tuple[str, str]]:
         models
     ):
         raise ValueError("their weights have different shapes")
-    found = []
+    numbers = []
     for name, module in trees[0].items():
         others = [tree[name] for tree in trees[1:]]
         for attribute, value in vars(module).items():
@@ -36,8 +36,8 @@ def differing(models: Sequence[nn.Module]) -> list[tuple[str, str]]:
                 continue
             if not all(type(v) is float for v in (value, *values)):
                 raise ValueError(f"they differ in {type(module).__name__}.{attribute}")
-            found.append((name, attribute))
-    return found
+            numbers.append((name, attribute))
+    return numbers
 
 
 class given_numbers(nullcontext):

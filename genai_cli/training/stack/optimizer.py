@@ -25,8 +25,8 @@ COUNTERS = ("step", "mu_product")  # of an optimizer's state: functions of the s
 def optimizer_key(cell: Cell) -> str:
     """Equal for cells that may share a parameter group."""
     cfg, rates = cell.cfg, [player.lr for player in cell.state.players]
-    alone = id(cell) if cfg.schedule["name"] == "plateau" else None  # a rate by its own losses
-    return json.dumps([cfg.optimizer, cfg.schedule, rates, alone], sort_keys=True)
+    unique = id(cell) if cfg.schedule["name"] == "plateau" else None  # a rate by its own losses
+    return json.dumps([cfg.optimizer, cfg.schedule, rates, unique], sort_keys=True)
 
 
 class StackedOptimizer:
@@ -40,10 +40,10 @@ class StackedOptimizer:
     def __init__(self, cells: Sequence[Cell], player: Player) -> None:
         self.cells, self.name = cells, player.name
         self.stacked = list(player.module.parameters())
-        self.own = []  # the same parameters of every cell
+        self.cell_parameters = []  # the same parameters of every cell
         for cell in cells:
             mine = next(p for p in cell.state.players if p.name == player.name)
-            self.own.append((mine, list(mine.module.parameters())))
+            self.cell_parameters.append((mine, list(mine.module.parameters())))
         keys = [optimizer_key(cell) for cell in cells]
         starts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
         self.slices = [slice(a, b) for a, b in zip(starts, [*starts[1:], len(cells)], strict=True)]
@@ -62,8 +62,8 @@ class StackedOptimizer:
         self._take_state()
 
     def _base(self, rows: slice) -> float:
-        own = self.own[rows.start][0]
-        return own.lr or self.cells[rows.start].cfg.optimizer["lr"]
+        player = self.cell_parameters[rows.start][0]
+        return player.lr or self.cells[rows.start].cfg.optimizer["lr"]
 
     def _rate(self, rows: slice, step: int, steps_per_epoch: int) -> float:
         return self._base(rows) * self.cells[rows.start].state.schedule(step, steps_per_epoch)
@@ -73,8 +73,8 @@ class StackedOptimizer:
         for rows, group in zip(self.slices, self.optimizer.param_groups, strict=True):
             for j, leaf in enumerate(group["params"]):
                 states = []
-                for cell, (_, own) in zip(self.cells[rows], self.own[rows], strict=True):
-                    states.append(cell.state.optimizers[self.name].state.get(own[j]) or {})
+                for cell, (_, parameters) in zip(self.cells[rows], self.cell_parameters[rows], strict=True):
+                    states.append(cell.state.optimizers[self.name].state.get(parameters[j]) or {})
                 if not states[0]:
                     continue
                 self.optimizer.state[leaf] = {
@@ -119,7 +119,7 @@ class StackedOptimizer:
                 mine = self.cells[i].state.optimizers[self.name]
                 if step:
                     mine.param_groups[0]["lr"] = group["lr"]
-                for leaf, p in zip(group["params"], self.own[i][1], strict=True):
+                for leaf, p in zip(group["params"], self.cell_parameters[i][1], strict=True):
                     state = self.optimizer.state.get(leaf)
                     if not state:
                         continue

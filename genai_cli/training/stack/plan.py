@@ -41,8 +41,8 @@ def units(
     """
     groups: dict[str, list[int]] = {}
     for i, cfg in enumerate(configs):
-        alone = i if cfg.trainer.pack == "none" else None
-        groups.setdefault(_key(cfg, id(data[i]), alone), []).append(i)
+        unique = i if cfg.trainer.pack == "none" else None
+        groups.setdefault(_key(cfg, id(data[i]), unique), []).append(i)
     out = []
     for group in groups.values():
         if len(group) > 1:
@@ -52,17 +52,17 @@ def units(
     return sorted(out)
 
 
-def _key(cfg: TrainConfig, data: int, alone: int | None) -> str:
+def _key(cfg: TrainConfig, data: int, unique: int | None) -> str:
     """Equal for cells that a stack might hold."""
-    plain = dataclasses.asdict(cfg)
+    config = dataclasses.asdict(cfg)
     for key in (*FREE, "schedule"):
-        del plain[key]
+        del config[key]
     for key in FREE_TRAINER:
-        del plain["trainer"][key]
-    plain["optimizer"] = sorted(plain["optimizer"]), plain["optimizer"]["name"]
+        del config["trainer"][key]
+    config["optimizer"] = sorted(config["optimizer"]), config["optimizer"]["name"]
     for group in ("model", "loss"):
-        plain[group] = {k: _masked(v) for k, v in plain[group].items()}
-    return json.dumps([plain, data, alone], sort_keys=True)
+        config[group] = {k: _masked(v) for k, v in config[group].items()}
+    return json.dumps([config, data, unique], sort_keys=True)
 
 
 def _masked(value: Any) -> Any:

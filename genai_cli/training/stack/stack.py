@@ -136,17 +136,17 @@ class Stack:
         for player in self.players:
             if self.step % player.every:
                 continue
-            own = list(player.module.parameters())
-            gradients: list[Tensor | None] = [None] * len(own)
+            parameters = list(player.module.parameters())
+            gradients: list[Tensor | None] = [None] * len(parameters)
             for start in range(0, b, size):
                 cut = slice(start, start + size)
                 part = Batch(batch.x[:, cut], None if batch.y is None else batch.y[:, cut])
                 with autocast(cfg.precision, batch.x.device):
                     terms = self.terms(part, {k: v[:, cut] for k, v in noise.items()}, player)
-                found = torch.autograd.grad(terms["loss"].sum() / b, own, allow_unused=True)
+                partial = torch.autograd.grad(terms["loss"].sum() / b, parameters, allow_unused=True)
                 gradients = [
                     g if so_far is None else so_far + g
-                    for so_far, g in zip(gradients, found, strict=True)
+                    for so_far, g in zip(gradients, partial, strict=True)
                 ]
                 self._add(terms, player)
             self.optimizers[player.optimizer or player.name].step(
@@ -180,9 +180,9 @@ class Stack:
             weights: stacked ones instead of the cells' own (averaged ones).
         """
         if weights is None:
-            own = {id(p) for p in player.module.parameters()}
+            player_ids = {id(p) for p in player.module.parameters()}
             weights = {
-                name: p if id(p) in own else p.detach() for name, p in self.model.named_parameters()
+                name: p if id(p) in player_ids else p.detach() for name, p in self.model.named_parameters()
             }
         state = {f"model.{name}": value for name, value in (weights | self.buffers).items()}
         values = {"/".join(key): value for key, value in self.values.items()}

@@ -129,8 +129,8 @@ def _threads_and_precision(probe: Probe, recorded: Mapping[str, Any]) -> tuple[i
     except Exception as error:  # an operation, a device or NumPy without bf16; fp32 is tried next
         if cfg.precision != "auto" or len(precisions) == 1:
             raise
-        told = " ".join(str(error).split())[:120]
-        lines.append(f"precision fp32: in bf16 a gradient fails ({told})")
+        message = " ".join(str(error).split())[:120]
+        lines.append(f"precision fp32: in bf16 a gradient fails ({message})")
         precisions = ["fp32"]
         seconds = _race(probe, threads, precisions)
     fastest = {p: min(((n, p) for n in threads), key=seconds.__getitem__) for p in precisions}
@@ -243,8 +243,8 @@ def _pays(probe: Probe, eager: Step) -> tuple[str, Step, str]:
     except UserError as error:
         return "eager", eager, f"{took}; {error}"
     ways = {"eager": lambda: None, "compiled": lambda: None}
-    found = probe.race(ways, {"eager": probe.plain, "compiled": step.gradient})
-    one, other = 1000 * found["eager"], 1000 * found["compiled"]
+    medians = probe.race(ways, {"eager": probe.plain, "compiled": step.gradient})
+    one, other = 1000 * medians["eager"], 1000 * medians["compiled"]
     if other > 0.97 * one:
         return "eager", eager, f"{took}; compiled they take {other:.1f} ms"
     why = f"{left} of {other:.1f} ms instead of {one:.1f}; compiling took {cost:.0f} s"

@@ -71,7 +71,7 @@ class CompiledStep:
 
     def __init__(self, run: Training, cfg: TrainConfig) -> None:
         self.run, self.cfg = run, cfg
-        self.plain: Gradient = partial(autograd, run.model, run.players, cfg.precision)
+        self.eager_gradient: Gradient = partial(autograd, run.model, run.players, cfg.precision)
         self.graphs: dict[str, Gradient] = {}
         self.uncompiled: dict[str, str] = {}
         # graphs of earlier runs in this process count towards a limit of eight: the ninth cell of
@@ -102,7 +102,7 @@ class CompiledStep:
         # a smaller last batch of an epoch, or of its micro-batches, is another shape
         rows = self.run.ranks.count(count)  # of which a piece is one micro-batch
         if not whole or len(batch.x) != -(-rows // self.cfg.trainer.accumulate):
-            return self.plain(player, batch, noise, count)
+            return self.eager_gradient(player, batch, noise, count)
         if player.name not in self.graphs:
             return self._first(player, batch, noise, count)
         return self.graphs[player.name](player, batch, noise, count)
@@ -115,8 +115,8 @@ class CompiledStep:
             self.uncompiled[player.name] = reason(error)
             if len(self.uncompiled) == len(self.run.players):
                 raise NotCompiled(self.uncompiled[player.name]) from error
-            self.graphs[player.name] = self.plain
-            return self.plain(player, batch, noise, count)
+            self.graphs[player.name] = self.eager_gradient
+            return self.eager_gradient(player, batch, noise, count)
         self.graphs[player.name] = graph
         return graph(player, batch, noise, count)
 
@@ -142,12 +142,12 @@ class Graph:
         count: int,
     ) -> None:
         loss = _Loss(model, player.name, precision)
-        own = {id(p) for p in player.module.parameters() if p.requires_grad}
-        mine = {k: p for k, p in loss.named_parameters() if id(p) in own}
+        player_ids = {id(p) for p in player.module.parameters() if p.requires_grad}
+        mine = {k: p for k, p in loss.named_parameters() if id(p) in player_ids}
         with torch.enable_grad():
             total = loss(batch, noise)["loss"].sum()
-            found = torch.autograd.grad(total, list(mine.values()), allow_unused=True)
-        wanted = {k: g for k, g in zip(mine, found, strict=True) if g is not None}
+            gradients = torch.autograd.grad(total, list(mine.values()), allow_unused=True)
+        wanted = {k: g for k, g in zip(mine, gradients, strict=True) if g is not None}
         self.weights = {k: mine[k] for k in wanted}
 
         def total_and_terms(
@@ -171,9 +171,9 @@ class Graph:
 
     def __call__(self, player: Player, batch: Batch, noise: dict[str, Tensor], count: int) -> Terms:
         with torch.no_grad():
-            found, terms = self.compiled(self.weights, batch, noise, count)
+            gradients, terms = self.compiled(self.weights, batch, noise, count)
             for name, p in self.weights.items():
-                g = found[name]
+                g = gradients[name]
                 if g.stride() != p.stride():  # fused optimizers walk both through memory alike
                     g = torch.empty_like(p).copy_(g)
                 p.grad = g if p.grad is None else p.grad.add_(g)
@@ -206,8 +206,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, NotCompiled):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or "no message"
-    return f"{type(error).__name__}: {said}"[:160]
+    message = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or "no message"
+    return f"{type(error).__name__}: {message}"[:160]
 
 
 def _keep_code() -> None:

@@ -56,7 +56,7 @@ class GraphStep:
             raise UserError(f"trainer.step=graph: {refusal}; use trainer.step=eager")
         self.run, self.device = run, device
         self.whole = cfg.batch_size
-        self.plain = plain(run, cfg)
+        self.eager_step = plain(run, cfg)
         self.rates = [_capturable(o, device) for o in run.optimizers.values()]
         self.seen: dict[tuple[str, ...], int] = {}
         self.captured: dict[tuple[str, ...], Captured] = {}
@@ -77,14 +77,14 @@ class GraphStep:
             if self.seen[due] <= WARM_UP:
                 return self._one_by_one(batch, noise, step)
             try:
-                found = Captured(self.plain, batch, noise, step, self.stream, self.pool)
+                captured = Captured(self.eager_step, batch, noise, step, self.stream, self.pool)
             except RuntimeError as error:  # a loss that copies from the host, or waits for it
-                said = " ".join(str(error).split())[:200]
+                message = " ".join(str(error).split())[:200]
                 raise UserError(
-                    f"trainer.step=graph: this step cannot be captured ({said}); "
+                    f"trainer.step=graph: this step cannot be captured ({message}); "
                     "use trainer.step=eager"
                 ) from error
-            self.captured[due] = found
+            self.captured[due] = captured
             self.pool = self.captured[due].graph.pool()
         return self.captured[due].replay(batch, noise)
 
@@ -93,7 +93,7 @@ class GraphStep:
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
-            terms = self.plain(batch, noise, step)
+            terms = self.eager_step(batch, noise, step)
         current.wait_stream(self.stream)
         for tensor in terms.values():
             tensor.record_stream(current)
@@ -105,7 +105,7 @@ class Captured:
 
     def __init__(
         self,
-        plain: Step,
+        step_function: Step,
         batch: Batch,
         noise: dict[str, Tensor],
         step: int,
@@ -120,12 +120,12 @@ class Captured:
         # thread_local: a thread that prefetches the data may call CUDA meanwhile
         mode = {"capture_error_mode": "thread_local"}
         with torch.cuda.graph(self.graph, pool=pool, stream=stream, **mode):
-            self.terms = plain(self.batch, self.noise, step)
+            self.terms = step_function(self.batch, self.noise, step)
 
     def replay(self, batch: Batch, noise: dict[str, Tensor]) -> Terms:
         """The terms (B,), valid until the next replay."""
-        for place, value in zip(self.inputs, _tensors(batch, noise), strict=True):
-            place.copy_(value, non_blocking=True)
+        for buffer, value in zip(self.inputs, _tensors(batch, noise), strict=True):
+            buffer.copy_(value, non_blocking=True)
         self.graph.replay()
         return self.terms
 
