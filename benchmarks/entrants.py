@@ -68,7 +68,7 @@ def genai(
         cfg, data, device = made.cfg, made.data, torch.device(args.device)
         with machine.numerics(cfg, args.threads):
             run = setup.new_training(cfg, data, device)
-            chosen = choose.settle(run, data, cfg, device, {})
+            chosen = choose.choose(run, data, cfg, device, {})
             steps = train(run, data, cfg, device, chosen.step)
             turns.ready(
                 note="; ".join(" ".join(line.split()) for line in chosen.lines),

@@ -176,7 +176,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(config["bottleneck"])
         return Cost()
 
-    monkeypatch.setattr(cost, "measured", fake)
+    monkeypatch.setattr(cost, "measure_cost", fake)
     return asked
 
 

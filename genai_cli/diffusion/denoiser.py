@@ -21,7 +21,7 @@ APART = ("cpu",)  # Elsewhere one call halves the launches.
 SIGMA_DATA = 0.5  # as Karras et al. 2022 set it, until `Denoiser.measure` has seen the data
 
 
-class Walk(NamedTuple):
+class SamplerSettings(NamedTuple):
     """How to get from noise to data: see samplers.py; ``guidance`` as in `Denoiser.x0`."""
 
     sampler: Sampler = "ddim"
@@ -172,22 +172,22 @@ class Denoiser(nn.Module):
             times = torch.full((len(x),), float(t), dtype=x.dtype, device=x.device)
             return self.x0_from(self.output(x, times, alpha, sigma, labels), x, alpha, sigma)
 
-        told = self.labels(len(x), None if guidance == 0 else y)
+        labels = self.labels(len(x), None if guidance == 0 else y)
         if y is None or guidance in (0, 1):
-            return self.clipped(predicted(x, told))
+            return self.clipped(predicted(x, labels))
         none = self.labels(len(x), None)
         if x.device.type in APART:
-            plain, given = predicted(x, none), predicted(x, told)
+            unconditional, conditional = predicted(x, none), predicted(x, labels)
         else:
-            both = predicted(torch.cat([x, x]), torch.cat([none, told]))
-            plain, given = both.chunk(2)
-        return self.clipped(plain + guidance * (given - plain))
+            both = predicted(torch.cat([x, x]), torch.cat([none, labels]))
+            unconditional, conditional = both.chunk(2)
+        return self.clipped(unconditional + guidance * (conditional - unconditional))
 
-    def walk(
+    def denoise_chain(
         self,
         x: Tensor,
         y: Tensor | None,
-        how: Walk,
+        settings: SamplerSettings,
         draw: Callable[[], Tensor],
         start: int | None = None,
     ) -> Iterator[Tensor]:
@@ -200,19 +200,19 @@ class Denoiser(nn.Module):
 
         def at_step(x: Tensor, t: int) -> Tensor:
             alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-            return self.x0(x, t, alpha, sigma, y, how.guidance)
+            return self.x0(x, t, alpha, sigma, y, settings.guidance)
 
         def at_level(x: Tensor, level: Tensor) -> Tensor:
             alpha = (1 + level.square()).rsqrt()
             t = schedule.time_of(level)
-            return self.x0(alpha * x, t, alpha, level * alpha, y, how.guidance)
+            return self.x0(alpha * x, t, alpha, level * alpha, y, settings.guidance)
 
-        if how.sampler in ("heun", "dpmpp"):
-            levels = samplers.levels_of(schedule, how.steps)
-            solver = samplers.heun if how.sampler == "heun" else samplers.dpmpp
+        if settings.sampler in ("heun", "dpmpp"):
+            levels = samplers.levels_of(schedule, settings.steps)
+            solver = samplers.heun if settings.sampler == "heun" else samplers.dpmpp
             return solver(at_level, x * (1 + levels[0].square()).sqrt(), levels)
-        grid = samplers.even_steps(start, min(how.steps, start))
-        if how.sampler == "ddim":
-            return samplers.ddim(at_step, schedule, x, grid, draw, how.eta)
-        large = how.sampler == "ancestral_large"
+        grid = samplers.even_steps(start, min(settings.steps, start))
+        if settings.sampler == "ddim":
+            return samplers.ddim(at_step, schedule, x, grid, draw, settings.eta)
+        large = settings.sampler == "ancestral_large"
         return samplers.ancestral(at_step, schedule, x, grid, draw, large)

@@ -65,9 +65,9 @@ class Evaluation:
     def sampling(self) -> dict[str, Any]:
         """The player of a number that samples decide."""
         options = self.ask.options
-        if hasattr(self.model, "walked"):  # what an option that is not given comes to
-            walk = self.model.walked(**options)
-            options = {key: getattr(walk, key) for key in options}
+        if hasattr(self.model, "resolve_sampler"):  # what an option that is not given comes to
+            resolved = self.model.resolve_sampler(**options)
+            options = {key: getattr(resolved, key) for key in options}
         return self.player | options
 
     def drawing(self) -> Drawing:

@@ -81,7 +81,7 @@ def floor(
         parts, what = [], ""
         for part in _batches(data.test, n, BATCH):
             task = restoration.task(model, data.spec, part, None)
-            parts.append(measures(task.plain, task.truth, data.spec))
+            parts.append(measures(task.baseline, task.truth, data.spec))
             what = restoration.MEANS[task.way]
         return what, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     if components is None:

@@ -93,7 +93,7 @@ def _figures(
     title = f"{cfg.model['name']} on {data.name}"
     about = folder, model, data
     drawn = [lambda: _loss_curve(folder, model, cfg, epoch, note)]
-    if "generator" in model.watched:
+    if "generator" in model.log_grad_norm:
         drawn.append(lambda: _generator(folder, cfg))
     if not len(data.test):
         return drawn
@@ -168,7 +168,7 @@ def reconstructions(
     model: Model,
     data: Dataset,
     batch: Batch,
-    task: restoration.Task,
+    task: restoration.RestorationTask,
     rows: dict[str, Tensor],
     title: str,
 ) -> None:
@@ -179,7 +179,7 @@ def reconstructions(
     code = None
     if hasattr(model, "encode") and model.reconstructs_by == "code" and spec.event_shape != (2,):
         code = _array(model.encode(task.given))
-    given, plain = _array(task.given), None if task.plain is None else _array(task.plain)
+    given, plain = _array(task.given), None if task.baseline is None else _array(task.baseline)
     if spec.is_image:
         grids.reconstructions(
             path,

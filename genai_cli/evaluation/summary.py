@@ -21,7 +21,7 @@ from genai_cli.models import restoration
 from genai_cli.models.base import Model
 from genai_cli.rng import generator
 from genai_cli.store.run_folder import MeasuredPart
-from genai_cli.training.distributed import ALONE, Ranks
+from genai_cli.training.distributed import SINGLE_RANK, Ranks
 from genai_cli.training.loop import EVALUATION_BATCH, batch_terms
 
 FULL = "fp32"  # no autocast: a measurement does not depend on the precision of the training
@@ -50,7 +50,7 @@ def per_example(
     model: Model,
     data: Dataset,
     seed: int,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_RANK,
     budget: Budget | None = None,
     stage: Stage = quietly,
 ) -> Measured:
@@ -122,9 +122,9 @@ def _pass(
                 continue
             each = min(each, middle - began)
             rest = rest if draw else min(rest, time.perf_counter() - middle)
-            slowest = [max(times) for times in zip(*ranks.everyone((each, rest)), strict=True)]
+            slowest = [max(times) for times in zip(*ranks.all_gather((each, rest)), strict=True)]
             size = EVALUATION_BATCH * ranks.world
-            seconds = ranks.told(budget.for_test())
+            seconds = ranks.broadcast(budget.for_test())
             budget.whole = rounds * (part.draws * slowest[0] + slowest[1])
             fits = fitting(part, *slowest, seconds, size)
             if fits == part or draw or k:  # else another look: the first batch had to allocate
@@ -167,9 +167,9 @@ def _look(
         draws = generator(seed, "restored", i, batch.x.device)
         task = restoration.task(model, data.spec, batch, draws)
         seen = {"mse": _mse(model.reconstruct(batch.x), task.truth)}
-        if task.plain is not None:
+        if task.baseline is not None:
             way = restoration.MEANS[task.way]
-            seen["plain"] = _mse(task.plain, task.truth)
+            seen["plain"] = _mse(task.baseline, task.truth)
         if task.way == restoration.INPUT:
             seen["denoised_mse"] = _mse(model.reconstruct(task.given), task.truth)
         for name, value in seen.items():
@@ -189,7 +189,7 @@ def _mse(found: Tensor, truth: Tensor) -> Tensor:
 
 def _joined(parts: dict[str, list[Tensor]], batches: int, ranks: Ranks) -> dict[str, Tensor]:
     """In the order of the batches, of which rank r has number r, r + world, …"""
-    found = ranks.everyone({name: [t.cpu() for t in tensors] for name, tensors in parts.items()})
+    found = ranks.all_gather({name: [t.cpu() for t in tensors] for name, tensors in parts.items()})
     ordered = {
         name: [found[i % ranks.world][name][i // ranks.world] for i in range(batches)]
         for name in found[0]
@@ -202,7 +202,7 @@ def metrics(
     data: Dataset,
     cfg: TrainConfig,
     player: dict[str, Any],
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_RANK,
     budget: Budget | None = None,
     stage: Stage = quietly,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:

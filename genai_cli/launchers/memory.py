@@ -115,7 +115,7 @@ def _couples(cfg: Any) -> bool:
     try:
         data = load.load_data(cfg)
         with torch.device("meta"):
-            return build.build_model(cfg, data.spec).couples_examples
+            return build.build_model(cfg, data.spec).batch_dependent
     except UserError:
         return True  # it cannot be built: smaller pieces will not help
 

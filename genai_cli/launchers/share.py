@@ -133,13 +133,13 @@ def fitting(configs: Iterable[TrainConfig], free: int) -> int:
         free: bytes of the GPU.
     """
     from genai_cli.config import schema
-    from genai_cli.runner.cost import Failed, measured, shape
+    from genai_cli.runner.cost import Failed, measure_cost, shape
 
     shapes = {shape(cfg): cfg for cfg in configs}
     most = 0
     for cfg in shapes.values():
         try:
-            most = max(most, measured(schema.to_dict(cfg), os.environ).gpu or 0)
+            most = max(most, measure_cost(schema.to_dict(cfg), os.environ).gpu or 0)
         except Failed:  # it will fail as a cell, too, and say why there
             continue
     return max(1, int(free * (1 - SPARE)) // (most + CONTEXT))

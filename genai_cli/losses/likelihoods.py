@@ -75,7 +75,7 @@ class Gaussian(nn.Module):
     def __init__(self, data: Spec, sigma: Positive | Literal["learned", "optimal"] = "optimal"):
         super().__init__()
         self.squash, self.sigma = data.unit_interval, sigma
-        self.total: Callable[[Tensor], Tensor] | None = None  # sums over ranks
+        self.all_reduce: Callable[[Tensor], Tensor] | None = None  # sums over ranks
         self.counts = data.levels is not None and data.unit_interval
         self.width = 1 / (data.levels - 1) if self.counts else None
         if sigma == "learned":
@@ -118,10 +118,10 @@ class Gaussian(nn.Module):
         their losses, whose gradient through σ is therefore zero: none is sent between ranks.
         """
         squared = (x - self.mean(raw)).square()
-        if self.total is None:
+        if self.all_reduce is None:
             return self._nll(squared, self._optimum(squared))
         here = squared.detach().sum(), squared.new_tensor(float(squared.numel()))
-        whole, n = self.total(torch.stack(here))
+        whole, n = self.all_reduce(torch.stack(here))
         return self._nll(squared, self._optimum(whole / n))
 
     @staticmethod

@@ -144,7 +144,7 @@ class Autoencoder(Model):
                 "this autoencoder has no density of its codes to sample from: call"
                 " finish(batches) first, with weights whose codes are finite"
             )
-        return self.density.draw(n, generator, temperature)
+        return self.density.sample(n, generator, temperature)
 
     def sample(
         self,

@@ -70,7 +70,7 @@ class Model(nn.Module, ABC):
             plateau look only after them, because losses before are not comparable.
         rising: terms of which more is better (accuracy), where one is monitored.
         unit: of the loss, for the axis of a figure.
-        couples_examples: a loss depends on the whole batch, so that micro-batches would change it.
+        batch_dependent: a loss depends on the whole batch, so that micro-batches would change it.
         reconstructs_by: how ``reconstruct`` works. Only a pass through a code is cheap and says
             what the code keeps: the others are shown, not measured at the end of a run.
         noise_of_input: standard deviation of what ``reconstruct`` is trained to take away.
@@ -80,13 +80,13 @@ class Model(nn.Module, ABC):
     """
 
     warmup_steps: int = 0
-    couples_examples: bool = False
-    rising: tuple[str, ...] = ()
+    batch_dependent: bool = False
+    higher_is_better: tuple[str, ...] = ()
     unit: str = "per example"
     reconstructs_by: Literal["code", "inversion", "optimisation", "denoising"] = "code"
     reconstruction_note: str = ""
     noise_of_input: float = 0.0
-    watched: tuple[str, ...] = ()
+    log_grad_norm: tuple[str, ...] = ()
     no_density: str = ""
     test_draws: int = 1
 
@@ -120,10 +120,11 @@ class Model(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """Per-example terms, each (B,): ``"loss"`` is minimised, the rest is logged. Pure."""
 
-    def couple(self, total: Callable[[Tensor], Tensor]) -> None:
-        """Where ``couples_examples`` and each of several ranks sees some rows of a batch: take
-        what the loss needs of the whole batch from ``total``, which sums a tensor over the ranks.
-        A family that does not is not trained on several.
+    def set_all_reduce(self, all_reduce: Callable[[Tensor], Tensor]) -> None:
+        """Take the function that sums a tensor over the ranks, where the loss is batch_dependent.
+
+        Each rank sees some rows of a batch; what the loss needs of the whole batch is the sum over
+        all ranks. A batch-dependent family without this method is not trained on several ranks.
         """
 
     def prepare(self, batch: Batch) -> None:

@@ -41,7 +41,9 @@ def model_class(name: str) -> type[Model]:
     ]
     if (config_dir() / "model" / f"{name}.yaml").is_file():  # beside it is our own machinery
         if user_files:
-            raise UserError(f"{user_files[0]}: '{name}' is a shipped model; give yours another name")
+            raise UserError(
+                f"{user_files[0]}: '{name}' is a shipped model; give yours another name"
+            )
         module = importlib.import_module(f"genai_cli.models.{name}")
     elif user_files:
         module = _import_file(user_files[0])

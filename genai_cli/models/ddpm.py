@@ -22,7 +22,7 @@ from genai_cli.config.signatures import (
 from genai_cli.data.dataset import Batch, Spec
 from genai_cli.diffusion import bound
 from genai_cli.diffusion import objective as objectives
-from genai_cli.diffusion.denoiser import SIGMA_DATA, Denoiser, Walk
+from genai_cli.diffusion.denoiser import SIGMA_DATA, Denoiser, SamplerSettings
 from genai_cli.diffusion.objective import Prediction
 from genai_cli.diffusion.samplers import Sampler
 from genai_cli.diffusion.schedule import NoiseSchedule, Schedule, expand
@@ -133,9 +133,9 @@ class DDPM(Model):
                 "label nothing could be said; use model.label_dropout=0.1"
             )
         steps = min(STEPS, timesteps) if sample_steps is None else sample_steps
-        self.timesteps, self.how = timesteps, Walk(sampler, steps, eta, guidance)
+        self.timesteps, self.settings = timesteps, SamplerSettings(sampler, steps, eta, guidance)
         names = {"steps": "model.sample_steps", "eta": "model.eta", "guidance": "model.guidance"}
-        self.how.check(timesteps, conditional, names)
+        self.settings.check(timesteps, conditional, names)
         self.reconstruct_at = max(1, round(reconstruct_at * timesteps))
         at = f"t = {self.reconstruct_at} of {timesteps}"
         self.stage_name = f"noised to {at}"
@@ -233,7 +233,7 @@ class DDPM(Model):
         return {"bits_per_dim": nats / (math.log(2) * self.code_size)}
 
     def _states(
-        self, n: int, y: Tensor | None, source: Source, how: Walk
+        self, n: int, y: Tensor | None, source: Source, settings: SamplerSettings
     ) -> tuple[Tensor, Iterator[Tensor]]:
         """(x_T, the states after each step)."""
         if y is not None and not self.classes:
@@ -246,7 +246,7 @@ class DDPM(Model):
         if y is None and self.classes:
             y = (uniform(n, (), source, like) * self.classes).long().clamp(max=self.classes - 1)
         x = draw()
-        return x, self.denoiser.walk(x, y, how, draw)
+        return x, self.denoiser.denoise_chain(x, y, settings, draw)
 
     @torch.no_grad()
     def sample(
@@ -271,18 +271,18 @@ class DDPM(Model):
         Raises:
             UserError: labels for a model that knows none.
         """
-        how = self.walked(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
-        how.check(self.timesteps, self.conditional)
-        return self.shown(last(self._states(n, y, generator, how)[1]))
+        settings = self.resolve_sampler(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
+        settings.check(self.timesteps, self.conditional)
+        return self.to_data_space(last(self._states(n, y, generator, settings)[1]))
 
-    def walked(self, **options: Any) -> Walk:
+    def resolve_sampler(self, **options: Any) -> SamplerSettings:
         """How `sample` goes with these of its options: those not given are the constructor's."""
-        how = self.how._replace(**{k: v for k, v in options.items() if v is not None})
+        settings = self.settings._replace(**{k: v for k, v in options.items() if v is not None})
         # eta is DDIM's: that of the YAML is not for another sampler
-        deaf = options.get("eta") is None and how.sampler != "ddim"
-        return how._replace(eta=0.0) if deaf else how
+        deaf = options.get("eta") is None and settings.sampler != "ddim"
+        return settings._replace(eta=0.0) if deaf else settings
 
-    def shown(self, x: Tensor) -> Tensor:
+    def to_data_space(self, x: Tensor) -> Tensor:
         """A state in data space, within [0, 1] where the data are."""
         x = self.scaling.inverse(x)
         return x.clamp(0, 1) if self.unit_interval else x
@@ -300,12 +300,12 @@ class DDPM(Model):
         guidance: NonNegative | None = None,
     ) -> Tensor:
         """(frames, n, *event), evenly spaced over the steps from noise to what `sample` gives."""
-        how = self.walked(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
-        how.check(self.timesteps, self.conditional)
-        x, states = self._states(n, y, generator, how)
+        settings = self.resolve_sampler(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
+        settings.check(self.timesteps, self.conditional)
+        x, states = self._states(n, y, generator, settings)
         states = [x, *states]
         at = torch.linspace(len(states) - 1, 0, frames).flip(0)  # the sample, if only one frame
-        return torch.stack([self.shown(states[i]) for i in at.round().long().tolist()])
+        return torch.stack([self.to_data_space(states[i]) for i in at.round().long().tolist()])
 
     def prior(self, n: int, generator: Source = None) -> Tensor:
         """(n, D) noise x_T."""
@@ -317,9 +317,11 @@ class DDPM(Model):
         return self._denoised(z.view(-1, *self.event_shape), self.schedule.steps, y)
 
     def _denoised(self, x: Tensor, start: int, y: Tensor | None = None) -> Tensor:
-        steps = max(1, round(self.how.steps * start / self.schedule.steps))
-        how = Walk("ddim", steps, 0.0, self.how.guidance)
-        return self.shown(last(self.denoiser.walk(x, y, how, lambda: x, start)))
+        steps = max(1, round(self.settings.steps * start / self.schedule.steps))
+        settings = SamplerSettings("ddim", steps, 0.0, self.settings.guidance)
+        return self.to_data_space(
+            last(self.denoiser.denoise_chain(x, y, settings, lambda: x, start))
+        )
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """(B, *event): noised to step ``reconstruct_at`` of T, always alike, and denoised again."""
@@ -332,7 +334,7 @@ class DDPM(Model):
         x0 = self.scaling(x)
         noised = self.schedule.diffuse(x0, normal(len(x), self.event_shape, generator, x0), t)
         denoised = self._denoised(noised, self.reconstruct_at)
-        return {self.stage_name: self.shown(noised), "denoised": denoised}
+        return {self.stage_name: self.to_data_space(noised), "denoised": denoised}
 
     @torch.no_grad()
     def log_prob(

@@ -59,7 +59,7 @@ class GAN(FromPrior, Model):
 
     unit = "per example"
     reconstructs_by = "optimisation"
-    watched = ("generator",)  # a discriminator that is sure may leave it no gradient
+    log_grad_norm = ("generator",)  # a discriminator that is sure may leave it no gradient
     no_density = "a GAN has no density"
     reconstruction_note = f"z found by {STEPS} steps of Adam from {STARTS} starts"
 
@@ -167,40 +167,40 @@ class GAN(FromPrior, Model):
                 reference = self.score(real)
             return {
                 "loss": self.objective.generator(reference, fake),
-                "d_fake": self.shown(fake),
+                "d_fake": self.logged_score(fake),
             }
         with torch.no_grad():  # nor are the fakes D's
             fake = self.seen(self.generated(noise["z"]), noise, 1)
         if player == "penalty":
-            charged, terms = self.penalty(real, fake)
-            return {"loss": self.penalty_every * charged, **terms}
+            penalized, terms = self.penalty(real, fake)
+            return {"loss": self.penalty_every * penalized, **terms}
         on_real, on_fake = self.score(real), self.score(fake)
         loss = self.objective.discriminator(on_real, on_fake)
-        terms = {"d_real": self.shown(on_real), "d_fake": self.shown(on_fake)}
+        terms = {"d_real": self.logged_score(on_real), "d_fake": self.logged_score(on_fake)}
         if self.objective.gradient_penalty:
             u = noise["u"].view(-1, *[1] * len(self.event_shape))
             gp = adversarial.one_centred(self.score, u * real + (1 - u) * fake)
             loss = loss + self.objective.gradient_penalty * gp
             terms["gradient_penalty"] = gp.detach()
         if not self.lazy:
-            charged, more = self.penalty(real, fake)
-            loss, terms = loss + charged, terms | more
+            penalized, more = self.penalty(real, fake)
+            loss, terms = loss + penalized, terms | more
         return {"loss": loss, **terms}
 
     def penalty(self, real: Tensor, fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(r1 and r2 with their weights (B,), {"r1": ½ ‖∇D(x)‖², "r2": ½ ‖∇D(G(z))‖²})."""
-        charged, terms = real.new_zeros(len(real)), {}
+        penalized, terms = real.new_zeros(len(real)), {}
         for name, weight, x in (("r1", self.r1, real), ("r2", self.r2, fake)):
             if weight:
                 value = adversarial.zero_centred(self.score, x)
-                charged, terms[name] = charged + weight * value, value.detach()
-        return charged, terms
+                penalized, terms[name] = penalized + weight * value, value.detach()
+        return penalized, terms
 
     def score(self, x: Tensor) -> Tensor:
         """D's raw output (B,) for scaled and augmented ``x`` (B, *event)."""
         return self.discriminator(x).squeeze(1).to(x.dtype)
 
-    def shown(self, score: Tensor) -> Tensor:
+    def logged_score(self, score: Tensor) -> Tensor:
         """What is logged of a score: the probability, where it is the logit of one."""
         score = score.detach()
         return score.sigmoid() if self.objective.probability else score

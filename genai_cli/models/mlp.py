@@ -40,7 +40,7 @@ class MLP(Model):
         UserError: the data has no target, or the target is an image.
     """
 
-    rising = ("accuracy",)
+    higher_is_better = ("accuracy",)
 
     def __init__(
         self,

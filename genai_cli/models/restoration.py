@@ -28,28 +28,28 @@ MEANS = {
 }
 
 
-class Task(NamedTuple):
+class RestorationTask(NamedTuple):
     """One batch to rebuild, in data space."""
 
     given: Tensor  # (B, *event), what the model sees
     truth: Tensor  # (B, *target)
-    plain: Tensor | None = None  # (B, *target), as can be had without a model; None: given = truth
+    baseline: Tensor | None = None  # (B, *target), made without a model; None: given = truth
     way: str = ""  # how: a key of `MEANS`
 
 
-def task(model: Model, spec: Spec, batch: Batch, source: Source) -> Task:
+def task(model: Model, spec: Spec, batch: Batch, source: Source) -> RestorationTask:
     """What a model is to make of a batch: something better, or the same through its code.
 
     ``source`` draws the noise of a denoising autoencoder, of the deviation it was trained with.
     """
     if spec.target == "image":
-        return Task(batch.x, batch.y, *of_pair(batch, spec))
+        return RestorationTask(batch.x, batch.y, *of_pair(batch, spec))
     if not model.noise_of_input:
-        return Task(batch.x, batch.x)
+        return RestorationTask(batch.x, batch.x)
     noise = normal(len(batch.x), spec.event_shape, source, batch.x)
     given = batch.x + model.noise_of_input * noise
     baseline = given.clamp(0, 1) if spec.unit_interval else given  # the fairer of the two
-    return Task(given, batch.x, baseline, INPUT)
+    return RestorationTask(given, batch.x, baseline, INPUT)
 
 
 def of_pair(batch: Batch, spec: Spec) -> tuple[Tensor, str]:

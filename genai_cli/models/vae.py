@@ -85,7 +85,7 @@ class VAE(FromPrior, Model):
         # a mass on the stored levels gives bits; a density and a cross-entropy on greys do not
         counts = loss["name"] == "logistic"
         self.bits_per_dim = 1 / (math.log(2) * math.prod(data.event_shape)) if counts else None
-        self.couples_examples = getattr(self.likelihood, "sigma", None) == "optimal"
+        self.batch_dependent = getattr(self.likelihood, "sigma", None) == "optimal"
         self.encoder, self.decoder = make_pair(
             network,
             data.event_shape,
@@ -120,12 +120,12 @@ class VAE(FromPrior, Model):
         x = (noise["u"] < batch.x).to(batch.x) if self.binarise else batch.x
         mu, logvar = self.posterior(x, keep_down)  # (B, bottleneck) each
         z = mu + (0.5 * logvar).exp() * noise["eps"]
-        fit = self.couples_examples and self.training
+        fit = self.batch_dependent and self.training
         nll = self.likelihood.fitted_nll if fit else self.likelihood.nll
         reconstruction = nll(self.decoder(z, keep_up).to(x.dtype), x)
-        kl, charged = self.divergence(mu, logvar, noise["eps"])
+        kl, penalized = self.divergence(mu, logvar, noise["eps"])
         terms = {
-            "loss": reconstruction + self.kl_weight() * charged,
+            "loss": reconstruction + self.kl_weight() * penalized,
             "reconstruction": reconstruction,
             "kl": kl,
         }
@@ -136,8 +136,8 @@ class VAE(FromPrior, Model):
     def divergence(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """(KL(q(z | x) ‖ p(z)), the same as the loss charges it), (B,) each, in nats."""
         kl = kl_to_standard_normal(mu, logvar)
-        charged = kl.clamp_min(self.free_bits) if self.free_bits else kl
-        return kl.sum(1), charged.sum(1)
+        penalized = kl.clamp_min(self.free_bits) if self.free_bits else kl
+        return kl.sum(1), penalized.sum(1)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z), (B,), for codes (B, bottleneck)."""
@@ -145,13 +145,13 @@ class VAE(FromPrior, Model):
 
     @torch.no_grad()
     def calibrate(self, batch: Batch, noise: dict[str, Tensor]) -> None:
-        if self.couples_examples:
+        if self.batch_dependent:
             mu, logvar = self.posterior(batch.x)
             z = mu + (0.5 * logvar).exp() * noise["eps"]
             self.likelihood.calibrate(self.decoder(z), batch.x)
 
-    def couple(self, total: Callable[[Tensor], Tensor]) -> None:
-        self.likelihood.total = total
+    def set_all_reduce(self, all_reduce: Callable[[Tensor], Tensor]) -> None:
+        self.likelihood.all_reduce = all_reduce
 
     def kl_weight(self) -> Tensor | float:
         """β, grown linearly over the first ``kl_warmup`` steps."""

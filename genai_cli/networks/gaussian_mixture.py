@@ -69,7 +69,7 @@ class Mixture(nn.Module):
         self.means = torch.from_numpy(means).to(codes)
         self.scales = torch.from_numpy(np.linalg.cholesky(covariances)).to(codes)
 
-    def draw(self, n: int, source: Source = None, temperature: float = 1.0) -> Tensor:
+    def sample(self, n: int, source: Source = None, temperature: float = 1.0) -> Tensor:
         """(n, D) codes; ``temperature`` multiplies the distance of each from its component's mean.
 
         Code i depends on row i of the draws only.

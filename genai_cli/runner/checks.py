@@ -17,7 +17,7 @@ from genai_cli.models.base import Model
 from genai_cli.rng import generator
 from genai_cli.training import optimizers, room
 from genai_cli.training.machine import pick_device
-from genai_cli.training.schedule import Schedule
+from genai_cli.training.schedule import LRSchedule
 from genai_cli.training.setup import start_from
 from genai_cli.training.step_kinds import choose
 
@@ -25,21 +25,20 @@ if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec
 
 
-def settle(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainConfig:
+def resolve_auto(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainConfig:
     """The config with every ``auto`` decided and the schedule's horizon fixed.
 
     Raises:
         UserError: the loss does not fit the family, the data or the output activation.
     """
     from genai_cli.losses.elementwise import LOSSES
-    from genai_cli.models.build import model_class
 
     cfg = dataclasses.replace(
         cfg, loss=dict(cfg.loss), model=dict(cfg.model), schedule=dict(cfg.schedule)
     )
     if "horizon" in cfg.schedule and cfg.schedule["horizon"] is None:
         cfg.schedule["horizon"] = float(cfg.epochs)
-    fits = model_class(cfg.model["name"]).objectives(data)
+    fits = build.model_class(cfg.model["name"]).objectives(data)
     if not fits:
         return cfg
     name, choices = cfg.loss["name"], list(fits)
@@ -47,16 +46,16 @@ def settle(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainCo
         name = choices[0]
         cfg.loss["name"] = name  # the first line of a run says it, and its config.yaml
     elif name not in fits:
-        what = f"loss={name} does not fit {_what(cfg, data)}"
+        what = f"loss={name} does not fit {_describe_pairing(cfg, data)}"
         if not {name, *choices} <= set(LOSSES):  # not even computable: nothing to force
             raise UserError(f"{what}; use loss={choices[0]} (fitting: {listing(choices)})")
-        _object(cfg, note, what, "loss", choices)
+        _refuse_or_warn(cfg, note, what, "loss", choices)
     if "output_activation" in cfg.model:
-        _settle_activation(cfg, fits.get(name, ()), name, note)
+        _resolve_activation(cfg, fits.get(name, ()), name, note)
     return cfg
 
 
-def _settle_activation(
+def _resolve_activation(
     cfg: TrainConfig, fitting: tuple[str, ...], loss: str, note: Callable[[str], None]
 ) -> None:
     from genai_cli.losses.elementwise import output_activation
@@ -68,10 +67,10 @@ def _settle_activation(
         if activation not in get_args(Literal["linear", "sigmoid", "softmax"]):
             return  # not an activation at all: the constructor's types say so
         what = f"model.output_activation={activation} does not fit loss={loss}"
-        _object(cfg, note, what, "model.output_activation", list(fitting))
+        _refuse_or_warn(cfg, note, what, "model.output_activation", list(fitting))
 
 
-def _object(
+def _refuse_or_warn(
     cfg: TrainConfig, note: Callable[[str], None], what: str, key: str, choices: list[str]
 ) -> None:
     if not cfg.force_loss:
@@ -82,11 +81,13 @@ def _object(
     note(f"warning: {what} (fitting: {listing(choices)}); force_loss=true lets it run")
 
 
-def _what(cfg: TrainConfig, data: Spec) -> str:
+def _describe_pairing(cfg: TrainConfig, data: Spec) -> str:
+    """Name the family and what of the data its loss is computed on."""
     family, dataset = cfg.model["name"], cfg.dataset["name"]
-    if data.target == "labels" and family == "mlp":
+    predicts = hasattr(build.model_class(family), "predict")
+    if predicts and data.target == "labels":
         return f"{family} on the {len(data.classes)} classes of {dataset}"
-    if data.target == "values" and family == "mlp":
+    if predicts and data.target == "values":
         return f"{family} on the numeric target of {dataset}"
     return f"{family} on {dataset}" + ("" if data.unit_interval else ", whose values leave [0, 1]")
 
@@ -105,23 +106,27 @@ def check_built(
     with torch.device("meta"):
         model = build.build_model(cfg, data.spec)
     optimizers.check(cfg.optimizer)
-    Schedule(cfg.schedule)
+    LRSchedule(cfg.schedule)
     device = pick_device(cfg.device, gpus)
-    room.check(model, cfg.model["name"], device, here=gpus is None)
+    room.check_memory(model, cfg.model["name"], device, here=gpus is None)
     choose.check(cfg, device, here=gpus is None)
     ranks.check(cfg, device, gpus)
     if cfg.precision == "fp64" and device.type == "mps":
         raise UserError("precision=fp64: an Apple GPU has no double precision; use precision=fp32")
-    if model.couples_examples and cfg.trainer.accumulate > 1:
+    if model.batch_dependent and cfg.trainer.accumulate > 1:
         raise UserError(
             f"trainer.accumulate={cfg.trainer.accumulate} would change this loss, which looks at "
             "the whole batch (loss.sigma=optimal); use loss=gaussian loss.sigma=learned, or "
             "trainer.accumulate=1"
         )
-    if model.couples_examples and type(model).couple is Model.couple and cfg.trainer.devices > 1:
+    if (
+        model.batch_dependent
+        and type(model).set_all_reduce is Model.set_all_reduce
+        and cfg.trainer.devices > 1
+    ):
         raise UserError(
             f"trainer.devices={cfg.trainer.devices}: the loss of model={cfg.model['name']} looks "
-            "at the whole batch and has no couple(); use trainer.devices=1"
+            "at the whole batch and has no set_all_reduce(); use trainer.devices=1"
         )
     if cfg.init_from is not None and not resume:
         start_from(cfg, build.build_model(cfg, data.spec))

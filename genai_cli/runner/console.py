@@ -187,7 +187,8 @@ def _terms(row: dict[str, float], best: bool) -> list[str]:
         terms_by_name = dict(losses)
         for name, value in values.items():
             if not name.endswith("/loss"):
-                terms_by_name.setdefault(name.split("/")[-1], value)  # the first player's, of equal names
+                # of equal names the first player's
+                terms_by_name.setdefault(name.split("/")[-1], value)
         return [f"{name} {format_number(value)}" for name, value in terms_by_name.items()] + ["*"] * best
     terms = [f"train {format_number(row['train/loss'])}"]
     if "val/loss" in row:

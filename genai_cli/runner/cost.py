@@ -63,7 +63,7 @@ class Failed(Exception):
     """A run of this shape does not even take a few steps here; says why."""
 
 
-def measured(config: Mapping[str, Any], environment: Mapping[str, str]) -> Cost:
+def measure_cost(config: Mapping[str, Any], environment: Mapping[str, str]) -> Cost:
     """The cost of a config (plain data, settled), in a new process with this environment.
 
     Raises:
@@ -120,13 +120,13 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
     device = machine.pick_device(cfg.device)
     if cfg.trainer.step == "auto":
         cfg = dataclasses.replace(cfg, trainer=dataclasses.replace(cfg.trainer, step="eager"))
-    described = description.description(cfg, data := load.load_data(cfg))
-    with machine.numerics(cfg, described["threads"]):
+    run_info = description.description(cfg, data := load.load_data(cfg))
+    with machine.numerics(cfg, run_info["threads"]):
         data = data.to(device)
         clock = _Clock(device)
         start, clock.since = time.time() - began, time.perf_counter()
         state = setup.new_training(cfg, data, device)
-        chosen = choose.settle(state, data, cfg, device, described)
+        chosen = choose.choose(state, data, cfg, device, run_info)
         cfg = dataclasses.replace(cfg, precision=chosen.precision)
         begin = clock.lap()
         steps = train(state, data, cfg, device, chosen.step)
@@ -153,10 +153,10 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
         saved = checkpoint.save(folder / run_folder.CHECKPOINTS, state, keep=1, mark_best=True)
         size = _size(saved)
         run_folder.write_config(folder, schema.to_dict(cfg))
-        atomic_write.write_json(folder / run_folder.RUN, described)
+        atomic_write.write_json(folder / run_folder.RUN, run_info)
         with Reporter(folder / run_folder.LOG, quiet=True) as report:
             budget = of_training(0.0)
-            lifecycle.conclude(folder, cfg, data, state, "finished", report, budget=budget)
+            lifecycle.finalize(folder, cfg, data, state, "finished", report, budget=budget)
         end = clock.lap()
         n, draws = len(data.test), state.model.test_draws
         part = measured_part(
@@ -169,7 +169,7 @@ def cost(cfg: TrainConfig, folder: Path, began: float) -> Cost:
 
         gpu = torch.cuda.max_memory_allocated(device)
     return Cost(
-        parameters=described["parameters"],
+        parameters=run_info["parameters"],
         threads=chosen.threads,
         steps_per_epoch=state.steps_per_epoch,
         step=seconds / max(1, timed),

@@ -26,15 +26,15 @@ from genai_cli.training.machine import (
 )
 
 
-def found_here(
-    described: Mapping[str, Any], cfg: TrainConfig, data: Dataset, device: torch.device
+def with_machine(
+    run_info: Mapping[str, Any], cfg: TrainConfig, data: Dataset, device: torch.device
 ) -> dict[str, Any]:
     """A run.json with what this session finds of its machine; threads that were recorded stay."""
-    known = dict(described.get("versions") or {})
+    known = dict(run_info.get("versions") or {})
     machine = {"device": device_name(device), "versions": known | versions(device)}
-    if described.get("device") is None and described.get("threads") is None:
+    if run_info.get("device") is None and run_info.get("threads") is None:
         machine["threads"] = description(cfg, data)["threads"]  # written where nobody knew it
-    return {**described, **machine}
+    return {**run_info, **machine}
 
 
 def one_example(model: Model, data: Dataset) -> list[Layer]:

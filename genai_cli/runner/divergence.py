@@ -18,9 +18,9 @@ from genai_cli.training import checkpoint, finite
 from genai_cli.training.divergence import blackbox
 from genai_cli.training.divergence.ranges import BEHIND
 from genai_cli.training.finite import Diverged
-from genai_cli.training.loop import calibrate, drawn, evaluate, evaluation_terms, train
+from genai_cli.training.loop import calibrate, draw_step_inputs, evaluate, evaluation_terms, train
 from genai_cli.training.progress import epoch_row, is_best
-from genai_cli.training.schedule import Schedule
+from genai_cli.training.schedule import LRSchedule
 from genai_cli.training.snapshot import Snapshot, snapshot
 from genai_cli.training.state import Training
 from genai_cli.training.step_kinds.make import make_step
@@ -83,7 +83,7 @@ def investigate(
 
 def _take_back(folder: Path, state: Training, cfg: TrainConfig) -> None:
     """Make ``state`` that of the newest checkpoint, as a run that is resumed gets it."""
-    state.schedule = Schedule(cfg.schedule)
+    state.schedule = LRSchedule(cfg.schedule)
     state.best, state.best_epoch, state.best_step = math.inf, 0, 0
     checkpoint.load(folder / run_folder.CHECKPOINTS, state)
 
@@ -158,7 +158,7 @@ def _box(
     order = data.order(cfg.seed, run.epoch)
     rows = order.split(cfg.batch_size)[run.step % run.steps_per_epoch]
     batch = data.train.batch(rows)
-    batch, noise = drawn(run, data, cfg, batch, len(rows), slice(0, len(rows)))
+    batch, noise = draw_step_inputs(run, data, cfg, batch, len(rows), slice(0, len(rows)))
     facts = {
         "epoch": run.epoch + 1,
         "step": run.step + 1,

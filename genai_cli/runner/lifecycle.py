@@ -19,7 +19,7 @@ from genai_cli.evaluation.budget import Budget, of_training
 from genai_cli.models.summary import layers
 from genai_cli.rng import generator
 from genai_cli.runner.console import Reporter
-from genai_cli.runner.measuring import Measured, amount, measure
+from genai_cli.runner.measuring import FinalResults, amount, measure
 from genai_cli.runner.progress import Meter
 from genai_cli.store import run_folder
 from genai_cli.store.labels import address
@@ -27,14 +27,14 @@ from genai_cli.store.run_folder import MeasuredPart, measured_part
 from genai_cli.system import atomic_write, disk_errors
 from genai_cli.system.preemption import Interrupted, Signals
 from genai_cli.system.text import format_number, format_table
-from genai_cli.training.distributed import ALONE, PeerLost, Ranks, tells
+from genai_cli.training.distributed import SINGLE_RANK, PeerLost, Ranks, claim_error_report
 from genai_cli.training.finite import Diverged
 from genai_cli.training.state import Training
 
 LONGEST = 600  # characters of an error on stderr
 
 
-def introduce(
+def log_header(
     report: Reporter,
     folder: Path,
     cfg: TrainConfig,
@@ -80,7 +80,7 @@ def introduce(
         report.line(f"going on after {where}")
 
 
-def conclude(
+def finalize(
     folder: Path,
     cfg: TrainConfig,
     data: Dataset,
@@ -114,7 +114,7 @@ def conclude(
     if budget is None:
         asked = run_folder.read_json(folder / run_folder.RUN).get("measure")
         default_budget = of_training(state.elapsed(), asked)
-        budget = Budget(*group.told((default_budget.seconds, default_budget.part)))
+        budget = Budget(*group.broadcast((default_budget.seconds, default_budget.part)))
     try:
         with signals.raise_on_signal(), Meter(quiet=report.quiet) as meter:
             measured = measure(folder, cfg, data, state, report, budget, signals, meter)
@@ -179,9 +179,9 @@ def _write(
     state: Training,
     status: str,
     report: Reporter,
-    measured: Measured,
+    measured: FinalResults,
 ) -> None:
-    """The last of `conclude`: summary.json, the status, the table."""
+    """The last of `finalize`: summary.json, the status, the table."""
     metrics, seen, findings, files = measured
     written = _summary(folder, cfg, state, status)
     seconds = written["seconds"]
@@ -234,7 +234,7 @@ def interrupted(folder: Path, state: Training, code: int, report: Reporter) -> i
     return code
 
 
-def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALONE) -> int:
+def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = SINGLE_RANK) -> int:
     """The traceback goes to train.log, one line to stderr: the error's own, of several ranks that
     of the one that has it, not of those that then miss it."""
     report.stop_live()
@@ -251,7 +251,7 @@ def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = ALON
         set_status(folder, "failed")
     if lost and ranks.is_supervised():  # who is gone is told by who watches
         return ranks.PEER_LOST
-    if not tells():
+    if not claim_error_report():
         return 1
     first = " ".join(str(error).split()) or type(error).__name__
     kind = "" if isinstance(error, Diverged | PeerLost) else f"{type(error).__name__}: "
@@ -271,9 +271,9 @@ def log(folder: Path, text: str) -> None:
 
 def set_status(folder: Path, status: str, done: Collection[str] = ()) -> None:
     """Write a run's status and time into run.json; the keys in ``done`` go."""
-    described = run_folder.read_json(folder / run_folder.RUN)
+    run_info = run_folder.read_json(folder / run_folder.RUN)
     finished = None if status == "running" else run_folder.now()
-    kept = {key: value for key, value in described.items() if key not in done}
+    kept = {key: value for key, value in run_info.items() if key not in done}
     atomic_write.write_json(
         folder / run_folder.RUN, kept | {"status": status, "finished": finished}
     )

@@ -37,14 +37,14 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def resolved(cfg: TrainConfig, described: Mapping[str, Any]) -> TrainConfig:
+def with_measured_precision(cfg: TrainConfig, run_info: Mapping[str, Any]) -> TrainConfig:
     """The config of a run with what ``precision=auto`` came to; as it is before that is measured.
 
     Args:
         cfg: as config.yaml has it, which keeps what was asked.
         described: run.json, which has what was measured.
     """
-    precision = described.get("precision")
+    precision = run_info.get("precision")
     if cfg.precision != "auto" or precision not in ("fp32", "bf16"):
         return cfg
     return dataclasses.replace(cfg, precision=precision)
@@ -79,7 +79,7 @@ def load(
         UserError: no such run or checkpoint, other data than it was trained on.
     """
     folder = lookup.find(str(run), outputs)
-    cfg = resolved(load_config(folder), run_folder.read_json(folder / run_folder.RUN))
+    cfg = with_measured_precision(load_config(folder), run_folder.read_json(folder / run_folder.RUN))
     target = pick_device(device)
     data = load_data(cfg)
     same_data(folder, data)

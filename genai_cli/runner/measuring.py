@@ -26,7 +26,7 @@ from genai_cli.training.state import Training
 LONG = 2.0  # seconds of measuring that are worth a line
 
 
-class Measured(NamedTuple):
+class FinalResults(NamedTuple):
     """What is to be written and shown at the end of a run."""
 
     metrics: dict[str, dict[str, Any]]
@@ -44,7 +44,7 @@ def measure(
     budget: Budget,
     signals: Signals,
     meter: Meter,
-) -> Measured | None:
+) -> FinalResults | None:
     """The numbers and figures of `outcome.conclude`; None on all ranks but the first.
 
     Nothing of it is in run.json or summary.json yet, and every figure is renamed when it is whole:
@@ -89,7 +89,7 @@ def measure(
 
     about = folder, state.model, data, cfg, extra, state.best_epoch, doctor.note(findings)
     files = run_figures.draw(*about, budget.left, lambda total: stage("figures", total))
-    return Measured(metrics, seen, findings, files)
+    return FinalResults(metrics, seen, findings, files)
 
 
 def amount(part: MeasuredPart, whole: MeasuredPart) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
     from genai_cli.data.dataset import Dataset
 UNBUILT = ("seed", "outputs", "name", "tags")  # knobs that no check of a build depends on
-UNTOLD = (*UNBUILT, "optimizer", "schedule", "epochs", "monitor", "init_from", "force_loss")
+NOT_DESCRIBED = (*UNBUILT, "optimizer", "schedule", "epochs", "monitor", "init_from", "force_loss")
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Prepared:
 
     cfg: TrainConfig
     data: Dataset
-    described: dict[str, Any]  # run.json, but for command and start
+    run_info: dict[str, Any]  # run.json, but for command and start
 
 
 @gc_paused()
@@ -84,9 +84,11 @@ def prepare(
     if absolute:  # the run may be resumed from another directory
         cfg = dataclasses.replace(cfg, dataset=cfg.dataset | absolute)
     data = data or load.load_data(cfg, notes.append)
-    cfg = checks.settle(cfg, data.spec, notes.append)
+    cfg = checks.resolve_auto(cfg, data.spec, notes.append)
     built, config = {} if built is None else built, schema.to_dict(cfg)
-    key, description_key = (repr({k: v for k, v in config.items() if k not in n}) for n in (UNBUILT, UNTOLD))
+    key, description_key = (
+        repr({k: v for k, v in config.items() if k not in n}) for n in (UNBUILT, NOT_DESCRIBED)
+    )
     if key not in built:
         checks.check_built(cfg, data, gpus=gpus)
         if description_key not in built:
@@ -119,7 +121,7 @@ def start(
 def _write(folder: Path, prepared: Prepared, command: str, durable: bool) -> Path:
     (folder / run_folder.CHECKPOINTS).mkdir()
     when = {"command": command, "started": run_folder.now()}
-    atomic_write.write_json(folder / run_folder.RUN, prepared.described | when, durable)
+    atomic_write.write_json(folder / run_folder.RUN, prepared.run_info | when, durable)
     # last: with it the folder is a run, and it is one whole or not at all
     run_folder.write_config(folder, schema.to_dict(prepared.cfg), durable)
     return folder

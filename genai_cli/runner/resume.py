@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from genai_cli.models.base import Model
 
 
-def _resume(
+def resume_run(
     folder: Path,
     old: dict[str, Any],
     new: dict[str, Any],
-    described: dict[str, Any],
+    run_info: dict[str, Any],
     given: list[str],
     let_go: Callable[[], None],
 ) -> int:
@@ -54,16 +54,16 @@ def _resume(
     model = build_model(cfg, data.spec)
     checkpoint.check_fits(folder / run_folder.CHECKPOINTS, model)
     differences = difference(old, new)
-    for line in told(differences, given):
+    for line in format_changes(differences, given):
         print(line)
-    if described.get("measure") == "all" and fully_measured(folder, model, data):
-        described.pop("measure")
-    done = nothing_left(folder, described, cfg, data, differences)
+    if run_info.get("measure") == "all" and fully_measured(folder, model, data):
+        run_info.pop("measure")
+    done = nothing_left(folder, run_info, cfg, data, differences)
     drawn = [key for key, _, _ in differences if key.startswith("figures.")]
     if done and drawn and all(key in ("tags", *drawn) for key, _, _ in differences):
         # figures are drawn where a run is measured: the same numbers once more
         part = measured_part(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
-        described["measure"] = part._asdict() if part else "all"
+        run_info["measure"] = part._asdict() if part else "all"
         done = ""
     if done:
         idle = [key for key, _, _ in differences if key != "tags"]
@@ -75,21 +75,21 @@ def _resume(
         if ranks.world_size() > 1:
             from genai_cli.training import distributed
 
-            distributed.join().told((None, False))
+            distributed.join().broadcast((None, False))
         return 0
     has_checkpoint = any(checkpoint.candidates(folder / run_folder.CHECKPOINTS))
     if has_checkpoint:
         path, _ = checkpoint.newest_whole(folder / run_folder.CHECKPOINTS)
         refuse_fewer(folder, int(path.name.removeprefix("step-")), cfg, data, differences)
     changes = {key: (before, after) for key, before, after in differences}
-    described = history.drop_unwritten_changes(described, old)
-    now = history.resumed_run_info(described, description.description(cfg, data), changes)
+    run_info = history.drop_unwritten_changes(run_info, old)
+    now = history.resumed_run_info(run_info, description.description(cfg, data), changes)
     waits = run_folder.unmeasured(
         run_folder.read_json(folder / run_folder.SUMMARY)
-    ) or described.get("measure")
-    if waits and described.get("reason") and not differences:
-        now["reason"] = described["reason"]  # it stays at its end, and is measured
-    notes = _notes(described, now, cfg, "epochs" in changes)
+    ) or run_info.get("measure")
+    if waits and run_info.get("reason") and not differences:
+        now["reason"] = run_info["reason"]  # it stays at its end, and is measured
+    notes = _notes(run_info, now, cfg, "epochs" in changes)
     for note in notes:
         print(f"note: {note}")
     # first told, then in force: killed in between, an entry is left that changed nothing
@@ -107,7 +107,7 @@ def _resume(
     return code
 
 
-def told(differences: list[tuple[str, Any, Any]], given: list[str]) -> list[str]:
+def format_changes(differences: list[tuple[str, Any, Any]], given: list[str]) -> list[str]:
     """A line for each key of the command: its class, what it was, what it will be."""
     lines = []
     for key, before, after in differences:
@@ -119,7 +119,7 @@ def told(differences: list[tuple[str, Any, Any]], given: list[str]) -> list[str]
 
 
 def _notes(
-    described: Mapping[str, Any], now: Mapping[str, Any], cfg: TrainConfig, longer: bool
+    run_info: Mapping[str, Any], now: Mapping[str, Any], cfg: TrainConfig, longer: bool
 ) -> list[str]:
     """What is otherwise than when the run was last at work, beside the keys of the command."""
     notes = []
@@ -129,11 +129,11 @@ def _notes(
             f"schedule={cfg.schedule['name']} was planned for {planned:g} epochs and keeps "
             f"its last rate after them; schedule.horizon={cfg.epochs} stretches it"
         )
-    if described.get("reason"):
-        notes.append(f"it was {described['reason']}")
-    if described.get("device") not in (None, now["device"]):
-        notes.append(f"on {now['device']}, before on {described.get('device')}: not bit-equal")
-    other = history.differences(described, now)
+    if run_info.get("reason"):
+        notes.append(f"it was {run_info['reason']}")
+    if run_info.get("device") not in (None, now["device"]):
+        notes.append(f"on {now['device']}, before on {run_info.get('device')}: not bit-equal")
+    other = history.differences(run_info, now)
     surroundings = [name for name in other if name not in history.ENVIRONMENT or name == "git"]
     if surroundings:
         listed = ", ".join(f"{name} {other[name][0]} → {other[name][1]}" for name in surroundings)
@@ -146,7 +146,7 @@ def _notes(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[Callable[[], None]]:
+def run_lock(folder: Path) -> Iterator[Callable[[], None]]:
     """Hold the lock of a run that has begun while its change is checked and written.
 
     Yields:
@@ -165,7 +165,7 @@ def _alone(folder: Path) -> Iterator[Callable[[], None]]:
         yield held.close
 
 
-def changed(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+def apply_changes(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     """A copy of a config with ``key=value`` words put in.
 
     Raises:
@@ -221,17 +221,17 @@ def fully_measured(folder: Path, model: Model, data: Dataset) -> bool:
 
 def nothing_left(
     folder: Path,
-    described: dict[str, Any],
+    run_info: dict[str, Any],
     cfg: TrainConfig,
     data: Dataset,
     differences: list[tuple[str, Any, Any]],
 ) -> str:
     """Why there is nothing to do: all steps are taken, or it stopped early; "" if there is."""
     done = run_folder.read_json(folder / run_folder.SUMMARY)
-    status = described.get("status")
-    if status not in ("finished", "stopped") or (status == "stopped" and described.get("reason")):
+    status = run_info.get("status")
+    if status not in ("finished", "stopped") or (status == "stopped" and run_info.get("reason")):
         return ""
-    if run_folder.unmeasured(done) or described.get("measure"):
+    if run_folder.unmeasured(done) or run_info.get("measure"):
         return ""
     judged = ("monitor", "trainer.patience", "trainer.min_delta")
     if status == "stopped" and not any(key in judged for key, _, _ in differences):

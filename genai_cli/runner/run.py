@@ -56,20 +56,20 @@ def run(
 
             return spawn.train(folder, signals)
         group = distributed.join(signals)
-        folder, resume = group.told((folder, resume))
+        folder, resume = group.broadcast((folder, resume))
         if folder is None:  # `genai resume` found nothing to do
             return 0
         cfg = run_config.load_config(folder)
-        described = run_folder.read_json(folder / run_folder.RUN)
+        run_info = run_folder.read_json(folder / run_folder.RUN)
         log = folder / run_folder.LOG if group.first else None
-        numerics = machine.numerics(cfg, described.get("threads"))
+        numerics = machine.numerics(cfg, run_info.get("threads"))
         with numerics, Reporter(log) as report, capture_messages(report.log):
             for back in itertools.count():  # how often it has gone back
-                code = _run(folder, cfg, data, resume, described, group, report, until, back)
+                code = _run(folder, cfg, data, resume, run_info, group, report, until, back)
                 if code is not None:
                     return code
                 saved = any(checkpoint.candidates(folder / run_folder.CHECKPOINTS))
-                resume, described = group.told(
+                resume, run_info = group.broadcast(
                     (saved, run_folder.read_json(folder / run_folder.RUN))
                 )
     raise AssertionError("the loop ends with a code")
@@ -80,7 +80,7 @@ def _run(
     cfg: TrainConfig,
     data: Dataset | None,
     resume: bool,
-    described: dict[str, Any],
+    run_info: dict[str, Any],
     group: Ranks,
     report: Reporter,
     until: int | None = None,
@@ -101,10 +101,12 @@ def _run(
         picked = machine.pick_device(cfg.device)
         device = group.device(picked)
         data = data or load.load_data(cfg)
-        before = described
-        described = group.told(group.first and description.found_here(before, cfg, data, picked))
-        cfg = load.resolved(cfg, described)
-        other = history.differences(before, described) if resume else {}
+        before = run_info
+        run_info = group.broadcast(
+            group.first and description.with_machine(before, cfg, data, picked)
+        )
+        cfg = load.with_measured_precision(cfg, run_info)
+        other = history.differences(before, run_info) if resume else {}
         if moved := history.machine_note(other):
             report.line(moved)
         data = data.to(device)
@@ -112,13 +114,13 @@ def _run(
             session = begin(folder, cfg, data, device, report, resume, group)
         state = session.state
         with capture_stderr():  # it may compile
-            chosen = choose.settle(state, data, cfg, device, described)
+            chosen = choose.choose(state, data, cfg, device, run_info)
         session.cfg = cfg = dataclasses.replace(cfg, precision=chosen.precision)
         for line in chosen.lines:
             report.line(line)
         if group.first:
             recorded = {"devices": group.world} | chosen.recorded()
-            recorded |= {key: described[key] for key in ("device", "versions")}
+            recorded |= {key: run_info[key] for key in ("device", "versions")}
             now = run_folder.read_json(folder / run_folder.RUN)
             if other:  # nobody has announced it: a sweep's worker, a job of a cluster
                 now |= history.add_environment_change(

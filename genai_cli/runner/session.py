@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # cli/commands/train.py imports this, and `--cfg job` must no
     from genai_cli.data.dataset import Dataset
     from genai_cli.runner.console import Reporter
     from genai_cli.runner.loggers import Loggers
-    from genai_cli.runner.stopping_rules import Watch
+    from genai_cli.runner.stopping_rules import StoppingRules
     from genai_cli.store.metrics_csv import MetricsWriter
     from genai_cli.system.preemption import Signals
     from genai_cli.training.distributed import Ranks
@@ -41,7 +41,7 @@ class Session:
     metrics: MetricsWriter
     saver: Saver
     loggers: Loggers
-    watch: Watch
+    stopping_rules: StoppingRules
     status: str  # what it will be if nothing else happens
 
     @property
@@ -58,10 +58,10 @@ class Session:
             Diverged: a number of the row, or of what was to be saved, is not finite.
         """
         from genai_cli.training.finite import check_finite
-        from genai_cli.training.gradients import gradients
+        from genai_cli.training.gradients import grad_norms
 
         now, cfg = self.state, self.cfg
-        pulls = gradients(now, self.data, cfg.seed)
+        pulls = grad_norms(now, self.data, cfg.seed)
         row = epoch_row(now, val) | {f"train/{name}": norm for name, norm in pulls.items()}
         check_finite(row)
         best = now.at_epoch_end and is_best(now, row, cfg)
@@ -72,15 +72,15 @@ class Session:
         is looked for by all ranks together."""
         from genai_cli.training.finite import Diverged
 
-        found = None
+        failure = None
         if self.state.ranks.first:
             try:
                 write()
             except Diverged as error:
-                found = error
-        self.status, found = self.state.ranks.told((self.status, found))
-        if found is not None:
-            raise found
+                failure = error
+        self.status, failure = self.state.ranks.broadcast((self.status, failure))
+        if failure is not None:
+            raise failure
 
     def _write(self, row: Mapping[str, float], best: bool) -> None:
         from genai_cli.training.loop import finish
@@ -89,7 +89,7 @@ class Session:
         self.metrics.add(row)
         # before the checkpoint: a run that is killed in between comes to this epoch once more
         over = not now.at_epoch_end or now.done(cfg)
-        if out_of_patience(now, cfg) or (not over and self.watch.ends(now, row)):
+        if out_of_patience(now, cfg) or (not over and self.stopping_rules.should_stop(now, row)):
             self.status = "stopped"
         self.loggers.row(row)
         self.report.epoch(row, best)
@@ -123,7 +123,7 @@ class Session:
             lifecycle.not_measured(self.folder, cfg, state, self.status, self.report)
         else:
             about = self.folder, cfg, self.data, state, self.status, self.report
-            code = lifecycle.conclude(*about, signals)
+            code = lifecycle.finalize(*about, signals)
         self.loggers.end("interrupted" if code else self.status)
         return code
 
@@ -140,7 +140,7 @@ def begin(
     """The state of a run before its next step, introduced; of several ranks the same on all."""
     from genai_cli.runner import lifecycle, load
     from genai_cli.runner.loggers import Loggers
-    from genai_cli.runner.stopping_rules import Watch
+    from genai_cli.runner.stopping_rules import StoppingRules
     from genai_cli.store import run_folder
     from genai_cli.store.metrics_csv import MetricsWriter
     from genai_cli.system import atomic_write
@@ -158,23 +158,25 @@ def begin(
     state.cuts = rollback.cuts(folder)
     if ranks.world > 1:
         averaged = [] if state.ema is None else list(state.ema.shadow.values())
-        ranks.equal([*state.model.parameters(), *state.model.buffers(), *averaged])
+        ranks.broadcast_tensors([*state.model.parameters(), *state.model.buffers(), *averaged])
     metrics = MetricsWriter(folder, state.step, state.steps_per_epoch)
     every, keep = cfg.trainer.save_every, cfg.trainer.keep
     back_to = state.steps_per_epoch if cfg.trainer.rollback else None
     saver = Saver(checkpoints, every, keep, metrics.sync, back_to)
-    lifecycle.introduce(report, folder, cfg, data, state, damaged)
+    lifecycle.log_header(report, folder, cfg, data, state, damaged)
     names = cfg.trainer.loggers if ranks.first else []
     asked = (
         run_folder.read_config(folder) if names else {}
     )  # a service refuses another one on resume
     loggers = Loggers(folder, names, asked, state.step, report.line)
-    watch = Watch(folder, cfg, state.epoch)
-    status = "stopped" if out_of_patience(state, cfg) or watch.stopped else "finished"
+    stopping_rules = StoppingRules(folder, cfg, state.epoch)
+    status = "stopped" if out_of_patience(state, cfg) or stopping_rules.stopped else "finished"
     if ranks.first:
         saver.begin(state)
-    status = ranks.told(status)
-    return Session(folder, cfg, data, state, report, metrics, saver, loggers, watch, status)
+    status = ranks.broadcast(status)
+    return Session(
+        folder, cfg, data, state, report, metrics, saver, loggers, stopping_rules, status
+    )
 
 
 def diverged(
@@ -201,14 +203,14 @@ def diverged(
     ranks, noticed = state.ranks, state.step
     report.stop_live()
     report.line(f"{error}; looking for the step")
-    found = divergence.investigate(folder, cfg, session.data, device, kind, state, error)
+    incident = divergence.investigate(folder, cfg, session.data, device, kind, state, error)
     back = None
-    if ranks.first and not found.stopped:
-        good = max(0, noticed - 1) if found.step is None else found.step
+    if ranks.first and not incident.stopped:
+        good = max(0, noticed - 1) if incident.step is None else incident.step
         back = rollback.go_back(folder, cfg, good, state.steps_per_epoch)
-    back = ranks.told(back)
+    back = ranks.broadcast(back)
     if back is None:
-        return found.error.with_traceback(error.__traceback__)
-    report.line(str(found.error))
+        return incident.error.with_traceback(error.__traceback__)
+    report.line(str(incident.error))
     report.line(back)
     return None

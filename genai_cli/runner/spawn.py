@@ -124,12 +124,12 @@ def _verdict(folder: Path, codes: Sequence[int], culprits: Sequence[int], signal
         _say(folder, "the ranks lost each other")
     for rank in culprits:
         if codes[rank] != 1:  # who left with 1 has said why
-            _say(folder, f"rank {rank} {_how(codes[rank])}")
+            _say(folder, f"rank {rank} {_describe_exit(codes[rank])}")
     lifecycle.set_status(folder, "failed")
     return 1
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"left with exit code {code}"
     try:

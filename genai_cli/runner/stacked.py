@@ -40,7 +40,7 @@ from genai_cli.system.text import format_number
 from genai_cli.training import checkpoint, machine, setup
 from genai_cli.training.finite import Diverged
 from genai_cli.training.loop import calibrate
-from genai_cli.training.stack.optimizer import Cell
+from genai_cli.training.stack.optimizer import StackCell
 from genai_cli.training.stack.stack import Stack
 
 FEW = 4  # runs that a process of its own must have to conclude, to be worth its start
@@ -67,9 +67,9 @@ def train(
     threads = first.trainer.threads or machine.threads_for(work, device)
     threads = threads or machine.default_threads()  # a stack is not measured: it is large
     with machine.numerics(first, threads), ExitStack() as open_logs:
-        ends = open_logs.enter_context(Ends(folders, changed))
+        ends = open_logs.enter_context(Finalizer(folders, changed))
         data = data.to(device)
-        cells: dict[Path, tuple[Cell, Session]] = {}
+        cells: dict[Path, tuple[StackCell, Session]] = {}
         keep = partial(_log_all, cells)
         open_logs.enter_context(capture_messages(keep))
         for folder in folders:
@@ -81,7 +81,7 @@ def train(
             try:
                 cfg = _in_fp32(run_config.load_config(folder))
                 session = begin(folder, cfg, data, device, report)
-                cells[folder] = Cell(session.state, cfg), session
+                cells[folder] = StackCell(session.state, cfg), session
             except Exception as error:
                 lifecycle.failed(folder, error, report)
                 changed()
@@ -101,7 +101,7 @@ def train(
 
 
 def _train(
-    cells: dict[Path, tuple[Cell, Session]], data: Dataset, signals: Signals, ends: Ends
+    cells: dict[Path, tuple[StackCell, Session]], data: Dataset, signals: Signals, ends: Finalizer
 ) -> None:
     """Step until everybody left ``cells``: to ``ends``, or failed, or interrupted."""
     if not cells:
@@ -109,13 +109,14 @@ def _train(
     stack = Stack([cell for cell, _ in cells.values()])
     threads = torch.get_num_threads()
     for folder, (_, session) in cells.items():
-        described = run_folder.read_json(folder / run_folder.RUN)
+        run_info = run_folder.read_json(folder / run_folder.RUN)
         size = {"cells": len(cells), "threads": threads}
         recorded = {"step_kind": "packed", "pack": size}
-        recorded["threads"] = described.get("threads") or threads  # of the run, should it go on alone
+        # the run's own, should it go on outside the stack
+        recorded["threads"] = run_info.get("threads") or threads
         recorded["precision"] = session.cfg.precision
         recorded["device"] = machine.device_name(machine.pick_device(session.cfg.device))
-        atomic_write.write_json(folder / run_folder.RUN, described | recorded)
+        atomic_write.write_json(folder / run_folder.RUN, run_info | recorded)
         session.report.log(f"step   packed: {len(cells)} runs in one, {threads} threads")
         if run_config.load_config(folder).precision == "auto":
             session.report.log("precision fp32: a stack is not measured")
@@ -125,7 +126,7 @@ def _train(
     for now in stack.train(data):
         at_row = {f: pair for f, pair in cells.items() if pair[1].at_row}
         if at_row:
-            now.settle()
+            now.sync_cells()
             if not ends.importing:
                 torch.set_num_threads(threads)
             _calibrate(now, data)
@@ -145,13 +146,13 @@ def _train(
         if signals.code:
             break
     if cells:
-        stack.settle()
+        stack.sync_cells()
     for folder, (_, session) in list(cells.items()):
         session.end(signals.code, signals)
         del cells[folder]
 
 
-def _log_all(cells: Mapping[Path, tuple[Cell, Session]], text: str) -> None:
+def _log_all(cells: Mapping[Path, tuple[StackCell, Session]], text: str) -> None:
     for _, session in cells.values():
         session.report.log(text)
 
@@ -168,7 +169,7 @@ def _calibrate(stack: Stack, data: Dataset) -> None:
                 calibrate(cell.state, data, cell.cfg.seed)
 
 
-def _goes_on(folder: Path, session: Session, val: dict[str, float], ends: Ends) -> bool:
+def _goes_on(folder: Path, session: Session, val: dict[str, float], ends: Finalizer) -> bool:
     """Write the epoch of one run; whether there is another. What fails fails alone."""
     try:
         session.report.step(session.state)
@@ -188,7 +189,7 @@ def _goes_on(folder: Path, session: Session, val: dict[str, float], ends: Ends) 
     return session.status == "finished" and not session.state.done(session.cfg)
 
 
-def _tell(cells: dict[Path, tuple[Cell, Session]]) -> None:
+def _tell(cells: dict[Path, tuple[StackCell, Session]]) -> None:
     """One line for the epoch of all runs: the span of what is monitored."""
     sessions = [session for _, session in cells.values() if session.status != "failed"]
     if not sessions:
@@ -207,7 +208,7 @@ def _tell(cells: dict[Path, tuple[Cell, Session]]) -> None:
     )
 
 
-class Ends:
+class Finalizer:
     """Concludes trained runs: in this process, or with cores to spare in others.
 
     Args:
@@ -227,7 +228,7 @@ class Ends:
             self.pool = ProcessPoolExecutor(workers, context, _listen, (stop,))
             self.warm = [self.pool.submit(_import) for _ in range(workers)]
 
-    def __enter__(self) -> Ends:
+    def __enter__(self) -> Finalizer:
         return self
 
     def __exit__(self, *_) -> None:
@@ -262,7 +263,7 @@ class Ends:
         if self.pool is not None:
             session.report.close()  # its log is the other process's now
             with suppress(BrokenProcessPool):
-                future = self.pool.submit(conclude, str(session.folder), session.status)
+                future = self.pool.submit(finalize_run, str(session.folder), session.status)
         self.waiting[session.folder] = session, future
 
     def wait(self, signals: Signals) -> None:
@@ -279,7 +280,8 @@ class Ends:
                 continue
             if left:
                 session.report.close()
-                conclude(str(folder), session.status, signals)  # nobody else does: no memory, say
+                # the pool could not (out of memory, say)
+                finalize_run(str(folder), session.status, signals)
             else:
                 future.result()
             del self.waiting[folder]
@@ -300,15 +302,16 @@ class Ends:
 _data: dict[str, Dataset] = {}  # of this process: cells share their data set
 
 
-def conclude(folder: str, status: str, signals: Signals | None = None) -> int:
+def finalize_run(folder: str, status: str, signals: Signals | None = None) -> int:
     """Measure and draw a trained run from its folder; the exit code, as of `runner.run.run`.
 
     ``signals`` is what the caller listens with; without, `_listen` has begun to.
     """
     signals = signals or _signals
     path = Path(folder)
-    described = run_folder.read_json(path / run_folder.RUN)
-    cfg, threads = load.resolved(run_config.load_config(path), described), described.get("threads")
+    run_info = run_folder.read_json(path / run_folder.RUN)
+    cfg = load.with_measured_precision(run_config.load_config(path), run_info)
+    threads = run_info.get("threads")
     device = machine.pick_device(cfg.device)
     log = Reporter(path / run_folder.LOG, quiet=True)
     with machine.numerics(cfg, threads), log as report, capture_messages(report.log):
@@ -320,7 +323,7 @@ def conclude(folder: str, status: str, signals: Signals | None = None) -> int:
             load.same_data(path, data)
             state = setup.new_training(cfg, data, device, resume=True)
             checkpoint.load(path / run_folder.CHECKPOINTS, state)
-            return lifecycle.conclude(path, cfg, data, state, status, report, signals)
+            return lifecycle.finalize(path, cfg, data, state, status, report, signals)
         except Exception as error:
             return lifecycle.failed(path, error, report)
 

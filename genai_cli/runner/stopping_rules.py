@@ -35,7 +35,7 @@ class Rule(NamedTuple):
     keep: float
 
 
-def rule_of(sweep: Path) -> Rule | None:
+def read_rule(sweep: Path) -> Rule | None:
     """From the head of sweep.yaml, which in a large sweep is a small part of it."""
     try:
         head = (sweep / run_folder.SWEEP).read_text(encoding="utf-8").partition("\ncells:")[0]
@@ -46,7 +46,7 @@ def rule_of(sweep: Path) -> Rule | None:
     return rule if rule.kind in ("median", "asha") else None
 
 
-def looks(rule: Rule, epoch: int) -> bool:
+def decides_at(rule: Rule, epoch: int) -> bool:
     """Whether anything can be decided after this epoch: asha looks at epochs after × keep⁻ᵏ."""
     rung = float(rule.after)
     while rule.kind == "asha" and round(rung) < epoch:
@@ -54,7 +54,7 @@ def looks(rule: Rule, epoch: int) -> bool:
     return epoch >= rule.after if rule.kind == "median" else round(rung) == epoch
 
 
-def hopeless(
+def pruning_bar(
     rule: Rule, epoch: int, cost: float, best: float, others: Sequence[Trial]
 ) -> tuple[str, float] | None:
     """(what it is measured against, the bar) if a run should end here, else None.
@@ -66,7 +66,7 @@ def hopeless(
         best: the least so far.
         others: the other runs.
     """
-    if not looks(rule, epoch):
+    if not decides_at(rule, epoch):
         return None
     if rule.kind == "median":
         return _median(rule, epoch, best, others)
@@ -97,7 +97,7 @@ def _asha(rule: Rule, epoch: int, cost: float, others: Sequence[Trial]) -> tuple
     return (f"best {rule.keep:.0%} of {len(values)} runs", bar) if cost > bar else None
 
 
-class Watch:
+class StoppingRules:
     """What one run looks at after each epoch.
 
     Args:
@@ -107,25 +107,25 @@ class Watch:
     """
 
     def __init__(self, folder: Path, cfg: TrainConfig, epoch: int = 0) -> None:
-        described = run_folder.read_json(folder / run_folder.RUN)
+        run_info = run_folder.read_json(folder / run_folder.RUN)
         self.folder, self.monitor = folder, cfg.monitor
         # killed after that was decided and before it was concluded: what is decided stands, and
         # from an older checkpoint it comes there once more
-        self.last = int(described.get("reason_epoch") or 0) if described.get("reason") else None
+        self.last = int(run_info.get("reason_epoch") or 0) if run_info.get("reason") else None
         self.stopped = self.last is not None and epoch >= self.last
-        wanted = cfg.monitor is not None and described.get("prune", True)
-        self.rule = rule_of(folder.parent) if wanted else None
+        wanted = cfg.monitor is not None and run_info.get("prune", True)
+        self.rule = read_rule(folder.parent) if wanted else None
         self.ended: dict[Path, Trial] = {}
 
-    def ends(self, now: Training, row: Mapping[str, float]) -> bool:
+    def should_stop(self, now: Training, row: Mapping[str, float]) -> bool:
         """Whether the run is to end after this epoch; run.json then has the reason."""
         reason = ""
         if self.last is None:
             reason = self._asked() or self._pruned(now, row)
         if reason:
-            described = run_folder.read_json(self.folder / run_folder.RUN)
+            run_info = run_folder.read_json(self.folder / run_folder.RUN)
             decided = {"reason": reason, "reason_epoch": now.epoch}
-            atomic_write.write_json(self.folder / run_folder.RUN, described | decided)
+            atomic_write.write_json(self.folder / run_folder.RUN, run_info | decided)
             self.last = now.epoch
         self.stopped = self.last is not None and now.epoch >= self.last
         if self.stopped:
@@ -143,11 +143,13 @@ class Watch:
         # while the objective itself still changes (KL warm-up) nothing can be compared
         if self.rule is None or now.step < now.model.warmup_steps:
             return ""
-        goal = Goal(str(self.monitor), str(self.monitor).rpartition("/")[2] in now.model.rising)
+        goal = Goal(
+            str(self.monitor), str(self.monitor).rpartition("/")[2] in now.model.higher_is_better
+        )
         cost = goal.cost(row[goal.column])
-        if not looks(self.rule, now.epoch):
+        if not decides_at(self.rule, now.epoch):
             return ""
-        verdict = hopeless(self.rule, now.epoch, cost, now.best, self._read(goal))
+        verdict = pruning_bar(self.rule, now.epoch, cost, now.best, self._read(goal))
         if verdict is None:
             return ""
         what, bar = verdict

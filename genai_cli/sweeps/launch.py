@@ -169,4 +169,4 @@ def units(prepared: Sequence[Prepared]) -> list[list[int]]:
     from genai_cli.training.stack import plan
 
     configs, data = [cell.cfg for cell in prepared], [cell.data for cell in prepared]
-    return plan.units(configs, data, lambda text: print(text, file=sys.stderr))
+    return plan.group_cells(configs, data, lambda text: print(text, file=sys.stderr))

@@ -88,7 +88,7 @@ def mend(
                 "the code has changed); remove the cell from sweep.yaml, or put back what changed"
             )
         found[path] = why
-        made.append((path, Prepared(now(path, prepared.cfg), prepared.data, prepared.described)))
+        made.append((path, Prepared(now(path, prepared.cfg), prepared.data, prepared.run_info)))
     for path, prepared in made:
         _write(path, prepared, command)
     return found
@@ -113,5 +113,5 @@ def _write(path: Path, prepared: Prepared, command: str) -> None:
     path.mkdir(exist_ok=True)
     (path / run_folder.CHECKPOINTS).mkdir(exist_ok=True)
     run_folder.write_config(path, schema.to_dict(prepared.cfg))
-    fresh = prepared.described | {"command": command, "started": run_folder.now()}
+    fresh = prepared.run_info | {"command": command, "started": run_folder.now()}
     atomic_write.write_json(path / run_folder.RUN, fresh | described)

@@ -26,7 +26,7 @@ from genai_cli.errors import UserError
 from genai_cli.store.outputs import list_matching
 from genai_cli.store.run_folder import META, STATE, WEIGHTS
 from genai_cli.system.atomic_write import sync_folder, write_text
-from genai_cli.training.intact import damage, sha256, sum_of
+from genai_cli.training.intact import digest, find_damage, sha256
 from genai_cli.training.snapshot import Snapshot, restore, snapshot
 from genai_cli.training.state import Training
 
@@ -50,7 +50,7 @@ def write(folder: Path, state: Snapshot, *, keep: int, mark_best: bool) -> Path:
     name = f"step-{state.step:06d}"
     final, beside = folder / name, folder / f".{name}.tmp"
     folder.mkdir(exist_ok=True)  # in a run's folder, which is not made again if it has vanished
-    if damage(final) is not None:  # a whole one of the same step holds the same state
+    if find_damage(final) is not None:  # a whole one of the same step holds the same state
         for torn in (final, beside):
             _remove(torn)
         beside.mkdir()
@@ -101,7 +101,7 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, str]]:
     """
     damaged: dict[str, str] = {}
     for path in candidates(folder):
-        wrong = damage(path)
+        wrong = find_damage(path)
         if wrong is None:
             return path, damaged
         damaged[path.name] = wrong
@@ -114,7 +114,7 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, str]]:
 def _point_at_best(folder: Path, run: Training) -> list[str]:
     """Let ``best`` name the best state so far; where it is lost, the best counts anew."""
     name = f"step-{run.best_step:06d}"
-    if damage(folder / name) is None:
+    if find_damage(folder / name) is None:
         if _pointed(folder, "best") != name:
             write_text(folder / "best", name + "\n")
         return []
@@ -166,7 +166,7 @@ def load_weights(path: Path, model: nn.Module, ema: bool = False) -> None:
     Raises:
         UserError: it is damaged, or does not fit.
     """
-    wrong = damage(path, (WEIGHTS, STATE) if ema else (WEIGHTS,))
+    wrong = find_damage(path, (WEIGHTS, STATE) if ema else (WEIGHTS,))
     try:
         if wrong is None:
             tensors = load_file(path / WEIGHTS)
@@ -177,7 +177,7 @@ def load_weights(path: Path, model: nn.Module, ema: bool = False) -> None:
     except (SafetensorError, OSError) as error:
         wrong = str(error).splitlines()[0]
     if wrong is not None:
-        whole = [p.name for p in candidates(path.parent) if p != path and damage(p) is None]
+        whole = [p.name for p in candidates(path.parent) if p != path and find_damage(p) is None]
         other = f"name another one: checkpoint={' or '.join(whole)}" if whole else "none is whole"
         raise UserError(f"{path} is damaged ({wrong}); {other}")
     _put(tensors, path, model)
@@ -231,7 +231,7 @@ def _write_whole(folder: Path, state: Snapshot) -> None:
     _write_tensors(folder / WEIGHTS, state.weights)
     _write_tensors(folder / STATE, state.state)
     sums = {f: sha256(folder / f) for f in (WEIGHTS, STATE)}
-    sums[META] = sum_of(state.numbers)
+    sums[META] = digest(state.numbers)
     numbers = state.numbers | {"sha256": sums}
     write_text(folder / META, json.dumps(numbers, indent=1, allow_nan=False) + "\n")
     sync_folder(folder)

@@ -38,7 +38,7 @@ class PeerLost(Exception):
     """Another rank does not answer any more."""
 
 
-def _between(function: Callable[P, R]) -> Callable[P, R]:
+def _raising_peer_lost(function: Callable[P, R]) -> Callable[P, R]:
     """What fails between ranks is `PeerLost`, so that nobody takes it for an error of his own."""
 
     @wraps(function)
@@ -73,7 +73,7 @@ class Ranks:
     def rows(self, n: int) -> slice:
         """The rows of a batch of ``n`` that are this rank's: contiguous, their numbers equal or
         one apart. Where there are fewer rows than ranks, one that has none gets the first, whose
-        gradient `sum` then leaves out: so all ranks make the same calls."""
+        gradient `all_reduce_gradients` then leaves out: so all ranks make the same calls."""
         start, stop = self._bounds(n)
         return slice(start, stop) if stop > start else slice(0, 1)
 
@@ -92,7 +92,7 @@ class Ranks:
         return self.rank * n // self.world, (self.rank + 1) * n // self.world
 
     @torch.no_grad()
-    def sum(self, player: Player, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    def all_reduce_gradients(self, player: Player, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Make the gradients of a player those of the whole batch.
 
         Args:
@@ -112,7 +112,7 @@ class Ranks:
         flat = torch.cat([*(g.reshape(-1).to(kind) for g in gradients), sums, stop])
         if self.idle:
             flat[:-2] = 0
-        self.total(flat)
+        self.all_reduce(flat)
         sizes = [g.numel() for g in gradients]
         *reduced, sums, stop = flat.split([*sizes, len(sums), 2])
         if gradients:
@@ -122,17 +122,17 @@ class Ranks:
         self._stop.append(_Stop(stop))
         return dict(zip(terms, sums.unbind(), strict=True))
 
-    @_between
-    def total(self, values: Tensor) -> Tensor:
+    @_raising_peer_lost
+    def all_reduce(self, values: Tensor) -> Tensor:
         """``values`` summed over the ranks, in place."""
         import torch.distributed as dist
 
         dist.all_reduce(values)
         return values
 
-    def shared(self, values: Tensor) -> Tensor:
-        """`total` of something of a batch's rows: nothing from a rank without any."""
-        return self.total(values * 0 if self.idle else values)
+    def masked_all_reduce(self, values: Tensor) -> Tensor:
+        """`all_reduce` of something of a batch's rows: nothing from a rank without any."""
+        return self.all_reduce(values * 0 if self.idle else values)
 
     def stop(self) -> int:
         """After a step: 0, or the exit code of a signal; the same on all ranks.
@@ -164,8 +164,8 @@ class Ranks:
                 return int(store.get(LEAVING))
         return 0
 
-    @_between
-    def told(self, value: Any) -> Any:
+    @_raising_peer_lost
+    def broadcast(self, value: Any) -> Any:
         """What rank 0 calls ``value``; who is faster waits."""
         if self.world == 1:
             return value
@@ -175,8 +175,8 @@ class Ranks:
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
-    @_between
-    def everyone(self, value: Any) -> list[Any]:
+    @_raising_peer_lost
+    def all_gather(self, value: Any) -> list[Any]:
         """The ``value`` of each rank, in their order."""
         if self.world == 1:
             return [value]
@@ -186,8 +186,8 @@ class Ranks:
         dist.all_gather_object(box, value)
         return box
 
-    @_between
-    def equal(self, tensors: list[Tensor]) -> None:
+    @_raising_peer_lost
+    def broadcast_tensors(self, tensors: list[Tensor]) -> None:
         """Make tensors those of rank 0: a first guess by other machines may end in another bit."""
         if self.world == 1:
             return
@@ -227,10 +227,10 @@ class _Stop:
         return 130 if by_int else 143 if by_term else 0
 
 
-ALONE = Ranks()
+SINGLE_RANK = Ranks()
 
 
-@_between
+@_raising_peer_lost
 def join(signals: Signals | None = None) -> Ranks:
     """This process's place among the ranks of its run; the first call waits for all of them.
 
@@ -253,7 +253,7 @@ def join(signals: Signals | None = None) -> Ranks:
     return Ranks(dist.get_rank(), dist.get_world_size(), signals)
 
 
-def tells() -> bool:
+def claim_error_report() -> bool:
     """Whether this rank's error is the first of its run: one line is enough where all have it."""
     if environment.world_size() == 1:
         return True

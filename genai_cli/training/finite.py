@@ -24,7 +24,7 @@ class Diverged(Exception):
     """A number of a run is not finite any more."""
 
 
-class Lookout:
+class NonFiniteCheck:
     """Looks at a run's sums of terms after every step, without waiting for a device.
 
     A CPU has them at hand (0.4 µs a term). From a GPU they are copied every `EVERY` steps and read
@@ -34,7 +34,7 @@ class Lookout:
     def __init__(self, device: torch.device) -> None:
         self.device, self.copied = device, None
 
-    def look(self, run: Training) -> None:
+    def after_step(self, run: Training) -> None:
         """After a step.
 
         Raises:
@@ -63,10 +63,12 @@ def check_terms(run: Training, totals: Iterable[float], names: Iterable[str] = (
     """Raise `Diverged`, naming the first term whose sum is not finite."""
     for name, total in zip(names or run.means.sums, totals, strict=True):
         if not math.isfinite(total):
-            raise Diverged(became(f"train/{name}", total, run.step, run.steps_per_epoch))
+            raise Diverged(
+                describe_nonfinite(f"train/{name}", total, run.step, run.steps_per_epoch)
+            )
 
 
-def became(name: str, value: float, step: int, steps_per_epoch: int) -> str:
+def describe_nonfinite(name: str, value: float, step: int, steps_per_epoch: int) -> str:
     """What became of a number in step number ``step``, counted from 1."""
     epoch = -(-step // steps_per_epoch)
     return f"{name} became {value} in epoch {epoch} (step {step})"
@@ -80,9 +82,9 @@ def check(run: Training) -> None:
         Diverged: a term, a weight, an averaged weight or a number of an optimizer is not finite.
     """
     check_terms(run, torch.stack(list(run.means.sums.values())).tolist() if run.means.sums else [])
-    name = broken(state_of(run))
+    name = first_nonfinite(state_of(run))
     if name is not None:
-        raise Diverged(became(name, math.nan, run.step, run.steps_per_epoch))
+        raise Diverged(describe_nonfinite(name, math.nan, run.step, run.steps_per_epoch))
 
 
 def state_of(run: Training) -> dict[str, Tensor]:
@@ -98,7 +100,7 @@ def state_of(run: Training) -> dict[str, Tensor]:
     return tensors
 
 
-def broken(tensors: Mapping[str, Tensor]) -> str | None:
+def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor with a number that is not finite; None if there is none."""
     kept = {k: v.detach() for k, v in tensors.items() if v.is_floating_point() and v.numel()}
     if not kept:

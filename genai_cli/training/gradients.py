@@ -17,14 +17,14 @@ from genai_cli.training.state import Training
 EXAMPLES = 64  # the norm is then known to some 10 %, and it moves by powers of ten
 
 
-def gradients(run: Training, data: Dataset, seed: int) -> dict[str, float]:
+def grad_norms(run: Training, data: Dataset, seed: int) -> dict[str, float]:
     """{"PLAYER/gradient": ‖∇ mean loss‖₂} for the players that the model says are ``watched``.
 
     Of the weights themselves, not their average, without mixed precision; on the first training
     examples with noise that is the same in every epoch. Nothing of the run is touched. A norm that
     is not finite is left out: the step that made it is found by who looks for it.
     """
-    watched = [player for player in run.players if player.name in run.model.watched]
+    watched = [player for player in run.players if player.name in run.model.log_grad_norm]
     if not watched:
         return {}
     batch = data.train.batch(torch.arange(min(EXAMPLES, len(data.train))))

@@ -19,7 +19,7 @@ SETTLED = 10**9  # ns: a file that was written later may be written again within
 _sums: dict[Path, tuple[tuple[int, ...], str]] = {}  # file → (its stamp, its sum)
 
 
-def damage(path: Path, files: Sequence[str] = (WEIGHTS, STATE)) -> str | None:
+def find_damage(path: Path, files: Sequence[str] = (WEIGHTS, STATE)) -> str | None:
     """What is wrong with a checkpoint: a file is missing or is not what was written; None if it
     is whole."""
     if not path.is_dir():
@@ -28,7 +28,7 @@ def damage(path: Path, files: Sequence[str] = (WEIGHTS, STATE)) -> str | None:
     try:
         meta = json.loads((path / META).read_text())
         sums = meta["sha256"]
-        if META in sums and sums[META] != sum_of(meta):
+        if META in sums and sums[META] != digest(meta):
             return f"{META} is not what was written"
         for at in files:
             if sha256(path / at) != sums[at]:
@@ -45,7 +45,7 @@ def damage(path: Path, files: Sequence[str] = (WEIGHTS, STATE)) -> str | None:
     return None
 
 
-def sum_of(numbers: Mapping[str, Any]) -> str:
+def digest(numbers: Mapping[str, Any]) -> str:
     """SHA-256 of the numbers of a state.json, however they are laid out."""
     normalised = json.loads(json.dumps({k: v for k, v in numbers.items() if k != "sha256"}))
     return hashlib.sha256(json.dumps(normalised, sort_keys=True).encode()).hexdigest()

@@ -14,8 +14,8 @@ from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Batch, Dataset, Split
 from genai_cli.models.base import Model, Player
 from genai_cli.rng import generator
-from genai_cli.training.distributed import ALONE, Ranks
-from genai_cli.training.finite import Lookout
+from genai_cli.training.distributed import SINGLE_RANK, Ranks
+from genai_cli.training.finite import NonFiniteCheck
 from genai_cli.training.state import Means, Training
 from genai_cli.training.step import Step, autocast
 from genai_cli.training.step_kinds.make import make_step
@@ -47,9 +47,9 @@ def train(
         kind = cfg.trainer.step if cfg.trainer.step != "auto" else "eager"
         step = make_step(kind, run, cfg, device)
     last, ranks = run.last_step(cfg), run.ranks
-    lookout = Lookout(device)
-    if ranks.world > 1 and run.model.couples_examples:
-        run.model.couple(ranks.shared)
+    check = NonFiniteCheck(device)
+    if ranks.world > 1 and run.model.batch_dependent:
+        run.model.set_all_reduce(ranks.masked_all_reduce)
     while run.step < last:
         first = run.step % run.steps_per_epoch
         if first == 0:
@@ -64,7 +64,7 @@ def train(
             run.model.step.fill_(run.step)
             b = len(chunk)
             rows = ranks.take(b)
-            batch, noise = drawn(run, data, cfg, batch, b, rows)
+            batch, noise = draw_step_inputs(run, data, cfg, batch, b, rows)
             if ranks.world == 1:
                 run.means.add(step(batch, noise, run.step))
             else:
@@ -74,11 +74,11 @@ def train(
                 run.ema.update(run.model)
             run.step += 1
             run.images += b
-            lookout.look(run)
+            check.after_step(run)
             yield run
 
 
-def drawn(
+def draw_step_inputs(
     run: Training, data: Dataset, cfg: TrainConfig, batch: Batch, b: int, rows: slice
 ) -> tuple[Batch, dict[str, Tensor]]:
     """(``rows`` of the next step's batch of ``b`` examples, augmented; the noise of all of it)."""
@@ -127,7 +127,7 @@ def evaluation_terms(
     seed: int,
     purpose: str,
     precision: str,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_RANK,
     most: int | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """The terms of every player, (B,) each, for each evaluation batch of a split in order, or of

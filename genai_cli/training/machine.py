@@ -37,13 +37,13 @@ def pick_device(name: str, gpus: int | None = None) -> torch.device:
     """
     if gpus is not None:
         return _granted(name, gpus)
-    found, why = _cuda()
+    available, why = _cuda()
     if name == "auto":
-        name = "cuda" if found else "cpu"
+        name = "cuda" if available else "cpu"
         if name == "cpu" and torch.backends.mps.is_available():
             name = "mps"
     device = torch.device(name)
-    if device.type == "cuda" and not found:
+    if device.type == "cuda" and not available:
         reason = f" ({why})" if why else ""
         raise UserError(f"device={name}: torch finds no CUDA device here{reason}; use device=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -62,18 +62,18 @@ def unused_gpu(name: str, device: torch.device) -> str | None:
     return f"note: device=auto is {device}: torch cannot use CUDA here ({why})"
 
 
-_cuda_said: list[str] = []  # torch says it once, at the first question
+_cuda_warnings: list[str] = []  # torch says it once, at the first question
 
 
 def _cuda() -> tuple[bool, str]:
     """(whether there is a CUDA device; what torch says of one that it cannot use, or "")."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        found = torch.cuda.is_available()
+        available = torch.cuda.is_available()
     if heard:
-        said = " ".join(str(heard[0].message).split()).removeprefix("CUDA initialization: ")
-        _cuda_said[:] = [said.split(". ")[0][:150]]
-    return found, "" if found or not _cuda_said else _cuda_said[0]
+        warning = " ".join(str(heard[0].message).split()).removeprefix("CUDA initialization: ")
+        _cuda_warnings[:] = [warning.split(". ")[0][:150]]
+    return available, "" if available or not _cuda_warnings else _cuda_warnings[0]
 
 
 def _granted(name: str, gpus: int) -> torch.device:

@@ -86,8 +86,8 @@ def make(
     optimizers = {}
     for player in players:
         if player.optimizer is None:
-            own = {"lr": player.lr} if player.lr is not None else {}
-            optimizers[player.name] = bare(cls)(player.module.parameters(), **arguments | own)
+            lr = {"lr": player.lr} if player.lr is not None else {}
+            optimizers[player.name] = bare(cls)(player.module.parameters(), **arguments | lr)
     return optimizers
 
 
@@ -99,11 +99,11 @@ def bare(cls: type[Optimizer]) -> type[Optimizer]:
     the first step of every run, compiled or not. Ours is never inside what is compiled. The one
     around ``step`` also opens a profiler's range each time.
     """
-    plain = inspect.unwrap(cls.step)
+    unwrapped_step = inspect.unwrap(cls.step)
 
     @torch.no_grad()
     def step(self: Optimizer, closure: None = None) -> None:
-        plain(self, closure)
+        unwrapped_step(self, closure)
 
     step.hooked = True  # the mark of the profiler's wrapper: torch then adds none
     names = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")

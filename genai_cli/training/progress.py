@@ -31,7 +31,7 @@ def is_best(now: Training, row: Mapping[str, float], cfg: TrainConfig) -> bool:
     if cfg.monitor is None or now.step < now.model.warmup_steps:
         return False
     value = row[cfg.monitor]
-    if cfg.monitor.rpartition("/")[2] in now.model.rising:
+    if cfg.monitor.rpartition("/")[2] in now.model.higher_is_better:
         value = -value
     now.schedule.observe(value)
     if value >= now.best - (cfg.trainer.min_delta if now.best_step else 0.0):

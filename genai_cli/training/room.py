@@ -13,7 +13,7 @@ from torch import nn
 from genai_cli.errors import UserError
 
 
-def check(model: nn.Module, name: str, device: torch.device, here: bool = True) -> None:
+def check_memory(model: nn.Module, name: str, device: torch.device, here: bool = True) -> None:
     """Refuse a model whose weights alone are more than there is memory.
 
     Args:

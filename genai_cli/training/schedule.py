@@ -85,7 +85,7 @@ SCHEDULES: dict[str, Callable[..., Factor]] = {
 PLANNED = ("cosine", "onecycle")  # these are stretched over a horizon
 
 
-class Schedule:
+class LRSchedule:
     """The factor of a schedule node, times a linear warm-up.
 
     ``horizon`` (epochs) is fixed when a run starts and written to its config, so that a resumed

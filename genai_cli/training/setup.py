@@ -18,7 +18,7 @@ from genai_cli.training import optimizers
 from genai_cli.training.ema import Ema
 from genai_cli.training.init import initialise
 from genai_cli.training.loop import PREPARED
-from genai_cli.training.schedule import Schedule
+from genai_cli.training.schedule import LRSchedule
 from genai_cli.training.state import Training
 
 
@@ -57,7 +57,7 @@ def new_training(
         model=model,
         players=players,
         optimizers=optimizers.make(players, cfg.optimizer, device),
-        schedule=Schedule(cfg.schedule),
+        schedule=LRSchedule(cfg.schedule),
         ema=None if cfg.trainer.ema is None else Ema(model, cfg.trainer.ema),
         steps_per_epoch=-(-len(data.train) // cfg.batch_size),
         monitor=cfg.monitor,

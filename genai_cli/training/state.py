@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 
 from genai_cli.config.schema import TrainConfig
 from genai_cli.models.base import Model, Player
-from genai_cli.training.distributed import ALONE, Ranks
+from genai_cli.training.distributed import SINGLE_RANK, Ranks
 from genai_cli.training.ema import Ema
-from genai_cli.training.schedule import Schedule
+from genai_cli.training.schedule import LRSchedule
 
 SLOWER = 0.5  # what each `Training.cuts` leaves of the rate
 
@@ -37,12 +37,14 @@ class Means:
             n = len(values) if count is None else count
             self.counts[name] = self.counts.get(name, 0) + n
 
-    def means(self, ranks: Ranks = ALONE) -> dict[str, float]:
+    def means(self, ranks: Ranks = SINGLE_RANK) -> dict[str, float]:
         """The mean of each term, over what all ranks have added: the one synchronisation with the
         device."""
         totals = torch.stack(list(self.sums.values())).tolist() if self.sums else []
-        local_sums = dict(zip(self.sums, zip(totals, self.counts.values(), strict=True), strict=True))
-        parts = ranks.everyone(local_sums)
+        local_sums = dict(
+            zip(self.sums, zip(totals, self.counts.values(), strict=True), strict=True)
+        )
+        parts = ranks.all_gather(local_sums)
         names = dict.fromkeys(name for part in parts for name in part)
         both = {k: [part[k] for part in parts if k in part] for k in names}
         return {k: sum(t for t, _ in v) / sum(n for _, n in v) for k, v in both.items()}
@@ -59,7 +61,7 @@ class Training:
     model: Model
     players: list[Player]
     optimizers: dict[str, Optimizer]
-    schedule: Schedule
+    schedule: LRSchedule
     ema: Ema | None
     steps_per_epoch: int
     monitor: str | None = None  # what `best` is a value of

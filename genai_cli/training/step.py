@@ -31,10 +31,10 @@ Step = Callable[..., Terms]
 # adds the gradient of Σ loss / count to a player's parameters: (player, batch, noise, count)
 Gradient = Callable[[Player, Batch, dict[str, Tensor], int], Terms]
 # makes a player's gradients those of all ranks, and terms (B,) their sums ()
-Summed = Callable[[Player, Terms], Terms]
+ReduceGradients = Callable[[Player, Terms], Terms]
 
 
-def plain(run: Training, cfg: TrainConfig) -> Step:
+def eager_step(run: Training, cfg: TrainConfig) -> Step:
     """`train_step` of a run."""
     return partial(
         train_step,
@@ -44,13 +44,13 @@ def plain(run: Training, cfg: TrainConfig) -> Step:
         precision=cfg.precision,
         accumulate=cfg.trainer.accumulate,
         clip=cfg.trainer.clip,
-        summed=summed(run),
+        reduce=gradient_reduction(run),
     )
 
 
-def summed(run: Training) -> Summed | None:
+def gradient_reduction(run: Training) -> ReduceGradients | None:
     """How the gradients of the ranks of a run become one; None where it is alone."""
-    return run.ranks.sum if run.ranks.world > 1 else None
+    return run.ranks.all_reduce_gradients if run.ranks.world > 1 else None
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
@@ -79,14 +79,14 @@ def train_step(
     clip: float | None = None,
     gradient: Gradient | None = None,
     count: int | None = None,
-    summed: Summed | None = None,
+    reduce: ReduceGradients | None = None,
 ) -> Terms:
     """Update every player that is due; return the terms (B,) of the batch, on the device.
 
     The gradient is that of Σ loss / B over the whole batch, whether it is computed in one piece or
     in ``accumulate`` micro-batches. Terms of several players are named ``PLAYER/TERM``.
     ``gradient`` computes it where autograd is not to. Where the batch is some rows of one of
-    ``count``, ``summed`` adds what other ranks found for the rest; the terms are then sums ().
+    ``count``, ``reduce`` adds what other ranks found for the rest; the terms are then sums ().
     """
     logs: Terms = {}
     for player in players:
@@ -98,8 +98,8 @@ def train_step(
                 p.grad = None
         compute = gradient or partial(autograd, model, players, precision)
         terms = micro_batches(compute, player, batch, noise, accumulate, count)
-        if summed is not None:
-            terms = summed(player, terms)
+        if reduce is not None:
+            terms = reduce(player, terms)
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(player.module.parameters(), clip)
         optimizer.step()

@@ -18,7 +18,7 @@ from torch import nn
 from genai_cli.models.base import Model
 
 class Coupled(Model):
-    couples_examples = True
+    batch_dependent = True
 
     def __init__(self, data):
         super().__init__()
@@ -80,7 +80,7 @@ def test_another_rank_says_who_it_is(genai: Callable, torchrun: Callable[..., No
     [
         (["trainer.devices=0"], "trainer.devices=0 is not allowed"),
         (["trainer.devices=2", "batch_size=1"], "raise batch_size"),
-        (["trainer.devices=2", "model=coupled"], "has no couple(); use trainer.devices=1"),
+        (["trainer.devices=2", "model=coupled"], "has no set_all_reduce(); use trainer.devices=1"),
     ],
 )
 def test_what_ranks_cannot_do_is_one_line(
@@ -125,4 +125,4 @@ def test_more_ranks_than_cores_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     prepared = prepare(config("trainer.devices=3", "loss=bernoulli"), told.append)
     assert told == ["trainer.devices=3: the ranks share 2 cores"]
-    assert prepared.described["devices"] == 3
+    assert prepared.run_info["devices"] == 3

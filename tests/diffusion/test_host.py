@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genai_cli.diffusion import denoiser as denoisers
-from genai_cli.diffusion.denoiser import Denoiser, Walk
+from genai_cli.diffusion.denoiser import Denoiser, SamplerSettings
 from genai_cli.diffusion.objective import Prediction
 from genai_cli.diffusion.samplers import Sampler
 from genai_cli.diffusion.schedule import Schedule
@@ -46,8 +46,8 @@ def test_a_walk_reads_no_number_off_the_device(
     for sampler, guidance in itertools.product(typing.get_args(Sampler), (1.0, 2.0)):
         model = denoiser(prediction)
         model.to("meta")  # has no numbers: reading one is an error, and so is a second device
-        how = Walk(sampler, 3, guidance=guidance)
-        states = list(model.walk(x, y, how, lambda: torch.empty_like(x)))
+        how = SamplerSettings(sampler, 3, guidance=guidance)
+        states = list(model.denoise_chain(x, y, how, lambda: torch.empty_like(x)))
         assert [(s.shape, s.device) for s in states] == [(x.shape, x.device)] * 3, sampler
         # off the CPU both halves of guidance are one call
         assert set(model.network.sizes) == {4 if guidance == 1 else 8}, sampler

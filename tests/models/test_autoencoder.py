@@ -146,12 +146,12 @@ def test_the_mixture_finds_weights_means_and_covariances():
 def test_draws_from_the_mixture_have_its_moments_and_rows_of_their_own():
     mixture, z = Mixture(2), clusters()
     mixture.fit(z)
-    drawn = mixture.draw(20_000, torch.Generator().manual_seed(1))
+    drawn = mixture.sample(20_000, torch.Generator().manual_seed(1))
     torch.testing.assert_close(drawn.mean(0), z.mean(0), rtol=0, atol=0.3)
     torch.testing.assert_close(drawn.T.cov(), z.T.cov(), rtol=0.03, atol=0.5)
-    parts = [mixture.draw(n, RowGenerator(0, "sample", i, n)) for i, n in ((0, 3), (3, 30))]
-    torch.testing.assert_close(torch.cat(parts), mixture.draw(33, RowGenerator(0, "sample", 0, 33)))
-    cold = mixture.draw(100, torch.Generator().manual_seed(1), temperature=0.0)
+    parts = [mixture.sample(n, RowGenerator(0, "sample", i, n)) for i, n in ((0, 3), (3, 30))]
+    torch.testing.assert_close(torch.cat(parts), mixture.sample(33, RowGenerator(0, "sample", 0, 33)))
+    cold = mixture.sample(100, torch.Generator().manual_seed(1), temperature=0.0)
     nearest = (cold[:, None] - mixture.means).abs().sum(2).amin(1)
     assert nearest.max() < 1e-12
 
@@ -163,13 +163,13 @@ def test_few_codes_get_few_components(n, d, components):
     mixture = Mixture(10)
     mixture.fit(torch.randn(n, d, generator=torch.Generator().manual_seed(0)))
     assert len(mixture.weights) == components
-    assert mixture.draw(5).isfinite().all()
+    assert mixture.sample(5).isfinite().all()
 
 
 def test_codes_that_never_vary_are_drawn_as_they_are():
     mixture = Mixture(10)
     mixture.fit(torch.full((100, 2), 3.0))
-    torch.testing.assert_close(mixture.draw(4), torch.full((4, 2), 3.0), rtol=0, atol=1e-4)
+    torch.testing.assert_close(mixture.sample(4), torch.full((4, 2), 3.0), rtol=0, atol=1e-4)
 
 
 def test_sampling_needs_finish_and_is_not_saved(autoencoder):

@@ -39,10 +39,10 @@ def test_a_loss_is_pure_finite_and_of_one_example_unless_the_model_says_otherwis
         torch.allclose(torch.cat([part[name] for part in parts]), values, rtol=1e-9, atol=1e-12)
         for name, values in first.items()
     )
-    assert same != model.couples_examples
+    assert same != model.batch_dependent
     gaussian = ready.case.model in ("vae", "latent_flow") and ready.cfg.loss["name"] == "gaussian"
     optimal = gaussian and ready.cfg.loss.get("sigma", "optimal") == "optimal"
-    assert model.couples_examples == optimal  # only a batch's own sigma does
+    assert model.batch_dependent == optimal  # only a batch's own sigma does
 
     evaluated = ready._replace(model=model.eval())
     for terms in (first, evaluated.losses(ready.batch, evaluated.noise())):
@@ -173,7 +173,7 @@ def test_micro_batches_of_a_ragged_batch_give_the_same_step(case, prepare_case):
     for dtype, rtol in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         torch.set_default_dtype(dtype)
         ready = prepare_case(case, rows=7)  # three pieces of 3, 3 and 1
-        if ready.model.couples_examples:  # such a loss refuses micro-batches: test_models_vae.py
+        if ready.model.batch_dependent:  # such a loss refuses micro-batches: test_models_vae.py
             words = (*case.words, "loss=gaussian", "loss.sigma=learned")
             ready = prepare_case(case._replace(words=words), rows=7)
         stepped = [values_after_a_step(ready, accumulate) for accumulate in (1, 3)]

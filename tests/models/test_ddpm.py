@@ -13,7 +13,7 @@ from torch import Tensor
 from genai_cli.config import compose
 from genai_cli.data.dataset import Batch, Spec
 from genai_cli.diffusion import objective, samplers
-from genai_cli.diffusion.denoiser import Walk
+from genai_cli.diffusion.denoiser import SamplerSettings
 from genai_cli.diffusion.schedule import expand
 from genai_cli.errors import UserError
 from genai_cli.models.ddpm import DDPM
@@ -292,7 +292,7 @@ def test_a_sampler_takes_all_steps_there_are_where_none_are_asked_for(ddpm):
     model = ddpm(timesteps=7, sample_steps=None)
     seven, all_steps = (model.sample(4, generator=generator(), steps=n) for n in (7, None))
     assert torch.equal(seven, all_steps)
-    assert ddpm(timesteps=1000, sample_steps=None).how.steps == 50
+    assert ddpm(timesteps=1000, sample_steps=None).settings.steps == 50
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_labels_are_hidden_in_training_and_only_there(ddpm):
 
 def test_classes_are_drawn_where_none_are_given(ddpm):
     model, seen = ddpm(LABELLED, conditional=True), []
-    model.denoiser.walk = lambda x, y, how, draw: seen.append(y) or [x]
+    model.denoiser.denoise_chain = lambda x, y, how, draw: seen.append(y) or [x]
     model.sample(3000, generator=generator())
     counts = seen[0].bincount(minlength=3)
     assert ((counts - 1000).abs() < 150).all()
@@ -397,7 +397,7 @@ def test_a_reconstruction_is_noised_and_denoised(ddpm):
     torch.testing.assert_close(model.reconstruct(x), denoised)
     x_t = model.schedule.diffuse(model.scaling(x), draw(*x.shape), torch.full((6,), 10))
     torch.testing.assert_close(noised, model.scaling.inverse(x_t).clamp(0, 1))
-    walk = model.denoiser.walk(x_t, None, Walk("ddim", 2), lambda: x_t, 10)
+    walk = model.denoiser.denoise_chain(x_t, None, SamplerSettings("ddim", 2), lambda: x_t, 10)
     torch.testing.assert_close(denoised, model.scaling.inverse(list(walk)[-1]))
     little = ddpm(IMAGE, reconstruct_at=0.0).stages(x, generator())
     assert next(iter(little)) == "noised to t = 1 of 40"

@@ -205,7 +205,7 @@ def test_encode_is_the_posterior_mean(linear):
     torch.testing.assert_close(toy.vae.encode(toy.marginal.mean[None]), torch.zeros(1, 2))
 
 
-def test_a_loss_that_couples_examples_refuses_micro_batches():
+def test_a_batch_dependent_loss_refuses_micro_batches():
     line = [
         "model=vae",
         "dataset=wine",

@@ -15,7 +15,7 @@ from genai_cli.networks.flow import spline
 from genai_cli.networks.flow.chain import Chain, ZeroMLP, vector_flow
 from genai_cli.networks.flow.coupling import Checkerboard, Coupling
 from genai_cli.networks.flow.dequantise import Dequantiser, log_normal
-from genai_cli.networks.flow.elementwise import LOG_SCALE_BOUND, Affine, Spline
+from genai_cli.networks.flow.elementwise import LOG_SCALE_BOUND, AffineElement, Spline
 from genai_cli.networks.flow.images import CouplingConv, Multiscale, check_scales, most_scales
 from genai_cli.networks.flow.inputs import Logit, Standard, Uniform
 from genai_cli.networks.flow.linear import LU, ActNorm, Permute, order_of
@@ -66,7 +66,7 @@ def conv(size: tuple[int, int]) -> Callable[[int, int], nn.Module]:
     return lambda inputs, outputs: CouplingConv(inputs, outputs, size, 4, 1, "tanh")
 
 
-ELEMENTS = {"affine": Affine(), "spline": Spline(5, 3.0)}
+ELEMENTS = {"affine": AffineElement(), "spline": Spline(5, 3.0)}
 
 
 @pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
@@ -304,7 +304,7 @@ def test_spline_is_finite_and_the_identity_at_and_beyond_its_bound(dtype: torch.
 
 @pytest.mark.parametrize("dim", [2, 5])
 def test_affine_coupling_agrees_with_zuko(dim: int):
-    layer, x = shaken(Coupling(dim, Affine(), mlp)), torch.randn(6, dim)
+    layer, x = shaken(Coupling(dim, AffineElement(), mlp)), torch.randn(6, dim)
     kept = dim // 2
 
     def meta(a: Tensor) -> MonotonicAffineTransform:
@@ -323,7 +323,7 @@ def test_affine_coupling_agrees_with_zuko(dim: int):
 
 def test_affine_scales_are_bounded():
     raw = torch.tensor([[[1e6], [0.0]], [[-1e6], [0.0]], [[0.01], [5.0]]])
-    z, log_scale = Affine().forward(torch.ones(3, 1), raw)
+    z, log_scale = AffineElement().forward(torch.ones(3, 1), raw)
     torch.testing.assert_close(log_scale.flatten()[:2], torch.tensor([2.0, -2.0]))
     assert abs(log_scale[2].item() - 0.01) < 1e-6
     assert z[2].item() == pytest.approx(math.exp(log_scale[2].item()) + 5)

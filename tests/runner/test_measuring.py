@@ -149,11 +149,11 @@ def test_a_run_that_stopped_early_stays_so(genai: Callable, stop_at: Callable) -
 def test_a_run_that_was_asked_to_stop_is_measured_and_not_trained_on(
     genai: Callable, stop_at: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genai_cli.runner.stopping_rules import Watch
+    from genai_cli.runner.stopping_rules import StoppingRules
 
     stop_at(1)
     with monkeypatch.context() as patched:
-        patched.setattr(Watch, "_asked", lambda self: "asked to stop")
+        patched.setattr(StoppingRules, "_asked", lambda self: "asked to stop")
         (folder,) = genai(*AE).folders
     assert described(folder) == ("stopped", False, {})
     stop_at(0)
@@ -238,17 +238,18 @@ def test_a_stack_is_not_measured_any_more(
     processes: int, genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this process, or in others that are told to stop."""
-    plain = stacked.Ends.wait
+    plain = stacked.Finalizer.wait
 
-    def told(self: stacked.Ends, signals: Signals) -> None:
+    def told(self: stacked.Finalizer, signals: Signals) -> None:
         signal.raise_signal(signal.SIGTERM)
         plain(self, signals)
 
     with monkeypatch.context() as patched:
         patched.setattr(stacked, "cores", lambda: processes)
         patched.setattr(stacked, "FEW", 1)
-        patched.setattr(stacked, "conclude", stacked.conclude if processes == 1 else _slowly)
-        patched.setattr(stacked.Ends, "wait", told)
+        finalize = stacked.finalize_run if processes == 1 else _slowly
+        patched.setattr(stacked, "finalize_run", finalize)
+        patched.setattr(stacked.Finalizer, "wait", told)
         done = genai(*AE, "-m", "seed=0,1", "trainer.pack=auto")
     assert done.code == 143
     (sweep,) = done.folders
@@ -257,7 +258,7 @@ def test_a_stack_is_not_measured_any_more(
     assert [described(cell)[1] for cell in run_folder.cells(sweep)] == [True, True]
 
 
-_conclude = stacked.conclude
+_conclude = stacked.finalize_run
 
 
 def _slowly(folder: str, status: str) -> int:

@@ -38,7 +38,7 @@ def faster(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Any]]:
             races.append(list(ways))
             return {way: 0.001 if way[1] == precision else 0.002 for way in ways}
 
-        monkeypatch.setattr(Probe, "race", race)
+        monkeypatch.setattr(Probe, "time_alternatives", race)
         return races
 
     return arrange

@@ -200,8 +200,8 @@ def test_a_rank_of_torchruns_that_is_killed_ends_the_run(
 
 
 def test_signals_are_told_apart() -> None:
-    assert signal.SIGINT.name in spawn._how(-signal.SIGINT)
-    assert spawn._how(3) == "left with exit code 3"
+    assert signal.SIGINT.name in spawn._describe_exit(-signal.SIGINT)
+    assert spawn._describe_exit(3) == "left with exit code 3"
 
 
 @pytest.mark.slow

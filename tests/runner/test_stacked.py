@@ -136,14 +136,14 @@ def test_a_run_that_diverges_fails_alone(genai: Callable) -> None:
 def test_what_fails_in_one_folder_fails_there(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conclude = lifecycle.conclude
+    conclude = lifecycle.finalize
 
     def broken(folder: Path, *rest: object) -> int:
         if folder.name.startswith("001"):
             raise OSError("no space left on device")
         return conclude(folder, *rest)
 
-    monkeypatch.setattr(lifecycle, "conclude", broken)
+    monkeypatch.setattr(lifecycle, "finalize", broken)
     done = genai("train", "-m", *QUICK, "seed=0,1,2", "trainer.pack=auto")
     assert done.code == 1
     assert "no space left" in done.err
@@ -180,14 +180,14 @@ def test_an_interrupted_stack_is_saved_and_each_run_goes_on_alone(
 def test_a_signal_while_runs_are_measured_leaves_the_others_saved(
     genai: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conclude = lifecycle.conclude
+    conclude = lifecycle.finalize
 
     def interrupted(*args: object) -> int:
         done = conclude(*args)
         signal.raise_signal(signal.SIGINT)
         return done
 
-    monkeypatch.setattr(lifecycle, "conclude", interrupted)
+    monkeypatch.setattr(lifecycle, "finalize", interrupted)
     done = genai("train", "-m", *QUICK, "seed=0,1,2", "trainer.pack=auto")
     assert done.code == 130
     monkeypatch.undo()
@@ -224,15 +224,15 @@ def test_a_pool_that_loses_a_process_ends_and_its_runs_are_measured(
     """As where memory runs out; the other process waits for work and is ended by the executor."""
     monkeypatch.setattr(stacked, "cores", lambda: 2)
     monkeypatch.setattr(stacked, "FEW", 2)
-    add = stacked.Ends.add
+    add = stacked.Finalizer.add
 
-    def after_a_kill(self: stacked.Ends, session: Session) -> None:
+    def after_a_kill(self: stacked.Finalizer, session: Session) -> None:
         add(self, session)
         if len(self.waiting) == 1:
             process = next(iter(self.pool._processes.values()))
             process.kill()
 
-    monkeypatch.setattr(stacked.Ends, "add", after_a_kill)
+    monkeypatch.setattr(stacked.Finalizer, "add", after_a_kill)
     done = genai("train", "-m", *QUICK, "seed=0,1,2,3", "trainer.pack=auto")
     assert done.code == 0, done.err
     rows = table(sweep_of(done))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from genai_cli.runner.stopping_rules import Rule, hopeless, looks, rule_of
+from genai_cli.runner.stopping_rules import Rule, decides_at, pruning_bar, read_rule
 from genai_cli.store import run_folder
 from genai_cli.store.trials import FINISHED, PRUNED, RUNNING, Trial
 from genai_cli.system import atomic_write
@@ -55,24 +55,24 @@ def test_the_median_decides_as_optunas() -> None:
         asked = study.ask()
         for epoch, value in enumerate(own, 1):
             asked.report(value, epoch)
-        ours = hopeless(MEDIAN, len(own), own[-1], min(own), others) is not None
+        ours = pruning_bar(MEDIAN, len(own), own[-1], min(own), others) is not None
         assert ours == asked.should_prune()
         decided.append(ours)
     assert 10 < sum(decided) < 50  # neither rule is idle
 
 
 def test_asha_keeps_the_best_third_of_those_that_came() -> None:
-    assert [e for e in range(1, 82) if looks(ASHA, e)] == [3, 9, 27, 81]
+    assert [e for e in range(1, 82) if decides_at(ASHA, e)] == [3, 9, 27, 81]
     others = [trial(RUNNING, [9, 9, v]) for v in (5.0, 4.0, 3.0, 2.0, 1.0)]
-    assert hopeless(ASHA, 3, 2.5, 2.5, others) == ("best 33% of 6 runs", 2.0)
-    assert hopeless(ASHA, 3, 1.5, 1.5, others) is None
-    assert hopeless(ASHA, 4, 9.0, 9.0, others) is None  # no rung
-    assert hopeless(ASHA, 3, 9.0, 9.0, others[:1]) is None  # two say nothing about a third
+    assert pruning_bar(ASHA, 3, 2.5, 2.5, others) == ("best 33% of 6 runs", 2.0)
+    assert pruning_bar(ASHA, 3, 1.5, 1.5, others) is None
+    assert pruning_bar(ASHA, 4, 9.0, 9.0, others) is None  # no rung
+    assert pruning_bar(ASHA, 3, 9.0, 9.0, others[:1]) is None  # two say nothing about a third
 
 
 def test_asha_counts_pruned_runs_at_the_rungs_they_reached() -> None:
     others = [trial(PRUNED, [9, 9, 1.0]), trial(PRUNED, [9, 9, 2.0]), trial(FINISHED, [9, 9])]
-    assert hopeless(ASHA, 3, 1.5, 1.5, others) == ("best 33% of 3 runs", 1.0)
+    assert pruning_bar(ASHA, 3, 1.5, 1.5, others) == ("best 33% of 3 runs", 1.0)
 
 
 def test_a_file_stops_a_run_and_resume_goes_on(genai: Callable) -> None:
@@ -111,7 +111,7 @@ def test_any_sweep_prunes_if_it_is_asked_to(genai: Callable) -> None:
     assert "median of 3 finished runs" in described[3]["reason"]
     assert [len(run_folder.read_metrics(c)) for c in cells] == [4, 4, 4, 2]
     assert (cells[3] / "summary.json").exists()  # as of any run that stopped early
-    assert rule_of(sweep) == Rule("median", 2, 3, 0.33)
+    assert read_rule(sweep) == Rule("median", 2, 3, 0.33)
     with open(sweep / run_folder.SWEEP_TABLE, newline="") as file:
         notes = [row["note"] for row in csv.DictReader(file)]
     assert notes == ["", "", "", described[3]["reason"]]
@@ -162,5 +162,5 @@ def test_a_run_killed_as_it_is_pruned_ends_where_it_was_pruned(
 def test_a_sweep_without_pruning_has_no_rule(genai: Callable) -> None:
     done = genai("train", "-m", "optimizer.lr=1e-2,1e-6", "epochs=1", *QUICK)
     (sweep,) = done.folders
-    assert rule_of(sweep) is None
+    assert read_rule(sweep) is None
     assert yaml.safe_load((sweep / run_folder.SWEEP).read_text())["sweep"]["prune"] == "none"

@@ -24,7 +24,7 @@ import torch
 import yaml
 
 from genai_cli.errors import UserError
-from genai_cli.runner.stopping_rules import rule_of
+from genai_cli.runner.stopping_rules import read_rule
 from genai_cli.store import run_folder, sweep_table
 from genai_cli.system import atomic_write
 
@@ -198,7 +198,7 @@ def test_no_tag_of_a_yaml_is_obeyed(
             run_folder.read_config(run)
         with pytest.raises(UserError):
             sweep_table.read(sweep)
-        assert rule_of(sweep) is None
+        assert read_rule(sweep) is None
         assert not witness.exists(), text
     quick_verbs(genai, run)
     for line in ("sweep resume {s}", "report {s} --no-figures", "compare {s}"):

@@ -166,7 +166,7 @@ def test_a_gpu_that_torch_cannot_use_is_the_user_s_business(
 
     monkeypatch.setattr(torch.cuda, "is_available", unusable)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(machine, "_cuda_said", [])
+    monkeypatch.setattr(machine, "_cuda_warnings", [])
     why = "The driver is too old (11040)"
     cpu = machine.pick_device("auto")
     told = f"note: device=auto is cpu: torch cannot use CUDA here ({why})"

@@ -20,7 +20,7 @@ from genai_cli.errors import UserError
 from genai_cli.models.base import Player
 from genai_cli.training import checkpoint
 from genai_cli.training.ema import Ema
-from genai_cli.training.schedule import Schedule
+from genai_cli.training.schedule import LRSchedule
 from genai_cli.training.state import Training
 
 FILES = ("weights.safetensors", "state.safetensors", "state.json")
@@ -30,7 +30,7 @@ def training() -> Training:
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2)
     optimizers = {"model": torch.optim.Adam(model.parameters())}
-    schedule = Schedule({"name": "constant", "warmup": 0})
+    schedule = LRSchedule({"name": "constant", "warmup": 0})
     players = [Player("model", model)]
     return Training(model, players, optimizers, schedule, Ema(model, 0.9), 10, monitor="val/loss")
 
@@ -219,7 +219,7 @@ def test_one_of_a_version_without_the_last_sum_is_whole(folder: Path) -> None:
     meta = json.loads(path.read_text())
     del meta["sha256"]["state.json"]
     path.write_text(json.dumps(meta))
-    assert checkpoint.damage(path.parent) is None
+    assert checkpoint.find_damage(path.parent) is None
     assert loaded(folder)[0].step == 30
 
 
@@ -269,7 +269,7 @@ def test_cut_anywhere_there_is_a_whole_checkpoint_and_none_is_torn(
             finished = False
     assert finished == (count <= turn)
     for path in folder.glob("step-*"):
-        assert checkpoint.damage(path) is None, path
+        assert checkpoint.find_damage(path) is None, path
     names = (folder / "last").read_text(), (folder / "best").read_text()
     assert names in {
         ("step-000030\n", "step-000020\n"), ("step-000040\n", "step-000020\n"),

@@ -17,7 +17,7 @@ from genai_cli.training import machine, setup
 from genai_cli.training.distributed import Ranks
 from genai_cli.training.step import autograd
 from genai_cli.training.step_kinds import compiled, probe
-from genai_cli.training.step_kinds.choose import Chosen, check, settle
+from genai_cli.training.step_kinds.choose import Chosen, check, choose
 from genai_cli.training.step_kinds.probe import Probe
 
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def ready_for(words: str) -> Prepared:
 def settled(words: str, **recorded: Any) -> Chosen:
     ready = ready_for(words)
     run = setup.new_training(ready.cfg, ready.data, CPU)
-    return settle(run, ready.data, ready.cfg, CPU, recorded)
+    return choose(run, ready.data, ready.cfg, CPU, recorded)
 
 
 def test_a_short_run_is_eager_and_says_why() -> None:
@@ -74,7 +74,7 @@ def test_choosing_moves_nothing(broken: None) -> None:
     run.model.eval()
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
     state = torch.get_rng_state()
-    settle(run, ready.data, ready.cfg, CPU, {})
+    choose(run, ready.data, ready.cfg, CPU, {})
     assert all(v.equal(before[k]) for k, v in run.model.state_dict().items())
     assert all(p.grad is None for p in run.model.parameters())
     assert not run.optimizers["model"].state
@@ -122,7 +122,9 @@ def test_auto_keeps_what_is_faster(
     monkeypatch: pytest.MonkeyPatch, faster: bool, kind: str
 ) -> None:
     times = {"eager": 1.0, "compiled": 0.5 if faster else 1.1}
-    monkeypatch.setattr(Probe, "race", lambda self, ways, compute: {k: times[k] for k in ways})
+    monkeypatch.setattr(
+        Probe, "time_alternatives", lambda self, ways, compute: {k: times[k] for k in ways}
+    )
 
     def uncompiled(model: Model, *rest: Any) -> Any:  # a compile would take seconds
         return partial(autograd, model, model.players(), "fp32")
@@ -151,7 +153,9 @@ def test_threads_that_are_given_are_taken() -> None:
 def test_threads_are_measured_where_it_pays(monkeypatch: pytest.MonkeyPatch, fast: int) -> None:
     monkeypatch.setattr(machine, "default_threads", lambda: 3)
     monkeypatch.setattr(
-        Probe, "race", lambda self, ways, compute: {k: 0.01 * (1 + (k[0] != fast)) for k in ways}
+        Probe,
+        "time_alternatives",
+        lambda self, ways, compute: {k: 0.01 * (1 + (k[0] != fast)) for k in ways},
     )
     chosen = settled(f"{BASE} epochs=300 trainer.step=eager")
     assert chosen.threads == fast == torch.get_num_threads()
@@ -164,7 +168,7 @@ def test_a_race_takes_turns_and_the_median() -> None:
     looker = Probe(setup.new_training(ready.cfg, ready.data, CPU), ready.data, ready.cfg, CPU)
     turns: list[str] = []
     ways = {"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}
-    seconds = looker.race(ways, {"a": looker.plain, "b": looker.plain})
+    seconds = looker.time_alternatives(ways, dict.fromkeys("ab", looker.configured_gradient))
     assert turns[:6] == ["a", "b"] * 3
     assert 0 < seconds["a"] < 1
 
@@ -184,7 +188,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> Times:
             races.append(list(ways))
             return {way: times[way[1]] / way[0] for way in ways}
 
-        monkeypatch.setattr(Probe, "race", race)
+        monkeypatch.setattr(Probe, "time_alternatives", race)
         return races
 
     return arrange
@@ -286,12 +290,12 @@ class Two(Ranks):
     def rows(self, n: int) -> slice:
         return slice(self.rank * n // 2, (self.rank + 1) * n // 2)
 
-    def told(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         if self.first:
             self.said.append(value)
         return self.said[-1]
 
-    def everyone(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         return [value, value]
 
 
@@ -302,7 +306,7 @@ def test_the_first_of_several_ranks_chooses_the_precision_for_all(speeds: Times)
     for rank, times in enumerate(({"fp32": 2.0, "bf16": 1.0}, {"fp32": 1.0, "bf16": 2.0})):
         races = speeds(**times)
         run.ranks = Two(rank, 2)
-        found.append(settle(run, ready.data, ready.cfg, CPU, {}).precision)
+        found.append(choose(run, ready.data, ready.cfg, CPU, {}).precision)
         assert len(races) == 1 - rank
     assert found == ["bf16", "bf16"]
 
@@ -323,5 +327,8 @@ def test_a_large_gradient_is_measured_three_times_where_that_is_little_of_the_ru
         looker = Probe(setup.new_training(ready.cfg, ready.data, CPU), ready.data, ready.cfg, CPU)
         taken: list[str] = []
         ways = {name: partial(taken.append, name) for name in ("slow", "fast")}
-        assert looker.race(ways, {name: name for name in ways}) == {"slow": 1.0, "fast": 0.5}
+        assert looker.time_alternatives(ways, {name: name for name in ways}) == {
+            "slow": 1.0,
+            "fast": 0.5,
+        }
         assert taken == ["slow", "fast"] * turns

@@ -10,7 +10,7 @@ import torch
 
 from genai_cli.training import finite
 from genai_cli.training.divergence.ranges import Range, range_of
-from genai_cli.training.finite import Diverged, Lookout, broken
+from genai_cli.training.finite import Diverged, NonFiniteCheck, first_nonfinite
 from genai_cli.training.state import Means
 
 
@@ -22,25 +22,25 @@ def state(step: int, value: float) -> SimpleNamespace:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_cpu_is_looked_at_after_every_step(value: float) -> None:
-    lookout = Lookout(torch.device("cpu"))
-    lookout.look(state(1, 1e300))
+    lookout = NonFiniteCheck(torch.device("cpu"))
+    lookout.after_step(state(1, 1e300))
     with pytest.raises(Diverged, match=rf"train/loss became {value} in epoch 2 \(step 61\)"):
-        lookout.look(state(61, value))
+        lookout.after_step(state(61, value))
 
 
 def test_a_gpu_is_looked_at_seldom_and_late_without_waiting() -> None:
-    lookout = Lookout(torch.device("mps"))  # whose sums lie on the CPU here
+    lookout = NonFiniteCheck(torch.device("mps"))  # whose sums lie on the CPU here
     for step in range(1, 100):
-        lookout.look(state(step, math.nan if step >= 30 else 1.0))
+        lookout.after_step(state(step, math.nan if step >= 30 else 1.0))
     with pytest.raises(Diverged, match="train/loss became nan"):
-        lookout.look(state(100, math.nan))
+        lookout.after_step(state(100, math.nan))
 
 
 def test_a_gpu_that_is_not_the_current_one_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = []
     monkeypatch.setattr(torch.cuda, "Event", lambda: SimpleNamespace(record=recorded.append))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
-    Lookout(torch.device("cuda:1")).look(state(finite.EVERY, 1.0))
+    NonFiniteCheck(torch.device("cuda:1")).after_step(state(finite.EVERY, 1.0))
     assert recorded == ["stream of cuda:1"]
 
 
@@ -58,18 +58,21 @@ class Far:
 def test_norms_are_gathered_where_the_weights_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     norms = [Far("cuda:1"), Far("cpu")]
     monkeypatch.setattr(torch, "_foreach_norm", lambda *_: norms)
-    assert broken({"weight": torch.ones(1), "optimizer/model/weight/step": torch.ones(1)}) is None
+    assert (
+        first_nonfinite({"weight": torch.ones(1), "optimizer/model/weight/step": torch.ones(1)})
+        is None
+    )
 
 
 def test_the_largest_finite_numbers_are_no_alarm() -> None:
     top = torch.finfo(torch.float32).max
     fine = {"w": torch.full((100,), top), "n": torch.tensor(3), "none": torch.zeros(0)}
-    assert broken(fine) is None
-    assert broken({}) is None
+    assert first_nonfinite(fine) is None
+    assert first_nonfinite({}) is None
     for bad in (math.nan, math.inf, -math.inf):
         at = torch.full((100,), top)
         at[77] = bad
-        assert broken(fine | {"v": at.double(), "u": at}) == "v"
+        assert first_nonfinite(fine | {"v": at.double(), "u": at}) == "v"
 
 
 @pytest.mark.parametrize("where", ["weights", "averaged", "optimizer"])
@@ -108,5 +111,5 @@ def test_a_range_is_that_of_the_finite_numbers() -> None:
     assert range_of(values) == Range(-3.0, 1.0, 0.5)
     assert range_of(torch.full((2,), math.nan)) == Range(None, None, 1.0)
     assert range_of(torch.zeros(0)) == Range(None, None, 0.0)
-    assert range_of(values).joined(Range(None, None, 1.0)) == Range(-3.0, 1.0, 1.0)
-    assert Range(0.0, 2.0).joined(None) == Range(0.0, 2.0)
+    assert range_of(values).union(Range(None, None, 1.0)) == Range(-3.0, 1.0, 1.0)
+    assert Range(0.0, 2.0).union(None) == Range(0.0, 2.0)

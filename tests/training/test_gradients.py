@@ -13,7 +13,7 @@ from genai_cli.rng import generator as draws_of
 from genai_cli.runner.prepare import prepare
 from genai_cli.store import run_folder
 from genai_cli.training import setup
-from genai_cli.training.gradients import EXAMPLES, gradients
+from genai_cli.training.gradients import EXAMPLES, grad_norms
 
 
 def gan(loss: str = "minimax"):
@@ -27,7 +27,7 @@ def gan(loss: str = "minimax"):
 
 def test_it_is_the_norm_of_the_gradient_that_a_step_would_take():
     state, data, cfg = gan()
-    found = gradients(state, data, cfg.seed)
+    found = grad_norms(state, data, cfg.seed)
     assert [*found] == ["generator/gradient"]  # the discriminator's says nothing of the generator
     batch = data.train.batch(torch.arange(EXAMPLES))
     noise = state.model.noise(EXAMPLES, draws_of(cfg.seed, "gradient", 0))
@@ -40,7 +40,7 @@ def test_measuring_leaves_no_trace():
     state, data, cfg = gan()
     before = {k: v.clone() for k, v in state.model.state_dict().items()}
     drawn = torch.get_rng_state()
-    assert gradients(state, data, cfg.seed) == gradients(state, data, cfg.seed)
+    assert grad_norms(state, data, cfg.seed) == grad_norms(state, data, cfg.seed)
     assert all(p.grad is None and p.requires_grad for p in state.model.parameters())
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(torch.equal(v, before[k]) for k, v in state.model.state_dict().items())
@@ -54,7 +54,7 @@ def test_a_sure_discriminator_leaves_minimax_no_gradient():
         last = [m for m in state.model.discriminator.modules() if isinstance(m, torch.nn.Linear)]
         with torch.no_grad():
             last[-1].bias -= 10
-        pulls[loss] = gradients(state, data, cfg.seed)["generator/gradient"]
+        pulls[loss] = grad_norms(state, data, cfg.seed)["generator/gradient"]
     ratio = pulls["minimax"] / pulls["nonsaturating"]
     assert math.exp(-12) < ratio < math.exp(-8)
 

@@ -17,8 +17,8 @@ from genai_cli.training import checkpoint, machine, setup
 from genai_cli.training.loop import calibrate, evaluate, train
 from genai_cli.training.progress import is_best
 from genai_cli.training.stack import plan
-from genai_cli.training.stack.alike import differing, same
-from genai_cli.training.stack.optimizer import Cell
+from genai_cli.training.stack.alike import differing_numbers, same
+from genai_cli.training.stack.optimizer import StackCell
 from genai_cli.training.stack.stack import Stack
 from genai_cli.training.state import Training
 
@@ -76,14 +76,14 @@ def alone(cfg: TrainConfig, data: Dataset) -> tuple[Training, dict[str, float]]:
         return state, evaluate(state, data.val, cfg.seed, "validation", cfg.precision)
 
 
-def stacked(configs: Sequence[TrainConfig], data: Dataset) -> tuple[list[Cell], list[dict]]:
+def stacked(configs: Sequence[TrainConfig], data: Dataset) -> tuple[list[StackCell], list[dict]]:
     """The same for a stack of them, in the order of ``configs``."""
-    cells = [Cell(setup.new_training(cfg, data, CPU), cfg) for cfg in configs]
+    cells = [StackCell(setup.new_training(cfg, data, CPU), cfg) for cfg in configs]
     stack = Stack(cells)
     for now in stack.train(data):
         if now.step == cells[0].state.last_step(configs[0]):
             break
-    stack.settle()
+    stack.sync_cells()
     for cell in cells:
         with cell.state.averaged():
             calibrate(cell.state, data, cell.cfg.seed)
@@ -107,7 +107,7 @@ def assert_same(one: Training, other: Training, rtol: float = 1e-9) -> None:
 
 def hold(words: str, rtol: float = 1e-9) -> None:
     configs, data = prepared(words)
-    assert plan.units(configs, [data] * len(configs), lambda text: None) == [
+    assert plan.group_cells(configs, [data] * len(configs), lambda text: None) == [
         list(range(len(configs)))
     ]
     with machine.numerics(configs[0], 1):
@@ -146,18 +146,18 @@ def test_every_optimizer_with_rates_of_its_own(name: str) -> None:
 def test_those_who_stay_go_on_as_if_nobody_had_left() -> None:
     configs, data = prepared("model=gan seed=0,1 trainer.ema=0.9 optimizer.lr=1e-3,1e-4")
     with machine.numerics(configs[0], 1):
-        cells = [Cell(setup.new_training(cfg, data, CPU), cfg) for cfg in configs]
+        cells = [StackCell(setup.new_training(cfg, data, CPU), cfg) for cfg in configs]
         stack, gone = Stack(cells), {2: cells[1], 3: cells[2]}  # within and at the end of an epoch
         left = {}
         for now in stack.train(data):
             if now.step in gone:
-                now.settle()
+                now.sync_cells()
                 cell = gone[now.step]
                 now.leave([cell])
                 left[id(cell)] = now.step
             if now.step == cells[0].state.last_step(configs[0]):
                 break
-        stack.settle()
+        stack.sync_cells()
         assert len(stack.cells) == 2
         for cfg, cell in zip(configs, cells, strict=True):
             cfg.trainer.max_steps = left.get(id(cell))
@@ -180,11 +180,11 @@ def test_a_plateau_is_every_cells_own() -> None:
     configs, data = prepared(f"{words} epochs=4 monitor=val/loss")
     seen: list[list[float]] = [[], []]
     with machine.numerics(configs[0], 1):
-        cells = [Cell(setup.new_training(cfg, data, CPU), cfg) for cfg in configs]
+        cells = [StackCell(setup.new_training(cfg, data, CPU), cfg) for cfg in configs]
         stack = Stack(cells)
         for now in stack.train(data):
             if now.step % now.steps_per_epoch == 0:
-                now.settle()
+                now.sync_cells()
                 vals = now.evaluate(data.val, "validation")
                 for cell, val in zip(now.cells, vals, strict=True):
                     is_best(cell.state, {"val/loss": val["loss"]}, cell.cfg)
@@ -237,7 +237,7 @@ WIDE = "model=autoencoder model.widths=[4000] batch_size=64"
 def test_units(words: str, units: list[list[int]], said: str) -> None:
     configs, data = prepared(words)
     notes: list[str] = []
-    assert plan.units(configs, [data] * len(configs), notes.append) == units
+    assert plan.group_cells(configs, [data] * len(configs), notes.append) == units
     assert said in "\n".join(notes)
     assert bool(notes) == bool(said)
 
@@ -251,7 +251,7 @@ def test_a_loss_that_comes_out_otherwise_is_not_stacked(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Stack, "terms", wrong)
     notes: list[str] = []
-    assert plan.units(configs, [data, data], notes.append) == [[0], [1]]
+    assert plan.group_cells(configs, [data, data], notes.append) == [[0], [1]]
     assert "came out otherwise (by 0.01" in notes[0]
 
 
@@ -264,12 +264,12 @@ def test_what_differs_is_found_in_modules_and_their_values() -> None:
     def model(*layers: torch.nn.Module) -> torch.nn.Module:
         return torch.nn.Sequential(*layers)
 
-    assert differing([model(Scaled(1.0)), model(Scaled(1.0))]) == []
-    assert differing([model(Scaled(1.0)), model(Scaled(2.0))]) == [("0", "factor")]
+    assert differing_numbers([model(Scaled(1.0)), model(Scaled(1.0))]) == []
+    assert differing_numbers([model(Scaled(1.0)), model(Scaled(2.0))]) == [("0", "factor")]
     with pytest.raises(ValueError, match=r"Scaled\.more"):
-        differing([model(Scaled(1.0, 1)), model(Scaled(1.0, 2))])
+        differing_numbers([model(Scaled(1.0, 1)), model(Scaled(1.0, 2))])
     with pytest.raises(ValueError, match="shapes"):
-        differing([model(torch.nn.Linear(2, 2)), model(torch.nn.Linear(2, 3))])
+        differing_numbers([model(torch.nn.Linear(2, 2)), model(torch.nn.Linear(2, 3))])
 
 
 def power(n: int) -> Callable[[float], float]:

@@ -14,7 +14,7 @@ from genai_cli.store import run_folder
 from genai_cli.store.metrics_csv import MetricsWriter
 from genai_cli.training import saving
 from genai_cli.training.saving import GAP, SHARE, Saver
-from genai_cli.training.schedule import Schedule
+from genai_cli.training.schedule import LRSchedule
 from genai_cli.training.state import Training
 
 STEPS = 10  # in an epoch
@@ -40,7 +40,7 @@ def run() -> Training:
     model = torch.nn.Linear(2, 1)
     players = [Player("model", model)]
     optimizers = {"model": torch.optim.Adam(model.parameters())}
-    schedule = Schedule({"name": "constant", "warmup": 0})
+    schedule = LRSchedule({"name": "constant", "warmup": 0})
     return Training(model, players, optimizers, schedule, None, STEPS, monitor="val/loss")
 
 

@@ -15,7 +15,7 @@ import yaml
 from torch.optim import lr_scheduler
 
 from genai_cli.errors import UserError
-from genai_cli.training.schedule import PLANNED, SCHEDULES, Schedule
+from genai_cli.training.schedule import PLANNED, SCHEDULES, LRSchedule
 
 YAMLS = sorted((Path(__file__).parents[2] / "configs" / "schedule").glob("*.yaml"))
 LR = 0.3
@@ -27,7 +27,7 @@ def optimizer() -> torch.optim.Optimizer:
 
 def curve(steps: int, per_epoch: int = 1, **node: Any) -> list[float]:
     """The rates of ``steps`` optimizer steps."""
-    schedule = Schedule(node)
+    schedule = LRSchedule(node)
     return [LR * schedule(step, per_epoch) for step in range(steps)]
 
 
@@ -50,7 +50,7 @@ def test_every_yaml_binds_and_is_a_share_of_the_rate(path: Path):
     assert ("horizon" in node) == (path.stem in PLANNED)
     if "horizon" in node:
         node["horizon"] = 10.0  # what `settle` writes in place of null
-    schedule = Schedule(node)
+    schedule = LRSchedule(node)
     assert all(0 <= schedule(step, 7) <= 1 for step in range(150))
 
 
@@ -76,7 +76,7 @@ def test_step_is_torchs(every: int, gamma: float):
 
 @pytest.mark.parametrize("per_epoch", [1, 3, 7, 11, 4001])
 def test_step_cuts_exactly_at_the_first_step_of_an_epoch(per_epoch: int):
-    schedule = Schedule({"name": "step", "every": 3, "gamma": 0.5})
+    schedule = LRSchedule({"name": "step", "every": 3, "gamma": 0.5})
     for cuts in range(1, 9):
         first = 3 * cuts * per_epoch
         assert schedule(first, per_epoch) == 0.5**cuts
@@ -128,8 +128,8 @@ def test_beyond_its_horizon_a_schedule_keeps_its_last_value(name: str, final: fl
 @pytest.mark.parametrize("per_epoch", [1, 7, 100])
 def test_planned_schedules_are_stretched_over_epochs_not_steps(per_epoch: int):
     for name in PLANNED:
-        schedule = Schedule({"name": name, "horizon": 8})
-        assert schedule(3 * per_epoch, per_epoch) == Schedule({"name": name, "horizon": 8})(3, 1)
+        schedule = LRSchedule({"name": name, "horizon": 8})
+        assert schedule(3 * per_epoch, per_epoch) == LRSchedule({"name": name, "horizon": 8})(3, 1)
 
 
 def test_warmup_is_linear_to_the_full_rate_at_its_last_step():
@@ -159,7 +159,7 @@ def test_plateau_is_torchs_reduce_on_plateau(patience: int, min_delta: float):
             eps=0,
         )
         keys = {"factor": 0.5, "patience": patience, "min_delta": min_delta, "floor": 0.01}
-        schedule, draws = Schedule({"name": "plateau", **keys}), random.Random(seed)
+        schedule, draws = LRSchedule({"name": "plateau", **keys}), random.Random(seed)
         value, cuts = 1.0, set()
         for epoch in range(120):
             value += draws.gauss(-0.01, 0.05)
@@ -174,7 +174,7 @@ def test_plateau_is_torchs_reduce_on_plateau(patience: int, min_delta: float):
 def test_a_plateau_goes_on_from_its_state():
     values = [1.0, 1.0, 1.0, 0.9, 0.9, 0.9, 0.9]
     node = {"name": "plateau", "patience": 1}
-    whole, first, second = (Schedule(node) for _ in range(3))
+    whole, first, second = (LRSchedule(node) for _ in range(3))
     for value in values:
         whole.observe(value)
     for value in values[:4]:
@@ -187,7 +187,7 @@ def test_a_plateau_goes_on_from_its_state():
 
 
 def test_other_schedules_have_no_state_and_ignore_the_monitor():
-    schedule = Schedule({"name": "cosine", "horizon": 4})
+    schedule = LRSchedule({"name": "cosine", "horizon": 4})
     before = schedule(2, 1)
     for value in (1.0, 2.0, math.inf):
         schedule.observe(value)
@@ -212,7 +212,7 @@ def test_other_schedules_have_no_state_and_ignore_the_monitor():
 )
 def test_a_wrong_schedule_is_one_line(node: dict[str, Any], words: tuple[str, ...]):
     with pytest.raises(UserError) as caught:
-        Schedule(node)
+        LRSchedule(node)
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)

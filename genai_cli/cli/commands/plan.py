@@ -89,7 +89,7 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | N
     from genai_cli.config import schema
     from genai_cli.launchers.settings import Joblib, Serial
     from genai_cli.runner import cost as cost_module
-    from genai_cli.runner.cost import Cost, Failed, measured
+    from genai_cli.runner.cost import Cost, Failed, measure_cost
     from genai_cli.sweeps import forecast as forecasts
     from genai_cli.system.text import format_table
 
@@ -106,7 +106,7 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | N
         configs = [p.cfg for k, _, p in cells if k == key]
         print(f"measuring {len(rows) + failures + 1}/{len(names)}  {name}", file=sys.stderr)
         try:
-            cost = costs[key] = measured(schema.to_dict(configs[0]), environment)
+            cost = costs[key] = measure_cost(schema.to_dict(configs[0]), environment)
         except Failed as error:
             print(f"genai plan: {name} fails: {error}", file=sys.stderr)
             failures += 1

@@ -13,7 +13,7 @@ from genai_cli.store import lookup, run_folder
 from genai_cli.system.text import format_number, format_table
 
 if TYPE_CHECKING:
-    from genai_cli.training.divergence.ranges import Found, Layer, Range
+    from genai_cli.training.divergence.ranges import LayerRanges, NonFinite, Range
 
 
 def main(args: list[str]) -> int:
@@ -34,8 +34,8 @@ def main(args: list[str]) -> int:
     cfg = dataclasses.replace(recorded, precision=request.precision or recorded.precision)
     threads = run_folder.read_json(box / blackbox.REPORT).get("threads")
     with machine.numerics(cfg, threads if isinstance(threads, int) else None):
-        step = blackbox.opened(box, cfg)
-        nonfinite, inspector = blackbox.take(step)
+        step = blackbox.open_box(box, cfg)
+        nonfinite, inspector = blackbox.take_step(step)
     report = step.report
     show(
         f"step {step.run.step + 1} of {folder.name}: epoch {step.run.epoch + 1}, rate "
@@ -66,14 +66,14 @@ def describe(report: Mapping[str, Any]) -> str:
     return f"{player}/{term} is {value}, first at {layer}"
 
 
-def _report_of(nonfinite: Found | None) -> dict[str, Any]:
+def _report_of(nonfinite: NonFinite | None) -> dict[str, Any]:
     if nonfinite is None:
         return {"reproduced": False}
     where = {"player": nonfinite.player, "term": nonfinite.term, "layer": nonfinite.layer}
     return {"reproduced": True, "value": str(nonfinite.value)} | where
 
 
-def _row(layer: Layer, nonfinite: Found | None) -> tuple[str, ...]:
+def _row(layer: LayerRanges, nonfinite: NonFinite | None) -> tuple[str, ...]:
     first = nonfinite is not None and nonfinite.layer in (layer.name, f"{layer.name} (its weights)")
     cells = (_format_range(r) for r in (layer.weights, layer.outputs, layer.gradients))
     return (layer.name, *cells, "◀ first" if first else "")

@@ -138,7 +138,7 @@ def _train(
             run_folder.write_config(twin, schema.to_dict(part.cfg))
             run_info = run_folder.read_json(twin / run_folder.RUN)
             again = {"status": "running", "finished": None}
-            again |= {"precision": part.described["precision"]}
+            again |= {"precision": part.run_info["precision"]}
             atomic_write.write_json(twin / run_folder.RUN, run_info | again)
         code = run(twin, part.data, resume=i > 0, signals=signals, until=end)
         if signals.code or code not in (0, 143):

@@ -17,7 +17,7 @@ from genai_cli.config.overrides import canonical
 from genai_cli.config.schema import FiguresConfig
 from genai_cli.errors import UserError
 from genai_cli.launchers.submit import refuse_queued
-from genai_cli.runner.resume import _alone, _resume, changed
+from genai_cli.runner.resume import apply_changes, resume_run, run_lock
 from genai_cli.store import lookup, run_folder
 from genai_cli.store.links import refuse_links
 
@@ -36,7 +36,7 @@ def main(args: list[str]) -> int:
     folder = lookup.find(name, request.outputs)
     old = run_folder.read_config(folder)
     old.setdefault("figures", asdict(FiguresConfig()))  # an older run has no such key
-    new = changed(old, changes)
+    new = apply_changes(old, changes)
     run_info = run_folder.read_json(folder / run_folder.RUN)
     if not run_info:
         raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be resumed")
@@ -46,5 +46,5 @@ def main(args: list[str]) -> int:
     refuse_links(folder)
     refuse_queued(folder)
     given = [change.partition("=")[0] for change in changes]
-    with _alone(folder) as let_go:
-        return _resume(folder, old, new, run_info, given, let_go)
+    with run_lock(folder) as let_go:
+        return resume_run(folder, old, new, run_info, given, let_go)

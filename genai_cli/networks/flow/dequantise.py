@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genai_cli.networks.flow.chain import Chain, ZeroMLP
 from genai_cli.networks.flow.coupling import Checkerboard, Coupling
-from genai_cli.networks.flow.elementwise import Affine
+from genai_cli.networks.flow.elementwise import AffineElement
 from genai_cli.networks.flow.images import CouplingConv
 from genai_cli.networks.flow.linear import Permute
 from genai_cli.networks.mlp import Activation
@@ -52,9 +52,9 @@ class Dequantiser(nn.Module):
         layers: list[nn.Module] = []
         for i in range(steps):
             if len(self.shape) == 1:
-                layers += [Permute(first, i), Coupling(first, Affine(), flat, first)]
+                layers += [Permute(first, i), Coupling(first, AffineElement(), flat, first)]
             else:
-                layers.append(Checkerboard(self.shape, bool(i % 2), Affine(), conv, first))
+                layers.append(Checkerboard(self.shape, bool(i % 2), AffineElement(), conv, first))
         self.chain = Chain(layers)
         self.droppable = self.chain.droppable
 

@@ -35,7 +35,7 @@ def bounded(raw: Tensor) -> Tensor:
     return LOG_SCALE_BOUND * torch.tanh(raw / LOG_SCALE_BOUND)
 
 
-class Affine:
+class AffineElement:
     """z = e^s x + t (RealNVP, Dinh et al. 2017, eq. 7) with s bounded by `bounded`."""
 
     parameters = 2
@@ -76,4 +76,4 @@ class Spline:
 
 def elementwise(coupling: Coupled, bins: int, bound: float) -> Elementwise:
     """The map called ``coupling``."""
-    return Affine() if coupling == "affine" else Spline(bins, bound)
+    return AffineElement() if coupling == "affine" else Spline(bins, bound)

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from genai_cli.errors import UserError
 from genai_cli.networks.flow.chain import Chain
 from genai_cli.networks.flow.coupling import Checkerboard, Coupling
-from genai_cli.networks.flow.elementwise import Affine, Coupled, elementwise
+from genai_cli.networks.flow.elementwise import AffineElement, Coupled, elementwise
 from genai_cli.networks.flow.linear import ActNorm, Mixing, mixing_layer
 from genai_cli.networks.mlp import ACTIVATIONS, Activation
 
 
 class CouplingConv(nn.Module):
-    """3×3 convolution plus a learned map of places, ``depth`` residual blocks, 3×3 to 0 at first.
+    """A coupling network: 3×3 convolution, a learned map of positions, residual blocks, 3×3.
 
     The map tells the network where it is: convolutions alone cannot, and small pictures are
-    centred.
+    centred. The last convolution starts at 0.
 
     Args:
         inputs, outputs: channels.
@@ -41,7 +41,8 @@ class CouplingConv(nn.Module):
     ) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, channels, 3, padding=1)
-        self.place = nn.Parameter(torch.zeros(channels, *size))
+        # under the name it has in checkpoints
+        self.register_parameter("place", nn.Parameter(torch.zeros(channels, *size)))
         self.wide = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth))
         self.narrow = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(depth))
         self.last = nn.Conv2d(channels, outputs, 3, padding=1)
@@ -156,7 +157,7 @@ class Multiscale(nn.Module):
                 size = (h, w)
                 prior = Coupling(
                     c,
-                    Affine(),
+                    AffineElement(),
                     lambda i, o, size=size: CouplingConv(i, o, size, channels, depth, activation),
                 )
                 self.splits.append(prior)

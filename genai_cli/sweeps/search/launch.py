@@ -152,8 +152,8 @@ def goal_of(prepared: Sequence[Prepared]) -> Goal:
                 continue
             more = "; set monitor=val/reconstruction" if key.startswith("model.") else ""
             raise UserError(f"a search cannot vary {key}: {reason}{more}")
-    rising = model_class(first.model["name"]).rising
-    return Goal(monitor, monitor.rpartition("/")[2] in rising)
+    higher_is_better = model_class(first.model["name"]).higher_is_better
+    return Goal(monitor, monitor.rpartition("/")[2] in higher_is_better)
 
 
 def _rounds(

@@ -28,12 +28,12 @@ from genai_cli.models import build
 from genai_cli.store import run_folder
 from genai_cli.system import atomic_write
 from genai_cli.training import checkpoint, finite, optimizers
-from genai_cli.training.divergence.ranges import Found, Inspector
+from genai_cli.training.divergence.ranges import Inspector, NonFinite
 from genai_cli.training.ema import Ema
-from genai_cli.training.schedule import Schedule
+from genai_cli.training.schedule import LRSchedule
 from genai_cli.training.snapshot import Snapshot, restore
 from genai_cli.training.state import Training
-from genai_cli.training.step import plain
+from genai_cli.training.step import eager_step
 from genai_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ SCHEMA = 1
 
 
 @dataclass
-class Box:
+class BlackBox:
     """A step before it is taken."""
 
     run: Training
@@ -54,7 +54,7 @@ class Box:
     report: dict[str, Any]
 
 
-def take(box: Box) -> tuple[Found | None, Inspector]:
+def take_step(box: BlackBox) -> tuple[NonFinite | None, Inspector]:
     """Take the step, in the precision of the config: what is not finite first, and all ranges."""
     run, cfg = box.run, box.cfg
     inspector = Inspector(run.model, run.players, cfg.precision)
@@ -62,11 +62,12 @@ def take(box: Box) -> tuple[Found | None, Inspector]:
     run.model.step.fill_(run.step)
     run.set_rates(cfg)
     try:
-        plain(run, cfg)(box.batch, box.noise, run.step, gradient=inspector)
-    except Found as nonfinite:
+        eager_step(run, cfg)(box.batch, box.noise, run.step, gradient=inspector)
+    except NonFinite as nonfinite:
         return nonfinite, inspector
-    name = finite.broken(finite.state_of(run))  # the rate, or the square of a gradient, overflows
-    return (None if name is None else Found(inspector.player, "update", name)), inspector
+    # here the rate, or the square of a gradient, overflowed
+    name = finite.first_nonfinite(finite.state_of(run))
+    return (None if name is None else NonFinite(inspector.player, "update", name)), inspector
 
 
 def write(
@@ -96,21 +97,21 @@ def write(
     tensors = {"x": batch.x} | ({} if batch.y is None else {"y": batch.y})
     tensors |= {f"noise/{k}": v for k, v in noise.items()}
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, beside / BATCH)
-    described = run_folder.read_json(folder / run_folder.RUN)
+    run_info = run_folder.read_json(folder / run_folder.RUN)
     report = {
         "schema": SCHEMA,
         **facts,
         "precision": cfg.precision,
-        "device": described.get("device"),
-        "threads": described.get("threads"),
-        "versions": described.get("versions"),
+        "device": run_info.get("device"),
+        "threads": run_info.get("threads"),
+        "versions": run_info.get("versions"),
         "spec": spec._asdict(),
         "sha256": {BATCH: _sha256(beside / BATCH)},
     }
     run_folder.write_config(beside, schema.to_dict(cfg))
     atomic_write.write_json(beside / REPORT, report)
-    box = opened(beside, cfg)
-    nonfinite, inspector = take(box)
+    box = open_box(beside, cfg)
+    nonfinite, inspector = take_step(box)
     rows = report.pop("batch_rows")
     report |= {
         "lr": box.run.lr(),
@@ -120,7 +121,7 @@ def write(
         "layer": nonfinite.layer if nonfinite else None,
         "value": str(nonfinite.value) if nonfinite else None,
         "rows": [rows[i] for i in inspector.rows],
-        "layers": [layer.plain() for layer in inspector.layers.values()],
+        "layers": [layer.to_dict() for layer in inspector.layers.values()],
         "batch_rows": rows,
     }
     atomic_write.write_json(beside / REPORT, report)
@@ -129,7 +130,7 @@ def write(
     return report
 
 
-def opened(box: Path, cfg: TrainConfig) -> Box:
+def open_box(box: Path, cfg: TrainConfig) -> BlackBox:
     """A black box, on the CPU.
 
     Args:
@@ -168,7 +169,7 @@ def opened(box: Path, cfg: TrainConfig) -> Box:
     kind = torch.get_default_dtype()  # double, where that is asked for
     tensors = {k: v.to(kind) if v.is_floating_point() else v for k, v in tensors.items()}
     noise = {k.removeprefix("noise/"): v for k, v in tensors.items() if k.startswith("noise/")}
-    return Box(run, cfg, Batch(tensors["x"], tensors.get("y")), noise, report)
+    return BlackBox(run, cfg, Batch(tensors["x"], tensors.get("y")), noise, report)
 
 
 def _training(cfg: TrainConfig, spec: Spec, per_epoch: int, cuts: tuple[int, ...]) -> Training:
@@ -178,7 +179,7 @@ def _training(cfg: TrainConfig, spec: Spec, per_epoch: int, cuts: tuple[int, ...
         model=model,
         players=players,
         optimizers=optimizers.make(players, cfg.optimizer, torch.device("cpu")),
-        schedule=Schedule(cfg.schedule),
+        schedule=LRSchedule(cfg.schedule),
         ema=None if cfg.trainer.ema is None else Ema(model, cfg.trainer.ema),
         steps_per_epoch=per_epoch,
         monitor=cfg.monitor,

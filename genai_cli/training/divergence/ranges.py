@@ -28,7 +28,7 @@ class Range(NamedTuple):
     high: float | None
     broken: float = 0.0
 
-    def joined(self, other: Range | None) -> Range:
+    def union(self, other: Range | None) -> Range:
         """Of both; ``broken`` is the larger share."""
         if other is None:
             return self
@@ -49,7 +49,7 @@ def range_of(values: Tensor) -> Range:
     return Range(float(low), float(high), 1 - finite.numel() / values.numel())
 
 
-class Layer:
+class LayerRanges:
     """One leaf module in one loss; None: it has no such tensor, or the step stopped before."""
 
     def __init__(self, name: str, weights: Range | None) -> None:
@@ -57,7 +57,7 @@ class Layer:
         self.outputs: Range | None = None
         self.gradients: Range | None = None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As it stands in report.json."""
         kinds = ("weights", "outputs", "gradients")
         ranges = {k: getattr(self, k) for k in kinds}
@@ -67,7 +67,7 @@ class Layer:
         }
 
 
-class Found(Exception):
+class NonFinite(Exception):
     """The first number of a step that is not finite."""
 
     def __init__(self, player: str, term: str, layer: str, value: float = float("nan")) -> None:
@@ -87,7 +87,7 @@ class Inspector:
     def __init__(self, model: Model, players: list[Player], precision: str) -> None:
         self.model, self.players, self.precision = model, players, precision
         self.player = ""
-        self.layers: dict[str, Layer] = {}
+        self.layers: dict[str, LayerRanges] = {}
         self.rows: list[int] = []
         self.seen = 0
 
@@ -110,11 +110,11 @@ class Inspector:
                 at = (~fine).nonzero().flatten().tolist()
                 self.rows = [self.seen + i for i in at]
                 value = float(values.detach()[at[0]])
-                raise Found(player.name, name, bad[0] if bad else self._first_output(), value)
+                raise NonFinite(player.name, name, bad[0] if bad else self._first_output(), value)
         self.seen += len(batch.x)
         worst = [x for x in self.layers.values() if x.gradients and x.gradients.broken]
         if worst:  # autograd goes from the last layer to the first
-            raise Found(player.name, "gradient", worst[-1].name)
+            raise NonFinite(player.name, "gradient", worst[-1].name)
         return terms
 
     def _first_output(self) -> str:
@@ -144,10 +144,10 @@ class Inspector:
             label = f"{name} {type(module).__name__}"
             weights_of_module = [p.detach().flatten() for p in module.parameters()]
             weights = range_of(torch.cat(weights_of_module)) if weights_of_module else None
-            layer = self.layers.setdefault(name, Layer(label, weights))
+            layer = self.layers.setdefault(name, LayerRanges(label, weights))
             for value in output if isinstance(output, tuple) else (output,):
                 if isinstance(value, Tensor) and value.is_floating_point():
-                    layer.outputs = range_of(value).joined(layer.outputs)
+                    layer.outputs = range_of(value).union(layer.outputs)
 
         return note
 
@@ -161,8 +161,8 @@ class Inspector:
             if layer_name not in self.layers:
                 layer_name = OTHER
                 weights = range_of(p)
-                layer = self.layers.setdefault(layer_name, Layer(OTHER, weights))
-                layer.weights = weights.joined(layer.weights)
-            ranges[layer_name] = range_of(p.grad).joined(ranges.get(layer_name))
+                layer = self.layers.setdefault(layer_name, LayerRanges(OTHER, weights))
+                layer.weights = weights.union(layer.weights)
+            ranges[layer_name] = range_of(p.grad).union(ranges.get(layer_name))
         for layer_name, gradients in ranges.items():
             self.layers[layer_name].gradients = gradients

@@ -51,8 +51,8 @@ def go_back(folder: Path, cfg: TrainConfig, good: int, steps_per_epoch: int) -> 
     Returns:
         What to tell; None if it may not go back (again), and nothing was touched.
     """
-    described = run_folder.read_json(folder / run_folder.RUN)
-    before = described.get(ROLLBACKS, [])
+    run_info = run_folder.read_json(folder / run_folder.RUN)
+    before = run_info.get(ROLLBACKS, [])
     number = len(before) + 1
     if number > cfg.trainer.rollback:
         return None
@@ -61,7 +61,7 @@ def go_back(folder: Path, cfg: TrainConfig, good: int, steps_per_epoch: int) -> 
     at = _drop_after(folder / run_folder.CHECKPOINTS, start)
     # last: killed before, it comes to the same number once more, at the same rate
     entry = {"step": start, "epoch": epoch, "bad_step": good + 1, "factor": SLOWER}
-    atomic_write.write_json(folder / run_folder.RUN, described | {ROLLBACKS: [*before, entry]})
+    atomic_write.write_json(folder / run_folder.RUN, run_info | {ROLLBACKS: [*before, entry]})
     slower = f"back to the start of epoch {epoch}, at half the rate from there on"
     if at != start:
         slower = f"back to step {at}, at half the rate from the start of epoch {epoch} on"

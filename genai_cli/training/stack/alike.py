@@ -13,7 +13,7 @@ from torch import Tensor, nn
 REGISTRIES = tuple(k for k in vars(nn.Module()) if k.startswith("_"))
 
 
-def differing(models: Sequence[nn.Module]) -> list[tuple[str, str]]:
+def differing_numbers(models: Sequence[nn.Module]) -> list[tuple[str, str]]:
     """(module's name, attribute) of every number in which models of one class differ.
 
     Raises:

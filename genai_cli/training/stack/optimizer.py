@@ -22,7 +22,7 @@ from genai_cli.training.state import Training
 COUNTERS = ("step", "mu_product")  # of an optimizer's state: functions of the steps taken alone
 
 
-def optimizer_key(cell: Cell) -> str:
+def optimizer_key(cell: StackCell) -> str:
     """Equal for cells that may share a parameter group."""
     cfg, rates = cell.cfg, [player.lr for player in cell.state.players]
     unique = id(cell) if cfg.schedule["name"] == "plateau" else None  # a rate by its own losses
@@ -37,7 +37,7 @@ class StackedOptimizer:
         player: the stacked one, or any that shares its optimizer.
     """
 
-    def __init__(self, cells: Sequence[Cell], player: Player) -> None:
+    def __init__(self, cells: Sequence[StackCell], player: Player) -> None:
         self.cells, self.name = cells, player.name
         self.stacked = list(player.module.parameters())
         self.cell_parameters = []  # the same parameters of every cell
@@ -73,7 +73,9 @@ class StackedOptimizer:
         for rows, group in zip(self.slices, self.optimizer.param_groups, strict=True):
             for j, leaf in enumerate(group["params"]):
                 states = []
-                for cell, (_, parameters) in zip(self.cells[rows], self.cell_parameters[rows], strict=True):
+                for cell, (_, parameters) in zip(
+                    self.cells[rows], self.cell_parameters[rows], strict=True
+                ):
                     states.append(cell.state.optimizers[self.name].state.get(parameters[j]) or {})
                 if not states[0]:
                     continue
@@ -112,7 +114,7 @@ class StackedOptimizer:
         factor = (limit / (norm + 1e-6)).clamp(max=1.0)
         return [None if g is None else g * factor.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
 
-    def settle(self, step: int, steps_per_epoch: int) -> None:
+    def sync_cells(self, step: int, steps_per_epoch: int) -> None:
         """Let the cells' own optimizers hold their rows of the state, and the rate just used."""
         for rows, group in zip(self.slices, self.optimizer.param_groups, strict=True):
             for i in range(rows.start, rows.stop):
@@ -135,7 +137,7 @@ def copy_of(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
 
 
-class Cell:
+class StackCell:
     """One run of a stack: its state, and the config it follows."""
 
     def __init__(self, state: Training, cfg: TrainConfig) -> None:

@@ -15,7 +15,7 @@ from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Batch, Dataset, Split
 from genai_cli.models import build
 from genai_cli.training import machine, setup
-from genai_cli.training.stack.optimizer import Cell
+from genai_cli.training.stack.optimizer import StackCell
 from genai_cli.training.stack.stack import Stack
 
 # what may differ between the cells of a stack, besides numbers of the model and the loss
@@ -29,7 +29,7 @@ PROBED = 8  # training examples on which a stack must agree with its cells
 AGREE = {"fp64": 1e-9, "fp32": 1e-3, "auto": 1e-3, "bf16": 1e-1}  # of rounding alone; auto is fp32
 
 
-def units(
+def group_cells(
     configs: Sequence[TrainConfig], data: Sequence[Dataset], note: Callable[[str], None]
 ) -> list[list[int]]:
     """The cells (by index) of each stack, or one alone, in the order of their first cell.
@@ -46,7 +46,7 @@ def units(
     out = []
     for group in groups.values():
         if len(group) > 1:
-            out += _divided(group, configs, data[group[0]], note)
+            out += _split_group(group, configs, data[group[0]], note)
         else:
             out.append(group)
     return sorted(out)
@@ -70,7 +70,7 @@ def _masked(value: Any) -> Any:
     return "a number" if number else value
 
 
-def _divided(
+def _split_group(
     group: list[int], configs: Sequence[TrainConfig], data: Dataset, note: Callable[[str], None]
 ) -> list[list[int]]:
     """A group as stacks, or each cell alone, with a word on why."""
@@ -137,8 +137,8 @@ def _refusal(configs: Sequence[TrainConfig], data: Dataset) -> str:
     try:
         disagreement = trial([configs[0], other], data)
     except Exception as error:  # a loss may do anything that vmap has no rule for
-        said = " ".join(str(error).split())[:120]
-        return f"the loss cannot be computed for many models at once ({said})"
+        message = " ".join(str(error).split())[:120]
+        return f"the loss cannot be computed for many models at once ({message})"
     if disagreement > AGREE[configs[0].precision]:
         return f"stacked, their losses came out otherwise (by {disagreement:.1g} of their size)"
     return ""
@@ -155,7 +155,7 @@ def trial(configs: Sequence[TrainConfig], data: Dataset) -> float:
         index = torch.arange(min(PROBED, len(data.train)))
         small = dataclasses.replace(data, train=_first(data.train, 1024)).to(device)
         batch = small.train.batch(index)
-        cells = [Cell(setup.new_training(cfg, small, device), cfg) for cfg in configs]
+        cells = [StackCell(setup.new_training(cfg, small, device), cfg) for cfg in configs]
         stack = Stack(cells)
         return max(_disagreement(stack, batch, training) for training in (True, False))
 
@@ -169,8 +169,8 @@ def _disagreement(stack: Stack, batch: Batch, training: bool) -> float:
     for player in stack.players:
         terms = stack.terms(batch, noise, player, shared=True)
         if training:
-            own = list(player.module.parameters())
-            torch.autograd.grad(terms["loss"].sum(), own, allow_unused=True)
+            parameters = list(player.module.parameters())
+            torch.autograd.grad(terms["loss"].sum(), parameters, allow_unused=True)
         for i, cell in enumerate(stack.cells):
             mine = {name: values[i] for name, values in noise.items()}
             for name, expected in cell.state.model.loss(batch, mine, player.name).items():

@@ -21,8 +21,8 @@ from genai_cli.models.base import Model, Player
 from genai_cli.rng import generator
 from genai_cli.training.ema import Ema
 from genai_cli.training.loop import EVALUATION_BATCH
-from genai_cli.training.stack.alike import differing, given_numbers
-from genai_cli.training.stack.optimizer import Cell, StackedOptimizer, optimizer_key
+from genai_cli.training.stack.alike import differing_numbers, given_numbers
+from genai_cli.training.stack.optimizer import StackCell, StackedOptimizer, optimizer_key
 from genai_cli.training.state import Training
 from genai_cli.training.step import autocast
 
@@ -38,12 +38,13 @@ class Stack:
         ValueError: the models differ in more than numbers.
     """
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    def __init__(self, cells: Sequence[StackCell]) -> None:
         self.cells = sorted(cells, key=optimizer_key)
         models = [cell.state.model for cell in self.cells]
-        self.numbers = differing(models)  # [(module's name, attribute)]: one value for each cell
+        # [(module's name, attribute)]: one value for each cell
+        self.numbers = differing_numbers(models)
         self.model = copy.deepcopy(models[0])  # carries the stacked weights
-        self.loss_of = _Loss(self.model)
+        self.loss_of = _StackedLoss(self.model)
         self.players = self.model.players()
         for name, p in self.model.named_parameters():
             rows = [model.get_parameter(name) for model in models]
@@ -143,7 +144,9 @@ class Stack:
                 part = Batch(batch.x[:, cut], None if batch.y is None else batch.y[:, cut])
                 with autocast(cfg.precision, batch.x.device):
                     terms = self.terms(part, {k: v[:, cut] for k, v in noise.items()}, player)
-                partial = torch.autograd.grad(terms["loss"].sum() / b, parameters, allow_unused=True)
+                partial = torch.autograd.grad(
+                    terms["loss"].sum() / b, parameters, allow_unused=True
+                )
                 gradients = [
                     g if so_far is None else so_far + g
                     for so_far, g in zip(gradients, partial, strict=True)
@@ -182,7 +185,8 @@ class Stack:
         if weights is None:
             player_ids = {id(p) for p in player.module.parameters()}
             weights = {
-                name: p if id(p) in player_ids else p.detach() for name, p in self.model.named_parameters()
+                name: p if id(p) in player_ids else p.detach()
+                for name, p in self.model.named_parameters()
             }
         state = {f"model.{name}": value for name, value in (weights | self.buffers).items()}
         values = {"/".join(key): value for key, value in self.values.items()}
@@ -237,7 +241,7 @@ class Stack:
         means = (torch.stack(list(sums.values()), 1) / len(split)).tolist()  # the one sync
         return [dict(zip(sums, row, strict=True)) for row in means]
 
-    def settle(self) -> None:
+    def sync_cells(self) -> None:
         """Give every cell what only the stack knows: sums of the epoch, optimizer state."""
         for i, cell in enumerate(self.cells):
             state = cell.state
@@ -246,20 +250,20 @@ class Stack:
             if state.ema is not None:
                 state.ema.steps = self.ema.steps
         for optimizer in self.optimizers.values():
-            optimizer.settle(self.step, self.steps_per_epoch)
+            optimizer.sync_cells(self.step, self.steps_per_epoch)
 
-    def leave(self, gone: Sequence[Cell]) -> None:
-        """Let cells go with tensors of their own; the others close ranks. After `settle`."""
+    def leave(self, gone: Sequence[StackCell]) -> None:
+        """Let cells go with tensors of their own; the others close ranks. After `sync_cells`."""
         staying = [cell for cell in self.cells if cell not in gone]
         for cell in gone:
-            _own_tensors(cell.state)
+            _detach_from_stack(cell.state)
         if staying and len(staying) < len(self.cells):
             self.__init__(staying)
         else:
             self.cells = staying
 
 
-def _own_tensors(state: Training) -> None:
+def _detach_from_stack(state: Training) -> None:
     """Copies of all that was a row of a stack."""
     for p in state.model.parameters():
         p.data = p.data.clone()
@@ -272,7 +276,7 @@ def _own_tensors(state: Training) -> None:
                 values[key] = value.clone() if isinstance(value, Tensor) else value
 
 
-class _Loss(nn.Module):
+class _StackedLoss(nn.Module):
     """``functional_call`` calls ``forward``; here that is the loss."""
 
     def __init__(self, model: Model) -> None:

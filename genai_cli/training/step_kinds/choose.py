@@ -49,7 +49,7 @@ class Chosen(NamedTuple):
         return {"threads": self.threads, "step_kind": self.kind, "precision": self.precision}
 
 
-def settle(
+def choose(
     run: Training,
     data: Dataset,
     cfg: TrainConfig,
@@ -73,10 +73,10 @@ def settle(
         UserError: a kind was asked for that this machine, model or optimizer does not have.
     """
     ranks, probe = run.ranks, Probe(run, data, cfg, device)
-    chosen = _settled(probe, recorded) if ranks.first else None
-    same = ranks.told(chosen and chosen.recorded())
-    chosen = chosen or _settled(probe, same)
-    kinds = ranks.everyone(chosen.kind)
+    chosen = _choose(probe, recorded) if ranks.first else None
+    same = ranks.broadcast(chosen and chosen.recorded())
+    chosen = chosen or _choose(probe, same)
+    kinds = ranks.all_gather(chosen.kind)
     if len(set(kinds)) == 1:
         return chosen
     lines = (*chosen.lines, f"step   eager: rank {kinds.index('eager')} cannot compile")
@@ -84,7 +84,7 @@ def settle(
     return Chosen("eager", chosen.threads, chosen.precision, step, lines)
 
 
-def _settled(probe: Probe, recorded: Mapping[str, Any]) -> Chosen:
+def _choose(probe: Probe, recorded: Mapping[str, Any]) -> Chosen:
     threads, precision, lines = _threads_and_precision(probe, recorded)
     torch.set_num_threads(threads)
     probe.cfg = dataclasses.replace(probe.cfg, precision=precision)
@@ -125,14 +125,14 @@ def _threads_and_precision(probe: Probe, recorded: Mapping[str, Any]) -> tuple[i
         threads = [1, most]
     precisions, lines = _precisions(probe, recorded)
     try:
-        seconds = _race(probe, threads, precisions)
+        seconds = _time_alternatives(probe, threads, precisions)
     except Exception as error:  # an operation, a device or NumPy without bf16; fp32 is tried next
         if cfg.precision != "auto" or len(precisions) == 1:
             raise
         message = " ".join(str(error).split())[:120]
         lines.append(f"precision fp32: in bf16 a gradient fails ({message})")
         precisions = ["fp32"]
-        seconds = _race(probe, threads, precisions)
+        seconds = _time_alternatives(probe, threads, precisions)
     fastest = {p: min(((n, p) for n in threads), key=seconds.__getitem__) for p in precisions}
     took = {p: 1000 * seconds[way] for p, way in fastest.items()}
     precision = precisions[0]
@@ -157,13 +157,15 @@ def _threads_and_precision(probe: Probe, recorded: Mapping[str, Any]) -> tuple[i
     return best, precision, lines
 
 
-def _race(probe: Probe, threads: list[int], precisions: list[str]) -> dict[tuple[int, str], float]:
+def _time_alternatives(
+    probe: Probe, threads: list[int], precisions: list[str]
+) -> dict[tuple[int, str], float]:
     """Seconds of a gradient with (threads, precision); of a single one nothing is measured."""
     ways = list(itertools.product(threads, precisions))
     if len(ways) == 1:
         return {ways[0]: 0.0}
     eager = {precision: probe.eager(precision) for precision in precisions}
-    return probe.race(
+    return probe.time_alternatives(
         {way: partial(torch.set_num_threads, way[0]) for way in ways},
         {way: eager[way[1]] for way in ways},
     )
@@ -226,7 +228,9 @@ def _pays(probe: Probe, eager: Step) -> tuple[str, Step, str]:
 
     if probe.left < FEWEST:
         return "eager", eager, f"{left} are too few for compiling to pay"
-    seconds = probe.race({"eager": lambda: None}, {"eager": probe.plain})["eager"]
+    seconds = probe.time_alternatives(
+        {"eager": lambda: None}, {"eager": probe.configured_gradient}
+    )["eager"]
     took = f"{left} of {1000 * seconds:.1f} ms"
     base, most = BASE if any(cache().glob("*")) else FIRST, probe.left * MOST * seconds
     if most < base:  # before anything is counted, which imports the compiler: two seconds
@@ -243,7 +247,9 @@ def _pays(probe: Probe, eager: Step) -> tuple[str, Step, str]:
     except UserError as error:
         return "eager", eager, f"{took}; {error}"
     ways = {"eager": lambda: None, "compiled": lambda: None}
-    medians = probe.race(ways, {"eager": probe.plain, "compiled": step.gradient})
+    medians = probe.time_alternatives(
+        ways, {"eager": probe.configured_gradient, "compiled": step.gradient}
+    )
     one, other = 1000 * medians["eager"], 1000 * medians["compiled"]
     if other > 0.97 * one:
         return "eager", eager, f"{took}; compiled they take {other:.1f} ms"
@@ -260,7 +266,7 @@ def _compiled(probe: Probe) -> tuple[Any, float]:
     from genai_cli.training.step_kinds.compiled import CompiledStep, NotCompiled, unavailable
 
     refusal = unavailable(probe.device)
-    if probe.run.ranks.world > 1 and probe.run.model.couples_examples:
+    if probe.run.ranks.world > 1 and probe.run.model.batch_dependent:
         refusal = "its loss speaks to the other ranks (loss.sigma=optimal)"
     if refusal:
         raise UserError(refusal)

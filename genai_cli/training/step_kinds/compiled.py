@@ -20,7 +20,14 @@ from torch.func import functional_call, grad
 from genai_cli.data.dataset import Batch
 from genai_cli.models.base import Model, Player
 from genai_cli.system.library_messages import capture_stderr
-from genai_cli.training.step import Gradient, Terms, autocast, autograd, summed, train_step
+from genai_cli.training.step import (
+    Gradient,
+    Terms,
+    autocast,
+    autograd,
+    gradient_reduction,
+    train_step,
+)
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -93,7 +100,7 @@ class CompiledStep:
             clip=self.cfg.trainer.clip,
             gradient=self.gradient,
             count=count,
-            summed=summed(self.run),
+            reduce=gradient_reduction(self.run),
         )
 
     def gradient(self, player: Player, batch: Batch, noise: dict[str, Tensor], count: int) -> Terms:
@@ -141,7 +148,7 @@ class Graph:
         noise: dict[str, Tensor],
         count: int,
     ) -> None:
-        loss = _Loss(model, player.name, precision)
+        loss = _PlayerLoss(model, player.name, precision)
         player_ids = {id(p) for p in player.module.parameters() if p.requires_grad}
         mine = {k: p for k, p in loss.named_parameters() if id(p) in player_ids}
         with torch.enable_grad():
@@ -180,7 +187,7 @@ class Graph:
         return terms
 
 
-class _Loss(nn.Module):
+class _PlayerLoss(nn.Module):
     """A player's loss as a module's forward, which is what functional_call calls."""
 
     def __init__(self, model: Model, player: str, precision: str) -> None:

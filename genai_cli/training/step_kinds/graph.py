@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from genai_cli.data.dataset import Batch
 from genai_cli.errors import UserError
-from genai_cli.training.step import Step, Terms, plain
+from genai_cli.training.step import Step, Terms, eager_step
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -56,7 +56,7 @@ class GraphStep:
             raise UserError(f"trainer.step=graph: {refusal}; use trainer.step=eager")
         self.run, self.device = run, device
         self.whole = cfg.batch_size
-        self.eager_step = plain(run, cfg)
+        self.eager_step = eager_step(run, cfg)
         self.rates = [_capturable(o, device) for o in run.optimizers.values()]
         self.seen: dict[tuple[str, ...], int] = {}
         self.captured: dict[tuple[str, ...], Captured] = {}

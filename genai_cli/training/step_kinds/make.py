@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from genai_cli.training.step import Step, plain
+from genai_cli.training.step import Step, eager_step
 
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
@@ -34,4 +34,4 @@ def make_step(kind: str, run: Training, cfg: TrainConfig, device: torch.device) 
         from genai_cli.training.step_kinds.graph import GraphStep
 
         return GraphStep(run, cfg, device)
-    return plain(run, cfg)
+    return eager_step(run, cfg)

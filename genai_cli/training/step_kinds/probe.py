@@ -39,7 +39,7 @@ class Probe:
         self.example: tuple[Batch, dict[str, Tensor]] | None = None
 
     @property
-    def plain(self) -> Gradient:
+    def configured_gradient(self) -> Gradient:
         """The gradient of an eager step, in the precision of the config."""
         return self.eager(self.cfg.precision)
 
@@ -74,7 +74,7 @@ class Probe:
         finally:
             self.run.model.train(before)
 
-    def race(
+    def time_alternatives(
         self, ways: Mapping[Any, Callable[[], None]], compute: Mapping[Any, Gradient]
     ) -> dict[Any, float]:
         """Median seconds of each way to take the gradients, in turns of a look.
@@ -110,7 +110,7 @@ class Probe:
     def operators(self) -> int:
         """Calls of an eager gradient: what a compiler has to go through."""
         with self.training(), _Counter() as counter:
-            self.gradients(self.plain)
+            self.gradients(self.configured_gradient)
         return counter.calls
 
 

@@ -25,7 +25,7 @@ def test_a_sweep_is_measured_once_for_each_shape(
         folder.mkdir()
         return cost.cost(schema.from_dict(config, Path("plan")), folder, time.time())
 
-    monkeypatch.setattr(cost, "measured", here)
+    monkeypatch.setattr(cost, "measure_cost", here)
     words = ("-m", "bottleneck=2,8", "seed=1,2,3", *QUICK, "hydra/launcher=joblib")
     done = genai("plan", *words)
     assert done.code == 0, done.err
@@ -63,7 +63,7 @@ def test_a_shape_that_fails_is_told_and_the_others_are_not_lost(
             raise cost.Failed("killed by signal 9 (out of memory?)")
         return cost.Cost(*COST)
 
-    monkeypatch.setattr(cost, "measured", failing)
+    monkeypatch.setattr(cost, "measure_cost", failing)
     done = genai("plan", "-m", "bottleneck=2,8", *QUICK)
     assert done.code == 1
     assert "bottleneck=2 fails: killed by signal 9" in done.err
@@ -88,7 +88,7 @@ def test_cells_that_cannot_be_built_are_left_out_as_of_the_sweep(
 ) -> None:
     from genai_cli.runner import cost
 
-    monkeypatch.setattr(cost, "measured", lambda *_: cost.Cost(*COST))
+    monkeypatch.setattr(cost, "measure_cost", lambda *_: cost.Cost(*COST))
     words = ("plan", "-m", "bottleneck=4,0,8", *QUICK)
     assert genai(*words).code == 2
     done = genai(*words, "sweep.skip_invalid=true")
@@ -121,7 +121,7 @@ def test_ranks_share_the_cpus_that_are_planned_with(
         seen.append((environment["OMP_NUM_THREADS"], environment["GENAI_CORES"]))
         raise cost.Failed("looked")
 
-    monkeypatch.setattr(cost, "measured", measured)
+    monkeypatch.setattr(cost, "measure_cost", measured)
     monkeypatch.setattr(share, "cores", lambda: 8)
     monkeypatch.setattr(queue, "longest_array", lambda: 2)
     words = ("-m", "bottleneck=2,4,8", "trainer.devices=2", "device=cpu", *QUICK)

@@ -63,15 +63,15 @@ def test_each_key_is_in_one_class() -> None:
         if safe or noted:
             assert safe != noted, key
             assert key not in resumable.REFUSALS, key
-            new = resume_module.changed(config, [change])
+            new = resume_module.apply_changes(config, [change])
             (changed,) = resume_module.difference(config, new)
-            (told,) = resume_module.told([changed], [key])
+            (told,) = resume_module.format_changes([changed], [key])
             assert told.startswith(f"{'safe' if safe else 'note'}   {key}: ")
             assert (resumable.NOTE in told) == noted
         else:
             assert reason, f"{key} is in no class"
             with pytest.raises(UserError) as refused:
-                resume_module.changed(config, [change])
+                resume_module.apply_changes(config, [change])
             assert f"{key} cannot change on resume ({reason})" in str(refused.value)
             assert f"genai train {shlex.quote(change)} …" in str(refused.value)
 

@@ -257,14 +257,14 @@ def test_a_signal_in_any_cell_ends_the_sweep(
 ) -> None:
     from genai_cli.runner import lifecycle
 
-    conclude = lifecycle.conclude
+    conclude = lifecycle.finalize
 
     def interrupted(*args: object) -> int:  # when the first cell has just been measured
         done = conclude(*args)
         signal.raise_signal(number)
         return done
 
-    monkeypatch.setattr(lifecycle, "conclude", interrupted)
+    monkeypatch.setattr(lifecycle, "finalize", interrupted)
     done = genai("train", "-m", "bottleneck=2,4,8", *QUICK)
     assert done.code == code
     assert "2 runs not begun" in done.out
@@ -295,7 +295,7 @@ def test_auto_loss_is_the_same_model_as_the_loss_it_names(genai: Callable) -> No
     done = genai("train", "dataset=moons", "loss=auto", "epochs=1", "dataset.limit=64")
     model, _, config = genai_cli.load(done.folders[0])
     assert config.loss["name"] == "gaussian"
-    assert model.couples_examples
+    assert model.batch_dependent
     assert model.likelihood.log_var != 0  # calibrated
 
 
