@@ -1,4 +1,4 @@
-"""From a network to x̂_0: what the network sees, what its output means, guidance, and samplers."""
+"""The denoiser x̂_0: preconditioning, prediction types, classifier-free guidance, samplers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIGMA_DATA = 0.5  # as Karras et al. 2022 set it, until `Denoiser.measure` has s
 
 
 class SamplerSettings(NamedTuple):
-    """How to get from noise to data: see samplers.py; ``guidance`` as in `Denoiser.x0`."""
+    """Settings of a sampler: see samplers.py; ``guidance`` as in `Denoiser.x0`."""
 
     sampler: Sampler = "ddim"
     steps: int = 50
@@ -116,7 +116,7 @@ class Denoiser(nn.Module):
     def output(
         self, x: Tensor, t: Tensor, alpha: Tensor, sigma: Tensor, y: Tensor | None
     ) -> Tensor:
-        """What the network says of x (B, *event) at t (B,), with labels from `labels`."""
+        """Return the network's output for x (B, *event) at t (B,), with labels from `labels`."""
         time = t * (1000 / self.schedule.steps)
         if self.prediction == "edm":
             c_in, c_noise = self._preconditioning(alpha, sigma)[2:]
@@ -124,14 +124,14 @@ class Denoiser(nn.Module):
         return self.network(x, time, y).to(x.dtype)  # half precision ends here
 
     def target(self, x0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """What the network should have said."""
+        """Return the regression target of the network's output."""
         if self.prediction != "edm":
             return objective.target(self.prediction, x0, eps, alpha, sigma)
         skip, out = self._preconditioning(alpha, sigma)[:2]
         return (x0 - skip * (x0 + sigma / alpha * eps)) / out
 
     def x0_from(self, out: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """x̂_0 from what it said, not clipped."""
+        """Return x̂_0 computed from the network's output, not clipped."""
         if self.prediction != "edm":
             return objective.x0_from(self.prediction, out, x, alpha, sigma)
         skip, scale = self._preconditioning(alpha, sigma)[:2]

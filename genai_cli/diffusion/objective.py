@@ -1,4 +1,4 @@
-"""What a diffusion network predicts, and how its squared error is weighted over the steps."""
+"""Prediction targets of a diffusion network, and the weighting of its squared error."""
 
 from __future__ import annotations
 

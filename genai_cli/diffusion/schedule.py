@@ -1,4 +1,4 @@
-"""How much of the data is left after t of T steps: ᾱ_t, and all that follows from it.
+"""Noise schedules: ᾱ_t over T steps, and the quantities that follow from it.
 
 q(x_t | x_0) = N(√ᾱ_t x_0, (1 − ᾱ_t) I), t = 1 … T, ᾱ_0 = 1 (Ho et al. 2020, eq. 4). We write
 α_t = √ᾱ_t and σ_t = √(1 − ᾱ_t) for what multiplies signal and noise.

@@ -1,4 +1,4 @@
-"""Which of the steps 1 … T stand for the rest: a sum over all of them, estimated from a few."""
+"""Stratified choice of steps, to estimate a sum over all 1 … T from a few."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Scores = Callable[[Tensor, Tensor], Tensor]  # (real, fake), (B,) each, to (B,)
 
 
 class Objective(NamedTuple):
-    """What each player minimises."""
+    """The losses that generator and discriminator minimise."""
 
     discriminator: Scores
     generator: Scores

@@ -1,4 +1,4 @@
-"""What a family can be asked to make, and which options it takes for it."""
+"""The abilities of model families, and the sampling options each of them takes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRAMES = {"interpolation": 31, "traversal": 11, "trajectory": 31}
 
 
 def can(model: type[Model] | Model, what: str) -> bool:
-    """Whether a family has the methods; a code to start from is encoded or drawn."""
+    """Return whether a family has the methods of an ability, codes to start from included."""
     needs, _ = ABILITIES[what]
     coded = what in ("interpolation", "traversal")
     starts = not coded or hasattr(model, "encode") or hasattr(model, "prior")

@@ -1,4 +1,4 @@
-"""What every family is: a pure loss per example, the randomness it needs, and its players."""
+"""The base class of all families: a pure loss per example, its noise, and its players."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class Model(nn.Module, ABC):
             an objective that changes in time (KL warm-up); it is not part of the weights.
         warmup_steps: steps during which the objective itself changes. Best, early stopping and
             plateau look only after them, because losses before are not comparable.
-        rising: terms of which more is better (accuracy), where one is monitored.
+        higher_is_better: monitored terms that are to be maximised (accuracy).
         unit: of the loss, for the axis of a figure.
         batch_dependent: a loss depends on the whole batch, so that micro-batches would change it.
         reconstructs_by: how ``reconstruct`` works. Only a pass through a code is cheap and says
             what the code keeps: the others are shown, not measured at the end of a run.
         noise_of_input: standard deviation of what ``reconstruct`` is trained to take away.
-        watched: players whose gradient is measured at the end of every epoch.
+        log_grad_norm: players whose gradient norm is logged at the end of every epoch.
         no_density: why the family has no ``log_prob``, where it has none by nature.
         test_draws: noise draws over which the terms of a test example are averaged.
     """
@@ -128,15 +128,18 @@ class Model(nn.Module, ABC):
         """
 
     def prepare(self, batch: Batch) -> None:
-        """Once before step 0 (data-dependent initialisation, data statistics)."""
+        """Initialise from training data, once before step 0 (data statistics)."""
 
     def calibrate(self, batch: Batch, noise: dict[str, Tensor]) -> None:
-        """Before each evaluation, on the same training examples and noise: set the buffers that
-        evaluation needs and training does not (the σ of a σ-VAE). They are saved with the weights.
+        """Set the buffers that evaluation needs and training does not (the σ of a σ-VAE).
+
+        Called before each evaluation, with the same training examples and noise. The buffers are
+        saved with the weights.
         """
 
     def finish(self, batches: Iterable[Batch]) -> None:
-        """Once with the weights that are kept, over training examples in order: fit what only
-        sampling needs (the mixture on an autoencoder's codes). A function of weights and data
-        alone: it is done again when a run is loaded, not saved.
+        """Fit what only sampling needs (the mixture on an autoencoder's codes).
+
+        Called once with the weights that are kept, over training examples in order. A function of
+        weights and data alone: it is fitted again when a run is loaded, not saved.
         """

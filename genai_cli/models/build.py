@@ -1,4 +1,4 @@
-"""From a name in a config to a model: ``model.name=vae`` is ``genai_cli/models/vae.py``.
+"""Build the model that a config names: ``model.name=vae`` is ``genai_cli/models/vae.py``.
 
 Or ``models/vae.py`` under the user's GENAI_PATH. Nothing read from a config names code by path.
 """
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
     from genai_cli.data.dataset import Spec
     from genai_cli.models.base import Model
+
+# attributes of 0.1 that would otherwise be ignored, and a run trained on another objective
+RENAMED = {"rising": "higher_is_better", "couples_examples": "batch_dependent"}
 
 
 def model_class(name: str) -> type[Model]:
@@ -59,6 +62,9 @@ def model_class(name: str) -> type[Model]:
     ]
     if len(classes) != 1:
         raise UserError(f"{module.__file__} must define one Model, it defines {len(classes)}")
+    for old, new in RENAMED.items():
+        if hasattr(classes[0], old):
+            raise UserError(f"{module.__file__}: {old} is now called {new}; rename it")
     return classes[0]
 
 
@@ -115,5 +121,5 @@ def build_model(cfg: TrainConfig, data: Spec) -> Model:
 
 
 def takes_bottleneck(name: str) -> bool:
-    """Whether a family has the knob at all."""
+    """Return whether the constructor of a family takes ``bottleneck``."""
     return "bottleneck" in inspect.signature(model_class(name).__init__).parameters

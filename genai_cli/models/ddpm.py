@@ -169,8 +169,10 @@ class DDPM(Model):
         self.denoiser.measure(self.scaling(batch.x))
 
     def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """t (n,) in [0, 1), one in each n-th of it in random order, so that a batch meets all
-        noise levels (Kingma et al. 2021, appendix I.1); eps; drop (n,) to hide labels.
+        """Draw t (n,) in [0, 1), eps, and drop (n,) to hide labels.
+
+        There is one t in each n-th of [0, 1), in random order, so that a batch meets all noise
+        levels (Kingma et al. 2021, appendix I.1).
         """
         device = generator.device
         first = torch.rand(1, generator=generator, device=device)
@@ -276,11 +278,11 @@ class DDPM(Model):
         return self.to_data_space(last(self._states(n, y, generator, settings)[1]))
 
     def resolve_sampler(self, **options: Any) -> SamplerSettings:
-        """How `sample` goes with these of its options: those not given are the constructor's."""
+        """Return the settings of `sample` for these options; the rest are the constructor's."""
         settings = self.settings._replace(**{k: v for k, v in options.items() if v is not None})
         # eta is DDIM's: that of the YAML is not for another sampler
-        deaf = options.get("eta") is None and settings.sampler != "ddim"
-        return settings._replace(eta=0.0) if deaf else settings
+        eta_unused = options.get("eta") is None and settings.sampler != "ddim"
+        return settings._replace(eta=0.0) if eta_unused else settings
 
     def to_data_space(self, x: Tensor) -> Tensor:
         """A state in data space, within [0, 1] where the data are."""

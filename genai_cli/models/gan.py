@@ -140,7 +140,7 @@ class GAN(FromPrior, Model):
 
     @property
     def lazy(self) -> bool:
-        """Whether r1 and r2 are a player of their own."""
+        """True where the penalties r1 and r2 are trained as a separate player."""
         return self.penalty_every > 1 and bool(self.r1 or self.r2)
 
     def noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -201,12 +201,12 @@ class GAN(FromPrior, Model):
         return self.discriminator(x).squeeze(1).to(x.dtype)
 
     def logged_score(self, score: Tensor) -> Tensor:
-        """What is logged of a score: the probability, where it is the logit of one."""
+        """Return the value that is logged of a score: its probability where it is a logit."""
         score = score.detach()
         return score.sigmoid() if self.objective.probability else score
 
     def seen(self, x: Tensor, noise: dict[str, Tensor], which: int) -> Tensor:
-        """What D sees of scaled examples: augmented by the draws number ``which``."""
+        """Return scaled examples as the discriminator sees them, augmented by draw ``which``."""
         return augment(x, self.augment, noise["augment"][:, which]) if self.augment else x
 
     def generated(self, z: Tensor) -> Tensor:

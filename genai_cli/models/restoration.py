@@ -1,5 +1,4 @@
-"""Images restored from worse ones: what a model is given, what it shall give, and what costs no
-training.
+"""Image restoration tasks: the input of a model, its target, and a baseline without training.
 
 A restored image is good where it is better than what interpolation makes of the same input. The
 yardsticks are bicubic interpolation for super-resolution, a membrane spanned from the border of
@@ -38,7 +37,7 @@ class RestorationTask(NamedTuple):
 
 
 def task(model: Model, spec: Spec, batch: Batch, source: Source) -> RestorationTask:
-    """What a model is to make of a batch: something better, or the same through its code.
+    """Return the restoration task of a batch: its input, target and baseline.
 
     ``source`` draws the noise of a denoising autoencoder, of the deviation it was trained with.
     """

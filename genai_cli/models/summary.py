@@ -1,4 +1,4 @@
-"""What a model is made of: every leaf module with its output shape, parameters and work."""
+"""Layer summary of a model: output shape, parameters and multiply-adds of every leaf module."""
 
 from __future__ import annotations
 

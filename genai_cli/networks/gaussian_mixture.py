@@ -1,4 +1,4 @@
-"""A Gaussian mixture on codes: what an autoencoder is sampled from."""
+"""Gaussian mixture fitted to the codes of an autoencoder, to sample from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that are told a time: its embedding, and a fully connected one for vectors."""
+"""Time-conditioned networks: the time embedding, and a fully connected network."""
 
 from __future__ import annotations
 

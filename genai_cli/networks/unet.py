@@ -1,4 +1,4 @@
-"""U-Net that is told a time, for images of any size (Ronneberger et al. 2015, Ho et al. 2020)."""
+"""Time-conditioned U-Net for images of any size (Ronneberger et al. 2015, Ho et al. 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a config that need torch: what ``auto`` means, and a build on the meta device."""
+"""Resolve ``auto`` values of a config and check it by building it on the meta device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def resolve_auto(cfg: TrainConfig, data: Spec, note: Callable[[str], None]) -> TrainConfig:
-    """The config with every ``auto`` decided and the schedule's horizon fixed.
+    """Return the config with every ``auto`` resolved and the schedule's horizon fixed.
 
     Raises:
         UserError: the loss does not fit the family, the data or the output activation.

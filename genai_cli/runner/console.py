@@ -1,4 +1,4 @@
-"""What a run says: plain lines to train.log, a live display on a terminal, lines elsewhere."""
+"""Write a run's output: lines to train.log, a live display on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def on_terminal() -> bool:
 
 
 class Reporter:
-    """Lines to the screen and to train.log; on a terminal the epochs are one live line.
+    """Writes lines to the screen and to train.log; on a terminal the epochs are one live line.
 
     Args:
         log: the run's train.log, opened for appending. It is locked while it is open: a second
@@ -156,8 +156,10 @@ class Reporter:
             self.progress.update(self.task, completed=done, rate=self._rate())
 
     def epoch(self, row: dict[str, float], best: bool) -> None:
-        """One epoch: a line in the log, and off a terminal a printed one; of a run of many epochs
-        some thousand lines, the last one among them. metrics.csv has all."""
+        """Log the line of an epoch, and print it where there is no live display.
+
+        A run of many epochs logs some thousand lines, the last one among them; metrics.csv has all.
+        """
         terms, every = _terms(row, best), max(1, self.epochs // LINES)
         if row["epoch"] % every == 0 or row["epoch"] == self.epochs:
             width = len(str(self.epochs))

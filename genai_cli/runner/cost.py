@@ -1,4 +1,4 @@
-"""What one run costs, measured in a process of its own: ``python -m genai_cli.runner.cost``.
+"""Measure the cost of one run in a separate process: ``python -m genai_cli.runner.cost``.
 
 A fresh process, because memory that was once taken is not given back, and a process that has
 failed (out of memory) takes nobody along. Nothing but a few steps, a validation pass and the work
@@ -64,7 +64,7 @@ class Failed(Exception):
 
 
 def measure_cost(config: Mapping[str, Any], environment: Mapping[str, str]) -> Cost:
-    """The cost of a config (plain data, settled), in a new process with this environment.
+    """Measure the cost of a resolved config in a new process with this environment.
 
     Raises:
         Failed: it raised, or was killed.

@@ -1,4 +1,4 @@
-"""What run.json says of a run before it begins, and of the machine that a session finds."""
+"""Build the entries of run.json that describe a run and the machine it is on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from genai_cli.training.machine import (
 def with_machine(
     run_info: Mapping[str, Any], cfg: TrainConfig, data: Dataset, device: torch.device
 ) -> dict[str, Any]:
-    """A run.json with what this session finds of its machine; threads that were recorded stay."""
+    """Return run.json updated with this machine's device and versions; recorded threads stay."""
     known = dict(run_info.get("versions") or {})
     machine = {"device": device_name(device), "versions": known | versions(device)}
     if run_info.get("device") is None and run_info.get("threads") is None:
@@ -53,7 +53,7 @@ def one_example(model: Model, data: Dataset) -> list[Layer]:
 
 
 def description(cfg: TrainConfig, data: Dataset, gpus: int | None = None) -> dict[str, Any]:
-    """What run.json says of a run, before its command and start are known.
+    """Return the entries of run.json that are known before a run starts.
 
     Args:
         cfg: settled.

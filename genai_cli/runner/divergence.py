@@ -1,4 +1,4 @@
-"""Why a run diverged: the steps since its last checkpoint are taken again, each looked at.
+"""Find the step at which a run diverged by repeating the steps since its last checkpoint.
 
 A run is a function of its seed and the step, so they end where they ended before.
 """
@@ -33,7 +33,7 @@ MAX_EXAMPLES = 8  # examples that a line names
 
 
 class Incident(NamedTuple):
-    """What is known of a number that is not finite."""
+    """A non-finite number: the error to report and the step in which it appeared."""
 
     error: Diverged  # in one line, with what to type
     step: int | None  # before which all was well; None: no step was found

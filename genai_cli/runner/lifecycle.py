@@ -1,4 +1,4 @@
-"""What a run says and writes at its start and its end, however it ends."""
+"""Write the header, the summary and the status of a run at its start and its end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def log_header(
     state: Training,
     damaged: str | None,
 ) -> None:
-    """Folder, data, model and device, and the layer table."""
+    """Log the folder, data, model, device and layer table of a run."""
     spec, n = data.spec, data.n
     shape = "×".join(map(str, spec.event_shape))
     levels = f", {spec.levels} levels" if spec.levels else ""
@@ -235,8 +235,10 @@ def interrupted(folder: Path, state: Training, code: int, report: Reporter) -> i
 
 
 def failed(folder: Path, error: Exception, report: Reporter, group: Ranks = SINGLE_RANK) -> int:
-    """The traceback goes to train.log, one line to stderr: the error's own, of several ranks that
-    of the one that has it, not of those that then miss it."""
+    """Write the traceback of a failed run to train.log and one line to stderr; the exit code.
+
+    Of several ranks the one with the error reports it, not those that then miss that rank.
+    """
     report.stop_live()
     lost = isinstance(error, PeerLost)
     if group.rank and isinstance(error, Diverged):  # rank 0 has the same numbers

@@ -1,4 +1,4 @@
-"""Read a run back: its data, its weights, the model to use in a notebook."""
+"""Load a trained run: its data, its weights and its model, for a notebook or a resume."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _tell(line: str) -> None:
 
 
 def with_measured_precision(cfg: TrainConfig, run_info: Mapping[str, Any]) -> TrainConfig:
-    """The config of a run with what ``precision=auto`` came to; as it is before that is measured.
+    """Return the config of a run with ``precision=auto`` replaced by the measured precision.
 
     Args:
         cfg: as config.yaml has it, which keeps what was asked.

@@ -1,4 +1,4 @@
-"""What is told of a run to TensorBoard, Weights & Biases or MLflow, for those who look there.
+"""Log the metrics and figures of a run to TensorBoard, Weights & Biases or MLflow.
 
 The files of the run folder are the truth, and nothing here may stop a run: what goes wrong is said
 once, and that logger is left out from then on. A resumed run goes on in the same place.
@@ -142,8 +142,10 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """A run of the experiment $MLFLOW_EXPERIMENT_NAME, or genai, on the server that
-    $MLFLOW_TRACKING_URI names; without one in ``mlflow.db`` beside the days of the outputs."""
+    """Logs to MLflow: experiment $MLFLOW_EXPERIMENT_NAME or genai, at $MLFLOW_TRACKING_URI.
+
+    Without a server the runs are in ``mlflow.db`` beside the outputs' folders of days.
+    """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], step: int) -> None:
         from mlflow.tracking import MlflowClient

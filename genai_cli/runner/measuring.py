@@ -1,4 +1,4 @@
-"""What follows the last step of a run: the numbers of its test split, the doctor, the figures."""
+"""Evaluate a trained run on its test split, diagnose it and draw its figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONG = 2.0  # seconds of measuring that are worth a line
 
 
 class FinalResults(NamedTuple):
-    """What is to be written and shown at the end of a run."""
+    """The metrics, diagnoses and figures of a finished run."""
 
     metrics: dict[str, dict[str, Any]]
     evidence: dict[str, float]
@@ -45,7 +45,7 @@ def measure(
     signals: Signals,
     meter: Meter,
 ) -> FinalResults | None:
-    """The numbers and figures of `outcome.conclude`; None on all ranks but the first.
+    """Compute the metrics and figures that `lifecycle.finalize` writes; None beyond rank 0.
 
     Nothing of it is in run.json or summary.json yet, and every figure is renamed when it is whole:
     it may be left at any moment.
@@ -93,7 +93,7 @@ def measure(
 
 
 def amount(part: MeasuredPart, whole: MeasuredPart) -> str:
-    """How much of a test split is measured, in words."""
+    """Describe in words how much of a test split is measured."""
     few = f"{part.n:,} of " if part.n < whole.n else ""
     draws = f", {part.draws} of {whole.draws} noises each" if part.draws < whole.draws else ""
     return f"{few}{whole.n:,} test examples{draws}"

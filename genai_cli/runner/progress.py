@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar for each part on a terminal, nothing elsewhere."""
+"""Progress bars for the parts of a long task on a terminal; nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from genai_cli.system.terminal import raw_stream
 
 
 class Meter:
-    """Bars of the parts, gone when all is done. Use it as a context manager; ``quiet`` shows
-    none."""
+    """Progress bars of the parts of a task, removed at its end; ``quiet`` shows none.
+
+    Use it as a context manager.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self.bar: Any = None

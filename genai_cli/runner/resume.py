@@ -108,7 +108,7 @@ def resume_run(
 
 
 def format_changes(differences: list[tuple[str, Any, Any]], given: list[str]) -> list[str]:
-    """A line for each key of the command: its class, what it was, what it will be."""
+    """Format a line for each changed key: its class, its old and its new value."""
     lines = []
     for key, before, after in differences:
         safe = matches(key, SAFE)
@@ -166,7 +166,7 @@ def run_lock(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def apply_changes(old: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """A copy of a config with ``key=value`` words put in.
+    """Return a copy of a config with ``key=value`` changes applied.
 
     Raises:
         UserError: an unknown key, a value that is not YAML, or keys that must not change: all of
@@ -212,7 +212,7 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any,
 
 
 def fully_measured(folder: Path, model: Model, data: Dataset) -> bool:
-    """Whether summary.json is of all test examples and of all draws of their noise."""
+    """Return whether summary.json covers all test examples and all draws of their noise."""
     from genai_cli.store.run_folder import MeasuredPart, measured_part
 
     metrics = run_folder.read_json(folder / run_folder.SUMMARY).get("metrics")
@@ -226,7 +226,7 @@ def nothing_left(
     data: Dataset,
     differences: list[tuple[str, Any, Any]],
 ) -> str:
-    """Why there is nothing to do: all steps are taken, or it stopped early; "" if there is."""
+    """Return the reason why nothing is left to train or measure; "" where something is."""
     done = run_folder.read_json(folder / run_folder.SUMMARY)
     status = run_info.get("status")
     if status not in ("finished", "stopped") or (status == "stopped" and run_info.get("reason")):

@@ -1,4 +1,4 @@
-"""A run between its first line and its last: what the ends of its epochs write and decide."""
+"""The training session of a run: what is written and decided at the end of each epoch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Session:
 
     @property
     def at_row(self) -> bool:
-        """Whether a row of metrics.csv is due after this step."""
+        """True where a row of metrics.csv is due after this step."""
         return self.state.at_epoch_end or self.state.step == self.cfg.trainer.max_steps
 
     def end_epoch(self, val: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""``trainer.devices=N``: the ranks of one run on this machine, started and watched.
+"""Start and monitor the ranks of one run on this machine (``trainer.devices=N``).
 
 torchrun does as much, but of a rank that dies it writes a page, and USR1 kills it. Here a dead
 rank is one line, the others are ended, and every signal is passed on: they save and stop together.
@@ -61,7 +61,7 @@ def train(folder: Path, signals: Signals) -> int:
 
 
 def environment(rank: int, n: int, port: int) -> dict[str, str]:
-    """What makes a process rank ``rank`` of ``n`` that meet at ``port``; as torchrun sets it."""
+    """Return the environment variables of rank ``rank`` of ``n``, as torchrun sets them."""
     variables = {
         "RANK": rank,
         "LOCAL_RANK": rank,

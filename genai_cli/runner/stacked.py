@@ -1,4 +1,4 @@
-"""The life of runs that train as one stack: each with its own folder, log and end.
+"""Train several runs as one stack, each with its own folder, log and summary.
 
 What an epoch and an end write is `session.Session`'s, cell by cell. Measuring and drawing at
 the end takes longer than the training of a small model: with a core to spare it is done in
@@ -209,7 +209,7 @@ def _tell(cells: dict[Path, tuple[StackCell, Session]]) -> None:
 
 
 class Finalizer:
-    """Concludes trained runs: in this process, or with cores to spare in others.
+    """Finalizes trained runs in this process, or in worker processes where cores are free.
 
     Args:
         folders: all runs there may be.
@@ -245,7 +245,7 @@ class Finalizer:
 
     @property
     def importing(self) -> bool:
-        """Whether the other processes are busy on cores that a stack should leave them."""
+        """True while the worker processes import, on cores that a stack should leave them."""
         return not all(future.done() for future in self.warm)
 
     def add(self, session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Whether a run is to end before its time: somebody asked, or its sweep has better ones.
+"""Rules that end a run early: a stop request, or pruning by its sweep.
 
 A run looks after each epoch itself, from the folders beside its own. So pruning is the same under
 every launcher, on every node that shares the disk, and for one run after the other: nobody has to
@@ -27,7 +27,7 @@ STOP = "stop"  # a file with this name in a run folder ends the run; its first l
 
 
 class Rule(NamedTuple):
-    """How a sweep prunes, as its YAML says it."""
+    """The pruning settings of a sweep, read from its YAML."""
 
     kind: str  # median or asha
     after: int  # epochs
@@ -36,7 +36,7 @@ class Rule(NamedTuple):
 
 
 def read_rule(sweep: Path) -> Rule | None:
-    """From the head of sweep.yaml, which in a large sweep is a small part of it."""
+    """Read the pruning rule from the head of sweep.yaml, a small part of a large file."""
     try:
         head = (sweep / run_folder.SWEEP).read_text(encoding="utf-8").partition("\ncells:")[0]
         asked = safe_yaml.load(head)["sweep"]
@@ -47,7 +47,7 @@ def read_rule(sweep: Path) -> Rule | None:
 
 
 def decides_at(rule: Rule, epoch: int) -> bool:
-    """Whether anything can be decided after this epoch: asha looks at epochs after × keep⁻ᵏ."""
+    """Return whether the rule decides after this epoch: asha does at epochs after × keep⁻ᵏ."""
     rung = float(rule.after)
     while rule.kind == "asha" and round(rung) < epoch:
         rung /= rule.keep
@@ -57,7 +57,7 @@ def decides_at(rule: Rule, epoch: int) -> bool:
 def pruning_bar(
     rule: Rule, epoch: int, cost: float, best: float, others: Sequence[Trial]
 ) -> tuple[str, float] | None:
-    """(what it is measured against, the bar) if a run should end here, else None.
+    """Return (what the run is compared with, the threshold) if it should end here, else None.
 
     Args:
         rule: of the sweep.
@@ -98,7 +98,7 @@ def _asha(rule: Rule, epoch: int, cost: float, others: Sequence[Trial]) -> tuple
 
 
 class StoppingRules:
-    """What one run looks at after each epoch.
+    """Decides after each epoch whether a run should stop.
 
     Args:
         folder: of the run.
@@ -118,7 +118,7 @@ class StoppingRules:
         self.ended: dict[Path, Trial] = {}
 
     def should_stop(self, now: Training, row: Mapping[str, float]) -> bool:
-        """Whether the run is to end after this epoch; run.json then has the reason."""
+        """Return whether the run should end after this epoch, and write the reason to run.json."""
         reason = ""
         if self.last is None:
             reason = self._asked() or self._pruned(now, row)

@@ -1,4 +1,4 @@
-"""The ranks of one run: who they are together, and the few things they say to each other.
+"""Collective operations among the ranks of one distributed training run.
 
 Every rank holds the whole model and takes its own rows of each global batch. Each adds up the
 gradient of Σ loss / global batch over its rows; one all-reduce for each player makes of it the
@@ -39,7 +39,7 @@ class PeerLost(Exception):
 
 
 def _raising_peer_lost(function: Callable[P, R]) -> Callable[P, R]:
-    """What fails between ranks is `PeerLost`, so that nobody takes it for an error of his own."""
+    """Wrap a collective operation so that its failure is raised as `PeerLost`."""
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -53,7 +53,7 @@ def _raising_peer_lost(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Ranks:
-    """The processes that train a run; alone, every method is trivial.
+    """The ranks that train a run together; with a single rank every method is trivial.
 
     Attributes:
         rank, world: the number of this one and how many there are.
@@ -67,18 +67,21 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this rank writes: logs, metrics, checkpoints, figures."""
+        """True on rank 0, which writes logs, metrics, checkpoints and figures."""
         return self.rank == 0
 
     def rows(self, n: int) -> slice:
-        """The rows of a batch of ``n`` that are this rank's: contiguous, their numbers equal or
-        one apart. Where there are fewer rows than ranks, one that has none gets the first, whose
-        gradient `all_reduce_gradients` then leaves out: so all ranks make the same calls."""
+        """Return the contiguous rows of a batch of ``n`` that belong to this rank.
+
+        The ranks' numbers of rows are equal or one apart. Where there are fewer rows than ranks, a
+        rank without any gets the first row, whose gradient `all_reduce_gradients` leaves out: so
+        all ranks make the same calls.
+        """
         start, stop = self._bounds(n)
         return slice(start, stop) if stop > start else slice(0, 1)
 
     def count(self, n: int) -> int:
-        """How many rows `rows` has."""
+        """Return the number of rows in `rows`."""
         rows = self.rows(n)
         return rows.stop - rows.start
 
@@ -93,7 +96,7 @@ class Ranks:
 
     @torch.no_grad()
     def all_reduce_gradients(self, player: Player, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Make the gradients of a player those of the whole batch.
+        """Sum a player's gradients over the ranks, so that they are those of the whole batch.
 
         Args:
             player: whose parameters hold the gradient of this rank's rows.
@@ -124,7 +127,7 @@ class Ranks:
 
     @_raising_peer_lost
     def all_reduce(self, values: Tensor) -> Tensor:
-        """``values`` summed over the ranks, in place."""
+        """Sum ``values`` over the ranks in place."""
         import torch.distributed as dist
 
         dist.all_reduce(values)
@@ -148,8 +151,10 @@ class Ranks:
         return self._stop[0 if late else -1].code()
 
     def leave(self, code: int) -> None:
-        """Tell the others that this one ends with the exit code of a signal: they may wait for it,
-        and would take it for dead."""
+        """Announce that this rank ends with the exit code of a signal.
+
+        The others may wait for it, and would take it for dead.
+        """
         if self.world > 1:
             with suppress(RuntimeError):
                 _store().set(LEAVING, str(code))
@@ -166,7 +171,7 @@ class Ranks:
 
     @_raising_peer_lost
     def broadcast(self, value: Any) -> Any:
-        """What rank 0 calls ``value``; who is faster waits."""
+        """Return the ``value`` of rank 0 on every rank, waiting for the slowest."""
         if self.world == 1:
             return value
         import torch.distributed as dist
@@ -177,7 +182,7 @@ class Ranks:
 
     @_raising_peer_lost
     def all_gather(self, value: Any) -> list[Any]:
-        """The ``value`` of each rank, in their order."""
+        """Return the ``value`` of every rank, in rank order."""
         if self.world == 1:
             return [value]
         import torch.distributed as dist
@@ -254,7 +259,7 @@ def join(signals: Signals | None = None) -> Ranks:
 
 
 def claim_error_report() -> bool:
-    """Whether this rank's error is the first of its run: one line is enough where all have it."""
+    """Claim the error report of the run; False where another rank has already reported."""
     if environment.world_size() == 1:
         return True
     try:

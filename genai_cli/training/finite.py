@@ -1,4 +1,4 @@
-"""Whether a run still holds numbers: what stops it where one is infinite or none at all.
+"""Checks that stop a run as soon as a loss, weight or optimizer state is not finite.
 
 A step adds its terms to sums on the device (`loop.Means`), and what is not finite stays in a sum:
 so the sums are looked at, not the losses. A gradient that is not finite makes weights that are not,
@@ -25,7 +25,7 @@ class Diverged(Exception):
 
 
 class NonFiniteCheck:
-    """Looks at a run's sums of terms after every step, without waiting for a device.
+    """Checks a run's sums of loss terms after every step, without waiting for a device.
 
     A CPU has them at hand (0.4 µs a term). From a GPU they are copied every `EVERY` steps and read
     at the next copy, when they have long arrived: all ranks of a run see them after the same step.
@@ -69,7 +69,7 @@ def check_terms(run: Training, totals: Iterable[float], names: Iterable[str] = (
 
 
 def describe_nonfinite(name: str, value: float, step: int, steps_per_epoch: int) -> str:
-    """What became of a number in step number ``step``, counted from 1."""
+    """Describe a non-finite number and the step, counted from 1, in which it appeared."""
     epoch = -(-step // steps_per_epoch)
     return f"{name} became {value} in epoch {epoch} (step {step})"
 

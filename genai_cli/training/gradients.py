@@ -1,4 +1,4 @@
-"""How hard a loss pulls at a player: the norm of its gradient, once an epoch.
+"""Gradient norms of the players of a model, measured once an epoch.
 
 A loss curve does not show it. A generator that plays minimax against a sure discriminator has a
 calm loss and hardly any gradient; see `adversarial.minimax`.

@@ -1,4 +1,4 @@
-"""Start values of the weights, by name."""
+"""Weight initialisation schemes, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is what was written: its files against the sums in its state.json."""
+"""Verify a checkpoint: compare its files with the SHA-256 sums in its state.json."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ _sums: dict[Path, tuple[tuple[int, ...], str]] = {}  # file → (its stamp, its 
 
 
 def find_damage(path: Path, files: Sequence[str] = (WEIGHTS, STATE)) -> str | None:
-    """What is wrong with a checkpoint: a file is missing or is not what was written; None if it
-    is whole."""
+    """Describe a missing or changed file of a checkpoint; None where it is intact."""
     if not path.is_dir():
         return "it is not there"
     at = META

@@ -1,4 +1,4 @@
-"""THE loop: a generator that yields after each optimizer step, and the state it moves.
+"""The training loop: a generator that yields after each optimizer step.
 
 Everything else (logging, evaluation, figures, saving) is a plain ``if`` in runner/session.py.
 """
@@ -37,7 +37,7 @@ def train(
     Starts wherever ``run.step`` stands: the order of an epoch and the noise of a step are
     functions of (seed, epoch) and (seed, step), so a resumed run takes the very steps the
     uninterrupted one would have taken. Each of several ranks takes its rows of every batch.
-    ``step`` is what `choose.settle` found; without it the
+    ``step`` is what `choose.choose` returned; without it the
     kind is the config's, and eager where that is ``auto``; ``precision=auto`` must be resolved.
 
     Raises:
@@ -109,11 +109,10 @@ def finish(model: Model, data: Dataset) -> None:
 def evaluate(
     run: Training, split: Split, seed: int, purpose: str, precision: str, most: int | None = None
 ) -> dict[str, float]:
-    """Mean of every term over a split, or over its first ``most`` examples: the training objective,
-    with noise fixed by ``purpose``.
+    """Return the mean of every term over a split, with noise fixed by ``purpose``.
 
-    The same noise in every epoch, so that a validation curve moves only because the model does.
-    Ranks take the batches in turns.
+    Of its first ``most`` examples where given. The noise is the same in every epoch, so that a
+    validation curve moves only because the model does. Ranks take the batches in turns.
     """
     means = Means()
     for terms in evaluation_terms(run.model, split, seed, purpose, precision, run.ranks, most):
@@ -130,8 +129,10 @@ def evaluation_terms(
     ranks: Ranks = SINGLE_RANK,
     most: int | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """The terms of every player, (B,) each, for each evaluation batch of a split in order, or of
-    its first ``most`` examples; of several ranks each its own."""
+    """Yield the terms of every player, (B,) each, for each evaluation batch of a split in order.
+
+    Of its first ``most`` examples where given; of several ranks each yields its own batches.
+    """
     if not len(split):  # dataset.val_fraction=0
         return
     players = model.players()

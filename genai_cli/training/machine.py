@@ -1,4 +1,4 @@
-"""The machine a run is on: its device, its threads, the commit of the code."""
+"""The device, CPU threads, library versions and commit that a run uses."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def numerics(cfg: TrainConfig, threads: int | None = None) -> Iterator[None]:
 
 
 def default_threads() -> int:
-    """What torch found at its import, but no more than a container or a Slurm job was given."""
+    """Return torch's thread count, limited to the cores of the container or Slurm job."""
     return min(torch.get_num_threads(), cores())
 
 
@@ -142,7 +142,7 @@ def device_name(device: torch.device) -> str:
 
 
 def versions(device: torch.device) -> dict[str, str | None]:
-    """What a number can depend on beside config and data: libraries, system, processor."""
+    """Return the versions of libraries, system and processor that a result can depend on."""
     cuda = device.type == "cuda"
     return {
         "genai_cli": __version__,

@@ -1,4 +1,4 @@
-"""What the end of an epoch decides: its row of numbers, the best one, early stopping."""
+"""End-of-epoch bookkeeping: the row of metrics, the best epoch, early stopping."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def epoch_row(now: Training, val: Mapping[str, float]) -> dict[str, float]:
 
 
 def is_best(now: Training, row: Mapping[str, float], cfg: TrainConfig) -> bool:
-    """Whether the monitored value improved; plateau is told, too.
+    """Return whether the monitored value improved, and pass it to a plateau schedule.
 
     Epochs in which the objective itself still changes (KL warm-up) are not compared.
     """

@@ -1,4 +1,4 @@
-"""Whether a model can fit at all: asked of its shapes, before a byte of it is made.
+"""Check that a model fits into memory, from its shapes, before it is allocated.
 
 A width with a nought too many would otherwise be found out by the kernel, which ends the process.
 """

@@ -1,4 +1,4 @@
-"""When a run is saved: seldom enough to cost next to nothing, and never without its best weights.
+"""The checkpoint policy of a run: when it is saved, and how its best weights are kept.
 
 A checkpoint costs tens of milliseconds (it is made durable file by file), an epoch of a small
 network fewer. So by default one is written before the first step, then at ends of epochs at least

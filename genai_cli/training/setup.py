@@ -1,4 +1,4 @@
-"""From a settled config to a training state on a device, and from a run folder back to it."""
+"""Build the training state of a run from its resolved config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training state as named tensors and plain numbers, and back: what a checkpoint holds."""
+"""Convert a training state to named tensors and plain numbers, and back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Snapshot(NamedTuple):
 
 
 def snapshot(run: Training) -> Snapshot:
-    """What `write` puts on disk, copied."""
+    """Copy the state that `checkpoint.write` puts on disk."""
     tensors, numbers = _state(run)
     weights = _copied(run.model.state_dict())
     return Snapshot(run.step, weights, _copied(tensors), copy.deepcopy(numbers))

@@ -28,8 +28,10 @@ class Means:
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, terms: dict[str, Tensor], count: int | None = None) -> None:
-        """Add the values (B,) of each term, in double where the device has it; or, of ``count``
-        values, their sum ()."""
+        """Add the values (B,) of each term, or with ``count`` the sum () of as many values.
+
+        Sums are in double precision where the device has it.
+        """
         for name, values in terms.items():
             dtype = torch.float32 if values.device.type == "mps" else torch.float64
             total = values.sum(dtype=dtype)
@@ -38,8 +40,7 @@ class Means:
             self.counts[name] = self.counts.get(name, 0) + n
 
     def means(self, ranks: Ranks = SINGLE_RANK) -> dict[str, float]:
-        """The mean of each term, over what all ranks have added: the one synchronisation with the
-        device."""
+        """Return the mean of each term over all ranks; the one synchronisation with the device."""
         totals = torch.stack(list(self.sums.values())).tolist() if self.sums else []
         local_sums = dict(
             zip(self.sums, zip(totals, self.counts.values(), strict=True), strict=True)

@@ -1,4 +1,4 @@
-"""One optimizer step behind one signature, and the plain one, to which faster ones are held equal.
+"""The eager optimizer step, with the signature that every kind of step shares.
 
 ``make_step(kind, …)`` gives a callable ``(batch, noise, step) -> terms``. What differs between the
 kinds is only how a gradient is computed or launched; players, micro-batches, clipping and the
@@ -35,7 +35,7 @@ ReduceGradients = Callable[[Player, Terms], Terms]
 
 
 def eager_step(run: Training, cfg: TrainConfig) -> Step:
-    """`train_step` of a run."""
+    """Return the eager step of a run: `train_step` with its model, players and settings."""
     return partial(
         train_step,
         run.model,
@@ -49,7 +49,7 @@ def eager_step(run: Training, cfg: TrainConfig) -> Step:
 
 
 def gradient_reduction(run: Training) -> ReduceGradients | None:
-    """How the gradients of the ranks of a run become one; None where it is alone."""
+    """Return the gradient all-reduce of a run; None where it has a single rank."""
     return run.ranks.all_reduce_gradients if run.ranks.world > 1 else None
 
 
@@ -115,8 +115,10 @@ def micro_batches(
     accumulate: int = 1,
     count: int | None = None,
 ) -> Terms:
-    """Add the gradient of Σ loss / count over a batch, in ``accumulate`` pieces, to a player's
-    parameters; ``count`` is the size of the batch unless that is a part of a larger one."""
+    """Accumulate the gradient of Σ loss / count over a batch in ``accumulate`` micro-batches.
+
+    ``count`` is the size of the batch unless that is a part of a larger one.
+    """
     b = len(batch.x)
     size = -(-b // accumulate)
     logs: dict[str, list[Tensor]] = {}

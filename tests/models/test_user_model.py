@@ -155,6 +155,10 @@ def test_what_it_may_import_stands_in_the_package() -> None:
         ("def broken(:", "SyntaxError"),
         ("import nowhere_to_be_found", "ModuleNotFoundError"),
         (MODEL.replace("super().__init__()", "pass"), "cannot be built"),
+        (
+            MODEL.replace("    def __init__", "    rising = ()\n\n    def __init__", 1),
+            "higher_is_better",
+        ),
         (MODEL.replace('{"loss": error}', '{"error": error}'), "among them"),
         (MODEL.replace('{"loss": error}', '{"loss": error.mean()}'), "among them"),
         (MODEL.replace("return {", "raise KeyError('x'); return {"), "fails on one example"),

@@ -1,4 +1,4 @@
-"""Layers one after the other, and the flow on vectors that is built of them."""
+"""Compositions of invertible layers, and the flow on vectors built of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Chain(nn.Module):
         return x
 
     def path(self, z: Tensor, context: Tensor | None = None) -> Iterator[Tensor]:
-        """What `inverse` makes of z after each layer, from the last to the first."""
+        """Yield the result of `inverse` after each layer, from the last to the first."""
         for layer in reversed(self.layers):
             z = layer.inverse(z, context) if isinstance(layer, CONDITIONAL) else layer.inverse(z)
             yield z

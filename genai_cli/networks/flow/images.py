@@ -65,7 +65,7 @@ class CouplingConv(nn.Module):
 
 
 def most_scales(shape: tuple[int, ...]) -> int:
-    """How often both sides of (C, H, W) halve without a rest."""
+    """Return how often both sides of (C, H, W) can be halved exactly."""
     rows, columns = shape[1:]
     most = 0
     while rows % 2 == 0 and columns % 2 == 0:
@@ -168,7 +168,7 @@ class Multiscale(nn.Module):
 
     @property
     def coarsest(self) -> int:
-        """How many of the D codes are not split off before the last scale."""
+        """Number of the D codes that are not split off before the last scale."""
         return math.prod(self.top)
 
     def _in_order(self) -> Iterator[nn.Module]:

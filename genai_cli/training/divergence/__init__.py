@@ -1,1 +1,1 @@
-"""TODO."""
+"""Divergence: detect non-finite numbers, record the failing step, roll back."""

@@ -1,4 +1,4 @@
-"""The black box of a run that diverged: all that one step is a function of, and what it did.
+"""The record of the step at which a run diverged: its state, batch, noise, config and report.
 
 ``blackbox/step-NNNNNN`` is a checkpoint of the state before the step, ``batch.safetensors`` holds
 x, y and the noise, ``config.yaml`` is the run's, ``report.json`` says what became infinite or nan,

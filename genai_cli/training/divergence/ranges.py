@@ -1,4 +1,4 @@
-"""The numbers inside one step: ranges of weights, outputs and gradients, layer by layer.
+"""Ranges of weights, outputs and gradients inside one step, layer by layer.
 
 `Inspector` takes the place of autograd in `step.train_step` and stops at the first number that is
 not finite: in a term of a loss, then in a gradient.

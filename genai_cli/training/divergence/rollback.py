@@ -1,4 +1,4 @@
-"""Going back after a number that is not finite: to the start of its epoch, at half the rate.
+"""Roll a diverged run back to the start of its epoch and halve its learning rate.
 
 ``trainer.rollback=N`` allows it N times. Where a run goes back to must not hang on when it was
 saved, or a run that was cut would end elsewhere: so it is the start of an epoch, and what is kept

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Stacked training: several small models with the same architecture in one step."""

@@ -1,4 +1,4 @@
-"""Whether models compute the same but for some numbers, found by comparing how they were built."""
+"""Compare models that may differ only in numeric attributes, to stack them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class given_numbers(nullcontext):
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two attributes mean the same; what cannot be compared does not."""
+    """Return whether two attributes are equal; objects that cannot be compared are not."""
     if a is b:
         return True
     if type(a) is not type(b):

@@ -115,7 +115,7 @@ class StackedOptimizer:
         return [None if g is None else g * factor.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
 
     def sync_cells(self, step: int, steps_per_epoch: int) -> None:
-        """Let the cells' own optimizers hold their rows of the state, and the rate just used."""
+        """Copy each cell's rows of the optimizer state, and its rate, to its own optimizer."""
         for rows, group in zip(self.slices, self.optimizer.param_groups, strict=True):
             for i in range(rows.start, rows.stop):
                 mine = self.cells[i].state.optimizers[self.name]

@@ -1,4 +1,4 @@
-"""Which cells of a sweep train stacked: those that compute alike, where it pays and works."""
+"""Group the cells of a sweep into stacks that train together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AGREE = {"fp64": 1e-9, "fp32": 1e-3, "auto": 1e-3, "bf16": 1e-1}  # of rounding 
 def group_cells(
     configs: Sequence[TrainConfig], data: Sequence[Dataset], note: Callable[[str], None]
 ) -> list[list[int]]:
-    """The cells (by index) of each stack, or one alone, in the order of their first cell.
+    """Group cells (by index) into stacks and single cells, in the order of their first cell.
 
     Args:
         configs: settled ones.
@@ -105,7 +105,7 @@ def _split_group(
 
 
 def why_not(cfg: TrainConfig, data: Dataset) -> str:
-    """Why cells like this are not stacked, as far as it is known beforehand; "" if they are."""
+    """Return the reason why cells of this config are not stacked; "" if they can be."""
     if cfg.trainer.devices > 1:
         return f"trainer.devices={cfg.trainer.devices} is for runs that train alone"
     if cfg.trainer.rollback:

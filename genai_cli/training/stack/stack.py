@@ -1,4 +1,4 @@
-"""Many small models in one step: their weights stacked, their losses under ``torch.func.vmap``.
+"""Train many small models in one step: stacked weights, losses under ``torch.func.vmap``.
 
 Cell i of a stack is an ordinary `Training` whose tensors are views of row i: its checkpoint, its
 averaged weights and its evaluation need not know of the stack. Every cell has its own order of
@@ -242,7 +242,7 @@ class Stack:
         return [dict(zip(sums, row, strict=True)) for row in means]
 
     def sync_cells(self) -> None:
-        """Give every cell what only the stack knows: sums of the epoch, optimizer state."""
+        """Copy the epoch's sums and the optimizer state from the stack to every cell."""
         for i, cell in enumerate(self.cells):
             state = cell.state
             state.means.sums = {name: total[i] for name, total in self.sums.items()}
@@ -264,7 +264,7 @@ class Stack:
 
 
 def _detach_from_stack(state: Training) -> None:
-    """Copies of all that was a row of a stack."""
+    """Replace every tensor that is a row of a stack by a copy."""
     for p in state.model.parameters():
         p.data = p.data.clone()
     state.model._buffers["step"] = state.model.step.clone()

@@ -1,4 +1,4 @@
-"""The precision, CPU threads and kind of step of a run: measured at its start, then recorded.
+"""Choose precision, CPU threads and kind of step by measuring them at the start of a run.
 
 Nothing here moves a run: gradients are computed and thrown away. What is chosen goes into run.json
 and is taken from there on resume, so that a resumed run does the very arithmetic of the
@@ -36,7 +36,7 @@ SHARE, OVERHEAD, MOST = 0.1, 4e-6, 0.7  # of a step; seconds an operator; of a s
 
 
 class Chosen(NamedTuple):
-    """What a run is stepped with."""
+    """The step function of a run with its kind, CPU threads and precision."""
 
     kind: str  # eager, compiled or graph; run.json's step_kind
     threads: int  # of the CPU; run.json's threads
@@ -45,7 +45,7 @@ class Chosen(NamedTuple):
     lines: tuple[str, ...]  # for the user and train.log: what and why
 
     def recorded(self) -> dict[str, Any]:
-        """What run.json keeps of it, and a resumed run takes from there."""
+        """Return the entries of run.json that a resumed run reads back."""
         return {"threads": self.threads, "step_kind": self.kind, "precision": self.precision}
 
 
@@ -95,8 +95,9 @@ def _choose(probe: Probe, recorded: Mapping[str, Any]) -> Chosen:
 
 
 def check(cfg: TrainConfig, device: torch.device, here: bool = True) -> None:
-    """What can be known of ``trainer.step`` before a run has a folder, on a device that is
-    ``here`` or on another machine, whose compilers cannot be asked.
+    """Check ``trainer.step`` before a run has a folder.
+
+    ``here`` is False for a device on another machine, whose compilers cannot be checked.
 
     Raises:
         UserError: this machine or the optimizer does not have the kind that was asked for.

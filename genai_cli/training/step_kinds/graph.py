@@ -1,4 +1,4 @@
-"""The step captured as a CUDA graph: its kernels are launched at once, not one by one by Python.
+"""The step captured as a CUDA graph, whose kernels are launched together.
 
 Everything a replay reads lies at fixed addresses: the batch and the noise are copied there, the
 rates are tensors on the device. Capturing runs nothing, so no state has to be put back: the first
@@ -27,7 +27,7 @@ ON_THE_HOST = ("adagrad",)  # optimizers that read a rate or a step number there
 
 
 def unavailable(device: torch.device, optimizer: str) -> str | None:
-    """Why no step with an optimizer of that name can be captured; None where it can."""
+    """Return the reason why a step with this optimizer cannot be captured; None where it can."""
     if device.type != "cuda":
         return f"CUDA graphs need a CUDA device, and this run is on {device.type}"
     if optimizer in ON_THE_HOST:
@@ -101,7 +101,7 @@ class GraphStep:
 
 
 class Captured:
-    """One graph with the places it reads from and writes to."""
+    """One CUDA graph with its static input and output buffers."""
 
     def __init__(
         self,

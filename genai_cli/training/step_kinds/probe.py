@@ -1,4 +1,4 @@
-"""Gradients of a run's own first batch, timed and thrown away: what choose.py chooses by."""
+"""Time gradients of a run's first batch, for the choice of its step in choose.py."""
 
 from __future__ import annotations
 
