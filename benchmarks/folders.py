@@ -28,7 +28,7 @@ from genai_cli.store import run_folder
 from genai_cli.store import sweep_table as folders
 from genai_cli.sweeps import asked
 from genai_cli.sweeps import cells as cells_module
-from genai_cli.sweeps.checked import checked
+from genai_cli.sweeps.checked import validate_cells
 from genai_cli.sweeps.launch import write_cells
 from genai_cli.sweeps.settings import Sweep
 from genai_cli.system import atomic_write
@@ -73,7 +73,7 @@ def main() -> None:
         one = trained(root / "one")
         line = compose.parse_line(words)
         cells = timed("compose", lambda: compose.compose_cells("train", line))
-        kept = timed("check and build on meta", lambda: checked(cells))
+        kept = timed("check and build on meta", lambda: validate_cells(cells))
         sweep = run_folder.claim(root / "outputs", "sweep")
         named = {cells_module.cell_name(i, cell): p for i, (cell, p) in enumerate(kept)}
         timed(f"write {len(named)} folders", lambda: write_cells(sweep, named, "genai train"))
@@ -81,8 +81,8 @@ def main() -> None:
             (name, cell, schema.to_dict(p.cfg))
             for (name, p), (cell, _) in zip(named.items(), kept, strict=True)
         ]
-        content = asked.asked("genai train", Sweep(), Serial(), described)
-        timed("sweep.yaml", lambda: asked.write(sweep, content))
+        content = asked.manifest("genai train", Sweep(), Serial(), described)
+        timed("sweep.yaml", lambda: asked.write_manifest(sweep, content))
         timed("sweep.csv", lambda: folders.write_table(sweep))
         fill(sweep, one)
         timed("sweep.csv, every cell changed", lambda: folders.write_table(sweep))

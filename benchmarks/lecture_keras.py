@@ -74,7 +74,9 @@ def keras_fit(config: dict[str, Any]) -> Losses:
     tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
     cfg = schema.from_dict(config, Path("config.yaml"))
     data = load.load_data(cfg, lambda _: None)
-    x, test = (s.x.flatten(1).numpy().astype("float32") / s.top for s in (data.train, data.val))
+    x, test = (
+        s.x.flatten(1).numpy().astype("float32") / s.max_level for s in (data.train, data.val)
+    )
     start = setup.new_training(cfg, data, torch.device("cpu")).model
     model, trainer, optimizer = config["model"], config["trainer"], dict(config["optimizer"])
     if model["code_activation"] != model["activation"]:

@@ -23,7 +23,7 @@ import pytest
 
 from genai_cli.cli.command_table import VERBS
 from genai_cli.config import compose, validation
-from genai_cli.launchers.settings import of_one_run, of_sweep
+from genai_cli.launchers.settings import read_launcher, read_run_launcher
 from genai_cli.lecture import chapters
 from genai_cli.lecture.plan import plan
 from genai_cli.sweeps import given
@@ -116,7 +116,7 @@ def taken_by_genai(words: list[str], genai: Callable) -> None:
         composed(words)
     elif verb == "lecture" and rest[0] != "resume":
         names = [word for word in rest if "=" not in word]
-        assert plan(chapters.chosen(names), [word for word in rest if "=" in word])
+        assert plan(chapters.select_experiments(names), [word for word in rest if "=" in word])
     elif verb == "completion":
         assert genai("completion", "show", "bash").code == 0
         assert rest[0] in ("install", "show", "uninstall"), words
@@ -135,13 +135,13 @@ def composed(words: list[str]) -> None:
         return
     if not line.multirun:
         validation.check(compose.compose_single("train", line).config)
-        of_one_run(line)
+        read_run_launcher(line)
         return
-    sweep, launcher = given.of_line(line), of_sweep(line)
+    sweep, launcher = given.read_sweep(line), read_launcher(line)
     if sweep.search == "grid":
         cells = compose.compose_cells("train", line, sweep.over, None, sweep.cells)
     else:
-        cells = [cell for cell, _ in searches.planned(line, sweep, launcher)[0]]
+        cells = [cell for cell, _ in searches.plan_cells(line, sweep, launcher)[0]]
     for cell in cells:
         validation.check(cell.config)
 

@@ -13,7 +13,7 @@ import torch
 from genai_cli.audit.shares import confusion_of
 from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset, Split
-from genai_cli.data.rare import number_of
+from genai_cli.data.rare import class_index
 from genai_cli.data.sources import SOURCES, DataNote, load
 from genai_cli.errors import UserError
 from genai_cli.evaluation.reference import Reference, reference
@@ -138,7 +138,7 @@ def biased(cfg: TrainConfig) -> Biased:
     shares = counts / max(1, counts.sum())
     drawn = shares if data.balance is None else (counts > 0) / max(1, (counts > 0).sum())
     rare = cfg.dataset.get("rare")
-    return Biased(counts, drawn, None if rare is None else number_of(rare, classes))
+    return Biased(counts, drawn, None if rare is None else class_index(rare, classes))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from genai_cli.data.dataset import Dataset, Split
 _CHUNK = 1024  # examples looked at together
 
 
-class SplitFacts(NamedTuple):
+class SplitSummary(NamedTuple):
     """Of one split."""
 
     n: int
@@ -23,18 +23,18 @@ class SplitFacts(NamedTuple):
     duplicates: int  # examples equal to an earlier one of the same split
 
 
-class Facts(NamedTuple):
+class DataSummary(NamedTuple):
     """Of a data set."""
 
-    splits: dict[str, SplitFacts]
+    splits: dict[str, SplitSummary]
     overlap: dict[tuple[str, str], int]  # (a, b) → examples of b that are also in a
     constant: int  # entries of x (pixels, columns) equal in every example
     entries: int
 
 
-def examine(dataset: Dataset) -> Facts:
+def examine(dataset: Dataset) -> DataSummary:
     """One pass over every example. Equal means: the same bits of x; targets are not compared."""
-    splits: dict[str, SplitFacts] = {}
+    splits: dict[str, SplitSummary] = {}
     seen: dict[str, set[bytes]] = {}
     overlap: dict[tuple[str, str], int] = {}
     low = torch.full(dataset.spec.event_shape, torch.inf)
@@ -57,14 +57,14 @@ def examine(dataset: Dataset) -> Facts:
             overlap[other, name] = sum(h in seen[other] for h in hashes)
         seen[name] = set(hashes)
         empty = len(split) == 0
-        splits[name] = SplitFacts(
+        splits[name] = SplitSummary(
             len(split),
             float("nan") if empty else float(least.min()),
             float("nan") if empty else float(most.max()),
             tuple(counts.tolist()),
             len(hashes) - len(seen[name]),
         )
-    return Facts(splits, overlap, int((low == high).sum()), low.numel())
+    return DataSummary(splits, overlap, int((low == high).sum()), low.numel())
 
 
 def _chunks(split: Split) -> tuple[Tensor, ...]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from genai_cli.data.download import obtain
-from genai_cli.data.raw import Raw, shown
+from genai_cli.data.download import find_or_download
+from genai_cli.data.raw import Raw, one_line
 from genai_cli.errors import UserError
 
 _CLASSES = (
@@ -39,11 +39,11 @@ _LAYOUTS = (
 
 def cifar10(*, root: str | None = None) -> Raw:
     """60,000 photographs of ten things, 3×32×32 (Krizhevsky 2009)."""
-    place = obtain("cifar10", root, locate)
+    path = find_or_download("cifar10", root, locate)
     images, labels = [], []
-    contents, ending = _open(place)
+    contents, ending = _open(path)
     for stem in _STEMS:
-        where = f"{shown(place)} ({stem}{ending})"
+        where = f"{one_line(path)} ({stem}{ending})"
         data = contents(stem + ending)
         x, y = (_binary if ending else _python)(data, where)
         if len(x) == 0 or len(x) != len(y):
@@ -56,7 +56,7 @@ def cifar10(*, root: str | None = None) -> Raw:
         np.concatenate(images),
         np.concatenate(labels),
         classes=_CLASSES,
-        top=255,
+        max_level=255,
         n_test=len(labels[-1]),
     )
 
@@ -65,31 +65,31 @@ def locate(root: Path, given: bool) -> Path | None:
     """The folder or archive with the batches, or None."""
     for folder, archive, ending in _LAYOUTS:
         folders = [root / folder, root / "cifar10" / folder, *([root] if given else [])]
-        for place in folders:
-            if (place / f"data_batch_1{ending}").is_file():
-                return place
-        for place in (root / archive, root / "cifar10" / archive):
-            if place.is_file():
-                return place
+        for path in folders:
+            if (path / f"data_batch_1{ending}").is_file():
+                return path
+        for path in (root / archive, root / "cifar10" / archive):
+            if path.is_file():
+                return path
     return None
 
 
-def _open(place: Path) -> tuple[Callable[[str], bytes], str]:
+def _open(path: Path) -> tuple[Callable[[str], bytes], str]:
     """How to get a batch file's bytes by name, and how the names end."""
-    if place.is_dir():
-        ending = next(end for _, _, end in _LAYOUTS if (place / f"data_batch_1{end}").is_file())
+    if path.is_dir():
+        ending = next(end for _, _, end in _LAYOUTS if (path / f"data_batch_1{end}").is_file())
 
         def from_folder(name: str) -> bytes:
             try:
-                return (place / name).read_bytes()
+                return (path / name).read_bytes()
             except OSError as error:
-                raise _refused(place, f"{name}: {error.strerror}") from None
+                raise _refused(path, f"{name}: {error.strerror}") from None
 
         return from_folder, ending
-    folder, _, ending = next(layout for layout in _LAYOUTS if layout[1] == place.name)
+    folder, _, ending = next(layout for layout in _LAYOUTS if layout[1] == path.name)
     wanted = [stem + ending for stem in _STEMS]
     try:
-        with tarfile.open(place) as archive:
+        with tarfile.open(path) as archive:
             members = {
                 Path(m.name).name: archive.extractfile(m).read()  # type: ignore[union-attr]
                 for m in archive
@@ -99,19 +99,19 @@ def _open(place: Path) -> tuple[Callable[[str], bytes], str]:
                 and Path(m.name).name in wanted  # a forged archive may hold a thousand more
             }
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise _refused(place, f"it cannot be unpacked: {shown(error)}") from None
+        raise _refused(path, f"it cannot be unpacked: {one_line(error)}") from None
 
     def from_archive(name: str) -> bytes:
         if name not in members:
-            raise _refused(place, f"{name} is not in it")
+            raise _refused(path, f"{name} is not in it")
         return members[name]
 
     return from_archive, ending
 
 
-def _refused(place: Path, why: str) -> UserError:
+def _refused(path: Path, why: str) -> UserError:
     return UserError(
-        f"{shown(place)} is not a whole CIFAR-10: {shown(why)}; get it again "
+        f"{one_line(path)} is not a whole CIFAR-10: {one_line(why)}; get it again "
         "('genai data fetch cifar10')"
     )
 
@@ -137,7 +137,7 @@ def _python(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"data of shape {x.shape}, {x.dtype}")
     except Exception as error:  # a forged stream makes the unpickler raise anything
         raise UserError(
-            f"{where} is not a batch of CIFAR-10 ({shown(error)}); get it again"
+            f"{where} is not a batch of CIFAR-10 ({one_line(error)}); get it again"
         ) from None
     return x, y
 

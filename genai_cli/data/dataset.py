@@ -36,13 +36,13 @@ class Spec(NamedTuple):
 class Split:
     """Examples that live in memory: integers as stored, floats already in data space.
 
-    Integer tensors are divided by ``top`` (the largest level, e.g. 255) when a batch is cut, so an
+    Integer tensors are divided by ``max_level`` (e.g. 255) when a batch is cut, so an
     image set costs one byte an entry on the device.
     """
 
     x: Tensor  # (n, *event), uint8 or float
     y: Tensor | None = None  # (n,) int64 labels, (n, K) float values or (n, *target) images
-    top: int | None = None
+    max_level: int | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -64,8 +64,8 @@ class Split:
 
     def _scaled(self, values: Tensor) -> Tensor:
         dtype = torch.get_default_dtype()  # double where the run's precision says so
-        if values.dtype == torch.uint8 and self.top is not None:
-            return values.to(dtype).div_(self.top)
+        if values.dtype == torch.uint8 and self.max_level is not None:
+            return values.to(dtype).div_(self.max_level)
         return values.to(dtype) if values.is_floating_point() else values
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genai_cli.data.home import data_home, data_homes, user_path
-from genai_cli.data.raw import shown
+from genai_cli.data.raw import one_line
 from genai_cli.errors import UserError, listing
 
 # name → (class in torchvision.datasets, the folder it makes under its root)
@@ -25,7 +25,9 @@ DOWNLOADS = {
 _TIMEOUT = 30.0  # seconds of silence from a server
 
 
-def obtain(name: str, root: str | None, locate: Callable[[Path, bool], Path | None]) -> Path:
+def find_or_download(
+    name: str, root: str | None, locate: Callable[[Path, bool], Path | None]
+) -> Path:
     """The folder that holds the set's files.
 
     Args:
@@ -36,21 +38,23 @@ def obtain(name: str, root: str | None, locate: Callable[[Path, bool], Path | No
     """
     if root is not None:
         given = user_path(root, "dataset.root", "DIR")
-        found = locate(given, True)
-        if found is None:
+        path = locate(given, True)
+        if path is None:
             raise UserError(
-                f"dataset.root={shown(root)} holds no files of {name}; give the folder they are "
-                f"in, or type 'genai data fetch {name} root={shown(root)}'"
+                f"dataset.root={one_line(root)} holds no files of {name}; give the folder they are "
+                f"in, or type 'genai data fetch {name} root={one_line(root)}'"
             )
-        return found
+        return path
     home = data_home()
-    found = next(filter(None, (locate(place, False) for place in data_homes())), None)
-    if found is None:
+    path = next(
+        filter(None, (locate(home_candidate, False) for home_candidate in data_homes())), None
+    )
+    if path is None:
         fetch(name, home)
-        found = locate(home, False)
-    if found is None:
-        raise UserError(f"{name} was downloaded to {shown(home)} but its files are not there")
-    return found
+        path = locate(home, False)
+    if path is None:
+        raise UserError(f"{name} was downloaded to {one_line(home)} but its files are not there")
+    return path
 
 
 def fetch(name: str, root: Path) -> Path:
@@ -60,7 +64,7 @@ def fetch(name: str, root: Path) -> Path:
     download leaves nothing that looks like one.
     """
     if name not in DOWNLOADS:
-        raise UserError(f"'{shown(name)}' is not downloaded (choose from: {listing(DOWNLOADS)})")
+        raise UserError(f"'{one_line(name)}' is not downloaded (choose from: {listing(DOWNLOADS)})")
     class_name, folder = DOWNLOADS[name]
     partial = root / f".partial-{name}-{os.getpid()}"
     made = [parent for parent in (root, *root.parents) if not parent.exists()]
@@ -72,7 +76,7 @@ def fetch(name: str, root: Path) -> Path:
                 (partial / folder).rename(root / folder)
     except Exception as error:  # torchvision, urllib and ssl raise nearly anything offline
         raise UserError(
-            f"{name} is not in {shown(root)} and cannot be downloaded ({_reason(error)}); "
+            f"{name} is not in {one_line(root)} and cannot be downloaded ({_reason(error)}); "
             f"{_otherwise(name)}"
         ) from None
     finally:
@@ -106,7 +110,7 @@ def _silence():
 def _reason(error: Exception) -> str:
     """The cause: torchvision lists every mirror it tried, the last one's trouble says it all."""
     words = " ".join(str(error).split()) or type(error).__name__
-    return shown(words.rpartition("] ")[2].rstrip(">") if "urlopen" in words else words, 100)
+    return one_line(words.rpartition("] ")[2].rstrip(">") if "urlopen" in words else words, 100)
 
 
 def _otherwise(name: str) -> str:

@@ -53,7 +53,7 @@ def digits() -> Raw:
         table[:, :-1].reshape(-1, 1, 8, 8),
         table[:, -1].astype(np.int64),
         classes=tuple("0123456789"),
-        top=16,
+        max_level=16,
     )
 
 

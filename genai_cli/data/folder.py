@@ -14,8 +14,8 @@ import numpy as np
 
 from genai_cli.config.signatures import Between, Count, Natural
 from genai_cli.data.home import user_path
-from genai_cli.data.images import SUFFIXES, Broken, ImageFiles, contents, decode, pool
-from genai_cli.data.raw import Raw, shown
+from genai_cli.data.images import SUFFIXES, BrokenImage, ImageFiles, decode, decoder_pool, read_file
+from genai_cli.data.raw import Raw, one_line
 from genai_cli.errors import UserError
 
 Side = Annotated[int, Between(1, 8192)]  # pixels; more of them are a slip of the keyboard
@@ -42,29 +42,29 @@ def folder(
         raise UserError(f"dataset.channels={channels} is not allowed: choose from 1, 3")
     root = user_path(path, "dataset.path", "DIR")
     if not root.is_dir():
-        raise UserError(f"dataset.path={shown(path)} is not a folder; give a folder of images")
-    found = arrange(root)
-    if not found.files:
+        raise UserError(f"dataset.path={one_line(path)} is not a folder; give a folder of images")
+    layout = read_layout(root)
+    if not layout.files:
         kinds = " ".join(s[1:] for s in SUFFIXES)
-        raise UserError(f"dataset.path={shown(path)} holds no images (looked for {kinds})")
-    scanned = scan(root, found.files, size, channels, crop, memory_mb)
-    notes = [*found.notes]
+        raise UserError(f"dataset.path={one_line(path)} holds no images (looked for {kinds})")
+    scanned = scan(root, layout.files, size, channels, crop, memory_mb)
+    notes = [*layout.notes]
     if scanned.broken:
-        told = _told(root, found.files, scanned.broken)
-        if not allow_broken or len(scanned.broken) == len(found.files):
+        message = _describe_broken(root, layout.files, scanned.broken)
+        if not allow_broken or len(scanned.broken) == len(layout.files):
             raise UserError(
-                f"dataset.path={shown(path)}: {told}; mend or remove them, or leave them out with "
-                "dataset.allow_broken=true"
+                f"dataset.path={one_line(path)}: {message}; mend or remove them, or leave them out "
+                "with dataset.allow_broken=true"
             )
-        notes.append(f"left out: {told}")
+        notes.append(f"left out: {message}")
     for what, files in sorted(scanned.odd.items()):
-        example = shown(os.path.relpath(files[0], root))
-        notes.append(f"{len(files)} of {len(found.files)} images ({example}, …) have {what}")
-    keep = np.array([i for i in range(len(found.files)) if i not in scanned.broken])
-    part = np.array(found.part)[keep]
-    _refuse_empty_part(root, found.part, part)
-    y = None if found.labels is None else np.array(found.labels, np.int64)[keep]
-    files = [found.files[i] for i in keep]
+        example = one_line(os.path.relpath(files[0], root))
+        notes.append(f"{len(files)} of {len(layout.files)} images ({example}, …) have {what}")
+    keep = np.array([i for i in range(len(layout.files)) if i not in scanned.broken])
+    part = np.array(layout.part)[keep]
+    _refuse_empty_part(root, layout.part, part)
+    y = None if layout.labels is None else np.array(layout.labels, np.int64)[keep]
+    files = [layout.files[i] for i in keep]
     shape = scanned.event_shape
     x = scanned.pixels
     if x is not None and scanned.broken:
@@ -76,8 +76,8 @@ def folder(
     return Raw(
         x=ImageFiles(files, shape, size, channels, crop, workers) if x is None else x,
         y=y,
-        classes=found.classes if y is not None else (),
-        top=255,
+        classes=layout.classes if y is not None else (),
+        max_level=255,
         n_val=int((part == 1).sum()),
         n_test=int((part == 2).sum()),
         digest=digest.hexdigest()[:16],
@@ -85,7 +85,7 @@ def folder(
     )
 
 
-class Found(NamedTuple):
+class Layout(NamedTuple):
     """Image files in order: those of train first, then val, then test."""
 
     files: list[str]
@@ -95,7 +95,7 @@ class Found(NamedTuple):
     notes: tuple[str, ...]
 
 
-def arrange(root: Path) -> Found:
+def read_layout(root: Path) -> Layout:
     """What the layout under ``root`` says of splits and labels. Opens no file."""
     relative = sorted(_walk(root))
     tops = {parts[0] for parts in relative if len(parts) > 1}
@@ -111,11 +111,11 @@ def arrange(root: Path) -> Found:
         labels = [classes.index(parts[0]) for parts in inner]
     elif len(classes) > 1:
         notes = (
-            f"no labels: {len(loose)} images ({shown(loose[0])}, …) lie beside the subfolders "
-            f"of {shown(root)}",
+            f"no labels: {len(loose)} images ({one_line(loose[0])}, …) lie beside the subfolders "
+            f"of {one_line(root)}",
         )
     files = [os.path.join(root, *relative[i]) for i in order]
-    return Found(files, [part[i] for i in order], labels, classes, notes)
+    return Layout(files, [part[i] for i in order], labels, classes, notes)
 
 
 def _walk(root: Path) -> Iterator[tuple[str, ...]]:
@@ -152,15 +152,15 @@ def scan(
     def one(file: str) -> tuple[bytes, np.ndarray | str, list[str]]:
         odd: list[str] = []
         try:
-            data = contents(file)
+            data = read_file(file)
             return hashlib.sha256(data).digest(), decode(data, size, channels, crop, odd), odd
-        except Broken as error:
+        except BrokenImage as error:
             return b"", str(error), []
 
     shape: tuple[int, ...] | None = None
     first, pixels, digests, broken = "", None, [], {}
     odd: dict[str, list[str]] = {}
-    with pool() as threads, _quiet(files), warnings.catch_warnings():
+    with decoder_pool() as threads, _quiet(files), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of files that are read or refused all the same
         # Some at a time: the pool would decode the whole set ahead of us.
         step = 256
@@ -203,15 +203,15 @@ def _quiet(files: list[str]) -> Iterator[None]:
 
 def _disagree(root: Path, a: str, one: tuple[int, ...], b: str, other: tuple[int, ...]) -> str:
     return (
-        f"images differ in size: {shown(os.path.relpath(a, root))} is {one[2]}×{one[1]}, "
-        f"{shown(os.path.relpath(b, root))} is {other[2]}×{other[1]}; "
+        f"images differ in size: {one_line(os.path.relpath(a, root))} is {one[2]}×{one[1]}, "
+        f"{one_line(os.path.relpath(b, root))} is {other[2]}×{other[1]}; "
         f"add dataset.size={min(*one[1:], *other[1:])} (or another size) to make them one"
     )
 
 
-def _told(root: Path, files: list[str], broken: dict[int, str], most: int = 5) -> str:
+def _describe_broken(root: Path, files: list[str], broken: dict[int, str], most: int = 5) -> str:
     names = [
-        f"{shown(os.path.relpath(files[i], root))} ({shown(why)})"
+        f"{one_line(os.path.relpath(files[i], root))} ({one_line(why)})"
         for i, why in list(broken.items())[:most]
     ]
     more = ", …" if len(broken) > most else ""
@@ -221,4 +221,6 @@ def _told(root: Path, files: list[str], broken: dict[int, str], most: int = 5) -
 def _refuse_empty_part(root: Path, before: list[int], after: np.ndarray) -> None:
     for k, name in enumerate(_PARTS):
         if k in before and not (after == k).any():
-            raise UserError(f"every image in {shown(root / name)} is broken; mend or remove them")
+            raise UserError(
+                f"every image in {one_line(root / name)} is broken; mend or remove them"
+            )

@@ -7,7 +7,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from genai_cli.data.raw import shown
+from genai_cli.data.raw import one_line
 from genai_cli.errors import UserError
 
 
@@ -36,22 +36,24 @@ def user_place(path: str, key: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise UserError(f"{key}={shown(path)}: no such home folder; write the path out") from None
+        raise UserError(
+            f"{key}={one_line(path)}: no such home folder; write the path out"
+        ) from None
 
 
 def user_path(path: str | None, key: str, what: str) -> Path:
     """``path`` with ~ expanded; one line where it is missing or not there."""
     if not path or path == "???":
         raise UserError(f"{key} is missing; add {key}={what}")
-    found = user_place(path, key)
+    expanded = user_place(path, key)
     try:
-        there = found.exists()
+        there = expanded.exists()
     except (OSError, ValueError) as error:  # a loop of links, a folder nobody may enter, NUL
-        raise UserError(f"{key}={shown(path)} cannot be opened: {_why(error)}") from None
+        raise UserError(f"{key}={one_line(path)} cannot be opened: {_why(error)}") from None
     if not there:
-        looked = "" if found.is_absolute() else f" (looked at {shown(found.absolute())})"
-        raise UserError(f"{key}={shown(path)} is not there{looked}; give a {what} that is")
-    return found
+        looked = "" if expanded.is_absolute() else f" (looked at {one_line(expanded.absolute())})"
+        raise UserError(f"{key}={one_line(path)} is not there{looked}; give a {what} that is")
+    return expanded
 
 
 def _why(error: Exception) -> str:
@@ -61,8 +63,8 @@ def _why(error: Exception) -> str:
 def sklearn_file(name: str) -> Path | None:
     """One of the data files inside scikit-learn, found without importing it (1.1 s)."""
     package = importlib.util.find_spec("sklearn")
-    for place in (package.submodule_search_locations if package else None) or ():
-        path = Path(place) / "datasets" / "data" / name
+    for location in (package.submodule_search_locations if package else None) or ():
+        path = Path(location) / "datasets" / "data" / name
         if path.is_file():
             return path
     return None

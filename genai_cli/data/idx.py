@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genai_cli.data.download import obtain
+from genai_cli.data.download import find_or_download
 from genai_cli.data.home import data_home
-from genai_cli.data.raw import Raw, shown
+from genai_cli.data.raw import Raw, one_line
 from genai_cli.errors import UserError
 
 _SIDE = 28
@@ -72,12 +72,12 @@ def places(name: str, root: Path, given: bool) -> list[Path]:
 
 
 def _load(name: str, root: str | None) -> Raw:
-    folder = obtain(name, root, lambda at, given: locate(name, at, given))
+    folder = find_or_download(name, root, lambda at, given: locate(name, at, given))
     files = {stem: _file(folder, stem) for stem in _STEMS}
     missing = [stem for stem, file in files.items() if file is None]
     if missing:
         raise UserError(
-            f"{shown(folder)} lacks {missing[0]}-idx{3 if 'images' in missing[0] else 1}-ubyte"
+            f"{one_line(folder)} lacks {missing[0]}-idx{3 if 'images' in missing[0] else 1}-ubyte"
             f"[.gz]; copy it there, or type 'genai data fetch {name}'"
         )
     images, labels = [], []
@@ -93,7 +93,7 @@ def _load(name: str, root: str | None) -> Raw:
         np.concatenate(images)[:, None],  # (n, 1, 28, 28)
         np.concatenate(labels).astype(np.int64),
         classes=EDITIONS[name].classes,
-        top=255,
+        max_level=255,
         n_test=len(labels[1]),
         notes=() if root or data_home() in folder.parents else (f"{name} is read from {folder}",),
     )
@@ -124,36 +124,36 @@ def read(file: Path, shape: tuple[int, ...]) -> np.ndarray:
                 )
             n, *rest = (int(k) for k in np.frombuffer(head, ">u4", dims, 4))
             if tuple(rest) != shape or n == 0:
-                found = "×".join(map(str, (n, *rest)))
-                raise _bad(file, f"it holds {found} where n×{_SIDE}×{_SIDE} was expected")
+                shape_text = "×".join(map(str, (n, *rest)))
+                raise _bad(file, f"it holds {shape_text} where n×{_SIDE}×{_SIDE} was expected")
             size = n * int(np.prod(shape))
             if size > 2**34:  # asked of read() at once, a forged n would take all memory
                 raise _bad(file, f"its head promises {n} examples")
             data = opened.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise _bad(file, f"it cannot be unpacked: {shown(error)}") from None
+        raise _bad(file, f"it cannot be unpacked: {one_line(error)}") from None
     except MemoryError:
         raise _bad(file, f"its head promises {n} examples, more than memory holds") from None
     if len(data) != size:
-        told = f"{len(data)} of {size}" if len(data) < size else f"more than {size}"
-        raise _bad(file, f"it has {told} bytes of data")
+        size_text = f"{len(data)} of {size}" if len(data) < size else f"more than {size}"
+        raise _bad(file, f"it has {size_text} bytes of data")
     return np.frombuffer(data, np.uint8).reshape(n, *shape)
 
 
 def _bad(file: Path, why: str) -> UserError:
-    return UserError(f"{shown(file)} is not a whole idx file: {why}; get it again")
+    return UserError(f"{one_line(file)} is not a whole idx file: {why}; get it again")
 
 
 def _check(x_file: Path, y_file: Path, images: np.ndarray, labels: np.ndarray) -> None:
     if len(images) != len(labels):
         raise UserError(
-            f"{shown(x_file)} has {len(images)} images but {shown(y_file.name)} {len(labels)} "
-            "labels; get both again"
+            f"{one_line(x_file)} has {len(images)} images but {one_line(y_file.name)} "
+            f"{len(labels)} labels; get both again"
         )
     if labels.max() > 9:
         raise UserError(
-            f"{shown(y_file)}: label {labels.max()} of example {labels.argmax()} is out of range "
-            "0..9; get it again"
+            f"{one_line(y_file)}: label {labels.max()} of example {labels.argmax()} is out of "
+            "range 0..9; get it again"
         )
 
 
@@ -163,6 +163,6 @@ def _refuse_other(name: str, folder: Path, labels: np.ndarray) -> None:
     for other, edition in EDITIONS.items():
         if other != name and head == edition.first:
             raise UserError(
-                f"{shown(folder)} holds {other}, not {name}; type dataset={other} "
-                f"dataset.root={shown(folder)}"
+                f"{one_line(folder)} holds {other}, not {name}; type dataset={other} "
+                f"dataset.root={one_line(folder)}"
             )

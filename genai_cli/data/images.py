@@ -24,7 +24,7 @@ MOST_BYTES = 2**30  # of a file; it is read at once
 MOST_PIXELS = 2**26  # of an image, 8192×8192: a bomb of a few bytes would unpack to gigabytes
 
 
-class Broken(Exception):
+class BrokenImage(Exception):
     """A file that cannot be read as an image, and why in a few words."""
 
 
@@ -54,14 +54,16 @@ class ImageFiles:
         out = np.empty((len(index), *self.event_shape), np.uint8)
         for row, i in enumerate(index):
             try:
-                data = contents(self.paths[i])
+                data = read_file(self.paths[i])
                 out[row] = decode(data, self.size, self.channels, self.crop)
-            except (Broken, ValueError) as error:
-                raise Broken(f"{self.paths[i]} changed since it was scanned: {error}") from None
+            except (BrokenImage, ValueError) as error:
+                raise BrokenImage(
+                    f"{self.paths[i]} changed since it was scanned: {error}"
+                ) from None
         return out
 
 
-def contents(file: str) -> bytes:
+def read_file(file: str) -> bytes:
     """The bytes of an image file.
 
     Raises:
@@ -70,16 +72,16 @@ def contents(file: str) -> bytes:
     try:
         about = os.stat(file)
         if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, /dev/zero never ends
-            raise Broken("not a regular file")
+            raise BrokenImage("not a regular file")
         if about.st_size > MOST_BYTES:
-            raise Broken(f"more than {MOST_BYTES} bytes")
+            raise BrokenImage(f"more than {MOST_BYTES} bytes")
         with open(file, "rb") as opened:
             return opened.read()
     except OSError as error:
-        raise Broken(error.strerror or "unreadable") from None
+        raise BrokenImage(error.strerror or "unreadable") from None
 
 
-def pool() -> ThreadPoolExecutor:
+def decoder_pool() -> ThreadPoolExecutor:
     """Threads to decode with: Pillow's decoders let go of the interpreter."""
     return ThreadPoolExecutor(min(16, cores()))
 
@@ -105,28 +107,28 @@ def decode(
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not data:
-        raise Broken("empty file")
+        raise BrokenImage("empty file")
     try:
         with Image.open(BytesIO(data)) as opened:
             if opened.width * opened.height > MOST_PIXELS:
-                raise Broken(f"more than {MOST_PIXELS} pixels")
+                raise BrokenImage(f"more than {MOST_PIXELS} pixels")
             if odd is not None:
-                odd += _lost(opened)
+                odd += _list_losses(opened)
             opened.load()
             image = ImageOps.exif_transpose(opened)
-            image = _eight_bit(image)
+            image = _to_eight_bit(image)
             image = image.convert("L" if channels == 1 else "RGB")
             if size is not None:
-                image = _resized(image, size, crop)
-    except Broken:
+                image = _resize(image, size, crop)
+    except BrokenImage:
         raise
     except UnidentifiedImageError:
-        raise Broken("not an image") from None
+        raise BrokenImage("not an image") from None
     except Image.DecompressionBombError:
-        raise Broken(f"more than {MOST_PIXELS} pixels") from None
+        raise BrokenImage(f"more than {MOST_PIXELS} pixels") from None
     except Exception as error:  # decoders fed with garbage raise nearly anything
         words = " ".join(str(error).split())
-        raise Broken(words[:60] or type(error).__name__) from None
+        raise BrokenImage(words[:60] or type(error).__name__) from None
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
@@ -137,23 +139,23 @@ DEEP = "more than 8 bits a channel: rounded to 8"
 PRINTED = "CMYK: turned into RGB without a colour profile"
 
 
-def _lost(image: Image.Image) -> list[str]:
+def _list_losses(image: Image.Image) -> list[str]:
     """What an image has that 8-bit RGB has not."""
-    found = [ANIMATED] if getattr(image, "is_animated", False) else []
+    losses = [ANIMATED] if getattr(image, "is_animated", False) else []
     if image.mode.startswith("I") or image.mode == "F":
-        found.append(DEEP)
+        losses.append(DEEP)
     if image.mode == "CMYK":
-        found.append(PRINTED)
+        losses.append(PRINTED)
     if _has_alpha(image) and image.convert("RGBA").getextrema()[3][0] < 255:  # type: ignore[index]
-        found.append(CLEAR)
-    return found
+        losses.append(CLEAR)
+    return losses
 
 
 def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Modes that ``convert`` would clip or turn black, as 8-bit grey or RGB."""
     from PIL import Image
 
@@ -161,12 +163,12 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if mode.startswith("I"):  # 16-bit grey; "I" is how some Pillow versions open it
         values = np.asarray(image).astype(np.int64)
         if values.size and not 0 <= values.min() <= values.max() <= 65535:
-            raise Broken("32-bit pixels")
+            raise BrokenImage("32-bit pixels")
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if mode == "F":
         values = np.asarray(image)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            raise Broken("floating-point pixels outside [0, 1]")
+            raise BrokenImage("floating-point pixels outside [0, 1]")
         return Image.fromarray(np.rint(values * 255).astype(np.uint8))
     if _has_alpha(image):
         image = image.convert("RGBA")
@@ -175,7 +177,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image
 
 
-def _resized(image: Image.Image, size: int, crop: str) -> Image.Image:
+def _resize(image: Image.Image, size: int, crop: str) -> Image.Image:
     """Square, bicubic with anti-aliasing. Crops before it resizes: a long thin image would grow."""
     from PIL import Image
 

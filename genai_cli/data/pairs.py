@@ -11,12 +11,12 @@ from genai_cli.data.dataset import Split
 from genai_cli.errors import UserError
 
 
-class Pair(NamedTuple):
+class Degradation(NamedTuple):
     """How the input is made from the image."""
 
     kind: str  # superresolution | inpaint
     factor: int  # of superresolution: pixels of the image along one side of an input pixel
-    top: int  # the largest level of the stored image
+    max_level: int  # the largest level of the stored image
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Refuse an image of ``shape`` (C, H, W) that the factor does not divide."""
@@ -48,7 +48,7 @@ class Pair(NamedTuple):
         blocks = image.unflatten(-1, (width // f, f)).unflatten(-3, (height // f, f))
         # The sum of whole numbers is exact, so a batch of any size gives the same bits.
         total = blocks.sum((-3, -1), dtype=torch.int32)  # (B, C, H/f, W/f)
-        return total.to(torch.get_default_dtype()).div_(f * f * self.top)
+        return total.to(torch.get_default_dtype()).div_(f * f * self.max_level)
 
 
 def hole(height: int, width: int) -> tuple[slice, slice]:
@@ -58,6 +58,6 @@ def hole(height: int, width: int) -> tuple[slice, slice]:
     return rows, columns
 
 
-def pair_of(split: Split, pair: Pair) -> Split:
+def make_pairs(split: Split, pair: Degradation) -> Split:
     """``split`` of images as (degraded, image) pairs; its labels are left out."""
-    return Split(pair.degrade(split.x), split.x, split.top)
+    return Split(pair.degrade(split.x), split.x, split.max_level)

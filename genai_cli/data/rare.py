@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genai_cli.data.raw import Raw, shown
+from genai_cli.data.raw import Raw, one_line
 from genai_cli.errors import UserError, listing, nearest
 
 
-def number_of(name: int | str, classes: Sequence[str]) -> int:
+def class_index(name: int | str, classes: Sequence[str]) -> int:
     """The label of the class ``name``: its name, or its number where no class is called so.
 
     Raises:
@@ -25,12 +25,12 @@ def number_of(name: int | str, classes: Sequence[str]) -> int:
     if isinstance(name, int) and 0 <= name < len(classes):
         return name
     raise UserError(
-        f"dataset.rare={shown(name)} is no class{nearest(str(name), classes)} "
+        f"dataset.rare={one_line(name)} is no class{nearest(str(name), classes)} "
         f"(choose from: {listing(list(classes)[:20])}, or 0 to {len(classes) - 1})"
     )
 
 
-def labels_of(raw: Raw, key: str) -> np.ndarray:
+def require_labels(raw: Raw, key: str) -> np.ndarray:
     """The labels (n,) that ``dataset.key`` needs.
 
     Raises:
@@ -41,7 +41,7 @@ def labels_of(raw: Raw, key: str) -> np.ndarray:
     return raw.y
 
 
-def thinned(
+def thin_class(
     index: np.ndarray, labels: np.ndarray, label: int, share: float, limit: int | None
 ) -> np.ndarray:
     """``index`` (n,) in its order, with ``label`` at ``share`` of what is left.
@@ -79,7 +79,9 @@ def thinned(
     return index[kept]
 
 
-def told(raw: Raw, train: np.ndarray, label: int | None, balance: bool) -> tuple[str, ...]:
+def describe_imbalance(
+    raw: Raw, train: np.ndarray, label: int | None, balance: bool
+) -> tuple[str, ...]:
     """What is said of it, a line each: the counts, and what balancing cannot do.
 
     Args:
@@ -87,12 +89,12 @@ def told(raw: Raw, train: np.ndarray, label: int | None, balance: bool) -> tuple
         label: of the rare class, if there is one.
         balance: classes are drawn equally often.
     """
-    y, lines = labels_of(raw, "rare"), []
+    y, lines = require_labels(raw, "rare"), []
     have = np.bincount(y[train], minlength=len(raw.classes))
     if label is not None:
         share = have[label] / max(1, len(train))
         lines.append(
-            f"{shown(raw.classes[label], 40)} is rare in training: {have[label]:,} of "
+            f"{one_line(raw.classes[label], 40)} is rare in training: {have[label]:,} of "
             f"{len(train):,} examples ({100 * share:.3g} %; {100 * np.mean(y == label):.3g} % of "
             "all data); validation and test keep theirs"
         )
@@ -100,6 +102,6 @@ def told(raw: Raw, train: np.ndarray, label: int | None, balance: bool) -> tuple
     if gone:
         lines.append(
             "dataset.balance=true cannot bring back what is not there: no training example of "
-            f"{shown(', '.join(gone), 80)}"
+            f"{one_line(', '.join(gone), 80)}"
         )
     return tuple(lines)

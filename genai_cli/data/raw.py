@@ -19,10 +19,10 @@ class Raw(NamedTuple):
     No torch here: a source is read, hashed and cut with numpy alone.
     """
 
-    x: np.ndarray | ImageFiles  # (n, *event): uint8 with `top`, else float
+    x: np.ndarray | ImageFiles  # (n, *event): uint8 with `max_level`, else float
     y: np.ndarray | None = None  # (n,) int64 labels or (n, K) float values
     classes: tuple[str, ...] = ()  # names in label order; empty unless y holds labels
-    top: int | None = None  # the largest level of a uint8 entry (255; digits 16)
+    max_level: int | None = None  # the largest level of a uint8 entry (255; digits 16)
     features: tuple[str, ...] = ()  # column names of a table
     targets: tuple[str, ...] = ()  # names of the target columns
     n_val: int = 0  # examples of an official validation set; 0 = split by a fraction
@@ -73,7 +73,7 @@ def _wire(array: np.ndarray) -> str:
     return "<u1" if array.min() >= 0 and array.max() <= 255 else "<i8"
 
 
-def shown(value: object, most: int = 200) -> str:
+def one_line(value: object, most: int = 200) -> str:
     """``value`` on one line, for a message: a file name or a cell may hold anything.
 
     A long one loses its middle: the end of a path is the file's name.

@@ -24,7 +24,7 @@ class Affine(NamedTuple):
         return ((x.astype(np.float64) - self.shift) @ self.matrix).astype(np.float32)
 
 
-def fit(x: np.ndarray, kind: str) -> Affine:
+def fit_scaling(x: np.ndarray, kind: str) -> Affine:
     """The scaling of ``x`` (n, D): columns to mean 0 and deviation 1 (``standard``), to [0, 1]
     (``minmax``), or to covariance 1 (``whiten``).
 

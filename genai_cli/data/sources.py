@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from genai_cli.config.signatures import Between, bind, signature_of, validate
-from genai_cli.data.raw import shown
+from genai_cli.data.raw import one_line
 from genai_cli.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -67,25 +67,25 @@ def load(node: Mapping[str, Any], split_seed: int = 0) -> Dataset:
     if keys.get("pair") is not None and source.kind != "image":
         images = [other for other, s in SOURCES.items() if s.kind == "image"]
         raise UserError(
-            f"dataset.pair={shown(keys['pair'])} needs images and {name} has none; leave it out, "
-            f"or choose dataset from: {listing(images)}"
+            f"dataset.pair={one_line(keys['pair'])} needs images and {name} has none; leave it "
+            f"out, or choose dataset from: {listing(images)}"
         )
     from genai_cli.data import splits  # imports torch
 
     module, function_name = source.function.split(":")
     function = getattr(importlib.import_module(f"genai_cli.data.{module}"), function_name)
-    own, _ = signature_of(function)
+    source_keys, _ = signature_of(function)
     shared = shared_keys(source)
     for key in keys:
-        if key not in own and key not in shared:
-            choices = [*own, *shared]
+        if key not in source_keys and key not in shared:
+            choices = [*source_keys, *shared]
             raise UserError(
                 f"unknown key 'dataset.{key}' of {name}{nearest(key, choices)} "
                 f"(choose from: {listing(choices)})"
             )
-    arguments = bind(function, {k: v for k, v in keys.items() if k in own}, "dataset")
-    common = bind(splits.Shared, {k: v for k, v in keys.items() if k in shared}, "dataset")
-    data = splits.assemble(function(**arguments), name, splits.Shared(**common), seed)
+    arguments = bind(function, {k: v for k, v in keys.items() if k in source_keys}, "dataset")
+    common = bind(splits.CommonOptions, {k: v for k, v in keys.items() if k in shared}, "dataset")
+    data = splits.assemble(function(**arguments), name, splits.CommonOptions(**common), seed)
     for note in data.notes:
         warnings.warn(DataNote(note), stacklevel=2)
     return data
@@ -96,7 +96,7 @@ def source_name(node: Mapping[str, Any]) -> str:
     name = node.get("name")
     if not isinstance(name, str) or name not in SOURCES:
         raise UserError(
-            f"dataset.name={shown(name)} is not known{nearest(str(name), SOURCES)} "
+            f"dataset.name={one_line(name)} is not known{nearest(str(name), SOURCES)} "
             f"(choose from: {listing(SOURCES)})"
         )
     return name
@@ -122,7 +122,7 @@ def present(node: Mapping[str, Any]) -> bool:
 
 
 def shared_keys(source: Source) -> list[str]:
-    """Which of `splits.Shared` the keys of this source's YAML are."""
+    """Which of `splits.CommonOptions` the keys of this source's YAML are."""
     keys = ["val_fraction", "validation", "limit"]
     if not source.official_test:
         keys.append("test_fraction")

@@ -13,10 +13,10 @@ from genai_cli.config.signatures import Between, Count, Natural, Rate
 from genai_cli.data.augment import Augment
 from genai_cli.data.dataset import Dataset, Spec, Split
 from genai_cli.data.holdout import holdout
-from genai_cli.data.pairs import Pair, pair_of
-from genai_cli.data.rare import labels_of, number_of, thinned, told
+from genai_cli.data.pairs import Degradation, make_pairs
+from genai_cli.data.rare import class_index, describe_imbalance, require_labels, thin_class
 from genai_cli.data.raw import Raw, content_hash
-from genai_cli.data.scale import Affine, fit
+from genai_cli.data.scale import Affine, fit_scaling
 from genai_cli.data.stream import StreamSplit
 from genai_cli.errors import UserError
 
@@ -27,7 +27,7 @@ SEEN = (
 
 
 @dataclass(frozen=True)
-class Shared:
+class CommonOptions:
     """The keys that data sets have in common. Which of them a source takes: `sources.load`."""
 
     val_fraction: Rate = 0.1  # of what the test set leaves
@@ -68,7 +68,7 @@ class Parts(NamedTuple):
     test: np.ndarray
 
 
-def parts(raw: Raw, shared: Shared, split_seed: int) -> Parts:
+def split_indices(raw: Raw, shared: CommonOptions, split_seed: int) -> Parts:
     """Who is in which split. Official sets stay as they are; the rest is cut by fractions."""
     n = len(raw.x)
     index = np.arange(n)
@@ -104,8 +104,8 @@ def parts(raw: Raw, shared: Shared, split_seed: int) -> Parts:
         )
     limit = None if (shared.limit or 0) > len(rest) else shared.limit  # `assemble` tells it
     if shared.rare is not None:
-        y, label = labels_of(raw, "rare"), number_of(shared.rare, raw.classes)
-        return Parts(thinned(rest, y, label, shared.rare_share, limit), val, test)
+        y, label = require_labels(raw, "rare"), class_index(shared.rare, raw.classes)
+        return Parts(thin_class(rest, y, label, shared.rare_share, limit), val, test)
     return Parts(rest[:limit], val, test)
 
 
@@ -118,11 +118,11 @@ def split_hash(content: str, members: Parts) -> str:
     return digest.hexdigest()[:16]
 
 
-def assemble(raw: Raw, name: str, shared: Shared, split_seed: int) -> Dataset:
+def assemble(raw: Raw, name: str, shared: CommonOptions, split_seed: int) -> Dataset:
     """The `Dataset` of ``raw``: split, scaled by its training split, as tensors on the CPU."""
-    members = parts(raw, shared, split_seed)
+    members = split_indices(raw, shared, split_seed)
     content = content_hash(raw)
-    if not isinstance(raw.x, np.ndarray) or raw.top is not None:
+    if not isinstance(raw.x, np.ndarray) or raw.max_level is not None:
         spec, splits = _images(raw, members, shared)
     else:
         spec, splits = _vectors(raw, members)
@@ -135,32 +135,32 @@ def assemble(raw: Raw, name: str, shared: Shared, split_seed: int) -> Dataset:
     if shared.limit is not None and shared.limit > there:
         notes += (f"dataset.limit={shared.limit} is more than the {there} training examples: all",)
     if shared.balance:
-        balance = torch.from_numpy(labels_of(raw, "balance")[members.train]).long()
+        balance = torch.from_numpy(require_labels(raw, "balance")[members.train]).long()
     if shared.balance or shared.rare is not None:
-        label = None if shared.rare is None else number_of(shared.rare, raw.classes)
-        notes += told(raw, members.train, label, shared.balance)
+        label = None if shared.rare is None else class_index(shared.rare, raw.classes)
+        notes += describe_imbalance(raw, members.train, label, shared.balance)
     return Dataset(name, spec, *splits, *hashes, notes, augment, balance, shared.validation)
 
 
-def _images(raw: Raw, members: Parts, shared: Shared) -> tuple[Spec, list[Split]]:
+def _images(raw: Raw, members: Parts, shared: CommonOptions) -> tuple[Spec, list[Split]]:
     shape = tuple(int(k) for k in raw.x.shape[1:])
-    assert raw.top is not None
+    assert raw.max_level is not None
     pair = None
     if shared.pair is not None:
-        pair = Pair(shared.pair, shared.factor, raw.top)
+        pair = Degradation(shared.pair, shared.factor, raw.max_level)
         pair.check(shape)
     splits: list[Split] = []
     for index in members:
         y = None if raw.y is None or pair else torch.from_numpy(raw.y[index])
         if isinstance(raw.x, np.ndarray):
-            split = Split(torch.from_numpy(raw.x[index]), y, raw.top)
-            splits.append(split if pair is None else pair_of(split, pair))
+            split = Split(torch.from_numpy(raw.x[index]), y, raw.max_level)
+            splits.append(split if pair is None else make_pairs(split, pair))
         else:
             empty = torch.empty((0, *shape), dtype=torch.uint8)
-            splits.append(StreamSplit(empty, y, raw.top, raw.x.select(index), pair))
+            splits.append(StreamSplit(empty, y, raw.max_level, raw.x.select(index), pair))
     spec = Spec(
         event_shape=shape if pair is None else pair.event_shape(shape),
-        levels=raw.top + 1 if pair is None or pair.kind == "inpaint" else None,
+        levels=raw.max_level + 1 if pair is None or pair.kind == "inpaint" else None,
         unit_interval=True,
     )
     if pair is not None:
@@ -172,13 +172,13 @@ def _images(raw: Raw, members: Parts, shared: Shared) -> tuple[Spec, list[Split]
 
 def _vectors(raw: Raw, members: Parts) -> tuple[Spec, list[Split]]:
     assert isinstance(raw.x, np.ndarray)
-    scaling = fit(raw.x[members.train], raw.scale)
+    scaling = fit_scaling(raw.x[members.train], raw.scale)
     spec = Spec(raw.x.shape[1:], features=raw.features)
     values: Affine | None = None
     if raw.has_labels:
         spec = spec._replace(target="labels", classes=raw.classes)
     elif raw.y is not None:
-        values = fit(raw.y[members.train], raw.target_scale)
+        values = fit_scaling(raw.y[members.train], raw.target_scale)
         slope = np.diag(values.matrix)  # 0 for a constant target
         spec = spec._replace(
             target="values",

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 from genai_cli.config.ranks import local_world_size
 from genai_cli.data.dataset import Batch, Split
 from genai_cli.data.images import ImageFiles
-from genai_cli.data.pairs import Pair
+from genai_cli.data.pairs import Degradation
 from genai_cli.system.cpu import cores
 
 
@@ -22,7 +22,7 @@ class StreamSplit(Split):
     """`Split` over image files. ``x`` (0, C, H, W) holds no example: it tells shape and device."""
 
     files: ImageFiles = field(default_factory=lambda: ImageFiles([], (0, 0, 0), 1, 1, "center"))
-    pair: Pair | None = None  # the input is made from the image when a batch is cut
+    pair: Degradation | None = None  # the input is made from the image when a batch is cut
 
     def __len__(self) -> int:
         return len(self.files)

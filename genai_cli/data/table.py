@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from genai_cli.data.home import user_path
-from genai_cli.data.raw import Raw, shown
+from genai_cli.data.raw import Raw, one_line
 from genai_cli.data.scale import Scale, TargetScale
 from genai_cli.errors import UserError, nearest
 
@@ -41,12 +41,12 @@ def table(
     file = user_path(path, "dataset.path", "FILE.csv")
     if not file.is_file():  # a pipe would be waited for, and a device never ends
         what = "a folder" if file.is_dir() else "no regular file"
-        raise UserError(f"dataset.path={shown(path)} is {what}; give a .csv or .npz file")
+        raise UserError(f"dataset.path={one_line(path)} is {what}; give a .csv or .npz file")
     columns = _npz(file, target) if file.suffix.lower() == ".npz" else _csv(file, target, task)
     if not len(columns.x):
-        raise UserError(f"{shown(file)} has no rows; at least 3 are needed")
+        raise UserError(f"{one_line(file)} has no rows; at least 3 are needed")
     if not columns.x.shape[1]:
-        raise UserError(f"{shown(file)} has no column left for x beside dataset.target")
+        raise UserError(f"{one_line(file)} has no column left for x beside dataset.target")
     raw = Raw(columns.x, features=columns.features, scale=scale)
     if columns.y is None:
         if task != "auto":
@@ -78,7 +78,7 @@ def _is_labels(columns: Columns, task: Task, file: Path) -> bool:
     text = y.dtype.kind not in "iufb"
     if task == "regression" and text:
         raise UserError(
-            f"dataset.task=regression: the target in {shown(file)} is text; use "
+            f"dataset.task=regression: the target in {one_line(file)} is text; use "
             "dataset.task=classification"
         )
     if task == "classification" and y.shape[1] != 1:
@@ -93,8 +93,8 @@ def _is_labels(columns: Columns, task: Task, file: Path) -> bool:
         if not whole:
             odd = y[y != np.round(y)][0]
             raise UserError(
-                f"dataset.task=classification: the target in {shown(file)} holds {odd:g}; labels "
-                "are text or whole numbers; use dataset.task=regression"
+                f"dataset.task=classification: the target in {one_line(file)} holds {odd:g}; "
+                "labels are text or whole numbers; use dataset.task=regression"
             )
         return True
     return whole and y.shape[1] == 1 and len(np.unique(y)) <= _MOST_CLASSES
@@ -105,7 +105,7 @@ def _label(value: object) -> str:
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(shown(n) for n in names[:most]) + (", …" if len(names) > most else "")
+    return ", ".join(one_line(n) for n in names[:most]) + (", …" if len(names) > most else "")
 
 
 # ---- csv ---------------------------------------------------------------------------------------
@@ -115,10 +115,10 @@ def _csv(file: Path, target: str | list[str] | None, task: Task) -> Columns:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{shown(file)} cannot be read: {error.strerror}") from None
+        raise UserError(f"{one_line(file)} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{shown(file)} is not text in UTF-8 (byte {error.start}); save it as UTF-8 csv"
+            f"{one_line(file)} is not text in UTF-8 (byte {error.start}); save it as UTF-8 csv"
         ) from None
     head = text.split("\n", 1)[0]
     # The commonest of the three in the header; quoted names may hold any of them.
@@ -133,13 +133,13 @@ def _csv(file: Path, target: str | list[str] | None, task: Task) -> Columns:
                 continue
             if len(row) != len(header):
                 raise UserError(
-                    f"{shown(file)} line {reader.line_num} has {len(row)} cells where the header "
-                    f"has {len(header)}"
+                    f"{one_line(file)} line {reader.line_num} has {len(row)} cells where the "
+                    f"header has {len(header)}"
                 )
             lines.append(reader.line_num)
             rows.append(row)
     except csv.Error as error:
-        raise UserError(f"{shown(file)} line {reader.line_num}: {shown(error)}") from None
+        raise UserError(f"{one_line(file)} line {reader.line_num}: {one_line(error)}") from None
     wanted = _target_columns(file, header, target)
     others = [j for j in range(len(header)) if j not in wanted]
     cells = np.array(rows, dtype=object).reshape(len(rows), len(header))
@@ -157,24 +157,24 @@ def _csv(file: Path, target: str | list[str] | None, task: Task) -> Columns:
 
 def _check_header(file: Path, header: list[str]) -> None:
     if not any(header):
-        raise UserError(f"{shown(file)} is empty; the first line must name the columns")
+        raise UserError(f"{one_line(file)} is empty; the first line must name the columns")
     if all(_is_number(name) for name in header):
         raise UserError(
-            f"{shown(file)} has no header: line 1 is all numbers; put the columns' names there"
+            f"{one_line(file)} has no header: line 1 is all numbers; put the columns' names there"
         )
     twice = next((name for name, count in Counter(header).items() if count > 1), None)
     if twice is not None:
-        raise UserError(f"{shown(file)} line 1 names the column {shown(twice)!r} twice")
+        raise UserError(f"{one_line(file)} line 1 names the column {one_line(twice)!r} twice")
 
 
 def _target_columns(file: Path, header: list[str], target: str | list[str] | None) -> list[int]:
     wanted = [] if target is None else [target] if isinstance(target, str) else list(target)
     for name in wanted:
         if wanted.count(name) > 1:
-            raise UserError(f"dataset.target names the column {shown(name)!r} twice; keep one")
+            raise UserError(f"dataset.target names the column {one_line(name)!r} twice; keep one")
         if name not in header:
             raise UserError(
-                f"dataset.target={shown(name)} is no column of {shown(file)}"
+                f"dataset.target={one_line(name)} is no column of {one_line(file)}"
                 f"{nearest(name, header)} (choose from: {_some(header)})"
             )
     return [header.index(name) for name in wanted]
@@ -216,11 +216,11 @@ def _labels_or_floats(
 
 
 def _refuse_cell(file: Path, line: int, name: str, cell: str) -> None:
-    what = f"{shown(cell, 40)!r} is not a number" if cell.strip() else "the value is missing"
+    what = f"{one_line(cell, 40)!r} is not a number" if cell.strip() else "the value is missing"
     if _is_finite(cell):
-        what = f"{shown(cell, 40)!r} is too large for a 32-bit number ({_LARGEST:.1e})"
+        what = f"{one_line(cell, 40)!r} is too large for a 32-bit number ({_LARGEST:.1e})"
     raise UserError(
-        f"{shown(file)} line {line}, column {shown(name)}: {what}; mend or remove the row"
+        f"{one_line(file)} line {line}, column {one_line(name)}: {what}; mend or remove the row"
     )
 
 
@@ -254,14 +254,14 @@ def _npz(file: Path, target: str | list[str] | None) -> Columns:
             raise ValueError("what it holds by that name is no array")
     except Exception as error:  # of a forged header, numpy and zipfile raise nearly anything
         raise UserError(
-            f"{shown(file)} cannot be read as npz ({shown(error)}); write it with "
+            f"{one_line(file)} cannot be read as npz ({one_line(error)}); write it with "
             "numpy.savez(FILE, x=…, y=…), without objects"
         ) from None
     if "x" not in arrays:
-        raise UserError(f"{shown(file)} holds no array x (it has: {_some(sorted(names))})")
+        raise UserError(f"{one_line(file)} holds no array x (it has: {_some(sorted(names))})")
     x, y = arrays["x"], arrays.get("y")
     if x.ndim != 2 or x.dtype.kind not in "iufb":
-        raise UserError(f"{shown(file)}: x must be numbers (n, D), not {x.dtype} {x.shape}")
+        raise UserError(f"{one_line(file)}: x must be numbers (n, D), not {x.dtype} {x.shape}")
     _check_finite(file, "x", x)
     features = tuple(f"x{j}" for j in range(x.shape[1]))
     if y is None:
@@ -269,7 +269,7 @@ def _npz(file: Path, target: str | list[str] | None) -> Columns:
     y = y[:, None] if y.ndim == 1 else y
     if y.ndim != 2 or len(y) != len(x) or y.dtype.kind not in "iufbU":
         raise UserError(
-            f"{shown(file)}: y must be numbers or text (n,) or (n, K) with n = {len(x)}, not "
+            f"{one_line(file)}: y must be numbers or text (n,) or (n, K) with n = {len(x)}, not "
             f"{y.dtype} {y.shape}"
         )
     if y.dtype.kind != "U":
@@ -284,6 +284,6 @@ def _check_finite(file: Path, name: str, array: np.ndarray) -> None:
         row, column = bad[0]
         why = "too large for a 32-bit number" if np.isfinite(array[row, column]) else "not a number"
         raise UserError(
-            f"{shown(file)}: {name}[{row}, {column}] is {array[row, column]}, {why}; mend or "
+            f"{one_line(file)}: {name}[{row}, {column}] is {array[row, column]}, {why}; mend or "
             "remove the row"
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
-from genai_cli.data.raw import shown
+from genai_cli.data.raw import one_line
 from genai_cli.errors import UserError, listing
 from genai_cli.evaluation.classifier import FEATURES, LARGEST, Tick
 from genai_cli.evaluation.extractor import Extractor, drawn_shape
@@ -42,7 +42,7 @@ def make(
         UserError: an unknown name, or data it does not work for; weights that are not there.
     """
     if name not in NAMES:
-        raise UserError(f"features={shown(name)} is not allowed (choose from: {listing(NAMES)})")
+        raise UserError(f"features={one_line(name)} is not allowed (choose from: {listing(NAMES)})")
     spec, why = data.spec, ""
     if name == "auto":
         labelled = spec.is_image and spec.target == "labels"

@@ -20,7 +20,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import (
 )
 
 from genai_cli.data.dataset import Dataset
-from genai_cli.data.raw import shown
+from genai_cli.data.raw import one_line
 from genai_cli.errors import UserError
 from genai_cli.evaluation.extractor import Extractor, drawn_shape
 from genai_cli.evaluation.reference import Say
@@ -73,11 +73,11 @@ def weights(say: Say = print) -> Path:
     if given:
         path = Path(given).expanduser()
         if not path.is_file():
-            raise UserError(f"GENAI_INCEPTION={shown(given)} is not a file; {_get('there')}")
+            raise UserError(f"GENAI_INCEPTION={one_line(given)} is not a file; {_get('there')}")
         return path
     path = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
     if not path.is_file():
-        say(f"fetching Inception's weights (96 MB) to {shown(path)}")
+        say(f"fetching Inception's weights (96 MB) to {one_line(path)}")
         _fetch(path)
     return path
 
@@ -91,10 +91,10 @@ def _fetch(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), start, progress=False)
     except Exception as error:  # urllib, ssl and torch raise nearly anything offline
-        reason = shown(" ".join(str(error).split()) or type(error).__name__, 100)
+        reason = one_line(" ".join(str(error).split()) or type(error).__name__, 100)
         raise UserError(
-            f"Inception's weights {shown(path)} are missing and cannot be downloaded ({reason}); "
-            f"{_get('there, or set GENAI_INCEPTION=FILE')}; or use features=pixels"
+            f"Inception's weights {one_line(path)} are missing and cannot be downloaded "
+            f"({reason}); {_get('there, or set GENAI_INCEPTION=FILE')}; or use features=pixels"
         ) from None
     finally:
         socket.setdefaulttimeout(before)
@@ -115,7 +115,7 @@ def _network(path: Path) -> FeatureExtractorInceptionV3:
                 "inception-v3", ["2048"], feature_extractor_weights_path=str(path)
             )
     except Exception as error:  # torch's unpickler raises nearly anything
-        reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__, 80)
+        reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__, 80)
         raise UserError(
-            f"{shown(path)} does not hold Inception's weights ({reason}); {_get('there')}"
+            f"{one_line(path)} does not hold Inception's weights ({reason}); {_get('there')}"
         ) from None

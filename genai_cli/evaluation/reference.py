@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from genai_cli.data.dataset import Dataset
-from genai_cli.data.raw import shown
+from genai_cli.data.raw import one_line
 from genai_cli.errors import UserError
 from genai_cli.evaluation.classifier import (
     RECIPES,
@@ -68,7 +68,7 @@ def reference(data: Dataset, say: Say = print, tick: Tick | None = None) -> Refe
             return read(shipped, data)
         except Damaged as error:
             raise UserError(
-                f"{shown(shipped)} is damaged ({error}); type 'pip install --force-reinstall "
+                f"{one_line(shipped)} is damaged ({error}); type 'pip install --force-reinstall "
                 "--no-deps genai-cli'"
             ) from None
     kept = cache() / f"{name}-v{VERSION}.safetensors"
@@ -124,7 +124,7 @@ def read(path: Path, data: Dataset) -> Reference:
         network.load_state_dict(weights)
         correct = float(said["accuracy"])
     except Exception as error:  # safetensors, torch and the file system raise nearly anything
-        raise Damaged(shown(" ".join(str(error).split()) or type(error).__name__, 80)) from None
+        raise Damaged(one_line(" ".join(str(error).split()) or type(error).__name__, 80)) from None
     found = Reference(network.eval().requires_grad_(False), correct, weights_hash(network))
     if found.hash != said.get("hash"):
         raise Damaged(f"its weights have the hash {found.hash} and not {said.get('hash')}")
@@ -150,7 +150,7 @@ def _cached(path: Path, data: Dataset, say: Say) -> Reference | None:
             return None
         return read(path, data)
     except (Damaged, OSError) as error:
-        say(f"{shown(path)} is damaged ({error}) and is made again")
+        say(f"{one_line(path)} is damaged ({error}) and is made again")
         return None
 
 
@@ -159,6 +159,6 @@ def _keep(path: Path, found: Reference, say: Say) -> None:
         write(path, found)
     except Exception as error:  # a disk that is full or read-only must not stop an evaluation
         say(
-            f"the reference classifier cannot be kept in {shown(path.parent)} ({error}); set "
+            f"the reference classifier cannot be kept in {one_line(path.parent)} ({error}); set "
             "GENAI_CACHE=DIR"
         )

@@ -22,14 +22,14 @@ def main(sheet: str) -> int:
     """The exit code of the cells: 0, 1 where one failed (FAILED in Slurm), 143 saved."""
     with Signals() as signals, capture_messages():
         from genai_cli.config import ranks
-        from genai_cli.launchers.worker import work
+        from genai_cli.launchers.worker import train_job
         from genai_cli.store import run_folder
         from genai_cli.store.sweep_table import write_table
 
         task = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
         folder = Path(sheet).parent.parent
         names = run_folder.read_json(Path(sheet))["jobs"][task]
-        job = [cell for cell in (folder / name for name in names) if not over(cell)]
+        job = [cell for cell in (folder / name for name in names) if not is_complete(cell)]
 
         first = ranks.rank() == 0
 
@@ -37,13 +37,13 @@ def main(sheet: str) -> int:
             if first and run_folder.is_sweep(folder):
                 write_table(folder)
 
-        code = work(job, signals, changed=changed) if job else 0
-        if code >= 128 and first and (_notified(signals) or _over_time()):
+        code = train_job(job, signals, changed=changed) if job else 0
+        if code >= 128 and first and (_near_time_limit(signals) or _timed_out()):
             _requeue(signals)
         return code
 
 
-def over(cell: Path) -> bool:
+def is_complete(cell: Path) -> bool:
     """Whether the job's earlier time brought this cell to its end: nothing is left to do."""
     from genai_cli.store import run_folder
 
@@ -57,23 +57,23 @@ def over(cell: Path) -> bool:
     return status == "stopped" or (status == "finished" and finished)
 
 
-def _task() -> str:
+def _task_id() -> str:
     """This job, or this task of an array. SLURM_JOB_ID does not name a task: that of one of them is
     the array's, and means all of them."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 
 
-def _notified(signals: Signals) -> bool:
+def _near_time_limit(signals: Signals) -> bool:
     """Whether the last signal was USR1: no preemption and no scancel came since."""
     return signals.number == getattr(signal, "SIGUSR1", None)
 
 
-def _over_time() -> bool:
+def _timed_out() -> bool:
     """Whether Slurm ends this job for its time limit."""
     from genai_cli.launchers import queue
 
-    states = queue.states(_task()) or {}
+    states = queue.read_states(_task_id()) or {}
     return any(reason == "TimeLimit" for _, reason in states.values())
 
 
@@ -82,7 +82,7 @@ def _requeue(signals: Signals) -> None:
     job is not over before, and Slurm ends it at its limit."""
     from genai_cli.launchers import queue
 
-    while (refusal := queue.requeue(_task())) is None and _notified(signals):
+    while (refusal := queue.requeue(_task_id())) is None and _near_time_limit(signals):
         time.sleep(queue.PAUSE)
     if refusal is None:
         outcome = "Slurm did not say whether this job is started again"

@@ -19,23 +19,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genai_cli.data.dataset import Dataset
-from genai_cli.launchers.live import Board
+from genai_cli.launchers.live import CellMonitor
 from genai_cli.launchers.settings import Joblib
-from genai_cli.launchers.share import fitted, grant, needs, share, visible_gpus
-from genai_cli.launchers.worker import lost
+from genai_cli.launchers.share import (
+    assign_threads,
+    divide_machine,
+    needs,
+    resolve_per_gpu,
+    visible_gpus,
+)
+from genai_cli.launchers.worker import record_failure
 from genai_cli.runner.lifecycle import set_status
 from genai_cli.store import run_folder
 from genai_cli.store.run_config import load_config
 from genai_cli.system.preemption import Signals
 from genai_cli.system.subprocesses import python_command
 
-LOOK = 0.2  # seconds between two looks at signals and folders
+POLL_SECONDS = 0.2  # seconds between two looks at signals and folders
 
 
 def launch(
     folder: Path,
     jobs: Sequence[Sequence[Path]],
-    how: Joblib,
+    launcher: Joblib,
     signals: Signals,
     data: Mapping[Path, Dataset],
 ) -> None:
@@ -44,23 +50,23 @@ def launch(
     asked = needs(cells)
     gpus = visible_gpus() if asked.gpu or asked.named else []
     if gpus:
-        how = fitted(how, lambda: map(load_config, cells))
-    parts = share(len(jobs), how, asked, gpus)
-    grant(cells, parts.threads)
+        launcher = resolve_per_gpu(launcher, lambda: map(load_config, cells))
+    parts = divide_machine(len(jobs), launcher, asked, gpus)
+    assign_threads(cells, parts.threads)
     if parts.note:
         print(parts.note, file=sys.stderr)
     on = f", GPU {' '.join(parts.gpus)}" if parts.gpus else ""
     many = f"{parts.workers} process{'es' * (parts.workers > 1)}"
     print(f"joblib {many}, {parts.threads} thread{'s' * (parts.threads > 1)} each{on}", flush=True)
     waiting = deque(jobs)
-    with Board(cells) as board, selectors.DefaultSelector() as selector:
+    with CellMonitor(cells) as board, selectors.DefaultSelector() as selector:
         crew: list[Worker] = []
         try:
             for i in range(parts.workers):
                 crew.append(Worker(parts.environment(i), waiting.popleft(), board, selector))
-            told = False
+            signalled = False
             while any(worker.job for worker in crew):
-                for key, _ in selector.select(LOOK):
+                for key, _ in selector.select(POLL_SECONDS):
                     worker = key.data
                     alive = worker.answered(signals)
                     if not waiting or signals.code:
@@ -68,12 +74,12 @@ def launch(
                     elif alive:
                         worker.give(waiting.popleft())
                     else:
-                        place = crew.index(worker)
+                        slot = crew.index(worker)
                         worker.dismiss()
-                        new = Worker(parts.environment(place), waiting.popleft(), board, selector)
-                        crew[place] = new
-                if signals.code and not told:
-                    told = True
+                        new = Worker(parts.environment(slot), waiting.popleft(), board, selector)
+                        crew[slot] = new
+                if signals.code and not signalled:
+                    signalled = True
                     for worker in crew:
                         worker.process.send_signal(
                             signal.SIGINT if signals.code == 130 else signal.SIGTERM
@@ -91,7 +97,7 @@ class Worker:
         self,
         environment: dict[str, str],
         job: Sequence[Path],
-        board: Board,
+        board: CellMonitor,
         selector: selectors.BaseSelector,
     ) -> None:
         self.board, self.selector = board, selector
@@ -139,7 +145,7 @@ class Worker:
                 if signals.code:
                     set_status(cell, "interrupted")
                 else:
-                    lost(cell, f"{self._words()}its process {_ended(code)}")
+                    record_failure(cell, f"{self._words()}its process {_describe_exit(code)}")
         for cell in self.job:
             self.board.ends(cell)
         self.job = ()
@@ -171,7 +177,7 @@ class Worker:
         return f"{text}\n" if text else ""
 
 
-def _ended(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     name = signal.Signals(-code).name

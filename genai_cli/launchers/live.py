@@ -18,11 +18,11 @@ from genai_cli.store import run_folder
 from genai_cli.system.terminal import escape_control, raw_stream
 from genai_cli.system.text import format_number
 
-DRAWN = 0.5  # seconds between two looks at the running cells
-ROWS = 16  # of the live table at most
+REFRESH_SECONDS = 0.5  # seconds between two looks at the running cells
+MAX_ROWS = 16  # of the live table at most
 
 
-class Board:
+class CellMonitor:
     """What is known of the cells of a sweep; a launcher says which run and which have ended.
 
     Args:
@@ -30,14 +30,14 @@ class Board:
     """
 
     def __init__(self, cells: Sequence[Path]) -> None:
-        self.number, self.told = len(cells), 0
+        self.number, self.reported = len(cells), 0
         self.running: dict[Path, str] = {}  # cell → where: a job of Slurm's; "" here
         self.ended: dict[Path, str] = {}
         self.started: set[Path] = set()
         self.live: Any = None
         self.drawn = time.monotonic()
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> CellMonitor:
         self.go_on()
         return self
 
@@ -92,7 +92,7 @@ class Board:
         if cell in self.ended:
             return
         self.running.pop(cell, None)
-        self.told += 1
+        self.reported += 1
         status = str(run_folder.read_json(cell / run_folder.RUN).get("status"))
         self.ended[cell] = status
         done = run_folder.read_json(cell / run_folder.SUMMARY)
@@ -105,14 +105,14 @@ class Board:
             numbers = run_folder.UNMEASURED if run_folder.unmeasured(done) else numbers
             about = f" after {done['epoch']} epochs, {done['seconds']:.1f} s  {numbers}"
         elif status == "failed":
-            about = f": {last_words(cell)}"
+            about = f": {last_log_line(cell)}"
         width = len(str(self.number))
-        self.line(f"{self.told:{width}d}/{self.number}  {cell.name}  {status}{about}".rstrip())
+        self.line(f"{self.reported:{width}d}/{self.number}  {cell.name}  {status}{about}".rstrip())
 
     def look(self) -> None:
         """Draw the table where that is due."""
         now = time.monotonic()
-        if self.live is not None and now - self.drawn >= DRAWN:
+        if self.live is not None and now - self.drawn >= REFRESH_SECONDS:
             self.drawn = now
             self.live.update(self._table(), refresh=True)
 
@@ -128,15 +128,15 @@ class Board:
         table = Table(title=counts, title_justify="left", box=None, pad_edge=False)
         for column in ("cell", "epoch", "loss", "seconds"):
             table.add_column(column, justify="left" if column == "cell" else "right")
-        for cell, where in list(self.running.items())[:ROWS]:
+        for cell, where in list(self.running.items())[:MAX_ROWS]:
             name = Text(escape_control(f"{cell.name} {where}".rstrip()))  # no [red] of rich's
-            table.add_row(name, *progress(cell))
-        if len(self.running) > ROWS:
-            table.add_row(f"and {len(self.running) - ROWS} more", "", "", "")
+            table.add_row(name, *read_progress(cell))
+        if len(self.running) > MAX_ROWS:
+            table.add_row(f"and {len(self.running) - MAX_ROWS} more", "", "", "")
         return table
 
 
-def progress(cell: Path) -> tuple[str, str, str]:
+def read_progress(cell: Path) -> tuple[str, str, str]:
     """(epoch, loss, seconds) of a running cell, from the last row of its metrics.csv."""
     rows = run_folder.read_metrics(cell)
     if not rows:
@@ -148,7 +148,7 @@ def progress(cell: Path) -> tuple[str, str, str]:
     return f"{row.get('epoch', 0):.0f}", loss, f"{row.get('seconds', 0):.0f}"
 
 
-def last_words(cell: Path) -> str:
+def last_log_line(cell: Path) -> str:
     """The last line of a log: of a failed run what it failed of."""
     try:
         lines = (cell / run_folder.LOG).read_text(encoding="utf-8").split("\n")

@@ -32,7 +32,7 @@ RAN_OUT = re.compile(
 )
 
 
-def within(cell: Path, train: Callable[[], int]) -> int:
+def retry_smaller(cell: Path, train: Callable[[], int]) -> int:
     """``train()``, and again with half the micro-batch as long as it ends for want of memory.
 
     Args:
@@ -43,7 +43,7 @@ def within(cell: Path, train: Callable[[], int]) -> int:
         The exit code of the last try: at a micro-batch of one example there is no other.
     """
     code = train()
-    while code == 1 and ran_out(cell) and smaller(cell):
+    while code == 1 and ran_out_of_memory(cell) and halve_micro_batch(cell):
         gc.collect()  # what the failed run held
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -51,16 +51,16 @@ def within(cell: Path, train: Callable[[], int]) -> int:
     return code
 
 
-def apart(stack: Sequence[Path]) -> list[Path]:
+def split_stack(stack: Sequence[Path]) -> list[Path]:
     """The cells of a stack that ran out of memory together: each is to be trained alone."""
-    cells = [cell for cell in stack if ran_out(cell)]
+    cells = [cell for cell in stack if ran_out_of_memory(cell)]
     for cell in cells:
-        told = f"out of memory in a stack of {len(stack)} runs: going on alone"
-        _again(cell, {"step": _step(cell), "stack": len(stack)}, told)
+        message = f"out of memory in a stack of {len(stack)} runs: going on alone"
+        _record_retry(cell, {"step": _checkpoint_step(cell), "stack": len(stack)}, message)
     return cells
 
 
-def ran_out(cell: Path) -> bool:
+def ran_out_of_memory(cell: Path) -> bool:
     """Whether a cell failed for want of memory."""
     if run_folder.read_json(cell / run_folder.RUN).get("status") != "failed":
         return False
@@ -70,11 +70,12 @@ def ran_out(cell: Path) -> bool:
         return False
     end = "\n".join(lines[-40:])
     last = end.rpartition("\n  File ")[2]  # what stands below the last frame of a traceback
-    said = [line for line in last.splitlines() if not line.startswith(" ")]  # no line of code
-    return any(map(RAN_OUT.match, said))
+    # an indented line is a line of code, not of the message
+    message_lines = [line for line in last.splitlines() if line[:1] != " "]
+    return any(map(RAN_OUT.match, message_lines))
 
 
-def smaller(cell: Path) -> bool:
+def halve_micro_batch(cell: Path) -> bool:
     """Twice as many micro-batches in a cell's config, noted in its log and run.json.
 
     Returns:
@@ -85,32 +86,32 @@ def smaller(cell: Path) -> bool:
     before, most = config["trainer"]["accumulate"], config["batch_size"]
     after = min(2 * before, most)
     cfg = schema.from_dict(config, cell / run_folder.CONFIG)
-    if after == before or _couples(cfg):
+    if after == before or _needs_whole_batch(cfg):
         return False
     config["trainer"]["accumulate"] = after
     run_folder.write_config(cell, config)
-    step = _step(cell)
+    step = _checkpoint_step(cell)
     start = f"going on after step {step}" if step else "starting again"
-    told = (
+    message = (
         f"out of memory: {start} in micro-batches of {-(-most // after)} "
         f"(trainer.accumulate={after}); batch_size stays {most}"
     )
-    _again(cell, {"step": step, "accumulate": after}, told)
+    _record_retry(cell, {"step": step, "accumulate": after}, message)
     return True
 
 
-def _again(cell: Path, what: dict[str, int], told: str) -> None:
+def _record_retry(cell: Path, what: dict[str, int], message: str) -> None:
     """Note a new try in run.json, in the log and on the screen."""
     described = run_folder.read_json(cell / run_folder.RUN)
     tries = [*described.get("out_of_memory", []), what]
     again = {"status": "running", "finished": None, "out_of_memory": tries}
     atomic_write.write_json(cell / run_folder.RUN, described | again)
     with open(cell / run_folder.LOG, "a", encoding="utf-8") as log:
-        log.write(f"{told}\n")
-    print(f"genai: {cell.name}: {told}", file=sys.stderr)
+        log.write(f"{message}\n")
+    print(f"genai: {cell.name}: {message}", file=sys.stderr)
 
 
-def _couples(cfg: Any) -> bool:
+def _needs_whole_batch(cfg: Any) -> bool:
     """Whether a loss needs its whole batch at once."""
     try:
         data = load.load_data(cfg)
@@ -120,7 +121,7 @@ def _couples(cfg: Any) -> bool:
         return True  # it cannot be built: smaller pieces will not help
 
 
-def _step(cell: Path) -> int:
+def _checkpoint_step(cell: Path) -> int:
     """The step that a cell goes on from."""
-    found = next(iter(checkpoint.candidates(cell / run_folder.CHECKPOINTS)), None)
-    return int(found.name.removeprefix("step-")) if found else 0
+    newest = next(iter(checkpoint.candidates(cell / run_folder.CHECKPOINTS)), None)
+    return int(newest.name.removeprefix("step-")) if newest else 0

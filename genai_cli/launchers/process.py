@@ -30,19 +30,19 @@ def main() -> int:
     os.close(null)
     inbox: SimpleQueue[str | None] = SimpleQueue()
     with Signals() as signals, capture_messages():
-        threading.Thread(target=_listen, args=(inbox, signals), daemon=True).start()
-        from genai_cli.launchers.worker import work
+        threading.Thread(target=_forward_lines, args=(inbox, signals), daemon=True).start()
+        from genai_cli.launchers.worker import train_job
 
-        shared = Shared()
+        shared = DatasetCache()
         while (line := inbox.get()) is not None and not signals.code:
             job = [Path(cell) for cell in json.loads(line)]
-            code = work(job, signals, shared.data(job[0]))
+            code = train_job(job, signals, shared.data(job[0]))
             answers.write(f"{code}\n")
             answers.flush()
     return signals.code
 
 
-class Shared:
+class DatasetCache:
     """The data set of the last job, which the next one most often shares."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Shared:
         return self.last
 
 
-def _listen(inbox: SimpleQueue[str | None], signals: Signals) -> None:
+def _forward_lines(inbox: SimpleQueue[str | None], signals: Signals) -> None:
     """Hand on the lines of stdin. Not by ``sys.stdin``, whose lock a thread that waits would keep:
     Python aborts when it cannot take it at the end."""
     text = b""

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 
 from genai_cli.errors import UserError
 
-OVER = (  # states in which a job is never started again by itself
+FINAL_STATES = (  # states in which a job is never started again by itself
     *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"),
     *("DEADLINE", "PREEMPTED", "REVOKED"),
 )
-SECONDS = 60  # a busy controller may take long to answer
+TIMEOUT_SECONDS = 60  # a busy controller may take long to answer
 LATE, PAUSE = 30.0, 2.0  # seconds that a job may take to show in the queue, and between two looks
 # What a command says when it does not know whether the controller did what it was asked to
-DOUBT = re.compile(
+NO_ANSWER = re.compile(
     r"timed out|Unable to contact|[Cc]onnect|Zero Bytes|Transport endpoint|Unexpected message"
 )
 REQUEUED = re.compile(r"pending execution")  # asked before, by a question without an answer
 TOO_MANY = re.compile(r"Submit ?Job|job submit limit|job array specification", re.IGNORECASE)
-LONGEST = 1001  # tasks of an array, where Slurm's configuration does not say: its own default
+DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own, where its configuration does not say
 
 
 class Refused(UserError):
@@ -58,21 +58,22 @@ def submit(script: str, name: str) -> str:
     done = _run(["sbatch", "--parsable"], script)
     if done is not None and not done.returncode:
         return done.stdout.strip().split(";")[0]  # 17;cluster
-    said = "" if done is None else " ".join(done.stderr.split())[:300]
-    if done is not None and not DOUBT.search(said):
-        raise Refused(f"sbatch refused the job: {said}")
+    reason = "" if done is None else " ".join(done.stderr.split())[:300]
+    if done is not None and not NO_ANSWER.search(reason):
+        raise Refused(f"sbatch refused the job: {reason}")
     deadline = time.monotonic() + LATE
-    while not (number := named(name)) and time.monotonic() < deadline:
+    while not (number := find_job(name)) and time.monotonic() < deadline:
         time.sleep(PAUSE)
     if number:
         return number
     raise Unanswered(
-        f"sbatch did not say whether it took job {name} ({said or f'no answer in {SECONDS} s'}) "
+        f"sbatch did not say whether it took job {name} "
+        f"({reason or f'no answer in {TIMEOUT_SECONDS} s'}) "
         f"and the queue does not show it yet; look with: squeue --name={name}"
     )
 
 
-def named(name: str) -> str | None:
+def find_job(name: str) -> str | None:
     """The number of the job of this name; "" where there is none, None without an answer."""
     done = _run(["squeue", "-h", "-t", "all", "-n", name, "-o", "%F"])
     if done is None or done.returncode:
@@ -80,14 +81,14 @@ def named(name: str) -> str | None:
     return next(iter(done.stdout.split()), "")
 
 
-def longest_array() -> int:
+def read_max_array_size() -> int:
     """How many tasks the cluster takes in one array."""
     done = _run(["scontrol", "show", "config"])
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout if done else "", re.MULTILINE)
-    return max(1, int(found[1])) if found else LONGEST
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout if done else "", re.MULTILINE)
+    return max(1, int(match[1])) if match else DEFAULT_MAX_ARRAY_SIZE
 
 
-def refusal(script: str) -> str:
+def check_script(script: str) -> str:
     """Why Slurm would not take a batch script; "" if it would."""
     done = _run(["sbatch", "--test-only"], script)
     if done is None:
@@ -95,7 +96,7 @@ def refusal(script: str) -> str:
     return " ".join(done.stderr.split())[:300] if done.returncode else ""
 
 
-def states(job: str) -> dict[int, tuple[str, str]] | None:
+def read_states(job: str) -> dict[int, tuple[str, str]] | None:
     """(state, reason) of each task of a job that the controller still knows; a job alone is 0.
 
     It forgets a job some minutes after its end, so one that is missing is over. None where the
@@ -106,23 +107,23 @@ def states(job: str) -> dict[int, tuple[str, str]] | None:
         return None
     if done.returncode:
         return {} if "Invalid job id" in done.stderr else None
-    found = {}
+    tasks = {}
     for line in done.stdout.splitlines():
         name, state, reason = [*line.strip().split("|"), "", ""][:3]
         number = name.partition("_")[2]
-        found[int(number) if number.isdigit() else 0] = state, reason
-    return found
+        tasks[int(number) if number.isdigit() else 0] = state, reason
+    return tasks
 
 
-def accounted(job: str) -> dict[int, tuple[str, str]]:
+def read_accounting(job: str) -> dict[int, tuple[str, str]]:
     """(state, exit code) of tasks as the accounting has them; {} where a cluster keeps none."""
     done = _run(["sacct", "-X", "-n", "-P", "-j", job, "-o", "JobID,State,ExitCode"])
-    found = {}
+    tasks = {}
     for line in done.stdout.splitlines() if done is not None and done.returncode == 0 else ():
         name, state, code = [*line.split("|"), "", ""][:3]
         number = name.partition("_")[2]
-        found[int(number) if number.isdigit() else 0] = state.split(" ")[0], code
-    return found
+        tasks[int(number) if number.isdigit() else 0] = state.split(" ")[0], code
+    return tasks
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -138,7 +139,7 @@ def requeue(job: str) -> str | None:
     """
     done = _run(["scontrol", "requeue", job])
     message = "" if done is None else " ".join(done.stderr.split())
-    if done is None or done.returncode < 0 or (done.returncode and DOUBT.search(message)):
+    if done is None or done.returncode < 0 or (done.returncode and NO_ANSWER.search(message)):
         return None  # below 0: it was ended by a signal, as the job's other processes are
     if not done.returncode or REQUEUED.search(message):
         return ""
@@ -153,7 +154,7 @@ def _run(words: Sequence[str], text: str = "") -> subprocess.CompletedProcess[st
             input=text,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
             start_new_session=True,  # a terminal's Ctrl-C must not break a question in half
         )

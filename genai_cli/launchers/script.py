@@ -9,12 +9,12 @@ from pathlib import Path
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Slurm
 
-AT_ONCE = "/slurm/%A_%a.log"  # below the folder: the log of a job of an array, and of one alone
-ALONE = "/slurm/%j.log"
+TASK_LOG = "/slurm/%A_%a.log"  # below the folder: the log of a job of an array, and of one alone
+JOB_LOG = "/slurm/%j.log"
 
 
-def script(
-    how: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1, after: str | None = None
+def render_script(
+    launcher: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1, after: str | None = None
 ) -> str:
     """What sbatch gets.
 
@@ -23,7 +23,7 @@ def script(
     is told to, and Slurm sends them to its steps (no ``B:``).
 
     Args:
-        how: the launcher's settings.
+        launcher: the launcher's settings.
         sheet: the file that lists the cells of each job, in FOLDER/slurm.
         jobs: how many; one is a job alone, more are an array.
         name: in the queue.
@@ -31,28 +31,30 @@ def script(
         after: the number of a job that has to be over before.
     """
     folder = str(sheet.parent.parent)
-    for place in (folder, str(Path.cwd())):
-        if not place.isprintable():  # a line of it would be a line of the script: shell
-            raise UserError(f"{place!r} is no folder for Slurm: its name must be one line of text")
+    for path in (folder, str(Path.cwd())):
+        if not path.isprintable():  # a line of it would be a line of the script: shell
+            raise UserError(f"{path!r} is no folder for Slurm: its name must be one line of text")
     options = {
         "job-name": name,
-        "array": None if jobs == 1 else f"0-{jobs - 1}" + (f"%{how.parallel}" * bool(how.parallel)),
+        "array": None
+        if jobs == 1
+        else f"0-{jobs - 1}" + (f"%{launcher.parallel}" * bool(launcher.parallel)),
         "dependency": after and f"afterany:{after}",
-        "partition": how.partition,
-        "account": how.account,
-        "qos": how.qos,
-        "constraint": how.constraint,
-        "nodes": how.nodes,
+        "partition": launcher.partition,
+        "account": launcher.account,
+        "qos": launcher.qos,
+        "constraint": launcher.constraint,
+        "nodes": launcher.nodes,
         "ntasks-per-node": 1,
-        "cpus-per-task": how.cpus,
-        "gpus-per-node": how.gpus or None,
-        "mem": None if how.memory_gb is None else f"{round(1024 * how.memory_gb)}M",
-        "time": how.minutes,
-        "signal": f"{'B:' * (how.nodes == 1)}USR1@{how.notice}",
+        "cpus-per-task": launcher.cpus,
+        "gpus-per-node": launcher.gpus or None,
+        "mem": None if launcher.memory_gb is None else f"{round(1024 * launcher.memory_gb)}M",
+        "time": launcher.minutes,
+        "signal": f"{'B:' * (launcher.nodes == 1)}USR1@{launcher.notice}",
         "requeue": "",
         "open-mode": "append",
         "chdir": str(Path.cwd()),
-        "output": folder.replace("%", "%%") + (ALONE if jobs == 1 else AT_ONCE),
+        "output": folder.replace("%", "%%") + (JOB_LOG if jobs == 1 else TASK_LOG),
     }
     lines = ["#!/bin/bash"]
     for key, value in options.items():
@@ -61,17 +63,17 @@ def script(
                 f"#SBATCH --{key}" + (f"={shlex.quote(str(value))}" if value != "" else "")
             )
     # the working directory may hold a stranger's json.py (Python 3.10 does not know the word)
-    lines += ["set -e", *how.setup, "export PYTHONSAFEPATH=1"]
-    lines.append(f"export OMP_NUM_THREADS={max(1, how.cpus // ranks)}")
+    lines += ["set -e", *launcher.setup, "export PYTHONSAFEPATH=1"]
+    lines.append(f"export OMP_NUM_THREADS={max(1, launcher.cpus // ranks)}")
     module = f"-m genai_cli.launchers.job {shlex.quote(str(sheet))}"
     python = shlex.quote(sys.executable)
-    if how.nodes == 1:
+    if launcher.nodes == 1:
         lines.append(f"exec {python} {module}")
     else:
         lines += [
             'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
-            f"exec srun --cpus-per-task={how.cpus} {python} -m torch.distributed.run \\",
-            f"  --nnodes={how.nodes} --nproc-per-node={ranks} \\",
+            f"exec srun --cpus-per-task={launcher.cpus} {python} -m torch.distributed.run \\",
+            f"  --nnodes={launcher.nodes} --nproc-per-node={ranks} \\",
             "  --rdzv-id=$SLURM_JOB_ID --rdzv-backend=c10d \\",
             '  --rdzv-endpoint="$first:$((20000 + SLURM_JOB_ID % 20000))" \\',
             "  --signals-to-handle=SIGTERM,SIGINT,SIGUSR1 \\",

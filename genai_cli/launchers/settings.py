@@ -27,7 +27,7 @@ class Joblib:
     per_gpu: int | None = 1
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "workers", "per_gpu")
+        _check_minimum(self, 1, "workers", "per_gpu")
 
 
 @dataclass
@@ -54,8 +54,8 @@ class Slurm:
             value = getattr(self, key)
             if value is not None and not value.isprintable():  # a line of the batch script
                 raise UserError(f"hydra.launcher.{key}={value!r} is not allowed: one line of text")
-        _at_least(self, 1, "nodes", "cpus", "minutes", "notice", "parallel")
-        _at_least(self, 0, "gpus")
+        _check_minimum(self, 1, "nodes", "cpus", "minutes", "notice", "parallel")
+        _check_minimum(self, 0, "gpus")
         if self.memory_gb is not None and self.memory_gb <= 0:
             raise UserError(
                 f"hydra.launcher.memory_gb={self.memory_gb:g} is not allowed: a number above 0"
@@ -70,15 +70,15 @@ class Slurm:
 Launcher = Serial | Joblib | Slurm
 
 
-def gpus_of(how: Launcher | None) -> int | None:
+def gpus_of(launcher: Launcher | None) -> int | None:
     """GPUs that a run is given on the node it will be on; None where that is this machine."""
-    return how.gpus if isinstance(how, Slurm) else None
+    return launcher.gpus if isinstance(launcher, Slurm) else None
 
 
 LAUNCHERS: dict[str, type[Launcher]] = {"serial": Serial, "joblib": Joblib, "slurm": Slurm}
 
 
-def of_sweep(line: CommandLine) -> Launcher:
+def read_launcher(line: CommandLine) -> Launcher:
     """The launcher of a line with -m.
 
     Raises:
@@ -91,19 +91,20 @@ def of_sweep(line: CommandLine) -> Launcher:
     )
 
 
-def of_one_run(line: CommandLine) -> Launcher | None:
+def read_run_launcher(line: CommandLine) -> Launcher | None:
     """The launcher of a line without -m: Slurm, or None where the run stays in this process.
 
     Raises:
-        UserError: as `of_sweep`; or one that has several processes, for which there is no work.
+        UserError: as `read_launcher`; or a launcher of several processes, which one run has no use
+            for.
     """
-    how = of_sweep(line)
-    if isinstance(how, Joblib):
+    launcher = read_launcher(line)
+    if isinstance(launcher, Joblib):
         raise UserError(f"{line.launcher[0]} is for a sweep; add -m, or leave it out for one run")
-    return how if isinstance(how, Slurm) else None
+    return launcher if isinstance(launcher, Slurm) else None
 
 
-def _at_least(settings: Any, least: int, *keys: str) -> None:
+def _check_minimum(settings: Any, least: int, *keys: str) -> None:
     for key in keys:
         value = getattr(settings, key)
         if value is not None and value < least:

@@ -16,11 +16,11 @@ from genai_cli.system.cpu import cores
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
 
-CONTEXT = 600 * 2**20  # bytes of a GPU that a process takes before its first tensor
-SPARE = 0.1  # share of a GPU left free: what torch asks for in whole blocks
+CONTEXT_BYTES = 600 * 2**20  # bytes of a GPU that a process takes before its first tensor
+SPARE_FRACTION = 0.1  # share of a GPU left free: what torch asks for in whole blocks
 
 
-class Share(NamedTuple):
+class WorkerResources(NamedTuple):
     """What each worker gets: workers × ranks × threads never exceed the cores."""
 
     workers: int
@@ -31,13 +31,13 @@ class Share(NamedTuple):
 
     def environment(self, worker: int) -> dict[str, str]:
         """Of worker number ``worker``: threads are counted when torch is imported."""
-        own = dict(os.environ)
+        environment = dict(os.environ)
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            own[name] = str(self.threads)
-        own["GENAI_CORES"] = str(self.threads * self.ranks)
+            environment[name] = str(self.threads)
+        environment["GENAI_CORES"] = str(self.threads * self.ranks)
         if self.gpus:
-            own["CUDA_VISIBLE_DEVICES"] = self.gpus[worker % len(self.gpus)]
-        return own
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[worker % len(self.gpus)]
+        return environment
 
 
 class Needs(NamedTuple):
@@ -59,10 +59,10 @@ def needs(cells: Iterable[Path]) -> Needs:
             begun_with = run_folder.read_json(cell / run_folder.RUN).get("threads")
             config["trainer"] = trainer | {"threads": begun_with}  # and goes on with
         configs.append(config)
-    return asked_by(configs)
+    return needs_of(configs)
 
 
-def asked_by(configs: Iterable[Mapping[str, Any]]) -> Needs:
+def needs_of(configs: Iterable[Mapping[str, Any]]) -> Needs:
     """Of configs as plain data."""
     threads, gpu, ranks, named = 0, False, 1, set()
     for config in configs:
@@ -75,12 +75,14 @@ def asked_by(configs: Iterable[Mapping[str, Any]]) -> Needs:
     return Needs(threads, gpu, ranks, len(named | {"cuda:0"} if gpu and named else named))
 
 
-def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
+def divide_machine(
+    jobs: int, launcher: Joblib, asked: Needs, gpus: Sequence[str]
+) -> WorkerResources:
     """Divide this machine: a worker for each GPU, without one for each core.
 
     Args:
         jobs: how many there are: more workers than that have nothing to do.
-        how: ``workers`` and ``per_gpu``.
+        launcher: ``workers`` and ``per_gpu``.
         asked: of the cells.
         gpus: the names of the visible ones, as CUDA_VISIBLE_DEVICES has them.
     """
@@ -90,15 +92,16 @@ def share(jobs: int, how: Joblib, asked: Needs, gpus: Sequence[str]) -> Share:
         n = asked.ranks  # GPUs of one worker stand together
         on = tuple(",".join(gpus[i : i + n]) for i in range(0, len(gpus) - n + 1, n))
     most = max(1, have // (max(1, asked.threads) * asked.ranks))
-    places = asked.named if asked.named and gpus else len(on)
-    wanted = how.workers or (places * (how.per_gpu or 1) if places else most)
+    slots = asked.named if asked.named and gpus else len(on)
+    wanted = launcher.workers or (slots * (launcher.per_gpu or 1) if slots else most)
     workers = max(1, min(wanted, jobs, most))
     note = ""
-    if workers < min(how.workers or 0, jobs):
+    if workers < min(launcher.workers or 0, jobs):
         each = f" with {asked.threads} threads each" if asked.threads > 1 else ""
-        note = f"hydra.launcher.workers={how.workers}: {have} cores are enough for {workers}{each}"
+        note = f"hydra.launcher.workers={launcher.workers}: {have} cores are enough for "
+        note += f"{workers}{each}"
     threads = asked.threads or max(1, have // (workers * asked.ranks))
-    return Share(workers, threads, asked.ranks, on, note)
+    return WorkerResources(workers, threads, asked.ranks, on, note)
 
 
 def visible_gpus() -> list[str]:
@@ -111,21 +114,21 @@ def visible_gpus() -> list[str]:
     return named or [str(i) for i in range(torch.cuda.device_count())]
 
 
-def fitted(how: Joblib, configs: Callable[[], Iterable[TrainConfig]]) -> Joblib:
+def resolve_per_gpu(launcher: Joblib, configs: Callable[[], Iterable[TrainConfig]]) -> Joblib:
     """The settings with the number of processes of a GPU: ``per_gpu=null`` is measured now.
 
     Args:
-        how: as asked.
+        launcher: as asked.
         configs: gives those of the cells, where something is to be measured.
     """
-    if how.per_gpu is not None or how.workers is not None:
-        return how
-    many = fitting(configs(), free_memory())
+    if launcher.per_gpu is not None or launcher.workers is not None:
+        return launcher
+    many = count_cells_per_gpu(configs(), free_memory())
     print(f"joblib {many} cells fit on a GPU, by measured memory", flush=True)
-    return replace(how, per_gpu=many)
+    return replace(launcher, per_gpu=many)
 
 
-def fitting(configs: Iterable[TrainConfig], free: int) -> int:
+def count_cells_per_gpu(configs: Iterable[TrainConfig], free: int) -> int:
     """How many cells fit on a GPU at the same time: by the largest, each shape measured once.
 
     Args:
@@ -142,7 +145,7 @@ def fitting(configs: Iterable[TrainConfig], free: int) -> int:
             most = max(most, measure_cost(schema.to_dict(cfg), os.environ).gpu or 0)
         except Failed:  # it will fail as a cell, too, and say why there
             continue
-    return max(1, int(free * (1 - SPARE)) // (most + CONTEXT))
+    return max(1, int(free * (1 - SPARE_FRACTION)) // (most + CONTEXT_BYTES))
 
 
 def free_memory() -> int:
@@ -152,7 +155,7 @@ def free_memory() -> int:
     return min(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
 
 
-def grant(cells: Iterable[Path], threads: int) -> None:
+def assign_threads(cells: Iterable[Path], threads: int) -> None:
     """Give cells that have not begun ``threads`` where this process had counted on its own.
 
     One thread stays one: the cell's steps are too small to be shared.
@@ -166,7 +169,7 @@ def grant(cells: Iterable[Path], threads: int) -> None:
             atomic_write.write_json(cell / run_folder.RUN, described | {"threads": threads})
 
 
-def elsewhere(cells: Iterable[Path]) -> None:
+def clear_machine(cells: Iterable[Path]) -> None:
     """Forget what was found for cells on this machine: they begin on another one, which tells."""
     for cell in cells:
         described = run_folder.read_json(cell / run_folder.RUN)

@@ -16,18 +16,18 @@ from pathlib import Path
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import queue
-from genai_cli.launchers.live import Board
+from genai_cli.launchers.live import CellMonitor
 from genai_cli.launchers.settings import Slurm
-from genai_cli.launchers.share import elsewhere
+from genai_cli.launchers.share import clear_machine
 from genai_cli.launchers.submit import Array, submit
-from genai_cli.launchers.worker import lost
+from genai_cli.launchers.worker import record_failure
 from genai_cli.runner.lifecycle import set_status
 from genai_cli.store import run_folder
 from genai_cli.system.preemption import Signals
 
 LATE = 15.0  # seconds that a shared disk may take to show what a job wrote before its end
 FIRST, SLOWEST = 1.0, 10.0  # seconds between two questions to the controller: more with time
-ENDS = ("finished", "stopped", "failed")
+END_STATUSES = ("finished", "stopped", "failed")
 
 Task = tuple[str, int]  # the number of an array, and of a task in it
 
@@ -35,7 +35,7 @@ Task = tuple[str, int]  # the number of an array, and of a task in it
 def launch(
     folder: Path,
     jobs: Sequence[Sequence[Path]],
-    how: Slurm,
+    launcher: Slurm,
     signals: Signals,
     data: Mapping[Path, Dataset],
 ) -> bool:
@@ -45,11 +45,11 @@ def launch(
         UserError: Slurm refuses the job.
     """
     cells = [cell for job in jobs for cell in job]
-    elsewhere(cells)
+    clear_machine(cells)
     for cell in cells:
         set_status(cell, "running")
     try:
-        arrays, left, why = submit(folder, jobs, how)
+        arrays, left, why = submit(folder, jobs, launcher)
     except UserError:
         for cell in cells:
             set_status(cell, "interrupted")
@@ -69,17 +69,17 @@ def launch(
             f"are over: genai sweep resume {folder}",
             file=sys.stderr,
         )
-    if not how.wait:
+    if not launcher.wait:
         print(f"look   squeue -j {listed};  genai runs;  stop with: scancel {named}", flush=True)
         return True
-    with Board(cells) as board:
+    with CellMonitor(cells) as board:
         try:
-            Wait(arrays, signals, board).until_over()
+            ArrayMonitor(arrays, signals, board).until_over()
         except KeyboardInterrupt:  # the second Ctrl-C
             board.pause()
             goes = "go" if plural else "goes"
-            told = f"job{plural} {named} {goes} on without us; stop with: scancel {named}"
-            print(told, flush=True)
+            message = f"job{plural} {named} {goes} on without us; stop with: scancel {named}"
+            print(message, flush=True)
             signals.code = 130
             return True
     cancelled = any(map(_saved, cells))
@@ -88,7 +88,7 @@ def launch(
     return False
 
 
-class Wait:
+class ArrayMonitor:
     """Follows the tasks of one or more arrays until all are over.
 
     Args:
@@ -97,7 +97,7 @@ class Wait:
         board: is told what runs and what has ended.
     """
 
-    def __init__(self, arrays: Sequence[Array], signals: Signals, board: Board) -> None:
+    def __init__(self, arrays: Sequence[Array], signals: Signals, board: CellMonitor) -> None:
         self.numbers = [array.number for array in arrays]
         self.signals, self.board = signals, board
         self.open = {(a.number, i): job for a in arrays for i, job in enumerate(a.jobs)}
@@ -114,7 +114,7 @@ class Wait:
         """
         while self.open:
             for number in dict.fromkeys(number for number, _ in self.open):
-                states = queue.states(number)
+                states = queue.read_states(number)
                 if states is not None:  # no answer says nothing of the tasks
                     self.seen |= {(number, i): state for i, state in states.items()}
                     for task in [task for task in self.open if task[0] == number]:
@@ -148,7 +148,7 @@ class Wait:
 
     def _task(self, task: Task, state: tuple[str, str] | None) -> None:
         cells = self.open[task]
-        if state is not None and state[0] not in queue.OVER:
+        if state is not None and state[0] not in queue.FINAL_STATES:
             self.gone.pop(task, None)
             for cell in cells:
                 if state[0] in ("RUNNING", "COMPLETING"):
@@ -169,24 +169,24 @@ class Wait:
 
     def _ended(self, cell: Path) -> bool:
         """The folder says so. One that was saved is over, too: a job that is requeued goes from
-        COMPLETING to PENDING and is never in a state of `queue.OVER` in between."""
-        return _status(cell) in (*ENDS, "interrupted")
+        COMPLETING to PENDING and is never in a state of `queue.FINAL_STATES` in between."""
+        return _status(cell) in (*END_STATUSES, "interrupted")
 
     def _state(self, task: Task) -> tuple[str, str]:
         known = self.seen.get(task, ("", ""))
-        return known if known[0] in queue.OVER else ("", "")
+        return known if known[0] in queue.FINAL_STATES else ("", "")
 
     def _lost(self, cell: Path, task: Task) -> None:
         """Record the end of a cell whose job said nothing."""
         state, reason = self._state(task)
         if not state:
-            state, reason = queue.accounted(task[0]).get(task[1], ("", ""))
+            state, reason = queue.read_accounting(task[0]).get(task[1], ("", ""))
         if state == "CANCELLED":
             set_status(cell, "interrupted")
             return
-        said = f"{state} ({reason})" if state else "left the queue without a word"
+        reason_text = f"{state} ({reason})" if state else "left the queue without a word"
         name = self.names[task]
-        lost(cell, f"its Slurm job {name}: {said}; see slurm/{name}.log")
+        record_failure(cell, f"its Slurm job {name}: {reason_text}; see slurm/{name}.log")
 
 
 def _status(cell: Path) -> str | None:

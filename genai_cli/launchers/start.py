@@ -20,17 +20,17 @@ from genai_cli.store import run_folder
 from genai_cli.system.preemption import Signals
 
 
-def check(how: Launcher, configs: Sequence[TrainConfig]) -> None:
+def check(launcher: Launcher, configs: Sequence[TrainConfig]) -> None:
     """What a launcher needs and can be known before a folder is claimed.
 
     Args:
-        how: the launcher's settings.
+        launcher: the launcher's settings.
         configs: of the jobs.
 
     Raises:
         UserError: this machine does not have it, or a config asks for more than it gives.
     """
-    if not isinstance(how, Slurm):
+    if not isinstance(launcher, Slurm):
         return
     for command in ("sbatch", "squeue", "scancel"):
         if not shutil.which(command):
@@ -38,60 +38,61 @@ def check(how: Launcher, configs: Sequence[TrainConfig]) -> None:
                 f"hydra/launcher=slurm: there is no {command} here; log in to the cluster, "
                 "or use hydra/launcher=joblib"
             )
-    fits(how, configs)
-    from genai_cli.launchers.queue import refusal
-    from genai_cli.launchers.script import script
+    check_resources(launcher, configs)
+    from genai_cli.launchers.queue import check_script
+    from genai_cli.launchers.script import render_script
 
     # one of them: how many Slurm takes at once is found out in handing them in
-    refused = refusal(script(how, Path.cwd() / "slurm" / "000.json", 1, "genai"))
+    refused = check_script(render_script(launcher, Path.cwd() / "slurm" / "000.json", 1, "genai"))
     if refused:
         raise UserError(f"hydra/launcher=slurm: sbatch refuses the job: {refused}")
 
 
-def fits(how: Slurm, configs: Sequence[TrainConfig]) -> None:
+def check_resources(launcher: Slurm, configs: Sequence[TrainConfig]) -> None:
     """Whether ranks and threads of all runs find room in what is asked of Slurm for one job.
 
     Raises:
         UserError: they do not.
     """
     sizes = {config.trainer.devices for config in configs}
-    if how.nodes > 1 and len(sizes) > 1:  # torchrun is told in the script that all share
+    if launcher.nodes > 1 and len(sizes) > 1:  # torchrun is told in the script that all share
         raise UserError(
             f"trainer.devices={','.join(map(str, sorted(sizes)))} with hydra.launcher.nodes="
-            f"{how.nodes}: the runs of an array have one number; submit one sweep for each"
+            f"{launcher.nodes}: the runs of an array have one number; submit one sweep for each"
         )
     for config in configs:
-        _fits(how, config)
+        _check_run_resources(launcher, config)
 
 
-def _fits(how: Slurm, config: TrainConfig) -> None:
+def _check_run_resources(launcher: Slurm, config: TrainConfig) -> None:
     devices, threads = config.trainer.devices, config.trainer.threads or 1
-    if devices % how.nodes:
+    if devices % launcher.nodes:
         raise UserError(
-            f"trainer.devices={devices} cannot be shared by hydra.launcher.nodes={how.nodes}: it "
-            f"counts the devices of all nodes; set trainer.devices={how.nodes * max(1, how.gpus)}"
+            f"trainer.devices={devices} cannot be shared by hydra.launcher.nodes={launcher.nodes}: "
+            "it counts the devices of all nodes; set "
+            f"trainer.devices={launcher.nodes * max(1, launcher.gpus)}"
         )
-    here = devices // how.nodes
-    if here * threads > how.cpus:
+    here = devices // launcher.nodes
+    if here * threads > launcher.cpus:
         raise UserError(
-            f"hydra.launcher.cpus={how.cpus} is less than a run asks for: {here} × {threads} "
+            f"hydra.launcher.cpus={launcher.cpus} is less than a run asks for: {here} × {threads} "
             f"threads; set hydra.launcher.cpus={here * threads}"
         )
-    if 0 < how.gpus < here:
+    if 0 < launcher.gpus < here:
         raise UserError(
-            f"trainer.devices={devices} is more than hydra.launcher.gpus={how.gpus} of "
-            f"{how.nodes} node{'s' * (how.nodes > 1)}; set hydra.launcher.gpus={here}"
+            f"trainer.devices={devices} is more than hydra.launcher.gpus={launcher.gpus} of "
+            f"{launcher.nodes} node{'s' * (launcher.nodes > 1)}; set hydra.launcher.gpus={here}"
         )
 
 
 def start(
     folder: Path,
     jobs: Sequence[Sequence[Path]],
-    how: Launcher,
+    launcher: Launcher,
     signals: Signals,
     data: Mapping[Path, Dataset],
 ) -> bool:
-    """Run ``jobs`` of the sweep in ``folder`` by the launcher that ``how`` is the settings of.
+    """Run ``jobs`` of the sweep in ``folder`` by the module of ``launcher``.
 
     Returns:
         Whether jobs go on without this process (Slurm's, where nobody waits for them): then their
@@ -100,11 +101,11 @@ def start(
     Raises:
         UserError: this machine does not have what the launcher needs; nothing was started.
     """
-    launcher = importlib.import_module(f"genai_cli.launchers.{how.name}")
-    return bool(launcher.launch(folder, jobs, how, signals, data))
+    module = importlib.import_module(f"genai_cli.launchers.{launcher.name}")
+    return bool(module.launch(folder, jobs, launcher, signals, data))
 
 
-def queued(folder: Path) -> dict[Path, str]:
+def list_queued(folder: Path) -> dict[Path, str]:
     """The cells of a sweep that a cluster may still train, resolved, and the job of each.
 
     Raises:
@@ -112,14 +113,14 @@ def queued(folder: Path) -> dict[Path, str]:
     """
     if not (folder / "slurm").is_dir():
         return {}
-    from genai_cli.launchers.submit import queued
+    from genai_cli.launchers.submit import list_queued
 
-    return queued(folder)
+    return list_queued(folder)
 
 
-def alone(folder: Path, how: Launcher, signals: Signals) -> int:
+def submit_one(folder: Path, launcher: Launcher, signals: Signals) -> int:
     """One run that is written, as a job of its own; its exit code, or 0 if nobody waits for it."""
-    if start(folder, [[folder]], how, signals, {}):
+    if start(folder, [[folder]], launcher, signals, {}):
         return signals.code
     status = run_folder.read_json(folder / run_folder.RUN).get("status")
     print(f"run    {folder}")

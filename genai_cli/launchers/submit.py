@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from genai_cli.errors import UserError
 from genai_cli.launchers import queue
-from genai_cli.launchers.script import script
+from genai_cli.launchers.script import render_script
 from genai_cli.launchers.settings import Slurm
 from genai_cli.launchers.share import needs
 from genai_cli.store import run_folder
@@ -48,7 +48,7 @@ class Submitted(NamedTuple):
     why: str  # it did not, or ""
 
 
-def submit(folder: Path, jobs: Sequence[Job], how: Slurm) -> Submitted:
+def submit(folder: Path, jobs: Sequence[Job], launcher: Slurm) -> Submitted:
     """Hand jobs in as one array, or as several where the cluster takes none that long.
 
     Several arrays of a sweep with ``parallel`` wait for each other, so that together they keep to
@@ -57,14 +57,14 @@ def submit(folder: Path, jobs: Sequence[Job], how: Slurm) -> Submitted:
     Raises:
         UserError: it takes none (`queue.Refused`), or does not say (`queue.Unanswered`).
     """
-    most = queue.longest_array() if len(jobs) > 1 else 1
+    most = queue.read_max_array_size() if len(jobs) > 1 else 1
     waiting = deque(list(jobs[i : i + most]) for i in range(0, len(jobs), most))
     arrays: list[Array] = []
     while waiting:
         part = waiting.popleft()
-        after = arrays[-1].number if arrays and how.parallel else None
+        after = arrays[-1].number if arrays and launcher.parallel else None
         try:
-            arrays.append(Array(_hand_in(folder, part, how, after), part))
+            arrays.append(Array(_submit_array(folder, part, launcher, after), part))
         except (queue.Refused, queue.Unanswered) as error:
             half = len(part) // 2
             if half and isinstance(error, queue.Refused) and error.too_many:
@@ -76,20 +76,20 @@ def submit(folder: Path, jobs: Sequence[Job], how: Slurm) -> Submitted:
     return Submitted(arrays, [], "")
 
 
-def _hand_in(folder: Path, jobs: Sequence[Job], how: Slurm, after: str | None) -> str:
+def _submit_array(folder: Path, jobs: Sequence[Job], launcher: Slurm, after: str | None) -> str:
     """Write sheet and script, and submit them; the job's number."""
-    place = folder.resolve() / "slurm"
-    place.mkdir(exist_ok=True)
+    sheets = folder.resolve() / "slurm"
+    sheets.mkdir(exist_ok=True)
     taken = [
-        int(p.stem) for p in list_matching(place, "*.json") if re.fullmatch("[0-9]{1,9}", p.stem)
+        int(p.stem) for p in list_matching(sheets, "*.json") if re.fullmatch("[0-9]{1,9}", p.stem)
     ]
-    sheet = place / f"{max(taken, default=-1) + 1:03d}.json"  # one may have been removed by hand
+    sheet = sheets / f"{max(taken, default=-1) + 1:03d}.json"  # one may have been removed by hand
     name = f"genai-{folder.resolve().name.rpartition('-')[2]}-{secrets.token_hex(4)}"
     names = [[os.path.relpath(cell, folder) for cell in job] for job in jobs]
-    asked = {"schema": run_folder.SCHEMA, "name": name, "job": None, "jobs": names}
-    atomic_write.write_json(sheet, asked)
-    ranks = needs(cell for job in jobs for cell in job).ranks // how.nodes
-    text = script(how, sheet, len(jobs), name, ranks, after)
+    content = {"schema": run_folder.SCHEMA, "name": name, "job": None, "jobs": names}
+    atomic_write.write_json(sheet, content)
+    ranks = needs(cell for job in jobs for cell in job).ranks // launcher.nodes
+    text = render_script(launcher, sheet, len(jobs), name, ranks, after)
     atomic_write.write_text(sheet.with_suffix(".sh"), text)
     try:
         number = queue.submit(text, name)
@@ -97,11 +97,11 @@ def _hand_in(folder: Path, jobs: Sequence[Job], how: Slurm, after: str | None) -
         sheet.unlink()
         sheet.with_suffix(".sh").unlink()
         raise
-    atomic_write.write_json(sheet, asked | {"job": number})
+    atomic_write.write_json(sheet, content | {"job": number})
     return number
 
 
-def queued(folder: Path) -> dict[Path, str]:
+def list_queued(folder: Path) -> dict[Path, str]:
     """The cells of a sweep that are in the queue or running there, and the job of each.
 
     A machine without Slurm's commands has a copy of the folder, which no job trains.
@@ -109,23 +109,23 @@ def queued(folder: Path) -> dict[Path, str]:
     Raises:
         UserError: Slurm does not answer, so that nobody knows.
     """
-    found: dict[Path, str] = {}
+    cells: dict[Path, str] = {}
     sheets = list_matching(folder / "slurm", "*.json")
     if sheets and not shutil.which("squeue"):
         print(f"note: no Slurm here: no job of {folder / 'slurm'} is looked for", file=sys.stderr)
-        return found
+        return cells
     for path in sheets:
         sheet = run_folder.read_json(path)
-        number = sheet.get("job") or _adopted(path, sheet)
+        number = sheet.get("job") or _recover_number(path, sheet)
         if not number:
             continue
-        states = queue.states(str(number))
+        states = queue.read_states(str(number))
         if states is None:
-            raise _silent(f"job {number}", path)
+            raise _unanswered_error(f"job {number}", path)
         for task, (state, _) in states.items():
-            if state not in queue.OVER:
-                found |= {(folder / name).resolve(): str(number) for name in sheet["jobs"][task]}
-    return found
+            if state not in queue.FINAL_STATES:
+                cells |= {(folder / name).resolve(): str(number) for name in sheet["jobs"][task]}
+    return cells
 
 
 def refuse_queued(run: Path) -> None:
@@ -134,8 +134,8 @@ def refuse_queued(run: Path) -> None:
     Raises:
         UserError: it is queued or running there, or nobody knows.
     """
-    for place in (run, run.parent):  # a run alone, a cell of a sweep
-        number = queued(place).get(run.resolve())
+    for folder in (run, run.parent):  # a run alone, a cell of a sweep
+        number = list_queued(folder).get(run.resolve())
         if number:
             raise UserError(
                 f"{run} is in Slurm's queue, job {number}; wait for it, or type first: "
@@ -143,20 +143,20 @@ def refuse_queued(run: Path) -> None:
             )
 
 
-def _adopted(path: Path, sheet: Mapping[str, Any]) -> str:
+def _recover_number(path: Path, sheet: Mapping[str, Any]) -> str:
     """The number of a job that was handed in, as its sheet does not know; "" if it was not."""
     name = sheet.get("name")
     if not name:
         return ""
-    number = queue.named(str(name))
+    number = queue.find_job(str(name))
     if number is None:
-        raise _silent(f"job {name}", path)
+        raise _unanswered_error(f"job {name}", path)
     if number:
         atomic_write.write_json(path, {**sheet, "job": number})
     return number
 
 
-def _silent(job: str, sheet: Path) -> UserError:
+def _unanswered_error(job: str, sheet: Path) -> UserError:
     return UserError(
         f"squeue does not answer for {job}, which may still be queued; try again when it does, or "
         f"if you know that the job is over type first: rm {shlex.quote(str(sheet))}"

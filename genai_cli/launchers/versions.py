@@ -17,7 +17,7 @@ from genai_cli.version import __version__
 
 
 @cache
-def now() -> dict[str, str | None]:
+def current_versions() -> dict[str, str | None]:
     """What runs here: versions, and the commit where the code is a checkout."""
     return {
         "genai_cli": __version__,
@@ -27,12 +27,12 @@ def now() -> dict[str, str | None]:
     }
 
 
-def changes(described: Mapping[str, Any]) -> list[str]:
+def list_changes(described: Mapping[str, Any]) -> list[str]:
     """``torch 2.14.0 → 2.15.0`` for each part that is not the one in a run.json."""
     before = dict(described.get("versions") or {}) | {"git": described.get("git")}
     return [
         f"{name} {before.get(name) or 'unknown'} → {value or 'unknown'}"
-        for name, value in now().items()
+        for name, value in current_versions().items()
         if name in before and before[name] != value
     ]
 
@@ -40,14 +40,14 @@ def changes(described: Mapping[str, Any]) -> list[str]:
 def note_changes(cell: Path) -> None:
     """Report other code in the run's log and on the screen, and record it in run.json."""
     described = run_folder.read_json(cell / run_folder.RUN)
-    found = changes(described) if described else []
-    if not found:
+    changed = list_changes(described) if described else []
+    if not changed:
         return
-    told = f"note: the code has changed since this folder was written: {', '.join(found)}"
+    message = f"note: the code has changed since this folder was written: {', '.join(changed)}"
     with open(cell / run_folder.LOG, "a", encoding="utf-8") as file:
-        file.write(f"{told}\n")
-    print(f"{cell.name}: {told}", flush=True)
-    versions = described["versions"] | {k: v for k, v in now().items() if k != "git"}
+        file.write(f"{message}\n")
+    print(f"{cell.name}: {message}", flush=True)
+    versions = described["versions"] | {k: v for k, v in current_versions().items() if k != "git"}
     atomic_write.write_json(
-        cell / run_folder.RUN, described | {"versions": versions, "git": now()["git"]}
+        cell / run_folder.RUN, described | {"versions": versions, "git": current_versions()["git"]}
     )

@@ -19,7 +19,7 @@ from genai_cli.system.preemption import Signals
 from genai_cli.training import checkpoint
 
 
-def work(
+def train_job(
     job: Sequence[Path],
     signals: Signals,
     data: Dataset | None = None,
@@ -40,45 +40,45 @@ def work(
         versions.note_changes(cell)
         if run_folder.read_json(cell / run_folder.RUN).get("status") != "running":
             set_status(cell, "running")
-    if len(job) > 1 and not any(map(begun, job)):
-        _alone(job, lambda: _stack(job, data, signals, changed))
-        for cell in () if signals.code else memory.apart(job):
-            _one(cell, data, signals)
+    if len(job) > 1 and not any(map(has_checkpoint, job)):
+        _guard_errors(job, lambda: _train_stack(job, data, signals, changed))
+        for cell in () if signals.code else memory.split_stack(job):
+            _train_one(cell, data, signals)
             changed()
-        return max(_code(cell, signals) for cell in job)
+        return max(_exit_code(cell, signals) for cell in job)
     worst = 0
     for cell in job:
         if signals.code:
             set_status(cell, "interrupted")
             worst = max(worst, signals.code)
         else:
-            worst = max(worst, _one(cell, data, signals))
+            worst = max(worst, _train_one(cell, data, signals))
         changed()
     return worst
 
 
-def begun(cell: Path) -> bool:
+def has_checkpoint(cell: Path) -> bool:
     """Whether there is a checkpoint to go on from."""
     return any(checkpoint.candidates(cell / run_folder.CHECKPOINTS))
 
 
-def lost(cell: Path, reason: str, status: str = "failed") -> None:
+def record_failure(cell: Path, reason: str, status: str = "failed") -> None:
     """Say in the folder of a cell, whose process can no longer do so, what became of it."""
     with open(cell / run_folder.LOG, "a", encoding="utf-8") as file:
         file.write(f"{reason}\n")
     set_status(cell, status)
 
 
-def _one(cell: Path, data: Dataset | None, signals: Signals) -> int:
+def _train_one(cell: Path, data: Dataset | None, signals: Signals) -> int:
     def train() -> int:
-        return run(cell, data, resume=begun(cell), signals=signals)
+        return run(cell, data, resume=has_checkpoint(cell), signals=signals)
 
     if ranks.world_size() > 1:  # one of torchrun's: rank 0 writes, and none retries alone
         return train()
-    return _alone([cell], lambda: memory.within(cell, train))
+    return _guard_errors([cell], lambda: memory.retry_smaller(cell, train))
 
 
-def _stack(
+def _train_stack(
     job: Sequence[Path], data: Dataset | None, signals: Signals, changed: Callable[[], None]
 ) -> int:
     from genai_cli.runner import load, stacked
@@ -89,26 +89,26 @@ def _stack(
     return 0
 
 
-def _alone(job: Sequence[Path], train: Callable[[], int]) -> int:
+def _guard_errors(job: Sequence[Path], train: Callable[[], int]) -> int:
     """``train()``, where an error that no run has dealt with becomes that of its cells."""
     try:
         return train()
     except Exception as error:
-        told = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         if not isinstance(error, UserError):
-            told = f"{type(error).__name__}: {told}"
+            message = f"{type(error).__name__}: {message}"
         for cell in job:
-            print(f"genai: {cell} failed: {told}", file=sys.stderr)
+            print(f"genai: {cell} failed: {message}", file=sys.stderr)
             if run_folder.is_training(
                 cell
             ):  # another process trains there: what it says of itself holds
                 continue
             with suppress(OSError):  # the disk may be what failed; that is told
-                lost(cell, "".join(traceback.format_exception(error)).rstrip())
+                record_failure(cell, "".join(traceback.format_exception(error)).rstrip())
         return 1
 
 
-def _code(cell: Path, signals: Signals) -> int:
+def _exit_code(cell: Path, signals: Signals) -> int:
     status = run_folder.read_json(cell / run_folder.RUN).get("status")
     saved = status == "interrupted" or run_folder.unmeasured(
         run_folder.read_json(cell / run_folder.SUMMARY)

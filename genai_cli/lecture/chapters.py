@@ -126,37 +126,37 @@ class Experiment(NamedTuple):
         return read(self.path)
 
 
-def experiments() -> list[Experiment]:
+def list_experiments() -> list[Experiment]:
     """All, in the lecture's order; then the user's own, by name."""
     files = {
         option.removeprefix(f"{GROUP}/"): path
         for option, path in ConfigTree(user_dirs()).options("experiment").items()
         if option.startswith(f"{GROUP}/")
     }
-    found = [
+    ordered = [
         Experiment(name, files.pop(name), chapter)
         for chapter in CHAPTERS
         for name in chapter.names
         if name in files
     ]
-    return found + [Experiment(name, path, MORE) for name, path in files.items()]
+    return ordered + [Experiment(name, path, MORE) for name, path in files.items()]
 
 
-def offered() -> dict[str, str]:
-    """What a TAB completes: the words that `chosen` takes, with what they mean."""
+def list_words() -> dict[str, str]:
+    """What a TAB completes: the words that `select_experiments` takes, with what they mean."""
     words = {"all": "every experiment", "quick": "those that take seconds"}
     words |= {chapter.key: chapter.title for chapter in CHAPTERS}
-    return words | {each.name: each.chapter.title for each in experiments()}
+    return words | {each.name: each.chapter.title for each in list_experiments()}
 
 
-def chosen(names: list[str]) -> list[Experiment]:
+def select_experiments(names: list[str]) -> list[Experiment]:
     """The experiments that ``names`` mean, in the lecture's order, each once: ``all``, ``quick``,
     a chapter's key, or an experiment with or without its folder.
 
     Raises:
         UserError: a word means nothing here.
     """
-    known = experiments()
+    known = list_experiments()
     words: dict[str, set[str]] = {"all": {e.name for e in known}, "quick": {*QUICK}}
     for e in known:
         words.setdefault(e.chapter.key, set()).add(e.name)

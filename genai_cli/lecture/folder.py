@@ -36,7 +36,7 @@ class Command:
 
 
 @dataclass
-class Part:
+class ItemState:
     """How one item stands."""
 
     name: str
@@ -57,19 +57,21 @@ class State:
     command: str  # as typed
     names: list[str]
     changes: list[str]
-    parts: list[Part]
+    parts: list[ItemState]
     started: str
     finished: str | None = None
     status: str = "running"  # finished failed interrupted
 
 
-def new(command: str, names: Sequence[str], changes: Sequence[str], items: list[Item]) -> State:
+def new_state(
+    command: str, names: Sequence[str], changes: Sequence[str], items: list[Item]
+) -> State:
     """The state of a lecture that has not begun."""
     parts = []
     for i, item in enumerate(items, 1):
-        own = f"{i:02d}-{run_folder.slug(item.experiment.name.rpartition('/')[2])}"
+        name = f"{i:02d}-{run_folder.slug(item.experiment.name.rpartition('/')[2])}"
         commands = [Command() for _ in item.words]
-        parts.append(Part(item.experiment.name, own, commands, [*item.left_out]))
+        parts.append(ItemState(item.experiment.name, name, commands, [*item.left_out]))
     return State(command, [*names], [*changes], parts, run_folder.now())
 
 
@@ -89,18 +91,18 @@ def read(folder: Path) -> State:
         if content.pop("schema") > SCHEMA:
             raise UserError(f"{folder} was made by a newer version of genai; update genai-cli")
         state = State(**content)
-        state.parts = [_part(part) for part in state.parts]
+        state.parts = [_parse_item(part) for part in state.parts]
         lists = (state.names, state.changes, *(part.left_out for part in state.parts))
-        told = (state.command, state.status, state.started, *(p.status for p in state.parts))
-        if not all(isinstance(w, str) for w in itertools.chain(told, *lists)):
+        texts = (state.command, state.status, state.started, *(p.status for p in state.parts))
+        if not all(isinstance(w, str) for w in itertools.chain(texts, *lists)):
             raise TypeError
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged; start a new one: genai lecture") from None
     return state
 
 
-def _part(content: Mapping[str, Any]) -> Part:
-    part = Part(**content)
+def _parse_item(content: Mapping[str, Any]) -> ItemState:
+    part = ItemState(**content)
     part.commands = [Command(**command) for command in part.commands]
     if part.folder != run_folder.slug(part.folder) or not isinstance(part.name, str):
         raise TypeError
@@ -111,7 +113,7 @@ def _part(content: Mapping[str, Any]) -> Part:
     return part
 
 
-def trusted(folder: Path, state: State) -> None:
+def refuse_untrusted(folder: Path, state: State) -> None:
     """See that going on with a lecture, which may be a stranger's, writes in its folder alone.
 
     Raises:
@@ -125,18 +127,18 @@ def trusted(folder: Path, state: State) -> None:
             raise UserError(f"{path}: '{word}' is no word of a lecture; start a new one")
     homes = [folder / part.folder for part in state.parts]
     days = [day for home in homes for day in places.list_matching(home, places.DAYS)]
-    for place in (folder, *homes, *days):
-        refuse_links(place)
+    for path_to_check in (folder, *homes, *days):
+        refuse_links(path_to_check)
 
 
-def standing(folder: Path, state: State) -> str:
+def read_status(folder: Path, state: State) -> str:
     """The status in a word: a lecture that runs no more without saying so has died."""
     if state.status != "running":
         return state.status
-    return "running" if at_work(folder) else "died"
+    return "running" if is_running(folder) else "died"
 
 
-def at_work(folder: Path) -> bool:
+def is_running(folder: Path) -> bool:
     """Whether a process plays the lecture now."""
     try:
         with open(folder / LOG, encoding="utf-8") as file:
@@ -154,19 +156,21 @@ def find(reference: str, outputs: str | None = None) -> Path:
     if places.is_lecture(Path(reference)):
         return Path(reference)
     root = run_folder.outputs_root(outputs)
-    found = places.lectures(root)
-    if reference == "latest" and found:
-        return found[-1]
-    named = [p for p in found if reference in (p.name, p.name.rsplit("-", 1)[-1])]
+    lectures = places.lectures(root)
+    if reference == "latest" and lectures:
+        return lectures[-1]
+    named = [p for p in lectures if reference in (p.name, p.name.rsplit("-", 1)[-1])]
     if len(named) == 1:
         return named[0]
     if named:
         raise UserError(f"'{reference}' means {len(named)} lectures; give more of the path")
-    near = nearest(reference, [p.name.rsplit("-", 1)[-1] for p in found])
-    place = root.absolute()
-    raise UserError(f"no lecture '{reference}' in {place}{near}; start one with: genai lecture all")
+    near = nearest(reference, [p.name.rsplit("-", 1)[-1] for p in lectures])
+    searched = root.absolute()
+    raise UserError(
+        f"no lecture '{reference}' in {searched}{near}; start one with: genai lecture all"
+    )
 
 
-def made(item: Path) -> list[str]:
+def list_made(item: Path) -> list[str]:
     """The runs, sweeps and comparisons in an item's folder, oldest first."""
     return [str(path.relative_to(item)) for path in places.folders(item)]

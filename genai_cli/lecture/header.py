@@ -39,11 +39,11 @@ class Header(NamedTuple):
     def pictures(self) -> dict[str, str]:
         """The files that "Look at:" names, in that order, with what it says of each: what stands
         between its name and the next one's."""
-        said: dict[str, str] = {}
+        captions: dict[str, str] = {}
         _, *parts = re.split(f"({_PICTURE})", self.look)
         for name, text in zip(parts[::2], parts[1::2], strict=True):
-            said[name] = f"{said.get(name, '')} {text.lstrip(': ')}".strip()
-        return said
+            captions[name] = f"{captions.get(name, '')} {text.lstrip(': ')}".strip()
+        return captions
 
     @property
     def before_pictures(self) -> str:
@@ -61,10 +61,10 @@ class Header(NamedTuple):
         words = self.then.rstrip(".").split()
         if not words or not all(_ASSIGNMENT.fullmatch(word) for word in words):
             return ""
-        return " ".join([training(self.commands), *words])
+        return " ".join([training_command(self.commands), *words])
 
 
-def training(commands: tuple[str, ...]) -> str:
+def training_command(commands: tuple[str, ...]) -> str:
     """The first of the commands that trains."""
     return next(c for c in commands if is_training(c))
 
@@ -73,7 +73,7 @@ def is_training(command: str) -> bool:
     return command.split()[:2] == ["genai", "train"]
 
 
-def words(command: str) -> list[str]:
+def split_command(command: str) -> list[str]:
     """The words of a command behind ``genai``."""
     return shlex.split(command)[1:]
 
@@ -101,7 +101,7 @@ def read(path: Path) -> Header:
         elif now == "command":
             raise UserError(f"{path}: '{line}' stands between the commands and 'Look at:'")
         parts[now].append(line)
-    joined = {name: " ".join(found) for name, found in parts.items()}
+    joined = {name: " ".join(texts) for name, texts in parts.items()}
     if not joined["question"].endswith("?"):
         raise UserError(f"{path} does not open with a question that ends in '?'")
     if not any(map(is_training, parts["command"])):

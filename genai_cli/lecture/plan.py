@@ -31,11 +31,11 @@ class Item(NamedTuple):
     left_out: dict[str, str]  # key=value of the user → why it is not in them
 
 
-def plan(found: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
+def plan(chosen: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
     """The items of a lecture.
 
     Args:
-        found: its experiments, in order.
+        chosen: its experiments, in order.
         changes: the user's key=value, without outputs.
 
     Raises:
@@ -46,7 +46,7 @@ def plan(found: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
             if override.is_sweep_override():
                 raise UserError(f"{override.input_line} is several values; give one")
         composer = Composer("train")  # one for all: what many experiments share is composed once
-        items = [_item(experiment, changes, composer) for experiment in found]
+        items = [_plan_item(experiment, changes, composer) for experiment in chosen]
     for change in changes:
         whys = [item.left_out.get(change) for item in items]
         if all(why is not None and why.startswith(UNKNOWN) for why in whys):
@@ -54,20 +54,20 @@ def plan(found: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
     return items
 
 
-def _item(experiment: Experiment, changes: Sequence[str], composer: Composer) -> Item:
+def _plan_item(experiment: Experiment, changes: Sequence[str], composer: Composer) -> Item:
     read = experiment.header
     left_out: dict[str, str] = {}
     words = []
     for command in read.commands:
-        own = header.words(command)
+        arguments = header.split_command(command)
         if header.is_training(command):
-            taken, why = _taken(own[1:], changes, composer)
-            own, left_out = [*own, *taken], left_out | why
-        words.append(tuple(own))
+            taken, why = _accept_changes(arguments[1:], changes, composer)
+            arguments, left_out = [*arguments, *taken], left_out | why
+        words.append(tuple(arguments))
     return Item(experiment, read.commands, tuple(words), left_out)
 
 
-def _taken(
+def _accept_changes(
     args: list[str], changes: Sequence[str], composer: Composer
 ) -> tuple[list[str], dict[str, str]]:
     """Of ``changes``, those that a training line takes, and why it does not take the others.
@@ -79,26 +79,26 @@ def _taken(
     experiment = [word for word in line.overrides if word.startswith("experiment=")]
     swept = composer.sweep(experiment) if line.multirun and experiment else {}
     varied = [*(swept.get("over") or {}), *sweep_lists.cell_keys(swept.get("cells") or [])]
-    given = _keys(line.overrides)
-    known = _config(composer, line.overrides)
+    given = _list_keys(line.overrides)
+    known = _flat_config(composer, line.overrides)
     taken: list[str] = []
     why: dict[str, str] = {}
     # a group first: dataset=digits decides which dataset.KEY there are
     for change in sorted(changes, key=lambda word: "." in word.partition("=")[0]):
-        said = _refused(*change.split("=", 1), known, given, varied)
-        if said:
-            why[change] = said
+        reason = _refusal_reason(*change.split("=", 1), known, given, varied)
+        if reason:
+            why[change] = reason
         else:
             taken.append(change)
-            known = _config(composer, [*line.overrides, *taken])
+            known = _flat_config(composer, [*line.overrides, *taken])
     return taken, why
 
 
-def _keys(words: Sequence[str]) -> list[str]:
+def _list_keys(words: Sequence[str]) -> list[str]:
     return [word.partition("=")[0] for word in words]
 
 
-def _refused(
+def _refusal_reason(
     key: str, value: str, known: dict[str, Any], given: list[str], varied: list[str]
 ) -> str:
     """Why key=value is left out of a line, or ""."""
@@ -106,15 +106,15 @@ def _refused(
         return f"{key} is what it varies"
     if key in given:
         return f"its command sets {key} itself"
-    own = known["dataset.name"]
-    if key == "dataset" and own not in (*REPLACED, value):
-        return f"its data set is {own}"
+    dataset = known["dataset.name"]
+    if key == "dataset" and dataset not in (*REPLACED, value):
+        return f"its data set is {dataset}"
     if key not in known and f"{key}.name" not in known:
         return f"{UNKNOWN} {key}"
     return ""
 
 
-def _config(composer: Composer, words: Sequence[str]) -> dict[str, Any]:
+def _flat_config(composer: Composer, words: Sequence[str]) -> dict[str, Any]:
     """The flat config of a line's words, of a sweep without what it varies."""
     config = composer.config(words)
     validation.check(config)

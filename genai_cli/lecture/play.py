@@ -17,7 +17,7 @@ from types import FrameType
 from genai_cli.errors import UserError
 from genai_cli.lecture import folder as folders
 from genai_cli.lecture import header
-from genai_cli.lecture.folder import Command, Part, State
+from genai_cli.lecture.folder import Command, ItemState, State
 from genai_cli.lecture.plan import Item
 from genai_cli.store import run_folder
 from genai_cli.system.atomic_write import append
@@ -25,25 +25,25 @@ from genai_cli.system.file_lock import LocksUnsupported, lock
 from genai_cli.system.signals import exit_code, handle_signals
 from genai_cli.system.subprocesses import python_command
 
-SAID = "commands.log"  # in an item's folder: what its commands printed
+COMMANDS_LOG = "commands.log"  # in an item's folder: what its commands printed
 PROMPT = "$ genai "
 POLL = 0.5  # seconds between two looks at a run that another process still trains
 
 
-class Player:
+class LectureRunner:
     """One lecture at work.
 
     Args:
-        place: its folder.
+        folder: its folder.
         state: as it stands; kept current in lecture.json.
         items: what was planned, one for each part of the state.
     """
 
-    def __init__(self, place: Path, state: State, items: Sequence[Item]) -> None:
-        self.place, self.state, self.items = place, state, items
+    def __init__(self, folder: Path, state: State, items: Sequence[Item]) -> None:
+        self.folder, self.state, self.items = folder, state, items
         self.code = 0  # of the signal that came
         self.child: subprocess.Popen[bytes] | None = None
-        self.told: Callable[[Part], str] = lambda part: part.status
+        self.describe: Callable[[ItemState], str] = lambda part: part.status
 
     def play(self) -> int:
         """Run what is not done; the exit code.
@@ -51,10 +51,10 @@ class Player:
         Raises:
             UserError: another process is at work in the folder.
         """
-        with open(self.place / folders.LOG, "a", encoding="utf-8") as log:
+        with open(self.folder / folders.LOG, "a", encoding="utf-8") as log:
             try:
                 if not lock(log):
-                    raise UserError(f"another process is at work in {self.place}")
+                    raise UserError(f"another process is at work in {self.folder}")
             except LocksUnsupported:  # a second process would not be kept out
                 pass
             with handle_signals(self._heard):
@@ -68,12 +68,12 @@ class Player:
                 continue
             print(f"{i:3d}/{n}  {part.name:<34}", end="", flush=True)
             part.status = "running"
-            folders.write(self.place, self.state)
+            folders.write(self.folder, self.state)
             self._item(item, part)
-            line = f"{part.seconds:7.1f} s  {self.told(part)}"
+            line = f"{part.seconds:7.1f} s  {self.describe(part)}"
             print(line, flush=True)
-            append(self.place / folders.LOG, f"{i:3d}/{n}  {part.name:<34}{line}\n")
-            folders.write(self.place, self.state)
+            append(self.folder / folders.LOG, f"{i:3d}/{n}  {part.name:<34}{line}\n")
+            folders.write(self.folder, self.state)
         bad = any(part.status != "finished" for part in self.state.parts)
         self._now("interrupted" if self.code else "failed" if bad else "finished")
         return self.code or int(bad)
@@ -81,11 +81,11 @@ class Player:
     def _now(self, status: str) -> None:
         self.state.status = status
         self.state.finished = None if status == "running" else run_folder.now()
-        folders.write(self.place, self.state)
+        folders.write(self.folder, self.state)
 
-    def _item(self, item: Item, part: Part) -> None:
+    def _item(self, item: Item, part: ItemState) -> None:
         """The commands of one item that are not done, until one fails."""
-        home = self.place / part.folder
+        home = self.folder / part.folder
         home.mkdir(exist_ok=True)
         fails = item.experiment.header.fails
         for command, typed, words in zip(part.commands, item.commands, item.words, strict=True):
@@ -98,7 +98,7 @@ class Player:
                 code = self._run(home, self._again(home, known, typed, command) or [*words])
             finally:
                 command.seconds += round(time.monotonic() - began, 3)
-                command.made += [name for name in folders.made(home) if name not in known]
+                command.made += [name for name in folders.list_made(home) if name not in known]
             if self.code and code != expected:
                 part.status = "interrupted"
                 return
@@ -110,7 +110,9 @@ class Player:
 
     def _again(self, home: Path, known: set[str], typed: str, command: Command) -> list[str]:
         """How a training goes on that was interrupted or killed; [] where it begins anew."""
-        begun = [name for name in folders.made(home) if name not in known or name in command.made]
+        begun = [
+            name for name in folders.list_made(home) if name not in known or name in command.made
+        ]
         if command.code is not None or not begun or not header.is_training(typed):
             return []
         path = home / begun[-1]
@@ -133,13 +135,13 @@ class Player:
         """One command, its output in a file; the exit code, of one that was killed 128 + signal."""
         if self.code:
             return self.code
-        with open(home / SAID, "ab") as said:
-            said.write(f"{PROMPT}{' '.join(words)}\n".encode())
-            said.flush()
+        with open(home / COMMANDS_LOG, "ab") as log:
+            log.write(f"{PROMPT}{' '.join(words)}\n".encode())
+            log.flush()
             self.child = subprocess.Popen(
                 [*python_command("genai_cli"), *words],
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"GENAI_OUTPUTS": str(home)},
                 start_new_session=True,  # a terminal's Ctrl-C comes to us, and we hand it on once
@@ -159,22 +161,22 @@ class Player:
             self.child.send_signal(signal.SIGINT if self.code == 130 else signal.SIGTERM)
 
 
-def printed(home: Path) -> list[tuple[str, list[str]]]:
+def read_output(home: Path) -> list[tuple[str, list[str]]]:
     """(command without genai, its lines) of each command that ran in an item's folder."""
     try:
-        text = (home / SAID).read_text(encoding="utf-8", errors="replace")
+        text = (home / COMMANDS_LOG).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    said: list[tuple[str, list[str]]] = []
+    commands: list[tuple[str, list[str]]] = []
     for line in text.splitlines():
         if line.startswith(PROMPT) and line.removeprefix(PROMPT).strip():
-            said.append((line.removeprefix(PROMPT), []))
-        elif said and line.strip():
-            said[-1][1].append(line)
-    return said
+            commands.append((line.removeprefix(PROMPT), []))
+        elif commands and line.strip():
+            commands[-1][1].append(line)
+    return commands
 
 
-def last_words(home: Path) -> str:
+def last_output_line(home: Path) -> str:
     """What an item's last command said last: the reason of a failure."""
-    said = printed(home)
-    return said[-1][1][-1].strip() if said and said[-1][1] else ""
+    commands = read_output(home)
+    return commands[-1][1][-1].strip() if commands and commands[-1][1] else ""

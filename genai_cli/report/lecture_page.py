@@ -9,9 +9,9 @@ from typing import Any
 from genai_cli.errors import UserError
 from genai_cli.lecture import folder as folders
 from genai_cli.lecture import play
-from genai_cli.lecture.chapters import Experiment, experiments
-from genai_cli.lecture.finding import contradiction, in_a_word, seen, why
-from genai_cli.lecture.folder import Part, State
+from genai_cli.lecture.chapters import Experiment, list_experiments
+from genai_cli.lecture.finding import examine_runs, failure_reason, find_contradiction, summarize
+from genai_cli.lecture.folder import ItemState, State
 from genai_cli.lecture.header import Header
 from genai_cli.report import comparison, numbers, parts
 from genai_cli.report.curves import Curves
@@ -26,22 +26,22 @@ PRINTED = 60  # lines of what another verb printed
 SILENT = ("train", "compare", "report", "evaluate", "doctor")  # verbs whose files say it
 
 
-def lecture_page(place: Path) -> str:
+def lecture_page(folder: Path) -> str:
     """Return the whole document about a lecture's folder, in any state it may be in.
 
     Raises:
         UserError: its lecture.json is damaged.
     """
-    state = folders.read(place)
-    known = {each.name: each for each in experiments()}
+    state = folders.read(folder)
+    known = {each.name: each for each in list_experiments()}
     album = Album()
-    entries = [_Entry(place, part, known.get(part.name), state, album) for part in state.parts]
+    entries = [_Entry(folder, part, known.get(part.name), state, album) for part in state.parts]
     statuses = [part.status for part in state.parts]
     return render(
         "lecture.html",
         title=TITLE,
-        reference=place.name.rsplit("-", 1)[-1],
-        status=folders.standing(place, state),
+        reference=folder.name.rsplit("-", 1)[-1],
+        status=folders.read_status(folder, state),
         tally=", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses)),
         started=state.started,
         seconds=sum(part.seconds for part in state.parts),
@@ -57,9 +57,9 @@ class _Entry:
     """One experiment: what lecture.html shows of it, most of it read where the page comes to it."""
 
     def __init__(
-        self, place: Path, part: Part, known: Experiment | None, state: State, album: Album
+        self, folder: Path, part: ItemState, known: Experiment | None, state: State, album: Album
     ) -> None:
-        self.part, self._album, self._home = part, album, place / part.folder
+        self.part, self._album, self._home = part, album, folder / part.folder
         self.header: Header | None = None
         with suppress(UserError):  # the file was changed since
             self.header = known.header if known else None
@@ -68,19 +68,19 @@ class _Entry:
         self.anchor = f"item-{part.folder}"
         self.question = self.header.question if self.header else part.name
         self.changes = " ".join(c for c in state.changes if c not in part.left_out)
-        self._runs = seen(self._home)
-        self.outcome = self._public(in_a_word(self._home, part))
+        self._runs = examine_runs(self._home)
+        self.outcome = self._public(summarize(self._home, part))
 
     def _public(self, text: object) -> str:
         return without_paths(text, self._home, self._home.parent, Path.home())
 
     def error(self) -> str:
         """Return why the experiment failed."""
-        return self._public(why(self._home, self.part))
+        return self._public(failure_reason(self._home, self.part))
 
     def contradiction(self) -> str:
         """Return that no run shows what the experiment is named for; "" if one does."""
-        return contradiction(self.part.name, self._runs)
+        return find_contradiction(self.part.name, self._runs)
 
     def pictures(self) -> list[Pictures]:
         """Return the pictures that the header names, each name with its files."""
@@ -106,20 +106,20 @@ class _Entry:
             [run.name if run.parent in self._runs.sweeps else read(run).title,
              f.phrase if f.since is None else f"{f.phrase} from epoch {f.since}",
              self._public(f.evidence), f"{f.confidence:.0%}"]
-            for run, findings in self._runs.found.items()
+            for run, findings in self._runs.findings.items()
             for f in findings
         ]  # fmt: skip
 
     def many_runs(self) -> bool:
         """Return whether the table of findings is long enough to be folded."""
-        return len(self._runs.found) > 3
+        return len(self._runs.findings) > 3
 
     def printed(self) -> list[tuple[str, str]]:
         """Return (verb, text) of what verbs printed that leave no file of their own; of a run that
         is to fail the last line, without a verb."""
         assert self.header is not None
         texts = []
-        for command, lines in play.printed(self._home):
+        for command, lines in play.read_output(self._home):
             verb = command.split()[0]
             if lines and verb not in SILENT:
                 texts.append((verb, self._public("\n".join(lines[:PRINTED]))))

@@ -11,7 +11,7 @@ _POSIX = re.compile(r"(?<![\w.~/:…*-])/(?:[^\s/\"'<>|,;:()\[\]{}=]+/)+(?=[^\s/
 _HOME = re.compile(r"(?<![\w…])~[\w.-]*/(?:[^\s/\"'<>|,;:()\[\]{}=]+/)*")
 _WINDOWS = re.compile(r"(?<!\w)(?:[A-Za-z]:|\\)\\(?:[^\s\\\"'<>|,;]+\\)*")
 _QUOTED = re.compile(r"""(["'])(/|~|[A-Za-z]:[\\/])([^"'\n]*)\1""")
-_OWN = re.compile(r"(?:^|[/\\])((?:genai_cli|site-packages)[/\\].*)$")
+_PACKAGE_PATH = re.compile(r"(?:^|[/\\])((?:genai_cli|site-packages)[/\\].*)$")
 
 
 def without_paths(text: object, *known: Path) -> str:
@@ -33,8 +33,8 @@ def without_paths(text: object, *known: Path) -> str:
 
 
 def _last(path: str) -> str:
-    own = _OWN.search(path)
-    if own:
-        return own[1]
+    package_path = _PACKAGE_PATH.search(path)
+    if package_path:
+        return package_path[1]
     parts = [p for p in re.split(r"[/\\]", path) if p]
     return f"…/{parts[-1]}" if len(parts) > 1 else path

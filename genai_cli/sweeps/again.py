@@ -22,8 +22,8 @@ from genai_cli.runner import load
 from genai_cli.runner.prepare import Prepared
 from genai_cli.store import run_config, run_folder, sweep_table
 from genai_cli.sweeps import asked, launch
-from genai_cli.sweeps.left import begin, look
-from genai_cli.sweeps.mend import mend
+from genai_cli.sweeps.left import begin_cells, inspect_cells
+from genai_cli.sweeps.mend import repair_cells
 from genai_cli.system.preemption import Signals
 
 DONE = ("finished", "stopped")
@@ -42,17 +42,17 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             launches cells of this sweep.
     """
     content = sweep_table.read(folder)
-    how = launcher(content, words, folders)
+    settings = read_launcher(content, words, folders)
     asked_for = content.get("sweep")
     if isinstance(asked_for, dict) and asked_for.get("search", "grid") != "grid":
-        asked.own_line(folder, content, folders)
+        asked.refuse_untrusted_line(folder, content, folders)
         from genai_cli.sweeps.search import launch as search  # its cells come as others end
 
         with Signals() as signals:
-            return search.resume(folder, how, signals)
-    with launch.alone(folder):
-        cells = [cell for cell in content["cells"] if not _done(folder / cell["folder"])]
-        queued = launchers.queued(folder)
+            return search.resume(folder, settings, signals)
+    with launch.sweep_lock(folder):
+        cells = [cell for cell in content["cells"] if not _is_done(folder / cell["folder"])]
+        queued = launchers.list_queued(folder)
         busy = [c for c in cells if (folder / c["folder"]).resolve() in queued]
         if busy:
             jobs_of = (queued[(folder / c["folder"]).resolve()] for c in busy)
@@ -69,20 +69,26 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             done = len(content["cells"]) - len(held) - len(busy)
             print(f"{folder}: nothing left to do: {done} runs done")
             return 0
-        mended = mend(folder, content, left, how)
+        mended = repair_cells(folder, content, left, settings)
         configs = {
             cell: run_config.load_config(cell) for cell in (folder / c["folder"] for c in left)
         }
-        launchers.check(how, list(configs.values()))
-        _tell_changes(list(configs))
-        begin(folder, look(list(configs), mended), len(content["cells"]))
-        data = _data(configs) if how.name == "serial" or _stacked(configs) else {}
-        jobs = _jobs(configs, data)
+        launchers.check(settings, list(configs.values()))
+        _print_changes(list(configs))
+        begin_cells(folder, inspect_cells(list(configs), mended), len(content["cells"]))
+        data = (
+            _load_datasets(configs)
+            if settings.name == "serial" or _select_stackable(configs)
+            else {}
+        )
+        jobs = _group_jobs(configs, data)
         with Signals() as signals:
-            return launch.train(folder, jobs, how, signals, data)
+            return launch.train(folder, jobs, settings, signals, data)
 
 
-def launcher(content: Mapping[str, Any], words: Sequence[str], folders: Sequence[str]) -> Launcher:
+def read_launcher(
+    content: Mapping[str, Any], words: Sequence[str], folders: Sequence[str]
+) -> Launcher:
     """The launcher of a line or, but for the keys that a line gives, the sweep's own."""
     stored = content.get("launcher")
     named = any(word.partition("=")[0] == "hydra/launcher" for word in words)
@@ -90,9 +96,9 @@ def launcher(content: Mapping[str, Any], words: Sequence[str], folders: Sequence
         return groups.read_settings("hydra/launcher", LAUNCHERS, "serial", words, folders)
     values.refuse_interpolation([f"{k}: {v}" for k, v in stored.items()], Path(run_folder.SWEEP))
     given = groups.parse_words(words, "hydra/launcher")
-    own = groups.read_settings("hydra/launcher", LAUNCHERS, stored["name"], [], folders)
+    default = groups.read_settings("hydra/launcher", LAUNCHERS, stored["name"], [], folders)
     shell = stored.get("setup")
-    if "setup" not in given and shell and shell != getattr(own, "setup", None):
+    if "setup" not in given and shell and shell != getattr(default, "setup", None):
         raise UserError(  # a folder may be a stranger's: what it says is never run as code
             f"this sweep was started with hydra.launcher.setup={shell}, which is shell; "
             "to run that again, type it"
@@ -100,28 +106,32 @@ def launcher(content: Mapping[str, Any], words: Sequence[str], folders: Sequence
     return groups.build_settings(LAUNCHERS[stored["name"]], stored | given, "hydra.launcher.")
 
 
-def _done(cell: Path) -> bool:
+def _is_done(cell: Path) -> bool:
     waits = run_folder.unmeasured(run_folder.read_json(cell / run_folder.SUMMARY))
     return not waits and run_folder.read_json(cell / run_folder.RUN).get("status") in DONE
 
 
-def _tell_changes(cells: Sequence[Path]) -> None:
+def _print_changes(cells: Sequence[Path]) -> None:
     """Other code than the cells were written by, in one line; each cell's log has its own."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for cell in cells:
-        for change in versions.changes(run_folder.read_json(cell / run_folder.RUN)):
-            found[change] = found.get(change, 0) + 1
-    for change, number in found.items():
+        for change in versions.list_changes(run_folder.read_json(cell / run_folder.RUN)):
+            counts[change] = counts.get(change, 0) + 1
+    for change, number in counts.items():
         print(f"note: the code has changed: {change} ({number} of {len(cells)} runs)",
               file=sys.stderr)  # fmt: skip
 
 
-def _stacked(configs: Mapping[Path, TrainConfig]) -> list[Path]:
+def _select_stackable(configs: Mapping[Path, TrainConfig]) -> list[Path]:
     """The cells that may train as one stack: it has no way to go on with a run."""
-    return [c for c, cfg in configs.items() if cfg.trainer.pack != "none" and not worker.begun(c)]
+    return [
+        c
+        for c, cfg in configs.items()
+        if cfg.trainer.pack != "none" and not worker.has_checkpoint(c)
+    ]
 
 
-def _data(configs: Mapping[Path, TrainConfig]) -> dict[Path, Dataset]:
+def _load_datasets(configs: Mapping[Path, TrainConfig]) -> dict[Path, Dataset]:
     """The data sets of the cells, each loaded once; of what cannot be had its cell will tell."""
     loaded: dict[str, Dataset | None] = {}
     for cfg in configs.values():
@@ -131,13 +141,17 @@ def _data(configs: Mapping[Path, TrainConfig]) -> dict[Path, Dataset]:
                 loaded[key] = load.load_data(cfg)
             except UserError:
                 loaded[key] = None
-    found = {c: loaded[repr([cfg.dataset, cfg.split_seed])] for c, cfg in configs.items()}
-    return {cell: data for cell, data in found.items() if data is not None}
+    datasets = {c: loaded[repr([cfg.dataset, cfg.split_seed])] for c, cfg in configs.items()}
+    return {cell: data for cell, data in datasets.items() if data is not None}
 
 
-def _jobs(configs: Mapping[Path, TrainConfig], data: Mapping[Path, Dataset]) -> list[list[Path]]:
+def _group_jobs(
+    configs: Mapping[Path, TrainConfig], data: Mapping[Path, Dataset]
+) -> list[list[Path]]:
     """Each cell alone, but for stacks of those that have not begun."""
-    stacked = [cell for cell in _stacked(configs) if cell in data]
-    units = launch.units([Prepared(configs[c], data[c], {}) for c in stacked]) if stacked else []
+    stacked = [cell for cell in _select_stackable(configs) if cell in data]
+    units = (
+        launch.group_cells([Prepared(configs[c], data[c], {}) for c in stacked]) if stacked else []
+    )
     jobs = [[stacked[i] for i in unit] for unit in units]
     return jobs + [[cell] for cell in configs if cell not in stacked]

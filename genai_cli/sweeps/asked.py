@@ -21,10 +21,10 @@ from genai_cli.sweeps.settings import Sweep
 from genai_cli.system import atomic_write
 
 
-def asked(
+def manifest(
     command: str,
     sweep: Sweep,
-    how: Launcher,
+    launcher: Launcher,
     cells: Sequence[tuple[str, ComposedCell, Mapping[str, Any]]],
     left_out: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def asked(
     Args:
         command: as typed.
         sweep: how it is searched.
-        how: what starts its cells.
+        launcher: what starts its cells.
         cells: folder, words and plain config of each.
         left_out: what is varied in the cells that cannot be trained, and why.
     """
@@ -41,16 +41,16 @@ def asked(
         "schema": run_folder.SCHEMA,
         "command": command,
         "varied": list(dict.fromkeys(key for _, cell, _ in cells for key in cell.swept)),
-        "launcher": dataclasses.asdict(how),
+        "launcher": dataclasses.asdict(launcher),
         "sweep": dataclasses.asdict(sweep),
     }
     if left_out:
         described["left_out"] = [{"cell": cell, "why": why} for cell, why in left_out]
-    described["cells"] = [entry(name, cell, config) for name, cell, config in cells]
+    described["cells"] = [cell_entry(name, cell, config) for name, cell, config in cells]
     return described
 
 
-def entry(name: str, cell: ComposedCell, config: Mapping[str, Any]) -> dict[str, Any]:
+def cell_entry(name: str, cell: ComposedCell, config: Mapping[str, Any]) -> dict[str, Any]:
     """A cell in sweep.yaml: enough to write its folder again, and to know that it is the same."""
     return {"folder": name, "overrides": cell.overrides, "config": fingerprint(config)}
 
@@ -64,11 +64,11 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def write(folder: Path, content: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     atomic_write.write_text(folder / run_folder.SWEEP, safe_yaml.dump(content))
 
 
-def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -> None:
+def refuse_untrusted_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -> None:
     """Refuse what the trials to come must not take from a sweep.yaml, which may be a stranger's.
 
     Args:
@@ -81,8 +81,10 @@ def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -
     """
     line = content.get("line")
     given = line if isinstance(line, dict) else {}
-    words, places = given.get("overrides") or [], given.get("config_dirs") or []
-    if not all(isinstance(x, list) and all(isinstance(w, str) for w in x) for x in (words, places)):
+    words, config_dirs = given.get("overrides") or [], given.get("config_dirs") or []
+    if not all(
+        isinstance(x, list) and all(isinstance(w, str) for w in x) for x in (words, config_dirs)
+    ):
         raise UserError(f"{folder / run_folder.SWEEP} is damaged")
     searched = content.get("sweep")
     varied = searched if isinstance(searched, dict) else {}
@@ -92,9 +94,9 @@ def own_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -
     if isinstance(listed, list):
         words = [*words, *itertools.chain(*cell_words(listed, (), []))]
     refuse_interpolation(words, folder / run_folder.SWEEP)
-    for place in places:
-        if str(Path(place).resolve()) not in folders:
+    for config_dir in config_dirs:
+        if str(Path(config_dir).resolve()) not in folders:
             raise UserError(
-                f"this search was started with configs of {place}; to take them from there again, "
-                f"type: genai sweep resume {folder} -cd {shlex.quote(place)}"
+                f"this search was started with configs of {config_dir}; to take them from there "
+                f"again, type: genai sweep resume {folder} -cd {shlex.quote(config_dir)}"
             )

@@ -11,27 +11,27 @@ from genai_cli.config.compose import ComposedCell
 from genai_cli.errors import UserError
 from genai_cli.runner.prepare import Prepared, prepare
 
-Refuse = Callable[[Mapping[str, str], UserError], None]  # (what is varied in the cell, why)
+OnInvalid = Callable[[Mapping[str, str], UserError], None]  # (what is varied in the cell, why)
 
 
-def nothing_launched(swept: Mapping[str, str], error: UserError) -> None:
+def refuse_sweep(swept: Mapping[str, str], error: UserError) -> None:
     """The refusal of a sweep for one of its cells."""
-    raise UserError(f"cell {described(swept)}: {error}; nothing was launched") from None
+    raise UserError(f"cell {describe_cell(swept)}: {error}; nothing was launched") from None
 
 
-class LeaveOut:
+class SkipInvalid:
     """The refusal of a cell alone: ``sweep.skip_invalid=true``."""
 
     def __init__(self) -> None:
         self.cells: list[tuple[str, str]] = []  # what is varied, why
 
     def __call__(self, swept: Mapping[str, str], error: UserError) -> None:
-        self.cells.append((described(swept), str(error)))
-        print(f"left out: cell {described(swept)}: {error}", file=sys.stderr)
+        self.cells.append((describe_cell(swept), str(error)))
+        print(f"left out: cell {describe_cell(swept)}: {error}", file=sys.stderr)
 
 
-def checked(
-    cells: Sequence[ComposedCell], refuse: Refuse = nothing_launched, gpus: int | None = None
+def validate_cells(
+    cells: Sequence[ComposedCell], refuse: OnInvalid = refuse_sweep, gpus: int | None = None
 ) -> list[tuple[ComposedCell, Prepared]]:
     """Prepare every cell; those that come out as the same run collapse to one, and it is told.
 
@@ -55,7 +55,7 @@ def checked(
     for cell in cells:
         key = repr([cell.config.dataset, cell.config.split_seed])
         try:
-            config, dropped = without_absent_keys(cell)
+            config, dropped = drop_absent_keys(cell)
             prepared = prepare(config, notes.setdefault, datasets.get(key), built, gpus)
         except UserError as error:
             refuse(cell.swept, error)
@@ -78,7 +78,7 @@ def checked(
     return kept
 
 
-def without_absent_keys(cell: ComposedCell) -> tuple[Any, list[str]]:
+def drop_absent_keys(cell: ComposedCell) -> tuple[Any, list[str]]:
     """The cell's config without a swept bottleneck that its family lacks, and what was left out."""
     from genai_cli.models.build import takes_bottleneck
 
@@ -87,6 +87,6 @@ def without_absent_keys(cell: ComposedCell) -> tuple[Any, list[str]]:
     return cell.config, []
 
 
-def described(swept: Mapping[str, str]) -> str:
+def describe_cell(swept: Mapping[str, str]) -> str:
     """What sets a cell apart, as it was typed: ``model=vae bottleneck=8``."""
     return " ".join(f"{k}={v}" for k, v in swept.items())

@@ -32,7 +32,7 @@ def forecast(cfg: TrainConfig, cost: Cost) -> Forecast:
     return Forecast(cost.seconds(steps, epochs, figures), kept * cost.checkpoint + cost.files)
 
 
-def together(seconds: Iterable[float], places: int, start: float, each: bool) -> float:
+def compute_makespan(seconds: Iterable[float], places: int, start: float, each: bool) -> float:
     """Seconds until the last cell has ended, if cells take the first free place in their order.
 
     Args:
@@ -48,39 +48,39 @@ def together(seconds: Iterable[float], places: int, start: float, each: bool) ->
     return max(free)
 
 
-def places(how: Launcher, cells: int, workers: int) -> int:
+def count_parallel(launcher: Launcher, cells: int, workers: int) -> int:
     """How many cells run at the same time; of Slurm, if the cluster is empty."""
-    if isinstance(how, Slurm):
-        return min(cells, how.parallel or cells)
-    return workers if isinstance(how, Joblib) else 1
+    if isinstance(launcher, Slurm):
+        return min(cells, launcher.parallel or cells)
+    return workers if isinstance(launcher, Joblib) else 1
 
 
-def warnings(how: Launcher, costs: Sequence[Cost], seconds: Sequence[float]) -> list[str]:
+def check_limits(launcher: Launcher, costs: Sequence[Cost], seconds: Sequence[float]) -> list[str]:
     """What the launcher's limits do not allow."""
-    found = []
-    if isinstance(how, Slurm):
-        if how.gpus and all(cost.gpu is None for cost in costs):
-            found.append(
-                f"hydra.launcher.gpus={how.gpus}: a job has what this machine lacks; memory and "
-                "times are those of a CPU"
+    messages = []
+    if isinstance(launcher, Slurm):
+        if launcher.gpus and all(cost.gpu is None for cost in costs):
+            messages.append(
+                f"hydra.launcher.gpus={launcher.gpus}: a job has what this machine lacks; memory "
+                "and times are those of a CPU"
             )
         most = max(cost.memory for cost in costs) / 2**30
-        if how.memory_gb is not None and most > how.memory_gb:
-            found.append(
-                f"hydra.launcher.memory_gb={how.memory_gb:g} is less than the measured "
+        if launcher.memory_gb is not None and most > launcher.memory_gb:
+            messages.append(
+                f"hydra.launcher.memory_gb={launcher.memory_gb:g} is less than the measured "
                 f"{most:.1f} GB"
             )
         longest = max(seconds) + max(cost.start for cost in costs)
-        times = int(longest // max(1, 60 * how.minutes - how.notice))
+        times = int(longest // max(1, 60 * launcher.minutes - launcher.notice))
         if times:
-            found.append(
-                f"hydra.launcher.minutes={how.minutes}: the longest cell takes "
-                f"{duration(longest)} and is requeued {times} time{'s' * (times > 1)}"
+            messages.append(
+                f"hydra.launcher.minutes={launcher.minutes}: the longest cell takes "
+                f"{format_duration(longest)} and is requeued {times} time{'s' * (times > 1)}"
             )
-    return found
+    return messages
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Two digits that matter: 12 s, 3.4 min, 2.1 h, 5.0 d."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 1.5 * size:
@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes as 123 kB, 4.5 MB, 6.7 GB."""
     for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if count >= power:

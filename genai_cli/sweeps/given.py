@@ -7,7 +7,7 @@ from genai_cli.sweeps.search import settings as search_settings
 from genai_cli.sweeps.settings import Sweep
 
 
-def of_line(line: compose.CommandLine) -> Sweep:
+def read_sweep(line: compose.CommandLine) -> Sweep:
     """The sweep of a line. ``sweep=NAME`` stands for that of an experiment, and ``sweep.KEY=``
     sets a key of either; lists of the line win over both when its cells are composed.
 
@@ -16,7 +16,7 @@ def of_line(line: compose.CommandLine) -> Sweep:
             together.
     """
     named = any(word.startswith("sweep=") for word in line.sweep)
-    own = {} if named else compose.experiment_sweep(line)
-    sweep = groups.read_settings("sweep", Sweep, "none", line.sweep, line.config_dirs, own)
-    search_settings.check(sweep, [*(f"sweep.{key}=" for key in own), *line.sweep])
+    experiment_sweep = {} if named else compose.experiment_sweep(line)
+    sweep = groups.read_settings("sweep", Sweep, "none", line.sweep, line.config_dirs, experiment_sweep)
+    search_settings.check(sweep, [*(f"sweep.{key}=" for key in experiment_sweep), *line.sweep])
     return sweep

@@ -16,15 +16,15 @@ from genai_cli.config import compose, schema
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
-from genai_cli.launchers.settings import Launcher, gpus_of, of_sweep
+from genai_cli.launchers.settings import Launcher, gpus_of, read_launcher
 from genai_cli.runner.lifecycle import set_status
 from genai_cli.runner.prepare import Prepared, start
 from genai_cli.store import run_folder
 from genai_cli.store import sweep_table as folders
 from genai_cli.sweeps import asked
 from genai_cli.sweeps import cells as cells_module
-from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
-from genai_cli.sweeps.given import of_line
+from genai_cli.sweeps.checked import SkipInvalid, refuse_sweep, validate_cells
+from genai_cli.sweeps.given import read_sweep
 from genai_cli.system.file_lock import LocksUnsupported, lock
 from genai_cli.system.preemption import Signals
 
@@ -40,17 +40,17 @@ def launch(line: compose.CommandLine, command: str) -> int:
     Raises:
         UserError: a mistake in any cell, which is named; nothing is launched then.
     """
-    sweep, how = of_line(line), of_sweep(line)
+    sweep, launcher = read_sweep(line), read_launcher(line)
     if sweep.search != "grid":  # its cells come as others end
         from genai_cli.sweeps.search.launch import launch as search
 
-        return search(line, command, sweep, how)
-    left_out = LeaveOut()
-    refuse = left_out if sweep.skip_invalid else nothing_launched
+        return search(line, command, sweep, launcher)
+    left_out = SkipInvalid()
+    refuse = left_out if sweep.skip_invalid else refuse_sweep
     composed = compose.compose_cells("train", line, sweep.over, refuse, sweep.cells)
-    kept = checked(composed, refuse, gpus_of(how))
-    launchers.check(how, [prepared.cfg for _, prepared in kept])
-    jobs_of = units([prepared for _, prepared in kept])
+    kept = validate_cells(composed, refuse, gpus_of(launcher))
+    launchers.check(launcher, [prepared.cfg for _, prepared in kept])
+    jobs_of = group_cells([prepared for _, prepared in kept])
     config = kept[0][1].cfg
     folder = run_folder.claim(run_folder.outputs_root(config.outputs), config.name or "sweep")
     names = [cells_module.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
@@ -59,14 +59,16 @@ def launch(line: compose.CommandLine, command: str) -> int:
         (name, cell, schema.to_dict(prepared.cfg))
         for name, (cell, prepared) in zip(names, kept, strict=True)
     ]
-    with Signals() as signals, alone(folder):
+    with Signals() as signals, sweep_lock(folder):
         # before its folders: from then on any of them can be written again
-        asked.write(folder, asked.asked(command, sweep, how, described, left_out.cells))
+        asked.write_manifest(
+            folder, asked.manifest(command, sweep, launcher, described, left_out.cells)
+        )
         write_cells(folder, cells, command)
         print(f"sweep  {folder}: {len(kept)} runs", flush=True)
         jobs = [[folder / names[i] for i in job] for job in jobs_of]
         data = {folder / name: prepared.data for name, prepared in cells.items()}
-        return train(folder, jobs, how, signals, data)
+        return train(folder, jobs, launcher, signals, data)
 
 
 def write_cells(folder: Path, cells: Mapping[str, Prepared], command: str) -> None:
@@ -81,16 +83,16 @@ def write_cells(folder: Path, cells: Mapping[str, Prepared], command: str) -> No
 def train(
     folder: Path,
     jobs: Sequence[Sequence[Path]],
-    how: Launcher,
+    launcher: Launcher,
     signals: Signals,
     data: Mapping[Path, Dataset] | None = None,
 ) -> int:
     """Train cells of a sweep that are written, to their ends; the exit code as of `launch`.
 
     Args:
-        folder: the sweep; the caller is `alone` with it.
+        folder: the sweep; the caller holds its `sweep_lock`.
         jobs: its cells to train; those of one job are one stack.
-        how: the launcher.
+        launcher: the launcher.
         signals: on one, what runs is saved and the rest is not begun.
         data: data sets that are loaded already.
 
@@ -103,14 +105,14 @@ def train(
     folders.write_table(folder)
     try:
         with folders.keep_current(folder):
-            elsewhere = launchers.start(folder, jobs, how, signals, data or {})
+            elsewhere = launchers.start(folder, jobs, launcher, signals, data or {})
     finally:  # a second Ctrl-C comes through here, too
         if not elsewhere:
-            waiting = settled(cells, how.name != "slurm")
+            waiting = sync_cells(cells, launcher.name != "slurm")
         folders.write_table(folder)
     if signals.code:
-        told = f"{len(waiting)} runs not begun; go on with: genai sweep resume {folder}"
-        print(f"sweep interrupted, {told}")
+        message = f"{len(waiting)} runs not begun; go on with: genai sweep resume {folder}"
+        print(f"sweep interrupted, {message}")
     elif elsewhere:
         return 0
     print(f"\n{folders.summary(folder)}")
@@ -122,7 +124,7 @@ def train(
     return signals.code or int(failed > 0)
 
 
-def settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
+def sync_cells(cells: Sequence[Path], here: bool = True) -> list[Path]:
     """The cells that were not begun, after every cell has a status that is true.
 
     Args:
@@ -144,7 +146,7 @@ def settled(cells: Sequence[Path], here: bool = True) -> list[Path]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def sweep_lock(folder: Path) -> Iterator[None]:
     """Within the block no other process launches cells of this sweep.
 
     Raises:
@@ -154,15 +156,15 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             ours = lock(file)
         except LocksUnsupported as error:
-            told = f"note: no locks on the disk of {folder} ({error.strerror}): let nobody else"
-            print(f"{told} launch it meanwhile", file=sys.stderr)
+            message = f"note: no locks on the disk of {folder} ({error.strerror}): let nobody else"
+            print(f"{message} launch it meanwhile", file=sys.stderr)
             ours = True
         if not ours:
             raise UserError(f"{folder} is being trained by another process")
         yield
 
 
-def units(prepared: Sequence[Prepared]) -> list[list[int]]:
+def group_cells(prepared: Sequence[Prepared]) -> list[list[int]]:
     """Which cells train together: each alone, unless trainer.pack says otherwise."""
     if all(cell.cfg.trainer.pack == "none" for cell in prepared):
         return [[i] for i in range(len(prepared))]

@@ -17,7 +17,7 @@ TRAINED = ("finished", "stopped")
 NEW = "waiting"  # nothing was lost, and nothing is done again
 
 
-class Left(NamedTuple):
+class RemainingCell(NamedTuple):
     """A cell that is to be trained."""
 
     cell: Path
@@ -32,17 +32,20 @@ class Left(NamedTuple):
         return f"on from step {self.step}" if self.step else "from the start"
 
 
-def look(cells: Sequence[Path], mended: Mapping[Path, str]) -> list[Left]:
+def inspect_cells(cells: Sequence[Path], mended: Mapping[Path, str]) -> list[RemainingCell]:
     """How cells stand, before anything is done with them.
 
     Args:
         cells: to be trained.
         mended: those that were just written again, and what had been wrong.
     """
-    return [Left(cell, *_stands(cell, mended.get(cell, "")), _step(cell)) for cell in cells]
+    return [
+        RemainingCell(cell, *_read_status(cell, mended.get(cell, "")), _checkpoint_step(cell))
+        for cell in cells
+    ]
 
 
-def _stands(cell: Path, wrong: str) -> tuple[str, str]:
+def _read_status(cell: Path, wrong: str) -> tuple[str, str]:
     if wrong:
         return "lost", f"{wrong}: written again"
     described = run_folder.read_json(cell / run_folder.RUN)
@@ -57,33 +60,33 @@ def _stands(cell: Path, wrong: str) -> tuple[str, str]:
     return status, why.get(status, "")
 
 
-def _step(cell: Path) -> int:
+def _checkpoint_step(cell: Path) -> int:
     newest = next(iter(checkpoint.candidates(cell / run_folder.CHECKPOINTS)), None)
     return int(newest.name[5:]) if newest else 0
 
 
-def begin(folder: Path, found: Sequence[Left], number: int) -> None:
+def begin_cells(folder: Path, remaining: Sequence[RemainingCell], number: int) -> None:
     """Print the table, and put into each run.json what sweep.csv then says of it.
 
     Args:
         folder: the sweep.
-        found: what is left of it.
+        remaining: what is left of it.
         number: of all its cells.
     """
-    shown = sorted(found, key=lambda one: one.was == NEW)[:MAX_ROWS]
-    rows = [(x.cell.name, x.was, x.why[:80], x.goes) for x in found if x in shown]
-    title = f"sweep  {folder}: {len(found)} of {number} runs left"
+    listed = sorted(remaining, key=lambda one: one.was == NEW)[:MAX_ROWS]
+    rows = [(x.cell.name, x.was, x.why[:80], x.goes) for x in remaining if x in listed]
+    title = f"sweep  {folder}: {len(remaining)} of {number} runs left"
     print(format_table(title, ("cell", "was", "why", "goes"), rows, left=(0, 1, 2, 3)))
-    if len(found) > len(shown):
-        print(f"  and {len(found) - len(shown)} more")
+    if len(remaining) > len(listed):
+        print(f"  and {len(remaining) - len(listed)} more")
     print(end="", flush=True)
-    for one in found:
+    for one in remaining:
         if one.was != NEW:
-            _note(one)
+            _record_restart(one)
         set_status(one.cell, "running")
 
 
-def _note(one: Left) -> None:
+def _record_restart(one: RemainingCell) -> None:
     """The last that befell a cell; what came before it is in its log."""
     described = run_folder.read_json(one.cell / run_folder.RUN)
     again = {"was": one.was, "why": one.why, "step": one.step}

@@ -18,18 +18,18 @@ from genai_cli.launchers.settings import Launcher, gpus_of
 from genai_cli.runner.prepare import Prepared, prepare
 from genai_cli.store import run_config, run_folder
 from genai_cli.sweeps import asked
-from genai_cli.sweeps.checked import without_absent_keys
+from genai_cli.sweeps.checked import drop_absent_keys
 from genai_cli.system import atomic_write
 
 Change = Callable[[Path, TrainConfig], TrainConfig]  # (cell, as its words say) → as it was written
 
 
-def as_asked(cell: Path, cfg: TrainConfig) -> TrainConfig:
+def keep_config(cell: Path, cfg: TrainConfig) -> TrainConfig:
     """The config of a grid's cell: that of its words."""
     return cfg
 
 
-def damage(cell: Path) -> str:
+def find_damage(cell: Path) -> str:
     """Why a cell cannot be trained from what lies in its folder; "" if it can."""
     if not cell.is_dir():
         return "its folder is gone"
@@ -44,13 +44,13 @@ def damage(cell: Path) -> str:
     return "" if (cell / run_folder.CHECKPOINTS).is_dir() else f"it has no {run_folder.CHECKPOINTS}"
 
 
-def mend(
+def repair_cells(
     folder: Path,
     content: Mapping[str, Any],
     cells: Sequence[Mapping[str, Any]],
-    how: Launcher,
-    first: Change = as_asked,
-    now: Change = as_asked,
+    launcher: Launcher,
+    first: Change = keep_config,
+    now: Change = keep_config,
 ) -> dict[Path, str]:
     """Write damaged cells again; first all are checked, then all written.
 
@@ -58,7 +58,7 @@ def mend(
         folder: the sweep.
         content: its sweep.yaml.
         cells: those of it that are looked at.
-        how: what will train them.
+        launcher: what will train them.
         first: gives the config whose fingerprint stands in sweep.yaml.
         now: gives the one to be written, where it has changed since then (a rung of halving).
 
@@ -70,16 +70,16 @@ def mend(
     """
     command = str(content.get("command") or "")
     made: list[tuple[Path, Prepared]] = []
-    found: dict[Path, str] = {}
+    repaired: dict[Path, str] = {}
     built: dict[str, dict[str, Any]] = {}
     for cell in cells:
         path = folder / cell["folder"]
-        why = damage(path)
+        why = find_damage(path)
         if not why:
             continue
         values.refuse_interpolation(cell["overrides"], folder / run_folder.SWEEP)
         try:
-            prepared = _compose(command, cell["overrides"], built, gpus_of(how))
+            prepared = _compose(command, cell["overrides"], built, gpus_of(launcher))
         except UserError as error:
             raise UserError(f"{path} is damaged and cannot be written again: {error}") from None
         if asked.fingerprint(schema.to_dict(first(path, prepared.cfg))) != cell.get("config"):
@@ -87,11 +87,11 @@ def mend(
                 f"{path} is damaged, and its words give another config today (a YAML, its data or "
                 "the code has changed); remove the cell from sweep.yaml, or put back what changed"
             )
-        found[path] = why
+        repaired[path] = why
         made.append((path, Prepared(now(path, prepared.cfg), prepared.data, prepared.run_info)))
     for path, prepared in made:
         _write(path, prepared, command)
-    return found
+    return repaired
 
 
 def _compose(
@@ -103,7 +103,7 @@ def _compose(
         given = compose.parse_line([])
     line = given._replace(overrides=list(overrides), multirun=False, show=[])
     (cell,) = compose.compose_cells("train", line)
-    config, _ = without_absent_keys(cell._replace(swept={"bottleneck": ""}))
+    config, _ = drop_absent_keys(cell._replace(swept={"bottleneck": ""}))
     return prepare(config, lambda _: None, built=built, gpus=gpus)
 
 

@@ -11,9 +11,9 @@ import torch
 
 from genai_cli.data import embedded
 from genai_cli.data.raw import Raw
-from genai_cli.data.scale import fit
+from genai_cli.data.scale import fit_scaling
 from genai_cli.data.sources import load
-from genai_cli.data.splits import Shared, assemble
+from genai_cli.data.splits import CommonOptions, assemble
 
 
 def test_digits_are_sklearns() -> None:
@@ -76,7 +76,7 @@ def test_minmax_claims_the_unit_interval_only_where_it_holds() -> None:
     beyond |= bool((spread.val.x > 1).any() or (spread.val.x < 0).any())
     assert spread.spec.unit_interval is not beyond
     two = Raw(np.array([[0.0], [1.0]] * 50), scale="minmax")
-    assert assemble(two, "two", Shared(), 0).spec.unit_interval
+    assert assemble(two, "two", CommonOptions(), 0).spec.unit_interval
 
 
 def test_whitening_gives_unit_covariance() -> None:
@@ -89,7 +89,7 @@ def test_whitening_gives_unit_covariance() -> None:
 def test_constant_and_repeated_columns_stay_finite(kind: str) -> None:
     x = np.random.RandomState(0).normal(size=(50, 2))
     x = np.concatenate([x, x[:, :1], np.full((50, 1), 0.1)], 1)
-    scaled = fit(x, kind)(x)
+    scaled = fit_scaling(x, kind)(x)
     assert np.isfinite(scaled).all()
     assert (scaled[:, 3] == 0).all()
     assert np.abs(scaled).max() < 20

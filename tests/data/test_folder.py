@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genai_cli.data.images import Broken
+from genai_cli.data.images import BrokenImage
 from genai_cli.data.sources import load
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_changes_later_is_named(tmp_path: Path) -> None:
     train = load(node).train
     for file in tmp_path.rglob("*.png"):
         file.write_text("gone")
-    with pytest.raises(Broken, match=r"png changed since it was scanned: not an image"):
+    with pytest.raises(BrokenImage, match=r"png changed since it was scanned: not an image"):
         train.batch(torch.tensor([0]))
 
 

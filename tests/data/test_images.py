@@ -10,7 +10,7 @@ from PIL import Image
 
 from genai_cli.data import images
 from genai_cli.data.folder import folder
-from genai_cli.data.images import Broken, decode
+from genai_cli.data.images import BrokenImage, decode
 
 
 def picture(seed: int, width: int = 8, height: int = 8) -> Image.Image:
@@ -131,19 +131,19 @@ def test_truncated_garbage_never_crashes() -> None:
         for case in cases:
             try:
                 assert decode(case, 4, 3, "center").shape == (3, 4, 4)
-            except Broken:
+            except BrokenImage:
                 continue
 
 
 def test_an_image_too_large_is_broken_not_fatal(tmp_path: Path, monkeypatch) -> None:
     file = save(picture(0, 40, 40), tmp_path / "x.png")
     monkeypatch.setattr(images, "MOST_PIXELS", 1599)
-    with pytest.raises(Broken, match="more than 1599 pixels"):
+    with pytest.raises(BrokenImage, match="more than 1599 pixels"):
         read(file)
     monkeypatch.setattr(images, "MOST_PIXELS", 1600)
     assert read(file).shape == (3, 40, 40)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard, where it is lower
-    with pytest.raises(Broken, match="more than 1600 pixels"):
+    with pytest.raises(BrokenImage, match="more than 1600 pixels"):
         read(file)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from genai_cli.data.dataset import Dataset
-from genai_cli.data.rare import thinned
+from genai_cli.data.rare import thin_class
 from genai_cli.data.sources import DataNote, load
 from genai_cli.errors import UserError
 from genai_cli.rng import balanced_order, permutation
@@ -119,7 +119,7 @@ def test_labels_are_needed(keys: dict[str, Any]) -> None:
 def test_thinning_keeps_the_order() -> None:
     labels = np.random.default_rng(0).integers(3, size=300)
     index = np.random.default_rng(1).permutation(300)
-    kept = thinned(index, labels, 2, 0.1, None)
+    kept = thin_class(index, labels, 2, 0.1, None)
     assert list(kept) == [i for i in index if i in set(kept.tolist())]
 
 

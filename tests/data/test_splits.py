@@ -9,7 +9,7 @@ import torch
 from genai_cli.data.holdout import holdout
 from genai_cli.data.raw import Raw, content_hash
 from genai_cli.data.sources import DataNote, load
-from genai_cli.data.splits import Shared, assemble, parts
+from genai_cli.data.splits import CommonOptions, assemble, split_indices
 from genai_cli.errors import UserError
 
 rng = np.random.RandomState(7)
@@ -81,7 +81,7 @@ def test_splits_are_disjoint_and_complete(name: str) -> None:
 
     module, function = SOURCES[name].function.split(":")
     raw = getattr(importlib.import_module(f"genai_cli.data.{module}"), function)()
-    members = parts(raw, Shared(), 0)
+    members = split_indices(raw, CommonOptions(), 0)
     together = np.concatenate(members)
     assert sorted(together) == list(range(len(raw.x)))
     dataset = load({"name": name})
@@ -91,8 +91,8 @@ def test_splits_are_disjoint_and_complete(name: str) -> None:
 
 def test_official_sets_stay() -> None:
     x = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1)
-    raw = Raw(x, np.arange(100) % 2, classes=("a", "b"), top=255, n_val=15, n_test=10)
-    dataset = assemble(raw, "made", Shared(), 0)
+    raw = Raw(x, np.arange(100) % 2, classes=("a", "b"), max_level=255, n_val=15, n_test=10)
+    dataset = assemble(raw, "made", CommonOptions(), 0)
     assert dataset.test.x.flatten().tolist() == list(range(90, 100))
     assert dataset.val.x.flatten().tolist() == list(range(75, 90))
     train = dataset.train.x.flatten().tolist()

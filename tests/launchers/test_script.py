@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli.launchers.script import script
+from genai_cli.launchers.script import render_script
 from genai_cli.launchers.settings import Slurm
 
 
@@ -19,7 +19,7 @@ def test_an_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     how = Slurm(partition="gpu", gpus=1, cpus=4, memory_gb=7.5, minutes=90, parallel=3,
                 setup=["module load cuda"])  # fmt: skip
     assert (
-        script(how, sheet, 12, "genai-k3f9")
+        render_script(how, sheet, 12, "genai-k3f9")
         == f"""#!/bin/bash
 #SBATCH --job-name=genai-k3f9
 #SBATCH --array=0-11%3
@@ -45,14 +45,14 @@ exec {sys.executable} -m genai_cli.launchers.job {sheet}
 
 
 def test_a_run_alone_is_no_array() -> None:
-    text = script(Slurm(), Path("/runs/x-k3f9/slurm/000.json"), 1, "genai-k3f9")
+    text = render_script(Slurm(), Path("/runs/x-k3f9/slurm/000.json"), 1, "genai-k3f9")
     assert "--array" not in text
     assert "--output=/runs/x-k3f9/slurm/%j.log" in text
 
 
 def test_a_folder_with_odd_letters(tmp_path: Path) -> None:
     sheet = tmp_path / "it's 5 % of $HOME" / "slurm" / "000.json"
-    text = script(Slurm(), sheet, 2, "genai-k3f9")
+    text = render_script(Slurm(), sheet, 2, "genai-k3f9")
     output = next(line for line in text.splitlines() if line.startswith("#SBATCH --output="))
     assert "5 %% of" in output  # % begins a pattern of Slurm's
     command = text.splitlines()[-1].removeprefix("exec ")
@@ -62,7 +62,7 @@ def test_a_folder_with_odd_letters(tmp_path: Path) -> None:
 
 def test_several_nodes_go_through_torchrun() -> None:
     how = Slurm(nodes=2, gpus=4, cpus=8)
-    text = script(how, Path("/runs/x/slurm/000.json"), 2, "genai-x", ranks=4)
+    text = render_script(how, Path("/runs/x/slurm/000.json"), 2, "genai-x", ranks=4)
     assert "#SBATCH --signal=USR1@120" in text  # to the steps: the shell's child is srun
     assert "--nnodes=2 --nproc-per-node=4" in text
     assert "export OMP_NUM_THREADS=2\n" in text

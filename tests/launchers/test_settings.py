@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from genai_cli.config.compose import parse_line
-from genai_cli.launchers.settings import Joblib, Serial, Slurm, of_one_run, of_sweep
+from genai_cli.launchers.settings import Joblib, Serial, Slurm, read_launcher, read_run_launcher
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -49,9 +49,9 @@ def test_slurm_without_slurm_is_one_line_and_leaves_nothing(
 
 
 def test_the_launcher_of_a_line() -> None:
-    assert of_sweep(parse_line(["-m", "seed=1,2"])) == Serial()
+    assert read_launcher(parse_line(["-m", "seed=1,2"])) == Serial()
     line = parse_line(["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.workers=3"])
-    assert of_sweep(line) == Joblib(workers=3)
+    assert read_launcher(line) == Joblib(workers=3)
     line = parse_line(["hydra/launcher=slurm", "hydra.launcher.setup=[module load cuda]"])
-    assert of_one_run(line) == Slurm(setup=["module load cuda"])
-    assert of_one_run(parse_line(["hydra/launcher=serial"])) is None
+    assert read_run_launcher(line) == Slurm(setup=["module load cuda"])
+    assert read_run_launcher(parse_line(["hydra/launcher=serial"])) is None

@@ -25,14 +25,14 @@ States = dict[int, tuple[str, str]]
 def sweep(finished: Callable, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A sweep of three cells, written and not begun; questions to Slurm take no time."""
     with monkeypatch.context() as patched:
-        patched.setattr(serial, "work", lambda *a, **k: 0)
+        patched.setattr(serial, "train_job", lambda *a, **k: 0)
         words = ("bottleneck=2,3,4", "epochs=1", "dataset.limit=64", "name=written")
         folder = finished("-m", *words)
     monkeypatch.setattr(slurm, "FIRST", 0.0)
     monkeypatch.setattr(slurm, "LATE", 0.0)
     monkeypatch.setattr(queue, "submit", lambda text, name: "7")
-    monkeypatch.setattr(queue, "longest_array", lambda: 1001)
-    monkeypatch.setattr(queue, "accounted", lambda number: {})
+    monkeypatch.setattr(queue, "read_max_array_size", lambda: 1001)
+    monkeypatch.setattr(queue, "read_accounting", lambda number: {})
     return folder
 
 
@@ -40,7 +40,7 @@ def _answers(monkeypatch: pytest.MonkeyPatch, *answers: Callable[[], States | No
     """One after the other, then the last for ever."""
     left: Iterator[Callable[[], States | None]] = iter(answers)
     last = answers[-1]
-    monkeypatch.setattr(queue, "states", lambda number: next(left, last)())
+    monkeypatch.setattr(queue, "read_states", lambda number: next(left, last)())
 
 
 def _launch(sweep: Path, how: Slurm | None = None) -> tuple[bool, int]:
@@ -242,22 +242,22 @@ def test_answers_of_the_queue_are_read(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     command("squeue", "printf '12_0|RUNNING|None\\n12_3|PENDING|Resources\\n'")
-    assert queue.states("12") == {0: ("RUNNING", "None"), 3: ("PENDING", "Resources")}
+    assert queue.read_states("12") == {0: ("RUNNING", "None"), 3: ("PENDING", "Resources")}
     command("squeue", "echo '12|COMPLETED|None'")
-    assert queue.states("12") == {0: ("COMPLETED", "None")}
+    assert queue.read_states("12") == {0: ("COMPLETED", "None")}
     command("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
-    assert queue.states("12") == {}
+    assert queue.read_states("12") == {}
     command("squeue", "echo 'slurm_load_jobs error: Unable to contact controller' >&2; exit 1")
-    assert queue.states("12") is None
+    assert queue.read_states("12") is None
     command("scontrol", "exit 0")
     assert queue.requeue("12") == ""
     command("scontrol", "kill $$")
     assert queue.requeue("12") is None
     command("sacct", "printf '12_0|CANCELLED by 0|0:15\\n'")
-    assert queue.accounted("12") == {0: ("CANCELLED", "0:15")}
+    assert queue.read_accounting("12") == {0: ("CANCELLED", "0:15")}
     command("sbatch", "cat > script; echo '12;cluster'")
     monkeypatch.chdir(tmp_path)
     assert queue.submit("#!/bin/sh\n", "genai-x") == "12"
     assert (tmp_path / "script").read_text() == "#!/bin/sh\n"
     command("sbatch", "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1")
-    assert "invalid partition" in queue.refusal("")
+    assert "invalid partition" in queue.check_script("")

@@ -92,14 +92,14 @@ def test_what_sbatch_says_is_a_refusal_or_no_answer(
 def test_a_command_that_hangs_is_no_answer_and_one_that_is_missing_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "SECONDS", 0.05)
+    monkeypatch.setattr(queue, "TIMEOUT_SECONDS", 0.05)
     assert queue._run(["sleep", "5"]) is None
     assert queue._run(["no-such-command"]).returncode == 127
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(queue.Refused, match="sbatch: No such file"):
         queue.submit("", "genai-x")
-    assert queue.states("1") is None
-    assert queue.longest_array() == 1001
+    assert queue.read_states("1") is None
+    assert queue.read_max_array_size() == 1001
 
 
 def test_a_queue_that_does_not_answer_is_not_an_empty_one(
@@ -253,9 +253,9 @@ def test_as_many_as_slurm_takes_are_handed_in_and_the_rest_is_told(
 
 def test_the_longest_array_is_what_scontrol_says(slurm: FakeSlurm) -> None:
     slurm.longest = 40_000
-    assert queue.longest_array() == 40_000
+    assert queue.read_max_array_size() == 40_000
     slurm.mute.add("scontrol")
-    assert queue.longest_array() == 1001
+    assert queue.read_max_array_size() == 1001
 
 
 # ---- what the login node does not have -------------------------------------------------------
@@ -311,7 +311,7 @@ def test_cells_that_were_written_here_are_counted_anew_on_a_node(
     from genai_cli.launchers import serial
 
     with monkeypatch.context() as patched:
-        patched.setattr(serial, "work", lambda *a, **k: 0)
+        patched.setattr(serial, "train_job", lambda *a, **k: 0)
         (sweep,) = genai("train", "-m", "bottleneck=2,3", *QUICK).folders
     cells = run_folder.cells(sweep)
     assert all(run_folder.read_json(cell / run_folder.RUN)["device"] for cell in cells)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genai_cli.launchers import versions
-from genai_cli.launchers.worker import lost, work
+from genai_cli.launchers.worker import record_failure, train_job
 from genai_cli.store import run_folder
 from genai_cli.system.preemption import Signals
 
@@ -23,7 +23,7 @@ def cells(finished: Callable, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     from genai_cli.launchers import serial
 
     with monkeypatch.context() as patched:
-        patched.setattr(serial, "work", lambda *a, **k: 0)
+        patched.setattr(serial, "train_job", lambda *a, **k: 0)
         return run_folder.cells(finished("-m", "bottleneck=2,3", *QUICK, "name=written"))
 
 
@@ -33,9 +33,9 @@ def _status(cell: Path) -> str:
 
 def test_a_job_of_several_begun_cells_goes_on_one_by_one(cells: list[Path]) -> None:
     with Signals() as signals:
-        assert work(cells[:1], signals) == 0
+        assert train_job(cells[:1], signals) == 0
         rows = run_folder.read_metrics(cells[0])
-        assert work(cells, signals) == 0
+        assert train_job(cells, signals) == 0
     assert list(map(_status, cells)) == ["finished"] * 2
     assert run_folder.read_metrics(cells[0]) == rows  # nothing was trained again
 
@@ -44,8 +44,8 @@ def test_a_cell_that_cannot_be_trained_fails_alone(cells: list[Path]) -> None:
     text = (cells[0] / run_folder.CONFIG).read_text()
     (cells[0] / run_folder.CONFIG).write_text(text.replace("name: digits", "name: nowhere"))
     with Signals() as signals:
-        assert work([cells[0]], signals) == 1
-        assert work([cells[1]], signals) == 0
+        assert train_job([cells[0]], signals) == 1
+        assert train_job([cells[1]], signals) == 0
     assert list(map(_status, cells)) == ["failed", "finished"]
     assert "nowhere" in (cells[0] / run_folder.LOG).read_text()
 
@@ -56,7 +56,7 @@ def test_a_cell_that_another_process_trains_is_left_to_it(
     from genai_cli.runner.console import Reporter
 
     with Reporter(cells[0] / run_folder.LOG, quiet=True), Signals() as signals:
-        assert work([cells[0]], signals) == 1
+        assert train_job([cells[0]], signals) == 1
         assert _status(cells[0]) == "running"
     assert "another process" in capsys.readouterr().err
 
@@ -65,7 +65,7 @@ def test_after_a_signal_the_rest_of_a_job_is_not_begun(cells: list[Path]) -> Non
     with Signals() as signals:
         signals.code = 143
         (cells[0] / "checkpoints" / "step-000000").mkdir()  # begun: the two are not stacked
-        assert work(cells, signals) == 143
+        assert train_job(cells, signals) == 143
     assert list(map(_status, cells)) == ["interrupted"] * 2
 
 
@@ -74,8 +74,8 @@ def test_other_code_is_told_and_recorded(
 ) -> None:
     versions.note_changes(cells[0])
     assert not (cells[0] / run_folder.LOG).exists()
-    now = versions.now() | {"torch": "9.9", "git": "0123456789ab"}
-    monkeypatch.setattr(versions, "now", lambda: now)
+    now = versions.current_versions() | {"torch": "9.9", "git": "0123456789ab"}
+    monkeypatch.setattr(versions, "current_versions", lambda: now)
     versions.note_changes(cells[0])
     told = (cells[0] / run_folder.LOG).read_text()
     assert told.count("\n") == 1
@@ -88,6 +88,6 @@ def test_other_code_is_told_and_recorded(
 
 
 def test_a_lost_cell_says_why(cells: list[Path]) -> None:
-    lost(cells[0], "its process was killed")
+    record_failure(cells[0], "its process was killed")
     assert _status(cells[0]) == "failed"
     assert (cells[0] / run_folder.LOG).read_text() == "its process was killed\n"

@@ -47,7 +47,7 @@ class Said:
         self.codes: dict[str, int] = {}  # of a command that has this word
         self.stop_at: int | None = None  # the command during which TERM comes
 
-    def run(self, player: play.Player, home: Path, words: list[str]) -> int:
+    def run(self, player: play.LectureRunner, home: Path, words: list[str]) -> int:
         if player.code:
             return player.code
         self.words.append(words)
@@ -70,6 +70,6 @@ class Said:
 def said(monkeypatch: pytest.MonkeyPatch) -> Said:
     """No command runs: what would have is written down, and a training leaves a run's folder."""
     told = Said()
-    monkeypatch.setattr(play.Player, "_run", lambda *words: told.run(*words))
+    monkeypatch.setattr(play.LectureRunner, "_run", lambda *words: told.run(*words))
     assert "GENAI_OUTPUTS" not in os.environ
     return told

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genai_cli.lecture import folder
-from genai_cli.lecture.chapters import experiments
+from genai_cli.lecture.chapters import list_experiments
 from genai_cli.store import lookup, outputs, run_folder
 
 Genai = Callable[..., object]
@@ -25,7 +25,7 @@ def test_the_list_has_every_question_and_command(genai: Genai, own: Callable[...
     own("bad").write_text("# @package _global_\n# no question\n")
     done = genai("lecture")
     assert (done.code, done.err, done.folders) == (0, "", [])
-    known = [each for each in experiments() if each.name != "bad"]
+    known = [each for each in list_experiments() if each.name != "bad"]
     for each in known:
         assert f"  {each.name}\n    {each.header.question}\n" in done.out
         assert all(f"      {command}\n" in done.out for command in each.header.commands)
@@ -114,7 +114,7 @@ def test_a_killed_lecture_goes_on_where_its_file_stands(
     killed["status"] = killed["parts"][0]["status"] = "running"
     killed["parts"][0]["commands"][0] = {"code": None, "seconds": 0.0, "made": []}
     (place / outputs.LECTURE).write_text(json.dumps(killed))
-    assert folder.standing(place, folder.read(place)) == "died"
+    assert folder.read_status(place, folder.read(place)) == "died"
     (begun,) = outputs.folders(place / "01-first")
     assert genai("lecture", "resume", str(place)).code == 0
     assert said.words[1:] == [["resume", str(begun)]]

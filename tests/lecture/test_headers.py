@@ -28,7 +28,7 @@ NAMES = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob(
 
 
 def of(name: str) -> chapters.Experiment:
-    (found,) = chapters.chosen([name])
+    (found,) = chapters.select_experiments([name])
     return found
 
 
@@ -47,7 +47,7 @@ def test_an_experiment_trains_two_steps_on_digits(name: str) -> None:
     """Of a sweep its first cell; tests/config/test_configs.py has the other experiments."""
     for words in trainings(name):
         line = compose.parse_line(words)
-        sweep = given.of_line(line) if line.multirun else Sweep()
+        sweep = given.read_sweep(line) if line.multirun else Sweep()
         first = {key: values[0] for key, values in sweep.over.items()}
         first |= sweep.cells[0] if sweep.cells else {}
         own = sweep_lists.cell_words([first], (), line.overrides) if first else [()]
@@ -60,7 +60,7 @@ def has_its_parts(name: str) -> None:
     read = of(name).header
     assert read.question.endswith("?")
     assert len(read.question) <= 200
-    line = compose.parse_line(header.words(header.training(read.commands))[1:])
+    line = compose.parse_line(header.split_command(header.training_command(read.commands))[1:])
     assert f"experiment={chapters.GROUP}/{name}" in line.overrides
     assert line.multirun == bool(compose.experiment_sweep(line))
     for command in read.commands:
@@ -76,7 +76,7 @@ def test_every_cell_of_a_sweep_composes_on_digits(part: int) -> None:
     for words in (words for name in NAMES[part::4] for words in trainings(name)):
         line = compose.parse_line(words)
         if line.multirun:
-            sweep = given.of_line(line)
+            sweep = given.read_sweep(line)
             found = compose.compose_cells("train", line, sweep.over, None, sweep.cells)
             assert len(found) > 1, words
             for cell in found:
@@ -101,7 +101,7 @@ def two_steps(config: TrainConfig) -> None:
 def test_every_experiment_stands_in_one_chapter_once() -> None:
     listed = Counter(name for chapter in chapters.CHAPTERS for name in chapter.names)
     assert listed == Counter(NAMES)
-    assert [each.name for each in chapters.experiments()] == [*listed]
+    assert [each.name for each in chapters.list_experiments()] == [*listed]
     assert len({chapter.key for chapter in chapters.CHAPTERS}) == len(chapters.CHAPTERS)
     assert {*chapters.QUICK} <= {*NAMES}
     for chapter in chapters.CHAPTERS:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from genai_cli.lecture.chapters import QUICK, SHOWS
-from genai_cli.lecture.finding import contradiction, seen
+from genai_cli.lecture.finding import examine_runs, find_contradiction
 from genai_cli.lecture.folder import read
 from genai_cli.store import outputs, run_folder
 from genai_cli.system.subprocesses import python_command
@@ -32,9 +32,9 @@ def test_every_quick_experiment_shows_its_lesson_on_digits(genai: Callable) -> N
     assert (done.code, done.err) == (0, "")
     (place,) = outputs.lectures(OUTPUTS)
     for part in read(place).parts:
-        what = seen(place / part.folder)
-        assert contradiction(part.name, what) == ""
-        assert SHOWS[part.name] in {f.phrase for found in what.found.values() for f in found[:1]}
+        what = examine_runs(place / part.folder)
+        assert find_contradiction(part.name, what) == ""
+        assert SHOWS[part.name] in {f.phrase for found in what.findings.values() for f in found[:1]}
     page = (place / "report.html").read_text()
     assert "contradicts" not in page
     assert "was not drawn" not in page

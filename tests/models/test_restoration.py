@@ -7,14 +7,14 @@ import torch
 
 from genai_cli.cli.main import main
 from genai_cli.data.dataset import Batch, Spec
-from genai_cli.data.pairs import Pair, hole
+from genai_cli.data.pairs import Degradation, hole
 from genai_cli.evaluation import run_figures
 from genai_cli.models import restoration
 
 
 def degraded(image: torch.Tensor, kind: str) -> torch.Tensor:
     levels = (255 * image).round().to(torch.uint8)
-    x = Pair(kind, 2, 255).degrade(levels)
+    x = Degradation(kind, 2, 255).degrade(levels)
     return x.double() / 255 if x.dtype == torch.uint8 else x.double()
 
 

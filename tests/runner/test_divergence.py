@@ -87,7 +87,9 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, float], None]
             part = getattr(data, split)
             x = part.x.double() / data.spec.levels
             x[row] = value
-            return dataclasses.replace(data, **{split: dataclasses.replace(part, x=x, top=None)})
+            return dataclasses.replace(
+                data, **{split: dataclasses.replace(part, x=x, max_level=None)}
+            )
 
         monkeypatch.setattr(load, "load_data", poisoned)
 

@@ -12,10 +12,10 @@ import yaml
 
 from genai_cli.config import values
 from genai_cli.errors import UserError
-from genai_cli.launchers.script import script
+from genai_cli.launchers.script import render_script
 from genai_cli.launchers.settings import Slurm
 from genai_cli.store import run_folder
-from genai_cli.sweeps.again import launcher
+from genai_cli.sweeps.again import read_launcher
 from genai_cli.system import subprocesses
 
 # Each makes the file "fired" in the working directory if a shell ever reads it as its own.
@@ -55,17 +55,17 @@ def run(where: Path, *texts: str) -> None:
 @pytest.mark.parametrize("word", SHELL, ids=range(len(SHELL)))
 def test_no_value_of_a_sweep_is_shell_in_its_batch_script(word: str, tmp_path: Path) -> None:
     """A stranger's sweep.yaml names the queue; a folder may be called anything."""
-    texts = [script(Slurm(), tmp_path / "slurm" / "000.json", 2, word.replace("\n", ""))]
+    texts = [render_script(Slurm(), tmp_path / "slurm" / "000.json", 2, word.replace("\n", ""))]
     for key in KEYS:
         try:
-            how = launcher({"launcher": {"name": "slurm", key: word}}, [], [])
+            how = read_launcher({"launcher": {"name": "slurm", key: word}}, [], [])
         except UserError:  # a line break would end the comment it stands in
             assert not word.isprintable() or "${" in word
             continue
         assert word.isprintable()
-        texts.append(script(how, tmp_path / "sweep" / "slurm" / "000.json", 2, "genai"))
+        texts.append(render_script(how, tmp_path / "sweep" / "slurm" / "000.json", 2, "genai"))
     try:
-        texts.append(script(Slurm(), tmp_path / word / "slurm" / "000.json", 2, "genai"))
+        texts.append(render_script(Slurm(), tmp_path / word / "slurm" / "000.json", 2, "genai"))
     except UserError:
         assert not word.isprintable()
         run(tmp_path, *texts)
@@ -78,7 +78,10 @@ def test_no_value_of_a_sweep_is_shell_in_its_batch_script(word: str, tmp_path: P
 
 def test_the_script_of_a_test_does_fire(tmp_path: Path) -> None:
     """What `run` would do with shell that got through."""
-    run(tmp_path, script(Slurm(setup=["touch fired"]), tmp_path / "slurm" / "0.json", 1, "genai"))
+    run(
+        tmp_path,
+        render_script(Slurm(setup=["touch fired"]), tmp_path / "slurm" / "0.json", 1, "genai"),
+    )
     assert (tmp_path / "fired").exists()
 
 
@@ -99,13 +102,13 @@ def test_the_script_of_a_test_does_fire(tmp_path: Path) -> None:
 )
 def test_shell_of_a_strangers_sweep_is_never_taken_over(stored: dict[str, Any]) -> None:
     with pytest.raises(UserError) as refused:
-        launcher({"launcher": stored}, [], [])
+        read_launcher({"launcher": stored}, [], [])
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", [["slurm"], {"a": 1}, None, 3, "os.system", "../slurm"])
 def test_a_launcher_that_is_none_is_not_asked_for(name: object) -> None:
-    assert launcher({"launcher": {"name": name, "setup": ["x"]}}, [], []).name == "serial"
+    assert read_launcher({"launcher": {"name": name, "setup": ["x"]}}, [], []).name == "serial"
 
 
 # ---- ${…} --------------------------------------------------------------------------------------

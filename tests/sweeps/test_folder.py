@@ -39,7 +39,7 @@ def sweep(tmp_path: Path) -> Path:
         "varied": ["seed"],
         "cells": [{"folder": n, "overrides": [f"seed={i}"]} for i, n in enumerate(names)],
     }
-    asked.write(tmp_path, content)
+    asked.write_manifest(tmp_path, content)
     return tmp_path
 
 
@@ -107,7 +107,7 @@ def test_a_long_table_is_cut_on_the_screen_but_not_its_failures(tmp_path: Path) 
         status = "failed" if name == "290-x" else "finished"
         atomic_write.write_json(tmp_path / name / "run.json", {"status": status})
     content = {"varied": [], "cells": [{"folder": n, "overrides": []} for n in names]}
-    asked.write(tmp_path, content)
+    asked.write_manifest(tmp_path, content)
     text = sweep_table.summary(tmp_path)
     assert "290-x" in text
     assert "000-x" in text

@@ -9,7 +9,14 @@ import pytest
 from genai_cli.config.compose import compose_cells, parse_line
 from genai_cli.launchers.settings import Joblib, Serial, Slurm
 from genai_cli.runner.cost import Cost, shape
-from genai_cli.sweeps.forecast import duration, forecast, places, size, together, warnings
+from genai_cli.sweeps.forecast import (
+    check_limits,
+    compute_makespan,
+    count_parallel,
+    forecast,
+    format_bytes,
+    format_duration,
+)
 
 COST = Cost(
     parameters=10, threads=1, steps_per_epoch=20, step=0.5, timed=3, validation=2.0, start=3.0,
@@ -50,33 +57,38 @@ def test_shapes_differ_by_what_a_step_costs() -> None:
 
 
 def test_cells_take_the_first_free_place() -> None:
-    assert together([5, 1, 1, 1], 1, 2, each=False) == 2 + 8
-    assert together([5, 1, 1, 1], 2, 2, each=False) == 2 + 5
-    assert together([5, 1, 1, 1], 2, 2, each=True) == 9  # 3 + 3 + 3 beside 7
-    assert together([5, 1], 8, 2, each=True) == 7
+    assert compute_makespan([5, 1, 1, 1], 1, 2, each=False) == 2 + 8
+    assert compute_makespan([5, 1, 1, 1], 2, 2, each=False) == 2 + 5
+    assert compute_makespan([5, 1, 1, 1], 2, 2, each=True) == 9  # 3 + 3 + 3 beside 7
+    assert compute_makespan([5, 1], 8, 2, each=True) == 7
 
 
 def test_places_of_a_launcher() -> None:
-    assert places(Serial(), 9, 2) == 1
-    assert places(Joblib(), 9, 2) == 2
-    assert places(Slurm(), 9, 1) == 9
-    assert places(Slurm(parallel=4), 9, 1) == 4
+    assert count_parallel(Serial(), 9, 2) == 1
+    assert count_parallel(Joblib(), 9, 2) == 2
+    assert count_parallel(Slurm(), 9, 1) == 9
+    assert count_parallel(Slurm(parallel=4), 9, 1) == 4
 
 
 def test_limits_that_are_too_low_are_told() -> None:
-    told = warnings(Slurm(memory_gb=2, minutes=10, notice=60), [COST], [1000.0, 10.0])
+    told = check_limits(Slurm(memory_gb=2, minutes=10, notice=60), [COST], [1000.0, 10.0])
     assert "memory_gb=2 is less than the measured 3.0 GB" in told[0]
     assert "17 min and is requeued 1 time" in told[1].replace("16.7", "17")
-    assert warnings(Slurm(memory_gb=4), [COST], [1000.0]) == []
-    (told,) = warnings(Slurm(gpus=1), [COST], [1000.0])
+    assert check_limits(Slurm(memory_gb=4), [COST], [1000.0]) == []
+    (told,) = check_limits(Slurm(gpus=1), [COST], [1000.0])
     assert "hydra.launcher.gpus=1" in told
     assert "those of a CPU" in told
-    assert warnings(Slurm(gpus=1), [dataclasses.replace(COST, gpu=5)], [1000.0]) == []
-    assert warnings(Serial(), [COST], [1e9]) == []
+    assert check_limits(Slurm(gpus=1), [dataclasses.replace(COST, gpu=5)], [1000.0]) == []
+    assert check_limits(Serial(), [COST], [1e9]) == []
 
 
 def test_words_for_numbers() -> None:
-    assert [duration(s) for s in (0.25, 12.3, 200, 9000, 1e6)] == [
+    assert [format_duration(s) for s in (0.25, 12.3, 200, 9000, 1e6)] == [
         "0.2 s", "12 s", "3.3 min", "2.5 h", "11.6 d",
     ]  # fmt: skip
-    assert [size(b) for b in (1200, 3.4e6, 5e9, 6e12)] == ["1 kB", "3.4 MB", "5.0 GB", "6.0 TB"]
+    assert [format_bytes(b) for b in (1200, 3.4e6, 5e9, 6e12)] == [
+        "1 kB",
+        "3.4 MB",
+        "5.0 GB",
+        "6.0 TB",
+    ]

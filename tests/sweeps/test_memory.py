@@ -151,6 +151,6 @@ def test_what_a_log_says_last_decides(said: str, is_memory: bool, tmp_path) -> N
     )
     (tmp_path / "train.log").write_text(f"{frame}{said}\n")
     atomic_write.write_json(tmp_path / "run.json", {"status": "failed"})
-    assert memory.ran_out(tmp_path) is is_memory
+    assert memory.ran_out_of_memory(tmp_path) is is_memory
     atomic_write.write_json(tmp_path / "run.json", {"status": "interrupted"})
-    assert not memory.ran_out(tmp_path)
+    assert not memory.ran_out_of_memory(tmp_path)

@@ -14,7 +14,7 @@ from genai_cli.cli.completion.candidates import candidates
 from genai_cli.config import compose
 from genai_cli.config.schema import TrainConfig
 from genai_cli.errors import UserError
-from genai_cli.sweeps.given import of_line
+from genai_cli.sweeps.given import read_sweep
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -56,7 +56,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
 def asked(*words: str) -> list[dict[str, str]]:
     """What the cells of a line vary."""
     line = compose.parse_line(["-m", *words])
-    sweep = of_line(line)
+    sweep = read_sweep(line)
     return [c.swept for c in compose.compose_cells("train", line, sweep.over, listed=sweep.cells)]
 
 

@@ -94,11 +94,11 @@ def test_a_cell_of_another_process_is_left_to_it(cut: Callable, genai: Callable)
 
 
 def test_a_sweep_of_another_process_is_refused(cut: Callable, genai: Callable) -> None:
-    from genai_cli.sweeps.launch import alone
+    from genai_cli.sweeps.launch import sweep_lock
 
     sweep = cut()
     before = contents(sweep)
-    with alone(sweep):
+    with sweep_lock(sweep):
         done = genai("sweep", "resume", "latest")
     assert done.code == 2
     assert "is being trained by another process" in done.err
@@ -186,18 +186,18 @@ def test_a_mistake_is_one_line(
 
 def test_the_launcher_is_the_sweeps_own_but_for_what_the_line_says() -> None:
     from genai_cli.launchers.settings import Joblib, Serial, Slurm
-    from genai_cli.sweeps.again import launcher
+    from genai_cli.sweeps.again import read_launcher
 
     stored = {"launcher": {"name": "slurm", "minutes": 5, "partition": "fast", "notice": 9}}
-    own = launcher(stored, [], [])
+    own = read_launcher(stored, [], [])
     assert (own.minutes, own.partition) == (5, "fast")
-    more = launcher(stored, ["hydra.launcher.minutes=90"], [])
+    more = read_launcher(stored, ["hydra.launcher.minutes=90"], [])
     assert isinstance(more, Slurm)
     assert (more.minutes, more.partition, more.notice) == (90, "fast", 9)
-    assert launcher(stored, ["hydra/launcher=joblib"], []) == Joblib()
-    assert launcher({}, [], []) == Serial()
+    assert read_launcher(stored, ["hydra/launcher=joblib"], []) == Joblib()
+    assert read_launcher({}, [], []) == Serial()
     with pytest.raises(UserError, match="twice"):
-        launcher(stored, ["hydra.launcher.minutes=9", "hydra.launcher.minutes=8"], [])
+        read_launcher(stored, ["hydra.launcher.minutes=9", "hydra.launcher.minutes=8"], [])
 
 
 def test_stacks_are_made_of_what_has_not_begun(cut: Callable, genai: Callable) -> None:

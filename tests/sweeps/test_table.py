@@ -19,7 +19,7 @@ def test_jobs_that_end_together_leave_a_true_table(
         (tmp_path / name / run_folder.LOG).touch()
         atomic_write.write_json(tmp_path / name / run_folder.RUN, {"status": "running"})
     cells = [{"folder": f"00{i}-{'ab'[i]}", "overrides": [f"seed={i}"]} for i in range(2)]
-    asked.write(tmp_path, {"varied": ["seed"], "cells": cells})
+    asked.write_manifest(tmp_path, {"varied": ["seed"], "cells": cells})
     write, others = atomic_write.write_text, []
 
     def between(path: Path, text: str, durable: bool = True) -> None:

@@ -98,7 +98,7 @@ def test_on_nfs_who_asks_needs_no_exclusive_lock(
 
 
 def test_a_sweep_is_locked_on_nfs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genai_cli.sweeps.launch import alone
+    from genai_cli.sweeps.launch import sweep_lock
 
     modes = []
     real = fcntl.flock
@@ -108,11 +108,11 @@ def test_a_sweep_is_locked_on_nfs_too(tmp_path: Path, monkeypatch: pytest.Monkey
         real(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with alone(tmp_path):
+    with sweep_lock(tmp_path):
         refused = f"{tmp_path} is being trained by another process"
-        with pytest.raises(UserError, match=refused), alone(tmp_path):
+        with pytest.raises(UserError, match=refused), sweep_lock(tmp_path):
             raise AssertionError("two at once")
-    with alone(tmp_path):
+    with sweep_lock(tmp_path):
         pass
     assert os.O_RDONLY not in modes
 

@@ -13,7 +13,7 @@ from genai_cli.errors import UserError, listing, nearest
 from genai_cli.system.terminal import raw_stream
 
 if TYPE_CHECKING:
-    from genai_cli.data.check import Facts
+    from genai_cli.data.check import DataSummary
     from genai_cli.data.dataset import Dataset
 
 
@@ -123,7 +123,7 @@ def check(args: list[str]) -> int:
     return 0
 
 
-def report(dataset: Dataset, facts: Facts) -> str:
+def report(dataset: Dataset, facts: DataSummary) -> str:
     """Format the facts as aligned plain text, one fact a line."""
     spec = dataset.spec
     target = spec.target

@@ -40,11 +40,11 @@ def main(args: list[str]) -> int:
 
 def list_experiments() -> list[str]:
     """List every experiment with its question and commands, by chapter."""
-    from genai_cli.lecture.chapters import experiments
+    from genai_cli.lecture.chapters import list_experiments
 
     lines: list[str] = []
     title = ""
-    for each in experiments():
+    for each in list_experiments():
         if each.chapter.title != title:
             title = each.chapter.title
             lines += [*([""] * bool(lines)), f"{title}  (genai lecture {each.chapter.key})"]
@@ -61,13 +61,13 @@ def list_experiments() -> list[str]:
 def start(names: list[str], changes: list[str], outputs: str | None, command: str) -> int:
     """Plan all experiments, claim a folder and run them."""
     from genai_cli.lecture import folder
-    from genai_cli.lecture.chapters import chosen
+    from genai_cli.lecture.chapters import select_experiments
     from genai_cli.lecture.plan import plan
     from genai_cli.store import run_folder
 
-    items = plan(chosen(names), changes)
+    items = plan(select_experiments(names), changes)
     path = run_folder.claim(run_folder.outputs_root(outputs), folder.LABEL)
-    state = folder.new(command, names, changes, items)
+    state = folder.new_state(command, names, changes, items)
     folder.write(path, state)
     for line in left_out(items):
         print(line)
@@ -89,7 +89,7 @@ def left_out(items: list[Item]) -> list[str]:
 def resume(names: list[str], changes: list[str], outputs: str | None) -> int:
     """Run the unfinished experiments of a lecture."""
     from genai_cli.lecture import folder
-    from genai_cli.lecture.chapters import chosen
+    from genai_cli.lecture.chapters import select_experiments
     from genai_cli.lecture.plan import plan
 
     if len(names) != 1:
@@ -98,8 +98,8 @@ def resume(names: list[str], changes: list[str], outputs: str | None) -> int:
         raise UserError(f"{changes[0]} is not for a lecture that has begun; start a new one")
     path = folder.find(names[0], outputs)
     state = folder.read(path)
-    folder.trusted(path, state)
-    items = plan(chosen(state.names), state.changes)
+    folder.refuse_untrusted(path, state)
+    items = plan(select_experiments(state.names), state.changes)
     if [i.experiment.name for i in items] != [p.name for p in state.parts]:
         raise UserError(f"the lecture has other experiments than {path} began with; start anew")
     for item, part in zip(items, state.parts, strict=True):
@@ -112,13 +112,13 @@ def resume(names: list[str], changes: list[str], outputs: str | None) -> int:
 
 
 def _play(path: Path, state: State, items: list[Item]) -> int:
-    from genai_cli.lecture.finding import in_a_word
-    from genai_cli.lecture.play import Player
+    from genai_cli.lecture.finding import summarize
+    from genai_cli.lecture.play import LectureRunner
 
     many = f"{len(items)} experiment{'s' * (len(items) > 1)}"
     print(f"lecture  {path}  ({many})", flush=True)
-    player = Player(path, state, items)
-    player.told = lambda part: in_a_word(path / part.folder, part)
+    player = LectureRunner(path, state, items)
+    player.describe = lambda part: summarize(path / part.folder, part)
     code = player.play()
     write_page(path)
     if code:

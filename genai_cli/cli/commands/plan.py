@@ -25,28 +25,28 @@ SCRIPT = "--script"
 def main(args: list[str]) -> int:
     """Print the costs, or with --script only the batch script; 1 where a shape fails."""
     from genai_cli.config import compose
-    from genai_cli.launchers.settings import Slurm, gpus_of, of_one_run, of_sweep
+    from genai_cli.launchers.settings import Slurm, gpus_of, read_launcher, read_run_launcher
 
     line = compose.parse_line([word for word in args if word != SCRIPT])
     if line.show:
         raise UserError(f"{line.show[0]} belongs to the run; type: genai train {line.show[0]} …")
-    launcher = of_sweep(line) if line.multirun else of_one_run(line)
+    launcher = read_launcher(line) if line.multirun else read_run_launcher(line)
     if SCRIPT in args and not isinstance(launcher, Slurm):
         raise UserError(f"{SCRIPT} prints a script of Slurm's; add hydra/launcher=slurm")
     if line.multirun:
         from genai_cli.launchers.settings import Serial
-        from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
-        from genai_cli.sweeps.given import of_line
+        from genai_cli.sweeps.checked import SkipInvalid, refuse_sweep, validate_cells
+        from genai_cli.sweeps.given import read_sweep
 
-        sweep = of_line(line)
+        sweep = read_sweep(line)
         if sweep.search == "grid":
-            refuse = LeaveOut() if sweep.skip_invalid else nothing_launched
+            refuse = SkipInvalid() if sweep.skip_invalid else refuse_sweep
             composed = compose.compose_cells("train", line, sweep.over, refuse, sweep.cells)
-            kept = checked(composed, refuse, gpus_of(launcher))
+            kept = validate_cells(composed, refuse, gpus_of(launcher))
         else:
-            from genai_cli.sweeps.search.launch import planned
+            from genai_cli.sweeps.search.launch import plan_cells
 
-            kept, what = planned(line, sweep, launcher or Serial())
+            kept, what = plan_cells(line, sweep, launcher or Serial())
             print(what, file=sys.stderr)
     else:
         from genai_cli.runner.prepare import prepare
@@ -55,9 +55,9 @@ def main(args: list[str]) -> int:
         note = lambda text: print(text, file=sys.stderr)  # noqa: E731
         kept = [(cell, prepare(cell.config, note, gpus=gpus_of(launcher)))]
     if isinstance(launcher, Slurm):
-        from genai_cli.launchers.start import fits
+        from genai_cli.launchers.start import check_resources
 
-        fits(launcher, [prepared.cfg for _, prepared in kept])
+        check_resources(launcher, [prepared.cfg for _, prepared in kept])
     if SCRIPT in args:
         print(_script(launcher, kept), end="")
         return 0
@@ -68,21 +68,21 @@ def _script(launcher: Launcher, kept: Sequence[tuple[ComposedCell, Prepared]]) -
     """Return the batch script that would be submitted; its folder is not claimed yet."""
     from genai_cli.config import schema
     from genai_cli.launchers import queue
-    from genai_cli.launchers.script import script
-    from genai_cli.launchers.share import asked_by
+    from genai_cli.launchers.script import render_script
+    from genai_cli.launchers.share import needs_of
     from genai_cli.store import run_folder
-    from genai_cli.sweeps.launch import units
+    from genai_cli.sweeps.launch import group_cells
 
     prepared = [one for _, one in kept]
     root = Path(run_folder.outputs_root(prepared[0].cfg.outputs)).resolve()
-    jobs = len(units(prepared)) if len(prepared) > 1 else 1
-    most = queue.longest_array() if jobs > 1 else 1
+    jobs = len(group_cells(prepared)) if len(prepared) > 1 else 1
+    most = queue.read_max_array_size() if jobs > 1 else 1
     if jobs > most:
         message = f"{jobs:,} jobs are submitted as {-(-jobs // most)} arrays; this is the first"
         print(f"{message} (MaxArraySize={most})", file=sys.stderr)
-    ranks = asked_by(schema.to_dict(one.cfg) for one in prepared).ranks // launcher.nodes
+    ranks = needs_of(schema.to_dict(one.cfg) for one in prepared).ranks // launcher.nodes
     sheet = root / "DATE" / "FOLDER" / "slurm" / "000.json"
-    return script(launcher, sheet, min(jobs, most), "genai-xxxx-xxxxxxxx", ranks)
+    return render_script(launcher, sheet, min(jobs, most), "genai-xxxx-xxxxxxxx", ranks)
 
 
 def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | None) -> int:
@@ -113,14 +113,14 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | N
             continue
         each = [forecasts.forecast(cfg, cost) for cfg in configs]
         times = sorted(one.seconds + cost.start for one in each)
-        span = list(dict.fromkeys(map(forecasts.duration, (times[0], times[-1]))))
+        span = list(dict.fromkeys(map(forecasts.format_duration, (times[0], times[-1]))))
         rows[key] = [
-            *(name, str(len(configs)), f"{cost.parameters:,}", forecasts.size(cost.memory)),
-            *([forecasts.size(cost.gpu)] if cost.gpu is not None else []),
+            *(name, str(len(configs)), f"{cost.parameters:,}", forecasts.format_bytes(cost.memory)),
+            *([forecasts.format_bytes(cost.gpu)] if cost.gpu is not None else []),
             f"{1000 * cost.step:.1f} ms",
-            forecasts.duration(cost.steps_per_epoch * cost.step + cost.validation),
+            forecasts.format_duration(cost.steps_per_epoch * cost.step + cost.validation),
             " – ".join(span),
-            forecasts.size(max(one.disk for one in each)),
+            forecasts.format_bytes(max(one.disk for one in each)),
         ]
     if not rows:
         return 1
@@ -134,16 +134,18 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | N
     body = [row if len(row) == len(head) else [*row[:4], "–", *row[4:]] for row in rows.values()]
     print(format_table("expected", head, body))
     start = max(cost.start for cost in costs.values())
-    one_by_one = forecasts.together(seconds, 1, start, each=False)
-    print(f"\ncells  {len(seconds)}, {forecasts.size(disk)} of disk at most")
-    print(f"time   {forecasts.duration(one_by_one)} one after the other")
+    one_by_one = forecasts.compute_makespan(seconds, 1, start, each=False)
+    print(f"\ncells  {len(seconds)}, {forecasts.format_bytes(disk)} of disk at most")
+    print(f"time   {forecasts.format_duration(one_by_one)} one after the other")
     if not isinstance(launcher, Serial):
-        at_once = forecasts.places(launcher, len(seconds), workers)
+        at_once = forecasts.count_parallel(launcher, len(seconds), workers)
         separate_jobs = not isinstance(launcher, Joblib)
-        time = forecasts.duration(forecasts.together(seconds, at_once, start, each=separate_jobs))
+        time = forecasts.format_duration(
+            forecasts.compute_makespan(seconds, at_once, start, each=separate_jobs)
+        )
         queued = ", without the wait in the queue" if separate_jobs else ""
         print(f"       {time} with {launcher.name}, {at_once} at a time{queued}")
-    for text in forecasts.warnings(launcher, list(costs.values()), seconds):
+    for text in forecasts.check_limits(launcher, list(costs.values()), seconds):
         print(f"note   {text}")
     fewest = min(cost.timed for cost in costs.values())
     print(
@@ -179,10 +181,10 @@ def _worker_environment(
     """Return (number of workers, environment of one) that the launcher would use."""
     from genai_cli.config import schema
     from genai_cli.launchers.settings import Joblib, Slurm
-    from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
+    from genai_cli.launchers.share import divide_machine, needs_of, resolve_per_gpu, visible_gpus
 
     environment = dict(os.environ)
-    request = asked_by(schema.to_dict(p.cfg) for p in prepared)
+    request = needs_of(schema.to_dict(p.cfg) for p in prepared)
     if isinstance(launcher, Slurm):
         threads = max(1, launcher.cpus // (request.ranks // launcher.nodes))
         environment |= {"OMP_NUM_THREADS": str(threads), "GENAI_CORES": str(launcher.cpus)}
@@ -190,8 +192,8 @@ def _worker_environment(
         return 1, environment
     gpus = visible_gpus() if request.gpu or request.named else []
     if gpus:
-        launcher = fitted(launcher, lambda: [p.cfg for p in prepared])
-    parts = share(len(prepared), launcher, request, gpus)
+        launcher = resolve_per_gpu(launcher, lambda: [p.cfg for p in prepared])
+    parts = divide_machine(len(prepared), launcher, request, gpus)
     return parts.workers, parts.environment(0)
 
 

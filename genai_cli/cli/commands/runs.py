@@ -11,7 +11,7 @@ from genai_cli.cli.arguments import PruneRequest, RunsRequest, parse_arguments
 from genai_cli.cli.usage import STATUSES
 from genai_cli.config import schema
 from genai_cli.errors import UserError, listing, nearest
-from genai_cli.lecture.folder import at_work
+from genai_cli.lecture.folder import is_running
 from genai_cli.store import lookup, outputs, run_folder
 from genai_cli.store.labels import differing_keys, format_value, reference
 from genai_cli.system.text import format_number, format_table
@@ -166,7 +166,7 @@ def _prune(root: Path, records: list[dict[str, Any]], sure: bool) -> int:
         whole.setdefault(_unit(path), []).append(path)
     targets = [unit for unit, members in whole.items() if len(members) == _runs_in(unit)]
     for unit in targets:
-        if outputs.is_lecture(unit) and at_work(unit):
+        if outputs.is_lecture(unit) and is_running(unit):
             raise UserError(f"{unit} is running; stop it first")
     if not targets:
         print(f"nothing to remove in {root}")

@@ -32,10 +32,10 @@ def main(args: list[str]) -> int:
         from genai_cli.sweeps.launch import launch
 
         return launch(line, command)
-    from genai_cli.launchers.settings import gpus_of, of_one_run
+    from genai_cli.launchers.settings import gpus_of, read_run_launcher
 
     cell = compose.compose_single("train", line)
-    launcher = of_one_run(line) if line.launcher else None
+    launcher = read_run_launcher(line) if line.launcher else None
     from genai_cli.system.preemption import Signals
 
     note, gpus = lambda text: print(text, file=sys.stderr), gpus_of(launcher)
@@ -48,6 +48,6 @@ def main(args: list[str]) -> int:
 
         launchers.check(launcher, [prepared.cfg])
         with Signals() as signals:
-            return launchers.alone(start(prepared, command), launcher, signals)
+            return launchers.submit_one(start(prepared, command), launcher, signals)
     with Signals() as signals:
         return run(start(prepared, command), prepared.data, signals=signals)

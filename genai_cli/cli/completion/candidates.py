@@ -210,13 +210,13 @@ def _request(args: Sequence[str], current: str, verb: str) -> Iterator[Candidate
 
 def _lecture(args: Sequence[str], positional: Sequence[str], current: str) -> Iterable[Candidate]:
     """Chapters and experiments, then the keys that all of them have; of resume, the lectures."""
-    from genai_cli.lecture.chapters import offered
+    from genai_cli.lecture.chapters import list_words
 
     if "=" in current:
         return _assignments(_tree(args), [a for a in args if "=" in a], current)
     if positional[:1] == ["resume"]:
         return [*lectures(args), *(_folders(current) if current else [])]
-    words = {word: text for word, text in offered().items() if word not in positional}
+    words = {word: text for word, text in list_words().items() if word not in positional}
     keys = _assignments(_tree(args), [a for a in args if "=" in a], current) if positional else ()
     return [*_whole(words if positional else words | ACTIONS["lecture"]), *keys]
 

@@ -27,19 +27,35 @@ from genai_cli.figures.style import (
     styled,
 )
 from genai_cli.store.trials import FAILED, FINISHED, PRUNED, Goal, Trial, best
-from genai_cli.sweeps.search.importance import importance, numbers_of
+from genai_cli.sweeps.search.importance import measure_importance, parse_numbers
 
-MOST = 6  # keys that get a panel
-RATIO = 5.0  # largest over smallest from which an axis is logarithmic
-REACH = 3.0  # median distances above the best that are shown; what lies beyond stands at the edge
-LOOK = {"linestyle": "none", "markersize": 5.5, "zorder": 3}
-DONE = {**LOOK, "marker": "o", "color": TRAIN, "markeredgecolor": "white", "markeredgewidth": 0.6}
-LOST = {**LOOK, "marker": "x", "color": INK}
-CUT = {**LOOK, "marker": "o", "color": GREY, "fillstyle": "none", "markeredgewidth": 0.9}
+MAX_KEYS = 6  # keys that get a panel
+LOG_RATIO = 5.0  # largest over smallest from which an axis is logarithmic
+SHOWN_DISTANCES = (
+    3.0  # median distances above the best that are shown; what lies beyond stands at the edge
+)
+MARKER_STYLE = {"linestyle": "none", "markersize": 5.5, "zorder": 3}
+FINISHED_STYLE = {
+    **MARKER_STYLE,
+    "marker": "o",
+    "color": TRAIN,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.6,
+}
+FAILED_STYLE = {**MARKER_STYLE, "marker": "x", "color": INK}
+PRUNED_STYLE = {
+    **MARKER_STYLE,
+    "marker": "o",
+    "color": GREY,
+    "fillstyle": "none",
+    "markeredgewidth": 0.9,
+}
 
 
 @styled()
-def draw(path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], goal: Goal) -> None:
+def plot_search(
+    path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], goal: Goal
+) -> None:
     """Value against trial with the best so far, all curves, and value against each varied key.
 
     Args:
@@ -51,34 +67,34 @@ def draw(path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], go
     known = [t for t in trials if t.cost is not None]
     top = best(trials)
     assert top is not None
-    shares = {one.key: one for one in importance(trials, asked["varied"])}
+    shares = {one.key: one for one in measure_importance(trials, asked["varied"])}
     keys = [k for k in asked["varied"] if len({t.values.get(k) for t in known}) > 1]
-    keys = sorted(keys, key=lambda k: [*shares, k].index(k))[:MOST]  # what explains most first
+    keys = sorted(keys, key=lambda k: [*shares, k].index(k))[:MAX_KEYS]  # what explains most first
     pruned = sum(t.state == PRUNED for t in trials)
     failed = sum(t.state == FAILED for t in trials)
     detail = f"{len(trials)} trials, {pruned} ended early"
     detail += f", {failed} failed" if failed else ""
     steps = sum(t.steps for t in trials)
     detail += f" · {steps:,} optimizer steps · best: "
-    detail += ", ".join(f"{k} {_value(v)}" for k, v in top.values.items())
-    title = f"{_search(asked)} for the {'highest' if goal.rising else 'lowest'} {goal.column}"
+    detail += ", ".join(f"{k} {_format_value(v)}" for k, v in top.values.items())
+    title = f"{_search_name(asked)} for the {'highest' if goal.rising else 'lowest'} {goal.column}"
     down = 1 + math.ceil(len(keys) / 3)
     across = 6 if keys else 2  # cells of the grid: a panel of the first row takes half of them
     fig = chart(10.2, 3.3 * down, title, detail)
     grid = fig.add_gridspec(down, across)
     limits = _Limits([goal.cost(t.cost) for t in known if t.cost is not None], goal.rising)
     first = fig.add_subplot(grid[0, : across // 2])
-    _history(first, trials, goal, limits)
-    _curves(fig.add_subplot(grid[0, across // 2 :]), trials, goal, limits)
+    _plot_history(first, trials, goal, limits)
+    _plot_curves(fig.add_subplot(grid[0, across // 2 :]), trials, goal, limits)
     width = {1: 6, 2: 3}.get(len(keys), 2)
     for i, key in enumerate(keys):
         row, column = divmod(i * width, 6)
         ax = fig.add_subplot(grid[1 + row, column : column + width])
-        _against(ax, key, known, goal, limits)
+        _plot_key(ax, key, known, goal, limits)
         ax.set_ylabel(goal.column if column == 0 else "")
         if key in shares:
-            ax.set_title(shares[key].told)
-    legend(fig, _handles(pruned, failed, limits), ncols=6)
+            ax.set_title(shares[key].summary)
+    legend(fig, _legend_handles(pruned, failed, limits), ncols=6)
     save(fig, path)
 
 
@@ -89,10 +105,10 @@ class _Limits:
         v = np.array(values)
         self.beyond = False
         low, high = float(v.min()), float(v.max())
-        self.log = not rising and low > 0 and high / low > RATIO
+        self.log = not rising and low > 0 and high / low > LOG_RATIO
         self.rising = rising
         good, bad, middle = (high, low, np.median(v)) if rising else (low, high, np.median(v))
-        reach = REACH * abs(float(middle) - good)
+        reach = SHOWN_DISTANCES * abs(float(middle) - good)
         if not self.log and reach and abs(bad - good) > 1.5 * reach:
             low, high = (good - reach, high) if rising else (low, good + reach)
             self.beyond = True
@@ -126,20 +142,20 @@ class _Limits:
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 5)))
 
 
-def _history(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> None:
+def _plot_history(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> None:
     """Each trial's value, and a staircase of the best so far."""
     limits.set(ax)
     x = [i for i, t in enumerate(trials) if t.cost is not None]
     values = [goal.cost(t.cost) for t in trials if t.cost is not None]
     so_far = (np.maximum if goal.rising else np.minimum).accumulate(values)
     ax.step([*x, len(trials) - 1], [*so_far, so_far[-1]], where="post", color=VALIDATION, zorder=2)
-    for state, look in ((FINISHED, DONE), (PRUNED, CUT)):
-        own = [i for i, t in enumerate(trials) if t.state == state and t.cost is not None]
-        limits.plot(ax, own, [goal.cost(trials[i].cost or 0.0) for i in own], look)
+    for state, look in ((FINISHED, FINISHED_STYLE), (PRUNED, PRUNED_STYLE)):
+        indices = [i for i, t in enumerate(trials) if t.state == state and t.cost is not None]
+        limits.plot(ax, indices, [goal.cost(trials[i].cost or 0.0) for i in indices], look)
     lost = [i for i, t in enumerate(trials) if t.state == FAILED]
     edge = limits.low if goal.rising else limits.high
     if lost:  # an empty line that is not clipped upsets the layout
-        ax.plot(lost, [edge] * len(lost), **LOST, clip_on=False)
+        ax.plot(lost, [edge] * len(lost), **FAILED_STYLE, clip_on=False)
     at = trials.index(best(trials))  # type: ignore[arg-type]
     value = goal.cost(trials[at].cost or 0.0)
     ax.plot(at, value, color=VALIDATION, **STAR)
@@ -161,7 +177,7 @@ def _history(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> 
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
-def _curves(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> None:
+def _plot_curves(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> None:
     """The value after each epoch; pruned trials end in a ring."""
     limits.set(ax)
     top = best(trials)
@@ -170,14 +186,18 @@ def _curves(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> N
             continue
         epochs = list(t.curve)
         values = [goal.cost(c) for c in t.curve.values()]
-        cut, found = t.state == PRUNED or (t.stopped and t is not top), t is top
-        colour = VALIDATION if found else GREY if cut else TRAIN
-        ax.plot(epochs, values, color=colour, linewidth=2.2 if found else 0.9,
-                alpha=1.0 if found else 0.65, zorder=4 if found else 2)  # fmt: skip
+        cut, is_best = t.state == PRUNED or (t.stopped and t is not top), t is top
+        colour = VALIDATION if is_best else GREY if cut else TRAIN
+        ax.plot(epochs, values, color=colour, linewidth=2.2 if is_best else 0.9,
+                alpha=1.0 if is_best else 0.65, zorder=4 if is_best else 2)  # fmt: skip
         inside = limits.low <= values[-1] <= limits.high
-        if inside and not found:
-            ax.plot(epochs[-1], values[-1], **{**(CUT if cut else DONE), "markersize": 4.5})
-        if found:
+        if inside and not is_best:
+            ax.plot(
+                epochs[-1],
+                values[-1],
+                **{**(PRUNED_STYLE if cut else FINISHED_STYLE), "markersize": 4.5},
+            )
+        if is_best:
             ax.plot(t.epoch, goal.cost(t.cost or 0.0), color=VALIDATION, **STAR)
     ax.set(title="how far each was trained", xlabel="epoch")
     ax.tick_params(labelleft=False)
@@ -185,18 +205,18 @@ def _curves(ax: Axes, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> N
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
-def _against(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> None:
+def _plot_key(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _Limits) -> None:
     """The value over one key: a number on its own axis, words side by side."""
     limits.set(ax)
-    found = best(trials)
-    own = [t for t in trials if key in t.values]
-    numbers = numbers_of([t.values[key] for t in own])
+    best_trial = best(trials)
+    known = [t for t in trials if key in t.values]
+    numbers = parse_numbers([t.values[key] for t in known])
     if numbers is None:
-        words = sorted({t.values[key] for t in own})
-        numbers = [float(words.index(t.values[key])) for t in own]
-        ax.set_xticks(range(len(words)), [short(_value(w), 14) for w in words])
+        words = sorted({t.values[key] for t in known})
+        numbers = [float(words.index(t.values[key])) for t in known]
+        ax.set_xticks(range(len(words)), [short(_format_value(w), 14) for w in words])
         ax.set_xlim(-0.6, len(words) - 0.4)
-    elif min(numbers) > 0 and max(numbers) / min(numbers) > 2 * RATIO:
+    elif min(numbers) > 0 and max(numbers) / min(numbers) > 2 * LOG_RATIO:
         pad = (max(numbers) / min(numbers)) ** 0.06
         low, high = min(numbers) / pad, max(numbers) * pad
         ax.set_xscale("log")
@@ -205,38 +225,38 @@ def _against(ax: Axes, key: str, trials: Sequence[Trial], goal: Goal, limits: _L
     else:
         ax.xaxis.set_major_locator(MaxNLocator(6))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    for state, look in ((FINISHED, DONE), (PRUNED, CUT)):
-        at = [i for i, t in enumerate(own) if t.state == state]
-        values = [goal.cost(own[i].cost or 0.0) for i in at]
+    for state, look in ((FINISHED, FINISHED_STYLE), (PRUNED, PRUNED_STYLE)):
+        at = [i for i, t in enumerate(known) if t.state == state]
+        values = [goal.cost(known[i].cost or 0.0) for i in at]
         limits.plot(ax, [numbers[i] for i in at], values, look)
-    for x, t in zip(numbers, own, strict=True):
-        if t is found:
+    for x, t in zip(numbers, known, strict=True):
+        if t is best_trial:
             ax.plot(x, goal.cost(t.cost or 0.0), color=VALIDATION, **STAR)
-    if not own:
+    if not known:
         empty(ax, "no trial with a value")
     ax.set_xlabel(key)
 
 
-def _value(text: str) -> str:
-    found = numbers_of([text])
-    return number(found[0], 4) if found else text
+def _format_value(text: str) -> str:
+    numbers = parse_numbers([text])
+    return number(numbers[0], 4) if numbers else text
 
 
-def _search(asked: Mapping[str, Any]) -> str:
+def _search_name(asked: Mapping[str, Any]) -> str:
     names = {"tpe": "TPE search", "random": "Random search", "halving": "Successive halving"}
     return names.get(str(asked.get("sweep", {}).get("search")), "Search")
 
 
-def _handles(pruned: int, failed: int, limits: _Limits) -> list[Line2D]:
-    done = {**DONE, "label": "trained to its end"}
+def _legend_handles(pruned: int, failed: int, limits: _Limits) -> list[Line2D]:
+    done = {**FINISHED_STYLE, "label": "trained to its end"}
     out = [Line2D([], [], **done)]
     if pruned:
-        out.append(Line2D([], [], **{**CUT, "label": "ended early"}))
+        out.append(Line2D([], [], **{**PRUNED_STYLE, "label": "ended early"}))
     if limits.beyond:
-        edge = {**LOOK, "marker": "v" if limits.rising else "^", "color": GREY}
+        edge = {**MARKER_STYLE, "marker": "v" if limits.rising else "^", "color": GREY}
         out.append(Line2D([], [], **{**edge, "label": "beyond the axis"}))
     if failed:
-        out.append(Line2D([], [], **{**LOST, "label": "failed"}))
+        out.append(Line2D([], [], **{**FAILED_STYLE, "label": "failed"}))
     out.append(Line2D([], [], color=VALIDATION, label="best so far"))
     out.append(Line2D([], [], color=VALIDATION, label="best", **STAR))
     return out

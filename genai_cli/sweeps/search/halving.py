@@ -23,13 +23,15 @@ from genai_cli.runner.prepare import Prepared, start
 from genai_cli.store import run_folder
 from genai_cli.store.trials import FAILED, FINISHED, Trial
 from genai_cli.sweeps import cells as cells_module
-from genai_cli.sweeps.asked import entry, write
-from genai_cli.sweeps.checked import LeaveOut, checked, nothing_launched
-from genai_cli.sweeps.search.placed import _alone
+from genai_cli.sweeps.asked import cell_entry, write_manifest
+from genai_cli.sweeps.checked import SkipInvalid, refuse_sweep, validate_cells
+from genai_cli.sweeps.search.placed import refuse_stack
 from genai_cli.sweeps.settings import Sweep
 
 
-def due(trials: Sequence[Trial], rungs: Sequence[int], keep: float) -> tuple[int, list[Trial]]:
+def select_next_rung(
+    trials: Sequence[Trial], rungs: Sequence[int], keep: float
+) -> tuple[int, list[Trial]]:
     """(rung, the cells that are to train to it), or (the last rung, []) when all is done.
 
     Args:
@@ -39,32 +41,34 @@ def due(trials: Sequence[Trial], rungs: Sequence[int], keep: float) -> tuple[int
     """
     alive = list(trials)
     for rung in rungs:
-        missing = [t for t in alive if not _there(t, rung)]
+        missing = [t for t in alive if not _reached(t, rung)]
         if missing:
             return rung, missing
-        ranked = [(t.curve[min(rung, max(t.curve))], i) for i, t in enumerate(alive) if _told(t)]
+        ranked = [
+            (t.curve[min(rung, max(t.curve))], i) for i, t in enumerate(alive) if _has_curve(t)
+        ]
         number = max(1, round(keep * len(alive)))
         alive = [alive[i] for i in sorted(i for _, i in sorted(ranked)[:number])]
     return rungs[-1], []
 
 
-def _told(trial: Trial) -> bool:
+def _has_curve(trial: Trial) -> bool:
     return trial.state != FAILED and bool(trial.curve)
 
 
-def _there(trial: Trial, rung: int) -> bool:
+def _reached(trial: Trial, rung: int) -> bool:
     """It has come to the rung, or to an end of its own before it."""
     if trial.state == FAILED or max(trial.curve, default=0) > rung:
         return True
     return trial.state == FINISHED and (rung in trial.curve or trial.stopped)
 
 
-class Halving:
-    """The rounds of such a search; arguments as of `search.placed.Placed`."""
+class HalvingSearch:
+    """The rounds of such a search; arguments as of `search.placed.SequentialSearch`."""
 
-    def __init__(self, line: compose.CommandLine, sweep: Sweep, how: Launcher) -> None:
-        self.line, self.sweep, self.told = line, sweep, ""
-        self.gpus = gpus_of(how)
+    def __init__(self, line: compose.CommandLine, sweep: Sweep, launcher: Launcher) -> None:
+        self.line, self.sweep, self.summary = line, sweep, ""
+        self.gpus = gpus_of(launcher)
         self.varied: list[str] = []
         self.cells: list[compose.ComposedCell] = []
         self.tried: set[tuple[str, int]] = set()  # cells and rungs of this session
@@ -77,14 +81,14 @@ class Halving:
         """All cells, checked as those of any sweep, with schedules stretched to the last rung."""
         last = f"epochs={self.sweep.rungs[-1]}"
         line = self.line._replace(overrides=[*self.line.overrides, last])
-        refuse = LeaveOut() if self.sweep.skip_invalid else nothing_launched
-        found = compose.compose_cells("train", line, self.sweep.over, refuse, self.sweep.cells)
-        kept = checked(found, refuse, self.gpus)
+        refuse = SkipInvalid() if self.sweep.skip_invalid else refuse_sweep
+        composed = compose.compose_cells("train", line, self.sweep.over, refuse, self.sweep.cells)
+        kept = validate_cells(composed, refuse, self.gpus)
         self.cells = [cell for cell, _ in kept]
         self.varied = list(dict.fromkeys(key for cell in self.cells for key in cell.swept))
         for _, prepared in kept:
-            _alone(prepared)
-        self.told = f"{len(kept)} runs, rungs at {self.sweep.rungs} epochs"
+            refuse_stack(prepared)
+        self.summary = f"{len(kept)} runs, rungs at {self.sweep.rungs} epochs"
         return [prepared for _, prepared in kept]
 
     def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
@@ -95,9 +99,9 @@ class Halving:
             path = folder / cells_module.cell_name(i, cell)
             cfg = self.first(path, one.cfg)
             ready[path] = dataclasses.replace(one, cfg=cfg)
-            asked["cells"].append(entry(path.name, cell, schema.to_dict(cfg)))
+            asked["cells"].append(cell_entry(path.name, cell, schema.to_dict(cfg)))
             self.data[path] = one.data
-        write(folder, asked)
+        write_manifest(folder, asked)
         for path, one in ready.items():
             path.mkdir()
             start(one, asked["command"], path)
@@ -121,7 +125,7 @@ class Halving:
     ) -> tuple[list[Path], dict[Path, Dataset]]:
         """The folders of the cells that go on, their configs up to the next rung."""
         while True:
-            rung, cells = due(trials, self.sweep.rungs, self.sweep.keep)
+            rung, cells = select_next_rung(trials, self.sweep.rungs, self.sweep.keep)
             lost = [t.name for t in cells if (t.name, rung) in self.tried]
             if not lost:
                 break

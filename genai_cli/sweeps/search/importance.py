@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from genai_cli.store.trials import FAILED, Trial
 
-LEAST = 8  # trials; of fewer nothing can be said
+MIN_TRIALS = 8  # trials; of fewer nothing can be said
 GROUPS = 4  # of a key with more values, of as many trials each
-CHANCE = 0.05  # as often no key at all would look as good as one that counts
+SIGNIFICANCE = 0.05  # as often no key at all would look as good as one that counts
 
 
-class Share(NamedTuple):
+class KeyImportance(NamedTuple):
     """What one key explains."""
 
     key: str
@@ -27,13 +27,13 @@ class Share(NamedTuple):
     counts: bool  # it is more than chance would show
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """``explains 71 % of the ranking``."""
         share = f"{100 * self.share:.0f} %"
         return f"explains {share} of the ranking" if self.counts else "not told apart from chance"
 
 
-def importance(trials: Sequence[Trial], keys: Sequence[str]) -> list[Share]:
+def measure_importance(trials: Sequence[Trial], keys: Sequence[str]) -> list[KeyImportance]:
     """What each varied key explains, the most first; nothing where too few trials tell.
 
     Args:
@@ -45,27 +45,27 @@ def importance(trials: Sequence[Trial], keys: Sequence[str]) -> list[Share]:
     known = [t for t in trials if t.cost is not None or t.state == FAILED]
     known = [t for t in known if all(key in t.values for key in keys)]
     costs = [math.inf if t.cost is None else t.cost for t in known]
-    if len(known) < LEAST or len(set(costs)) < 2:
+    if len(known) < MIN_TRIALS or len(set(costs)) < 2:
         return []
     finite = [cost for cost in costs if math.isfinite(cost)]
     costs = [min(cost, max(finite, default=0.0) + 1.0) for cost in costs]
-    found = []
+    shares = []
     for key in keys:
-        groups = grouped([t.values[key] for t in known])
+        groups = group_values([t.values[key] for t in known])
         k, n = max(groups) + 1, len(known)
         if not 1 < k < n:
             continue
         members = [[c for c, g in zip(costs, groups, strict=True) if g == i] for i in range(k)]
         h, p = kruskal(*members)
         share = min(1.0, max(0.0, float(h - k + 1) / (n - k)))
-        found.append(Share(key, share, bool(p < CHANCE / len(keys))))
-    return sorted(found, key=lambda one: (not one.counts, -one.share))
+        shares.append(KeyImportance(key, share, bool(p < SIGNIFICANCE / len(keys))))
+    return sorted(shares, key=lambda one: (not one.counts, -one.share))
 
 
-def grouped(texts: Sequence[str]) -> list[int]:
+def group_values(texts: Sequence[str]) -> list[int]:
     """The group of each value: of words and of a few numbers each its own, of more numbers one of
     `GROUPS` neighbouring ones; equal values are never apart."""
-    numbers = numbers_of(texts)
+    numbers = parse_numbers(texts)
     values: list[str] | list[float] = list(texts) if numbers is None else numbers
     distinct = sorted(set(values))  # type: ignore[type-var]
     if numbers is None or len(distinct) <= GROUPS:
@@ -76,10 +76,10 @@ def grouped(texts: Sequence[str]) -> list[int]:
     return [sum(value >= bound for bound in bounds) for value in numbers]
 
 
-def numbers_of(texts: Sequence[str]) -> list[float] | None:
+def parse_numbers(texts: Sequence[str]) -> list[float] | None:
     """The texts as numbers, if all are finite ones."""
     try:
-        found = [float(text) for text in texts]
+        numbers = [float(text) for text in texts]
     except ValueError:
         return None
-    return found if all(map(math.isfinite, found)) else None
+    return numbers if all(map(math.isfinite, numbers)) else None

@@ -22,36 +22,36 @@ from genai_cli.store import run_folder
 from genai_cli.store import sweep_table as folders
 from genai_cli.store.sweep_table import read
 from genai_cli.store.trials import FINISHED, PRUNED, Goal, Trial, Trials, best
-from genai_cli.sweeps.asked import write
-from genai_cli.sweeps.launch import alone, settled
-from genai_cli.sweeps.left import begin, look
-from genai_cli.sweeps.mend import mend
+from genai_cli.sweeps.asked import write_manifest
+from genai_cli.sweeps.launch import sweep_lock, sync_cells
+from genai_cli.sweeps.left import begin_cells, inspect_cells
+from genai_cli.sweeps.mend import repair_cells
 from genai_cli.sweeps.search import suggest
-from genai_cli.sweeps.search.halving import Halving
-from genai_cli.sweeps.search.importance import importance
-from genai_cli.sweeps.search.placed import Placed
+from genai_cli.sweeps.search.halving import HalvingSearch
+from genai_cli.sweeps.search.importance import measure_importance
+from genai_cli.sweeps.search.placed import SequentialSearch
 from genai_cli.sweeps.settings import Sweep
 from genai_cli.system.preemption import Signals
 from genai_cli.system.text import format_number
 
 
-def launch(line: compose.CommandLine, command: str, sweep: Sweep, how: Launcher) -> int:
+def launch(line: compose.CommandLine, command: str, sweep: Sweep, launcher: Launcher) -> int:
     """A whole search, from the line to its table; the exit code is that of a sweep.
 
     Raises:
         UserError: a mistake, before anything is written.
     """
-    search = _search(line, sweep, how)
+    search = _make_search(line, sweep, launcher)
     prepared = search.prepare()
-    goal = goal_of(prepared)
-    launchers.check(how, [p.cfg for p in prepared])
+    goal = derive_goal(prepared)
+    launchers.check(launcher, [p.cfg for p in prepared])
     config = prepared[0].cfg
     folder = run_folder.claim(run_folder.outputs_root(config.outputs), config.name or "sweep")
     asked = {
         "schema": run_folder.SCHEMA,
         "command": command,
         "varied": search.varied,
-        "launcher": dataclasses.asdict(how),
+        "launcher": dataclasses.asdict(launcher),
         "sweep": dataclasses.asdict(sweep),
         "goal": goal._asdict(),
         "line": {"overrides": line.overrides, "config_dirs": line.config_dirs},
@@ -59,43 +59,45 @@ def launch(line: compose.CommandLine, command: str, sweep: Sweep, how: Launcher)
         "left_out": [],
         "cells": [],
     }
-    with Signals() as signals, alone(folder):
+    with Signals() as signals, sweep_lock(folder):
         search.begin(folder, asked, prepared)
-        print(f"sweep  {folder}: {search.told}", flush=True)
-        return _rounds(folder, asked, search, how, signals)
+        print(f"sweep  {folder}: {search.summary}", flush=True)
+        return _run_rounds(folder, asked, search, launcher, signals)
 
 
-def planned(
-    line: compose.CommandLine, sweep: Sweep, how: Launcher
+def plan_cells(
+    line: compose.CommandLine, sweep: Sweep, launcher: Launcher
 ) -> tuple[list[tuple[compose.ComposedCell, Prepared]], str]:
     """What a search costs at most, for `genai plan`: cells to measure, and what they stand for."""
-    search = _search(line, sweep, how)
+    search = _make_search(line, sweep, launcher)
     prepared = search.prepare()
-    goal_of(prepared)
+    derive_goal(prepared)
     cells = search.cells
-    if isinstance(search, Placed):
-        told = f"{search.told}; planned are the {len(cells)} corners of its space, each one trial"
+    if isinstance(search, SequentialSearch):
+        description = (
+            f"{search.summary}; planned are the {len(cells)} corners of its space, each one trial"
+        )
     else:
-        told = f"{search.told}; planned are all to the last rung, which few will reach"
-    return list(zip(cells, prepared, strict=True)), told
+        description = f"{search.summary}; planned are all to the last rung, which few will reach"
+    return list(zip(cells, prepared, strict=True)), description
 
 
-def resume(folder: Path, how: Launcher, signals: Signals) -> int:
+def resume(folder: Path, launcher: Launcher, signals: Signals) -> int:
     """Go on with a search: first the cells that did not end, then what was still to come.
 
     Args:
         folder: a sweep whose sweep.yaml has a search.
-        how: the launcher, which may be another one than before.
+        launcher: the launcher, which may be another one than before.
         signals: what the caller listens with.
 
     Raises:
         UserError: sweep.yaml is damaged, or the YAML files have changed since the search began.
     """
-    with alone(folder):
-        return _resume(folder, how, signals)
+    with sweep_lock(folder):
+        return _resume(folder, launcher, signals)
 
 
-def _resume(folder: Path, how: Launcher, signals: Signals) -> int:
+def _resume(folder: Path, launcher: Launcher, signals: Signals) -> int:
     asked = read(folder)
     try:
         sweep = Sweep(**asked["sweep"])
@@ -104,27 +106,29 @@ def _resume(folder: Path, how: Launcher, signals: Signals) -> int:
         goal = Goal(**asked["goal"])
     except (KeyError, TypeError):
         raise UserError(f"{folder / run_folder.SWEEP} is damaged") from None
-    search = _search(line, sweep, how)
+    search = _make_search(line, sweep, launcher)
     search.resume(folder, asked)
     trials = Trials(folder, goal).read(asked["cells"], asked["varied"])
     again = [folder / t.name for t in trials if t.state not in (FINISHED, PRUNED)]
-    _undisturbed(folder, again)
-    mended = mend(folder, asked, asked["cells"], how, search.first, search.now)
+    _refuse_busy(folder, again)
+    mended = repair_cells(folder, asked, asked["cells"], launcher, search.first, search.now)
     if again:
-        begin(folder, look(again, mended), len(asked["cells"]))
-    return _rounds(folder, asked, search, how, signals, again)
+        begin_cells(folder, inspect_cells(again, mended), len(asked["cells"]))
+    return _run_rounds(folder, asked, search, launcher, signals, again)
 
 
-def _search(line: compose.CommandLine, sweep: Sweep, how: Launcher) -> Halving | Placed:
+def _make_search(
+    line: compose.CommandLine, sweep: Sweep, launcher: Launcher
+) -> HalvingSearch | SequentialSearch:
     suggest.check(sweep)
-    if not getattr(how, "wait", True):
+    if not getattr(launcher, "wait", True):
         raise UserError(
             "hydra.launcher.wait=false: a search has to see how its runs end; use wait=true"
         )
-    return (Halving if sweep.search == "halving" else Placed)(line, sweep, how)
+    return (HalvingSearch if sweep.search == "halving" else SequentialSearch)(line, sweep, launcher)
 
 
-def goal_of(prepared: Sequence[Prepared]) -> Goal:
+def derive_goal(prepared: Sequence[Prepared]) -> Goal:
     """What is minimised: the monitor, which must be the same number in all of them.
 
     Raises:
@@ -156,11 +160,11 @@ def goal_of(prepared: Sequence[Prepared]) -> Goal:
     return Goal(monitor, monitor.rpartition("/")[2] in higher_is_better)
 
 
-def _rounds(
+def _run_rounds(
     folder: Path,
     asked: dict[str, Any],
-    search: Halving | Placed,
-    how: Launcher,
+    search: HalvingSearch | SequentialSearch,
+    launcher: Launcher,
     signals: Signals,
     again: Sequence[Path] = (),
 ) -> int:
@@ -171,22 +175,22 @@ def _rounds(
     goal = Goal(**asked["goal"])
     trials = Trials(folder, goal)
     now: Callable[[], list[Trial]] = lambda: trials.read(asked["cells"], asked["varied"])  # noqa: E731
-    _train(folder, again, how, signals, {})
+    _train(folder, again, launcher, signals, {})
     while not signals.code:
         jobs, data = search.next(folder, asked, now())
         if not jobs:
             break
         for cell in jobs:
             trials.ended.pop(cell.name, None)
-        _train(folder, jobs, how, signals, data)
-        _note_best(folder, asked, now(), goal)
-    return _close(folder, asked, now(), goal, signals)
+        _train(folder, jobs, launcher, signals, data)
+        _record_best(folder, asked, now(), goal)
+    return _finalize(folder, asked, now(), goal, signals)
 
 
 def _train(
     folder: Path,
     cells: Sequence[Path],
-    how: Launcher,
+    launcher: Launcher,
     signals: Signals,
     data: dict[Path, Dataset],
 ) -> None:
@@ -197,21 +201,21 @@ def _train(
     elsewhere = False
     try:
         with folders.keep_current(folder):
-            elsewhere = launchers.start(folder, [[c] for c in cells], how, signals, data)
+            elsewhere = launchers.start(folder, [[c] for c in cells], launcher, signals, data)
     finally:  # a second Ctrl-C comes through here, too
         if not elsewhere:
-            settled(cells, how.name != "slurm")
+            sync_cells(cells, launcher.name != "slurm")
         folders.write_table(folder)
     if elsewhere and not signals.code:  # nothing can be decided without them
-        raise _undecided(folder)
+        raise _queued_error(folder)
 
 
-def _undisturbed(folder: Path, cells: Sequence[Path]) -> None:
+def _refuse_busy(folder: Path, cells: Sequence[Path]) -> None:
     """Raises UserError where somebody else trains one of these cells: what comes next hangs on how
     it ends."""
-    queued = launchers.queued(folder)
+    queued = launchers.list_queued(folder)
     if any(cell.resolve() in queued for cell in cells):
-        raise _undecided(folder)
+        raise _queued_error(folder)
     for cell in cells:
         if run_folder.is_training(cell):
             raise UserError(
@@ -220,32 +224,32 @@ def _undisturbed(folder: Path, cells: Sequence[Path]) -> None:
             )
 
 
-def _undecided(folder: Path) -> UserError:
+def _queued_error(folder: Path) -> UserError:
     return UserError(
         f"trials of {folder} are still in Slurm's queue; when they are over go on with: "
         f"genai sweep resume {folder}"
     )
 
 
-def _note_best(folder: Path, asked: dict[str, Any], trials: list[Trial], goal: Goal) -> None:
-    found = best(trials)
-    if found is not None and found.cost is not None:
+def _record_best(folder: Path, asked: dict[str, Any], trials: list[Trial], goal: Goal) -> None:
+    best_trial = best(trials)
+    if best_trial is not None and best_trial.cost is not None:
         asked["best"] = {
-            "cell": found.name,
-            "value": goal.cost(found.cost),
-            "epoch": found.epoch,
-            "values": dict(found.values),
+            "cell": best_trial.name,
+            "value": goal.cost(best_trial.cost),
+            "epoch": best_trial.epoch,
+            "values": dict(best_trial.values),
         }
-    write(folder, asked)
+    write_manifest(folder, asked)
 
 
-def _close(
+def _finalize(
     folder: Path, asked: dict[str, Any], trials: list[Trial], goal: Goal, signals: Signals
 ) -> int:
     from genai_cli.figures import style
-    from genai_cli.sweeps.search.figure import draw
+    from genai_cli.sweeps.search.figure import plot_search
 
-    _note_best(folder, asked, trials, goal)
+    _record_best(folder, asked, trials, goal)
     folders.write_table(folder)
     if signals.code:
         print(f"search interrupted; go on with: genai sweep resume {folder}")
@@ -255,20 +259,20 @@ def _close(
         print(f"genai train: {failed} of {len(trials)} runs failed", file=sys.stderr)
     if asked["left_out"]:
         print(f"{len(asked['left_out'])} could not be built: see {folder / run_folder.SWEEP}")
-    found = asked["best"]
-    if found:
-        values = " ".join(f"{k}={v}" for k, v in found["values"].items())
+    best_entry = asked["best"]
+    if best_entry:
+        values = " ".join(f"{k}={v}" for k, v in best_entry["values"].items())
         print(
-            f"best   {found['cell']}: {goal.column} {format_number(found['value'])} in epoch "
-            f"{found['epoch']}, {values}"
+            f"best   {best_entry['cell']}: {goal.column} {format_number(best_entry['value'])} in epoch "
+            f"{best_entry['epoch']}, {values}"
         )
         pruned = sum(t.state == "pruned" for t in trials)
         steps = sum(t.steps for t in trials)
         print(f"       {len(trials)} trials, {pruned} of them pruned, {steps:,} steps in all")
-        for share in importance(trials, asked["varied"]):
-            print(f"       {share.key}: {share.told}")
-        config = schema.flatten(run_folder.read_config(folder / found["cell"]))
+        for share in measure_importance(trials, asked["varied"]):
+            print(f"       {share.key}: {share.summary}")
+        config = schema.flatten(run_folder.read_config(folder / best_entry["cell"]))
         with style.output(**validation.figure_settings({}, [config])):
-            draw(folder / "search.png", asked, trials, goal)
+            plot_search(folder / "search.png", asked, trials, goal)
     print(f"sweep  {folder}")
     return signals.code or int(failed > 0)

@@ -12,42 +12,42 @@ from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers.settings import Joblib, Launcher, Slurm, gpus_of
-from genai_cli.launchers.share import asked_by, fitted, share, visible_gpus
+from genai_cli.launchers.share import divide_machine, needs_of, resolve_per_gpu, visible_gpus
 from genai_cli.runner.prepare import Prepared, prepare, start
 from genai_cli.store import run_config
 from genai_cli.store.trials import FAILED, RUNNING, Trial
 from genai_cli.sweeps import cells
-from genai_cli.sweeps.asked import entry, write
-from genai_cli.sweeps.search.space import space_of
+from genai_cli.sweeps.asked import cell_entry, write_manifest
+from genai_cli.sweeps.search.space import build_space
 from genai_cli.sweeps.search.suggest import suggest
 from genai_cli.sweeps.settings import Sweep
 
-SLURM = 4  # trials placed at once where neither the sweep nor the launcher says how many
+SLURM_PARALLEL = 4  # trials placed at once where neither the sweep nor the launcher says how many
 MAY_DIFFER = ("outputs", "tags", "init_from", "trainer.accumulate", "trainer.loggers")
 MAY_DIFFER += ("figures.name", "figures.scale")
 
 
-class Placed:
+class SequentialSearch:
     """The rounds of such a search.
 
     Args:
         line: of `genai train -m`.
         sweep: its settings.
-        how: the launcher, which says how many trials are placed at once.
+        launcher: the launcher, which says how many trials are placed at once.
     """
 
-    def __init__(self, line: compose.CommandLine, sweep: Sweep, how: Launcher) -> None:
+    def __init__(self, line: compose.CommandLine, sweep: Sweep, launcher: Launcher) -> None:
         self.line, self.sweep = line, sweep
-        self.space = space_of(line, sweep.over)
+        self.space = build_space(line, sweep.over)
         self.varied = [d.key for d in self.space.dimensions]
         self.trials = int(min(sweep.trials, self.space.size))
-        self.how, self.parallel = how, 1
+        self.launcher, self.parallel = launcher, 1
         self.cells: list[compose.ComposedCell] = []  # the corners, once they are checked
         self.notes: dict[str, None] = {}
         self.data: dict[str, Dataset] = {}
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What the search is going to do."""
         return f"{self.trials} trials, {self.parallel} at once"
 
@@ -64,15 +64,17 @@ class Placed:
             except UserError as error:
                 named = " ".join(f"{k}={v}" for k, v in values.items())
                 raise UserError(f"cell {named}: {error}; nothing was launched") from None
-            _alone(prepared)
+            refuse_stack(prepared)
             self.cells.append(cell)
             out.append(prepared)
-        self.parallel = self.sweep.parallel or at_once(self.how, [p.cfg for p in out])
+        self.parallel = self.sweep.parallel or count_parallel_trials(
+            self.launcher, [p.cfg for p in out]
+        )
         return out
 
     def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
         """Say what was chosen for the user; the cells are written by `next`."""
-        write(folder, asked)
+        write_manifest(folder, asked)
         for note in self.notes:
             print(note, file=sys.stderr)
         if self.trials < self.sweep.trials:
@@ -86,7 +88,7 @@ class Placed:
             UserError: they do not.
         """
         first = self._prepared(self.space.corners()[0])[1].cfg
-        self.parallel = self.sweep.parallel or at_once(self.how, [first])
+        self.parallel = self.sweep.parallel or count_parallel_trials(self.launcher, [first])
         for cell in asked["cells"]:
             given = dict(word.split("=", 1) for word in cell["overrides"])
             values = {key: given[key] for key in self.varied}
@@ -125,10 +127,10 @@ class Placed:
                 known.append(Trial("", values, FAILED))
                 continue
             name = cells.cell_name(len(asked["cells"]), cell)
-            asked["cells"].append(entry(name, cell, schema.to_dict(prepared.cfg)))
+            asked["cells"].append(cell_entry(name, cell, schema.to_dict(prepared.cfg)))
             known.append(Trial(name, values, RUNNING))
             ready[folder / name] = prepared
-        write(folder, asked)  # before the folders: from then on they can be written again
+        write_manifest(folder, asked)  # before the folders: from then on they can be written again
         for path, prepared in ready.items():
             path.mkdir()
             start(prepared, asked["command"], path)
@@ -145,25 +147,25 @@ class Placed:
         line = self.line._replace(overrides=words, multirun=False)
         config = compose.compose_cells("train", line)[0].config
         key = repr([config.dataset, config.split_seed])
-        known, gpus = self.data.get(key), gpus_of(self.how)
+        known, gpus = self.data.get(key), gpus_of(self.launcher)
         prepared = prepare(config, self.notes.setdefault, known, gpus=gpus)
         self.data[key] = prepared.data
         return compose.ComposedCell(prepared.cfg, dict(values), words), prepared
 
 
-def at_once(how: Launcher, configs: Sequence[TrainConfig]) -> int:
+def count_parallel_trials(launcher: Launcher, configs: Sequence[TrainConfig]) -> int:
     """How many cells like these the launcher runs at the same time."""
-    if isinstance(how, Joblib):
-        asked = asked_by(map(schema.to_dict, configs))
+    if isinstance(launcher, Joblib):
+        asked = needs_of(map(schema.to_dict, configs))
         gpus = visible_gpus() if asked.gpu or asked.named else []
-        how = fitted(how, lambda: configs) if gpus else how
-        return share(sys.maxsize, how, asked, gpus).workers
-    if isinstance(how, Slurm):
-        return how.parallel or SLURM
+        launcher = resolve_per_gpu(launcher, lambda: configs) if gpus else launcher
+        return divide_machine(sys.maxsize, launcher, asked, gpus).workers
+    if isinstance(launcher, Slurm):
+        return launcher.parallel or SLURM_PARALLEL
     return 1
 
 
-def _alone(prepared: Prepared) -> None:
+def refuse_stack(prepared: Prepared) -> None:
     pack = prepared.cfg.trainer.pack
     if pack != "none":
         raise UserError(f"trainer.pack={pack} is for search=grid: a search trains cells alone")

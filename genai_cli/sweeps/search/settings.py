@@ -12,7 +12,7 @@ from genai_cli.sweeps.settings import Sweep
 
 Search = Literal["grid", "random", "tpe", "halving"]
 Prune = Literal["none", "median", "asha"]
-Share = Annotated[float, Between(0, 1, open_low=True, open_high=True)]
+Fraction = Annotated[float, Between(0, 1, open_low=True, open_high=True)]
 
 RANGES = {
     "search": Search,
@@ -22,14 +22,14 @@ RANGES = {
     "startup": Count,
     "prune": Prune,
     "prune_after": Count,
-    "keep": Share,
+    "keep": Fraction,
 }
-PLACED = ("trials", "parallel", "seed")
+SEQUENTIAL = ("trials", "parallel", "seed")
 PRUNED = ("prune", "prune_after", "startup", "keep")
 USED = {  # by each search, besides `over` and `search`
     "grid": ("cells", "skip_invalid", *PRUNED),
-    "random": (*PLACED, *PRUNED),
-    "tpe": (*PLACED, *PRUNED),
+    "random": (*SEQUENTIAL, *PRUNED),
+    "tpe": (*SEQUENTIAL, *PRUNED),
     "halving": ("cells", "skip_invalid", "rungs", "keep"),
 }
 

@@ -83,7 +83,7 @@ class Space(NamedTuple):
         ]
 
 
-def space_of(line: compose.CommandLine, over: Mapping[str, Any]) -> Space:
+def build_space(line: compose.CommandLine, over: Mapping[str, Any]) -> Space:
     """The space that a line of ``genai train -m`` spans.
 
     Args:
@@ -99,7 +99,7 @@ def space_of(line: compose.CommandLine, over: Mapping[str, Any]) -> Space:
     with compose.hydra_session(line):
         for override in parse_overrides(line.overrides):
             if override.is_sweep_override():
-                dimensions.append(_dimension(override))
+                dimensions.append(_parse_dimension(override))
             else:
                 fixed.append(override.input_line)
         composer = Composer("train", line.config_dirs)
@@ -113,7 +113,7 @@ def space_of(line: compose.CommandLine, over: Mapping[str, Any]) -> Space:
     return Space(tuple(dimensions), tuple(fixed))
 
 
-def _dimension(override: Any) -> Dimension:
+def _parse_dimension(override: Any) -> Dimension:
     from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 
     key, sweep = override.get_key_element(), override.value()
@@ -125,7 +125,7 @@ def _dimension(override: Any) -> Dimension:
         whole = isinstance(sweep.start, int) and isinstance(sweep.end, int)  # int(interval(1,9))
         low, high, step = sweep.start, sweep.end, 1.0 if whole else None
     elif isinstance(sweep, RangeSweep):
-        values = _listed(override)
+        values = _list_values(override)
         ends = (float(values[0]), float(values[-1]))
         low, high = min(ends), max(ends)
         step = abs(float(sweep.step or 1))
@@ -133,7 +133,7 @@ def _dimension(override: Any) -> Dimension:
     else:
         if log:
             raise UserError(f"{given}: log is for an interval or a range, not for a list")
-        values = _listed(override)
+        values = _list_values(override)
         if len(set(values)) < len(values):
             raise UserError(f"{given}: a value stands there twice")
         return Dimension(key, choices=tuple(values))
@@ -148,14 +148,14 @@ def _dimension(override: Any) -> Dimension:
     return Dimension(key, (), float(low), float(high), step, whole, log)
 
 
-def _listed(override: Any) -> list[str]:
+def _list_values(override: Any) -> list[str]:
     values = sweep_lists.sweep_values(override)
     if not values:
         raise UserError(f"{override.input_line} holds no value at all")
     return values
 
 
-def lattice(space: Space, number: int, seed: int) -> dict[str, str]:
+def sample_lattice(space: Space, number: int, seed: int) -> dict[str, str]:
     """Draw ``number`` of an endless sequence that fills the space evenly.
 
     An additive recurrence, xₙ = x₀ + n α mod 1 with αⱼ = φ⁻ʲ and φᵈ⁺¹ = φ + 1 (Roberts 2018, "The

@@ -15,10 +15,10 @@ from typing import Any
 from genai_cli.errors import UserError
 from genai_cli.rng import derive_seed
 from genai_cli.store.trials import ENDED, FAILED, FINISHED, PRUNED, Trial
-from genai_cli.sweeps.search.space import Dimension, Space, lattice
+from genai_cli.sweeps.search.space import Dimension, Space, sample_lattice
 from genai_cli.sweeps.settings import Sweep
 
-TRIES = 50  # suggestions that were tried before, after which there is nothing new
+MAX_TRIES = 50  # suggestions that were tried before, after which there is nothing new
 
 
 def check(sweep: Sweep) -> None:
@@ -41,20 +41,20 @@ def suggest(space: Space, sweep: Sweep, trials: Sequence[Trial]) -> dict[str, st
     """
     before = {tuple(sorted(t.values.items())) for t in trials}
     startup = sweep.search == "random" or len(trials) < sweep.startup
-    for attempt in range(0 if startup else TRIES):
+    for attempt in range(0 if startup else MAX_TRIES):
         seed = derive_seed(sweep.seed, "trial", len(trials) + (attempt << 32))
-        values = _tpe(space, sweep, trials, seed % 2**32)
+        values = _suggest_tpe(space, sweep, trials, seed % 2**32)
         if tuple(sorted(values.items())) not in before:
             return values
-    draws = range(len(trials), len(trials) + TRIES + 20 * len(before))
+    draws = range(len(trials), len(trials) + MAX_TRIES + 20 * len(before))
     for number in draws:
-        values = lattice(space, number, sweep.seed)
+        values = sample_lattice(space, number, sweep.seed)
         if tuple(sorted(values.items())) not in before:
             return values
     return None
 
 
-def _tpe(space: Space, sweep: Sweep, trials: Sequence[Trial], seed: int) -> dict[str, str]:
+def _suggest_tpe(space: Space, sweep: Sweep, trials: Sequence[Trial], seed: int) -> dict[str, str]:
     """One suggestion of Optuna's tree-structured Parzen estimator."""
     import optuna
 
@@ -66,17 +66,17 @@ def _tpe(space: Space, sweep: Sweep, trials: Sequence[Trial], seed: int) -> dict
             n_startup_trials=1,  # ours are in the trials
             multivariate=True,
             constant_liar=True,
-            gamma=_good,
+            gamma=_count_good_trials,
             seed=seed,
         )
     study = optuna.create_study(direction="minimize", sampler=sampler)
-    distributions = {d.key: _distribution(d) for d in space.dimensions}
-    study.add_trials([_frozen(space, distributions, trial) for trial in trials])
+    distributions = {d.key: _to_distribution(d) for d in space.dimensions}
+    study.add_trials([_to_frozen_trial(space, distributions, trial) for trial in trials])
     params = study.ask(distributions).params
     return {d.key: d.text(params[d.key]) for d in space.dimensions}
 
 
-def _good(number: int) -> int:
+def _count_good_trials(number: int) -> int:
     """Of so many trials those that the next is to be like: a quarter.
 
     Optuna's tenth is two of twenty. On a bowl with noise in two dimensions, 20 trials, 10 seeds,
@@ -85,7 +85,7 @@ def _good(number: int) -> int:
     return max(1, math.ceil(0.25 * number))
 
 
-def _distribution(dimension: Dimension) -> Any:
+def _to_distribution(dimension: Dimension) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     d = dimension
@@ -96,7 +96,7 @@ def _distribution(dimension: Dimension) -> Any:
     return FloatDistribution(d.low, d.high, log=d.log, step=d.step)
 
 
-def _frozen(space: Space, distributions: dict[str, Any], trial: Trial) -> Any:
+def _to_frozen_trial(space: Space, distributions: dict[str, Any], trial: Trial) -> Any:
     """A trial as Optuna keeps it. One that failed is a pruned one without a value: the worst."""
     from optuna.trial import TrialState, create_trial
 

@@ -39,7 +39,7 @@ def test_every_source_has_its_yaml() -> None:
 def test_yaml_lists_every_key_with_its_default() -> None:
     import importlib
 
-    from genai_cli.data.splits import Shared
+    from genai_cli.data.splits import CommonOptions
 
     for name in CONFIGS:
         node = verb.read_config(CONFIGS[name])
@@ -49,7 +49,7 @@ def test_yaml_lists_every_key_with_its_default() -> None:
             getattr(importlib.import_module(f"genai_cli.data.{module}"), function)
         )
         expected = {key: parameters[key].default for key in own}
-        expected |= {key: getattr(Shared(), key) for key in shared_keys(SOURCES[name])}
+        expected |= {key: getattr(CommonOptions(), key) for key in shared_keys(SOURCES[name])}
         assert node == expected, name
         first, *rest = CONFIGS[name].read_text(encoding="utf-8").splitlines()
         assert first.startswith("# "), name

@@ -123,7 +123,7 @@ def test_ranks_share_the_cpus_that_are_planned_with(
 
     monkeypatch.setattr(cost, "measure_cost", measured)
     monkeypatch.setattr(share, "cores", lambda: 8)
-    monkeypatch.setattr(queue, "longest_array", lambda: 2)
+    monkeypatch.setattr(queue, "read_max_array_size", lambda: 2)
     words = ("-m", "bottleneck=2,4,8", "trainer.devices=2", "device=cpu", *QUICK)
     slurm = ("hydra/launcher=slurm", "hydra.launcher.cpus=6")
     genai("plan", *words, *slurm)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from genai_cli.figures.style import chart
 from genai_cli.store.trials import FAILED, FINISHED, PRUNED, RUNNING, Goal, Trial
-from genai_cli.sweeps.search.figure import DONE, _Limits, draw
+from genai_cli.sweeps.search.figure import FINISHED_STYLE, _Limits, plot_search
 
 
 def trials(number: int, level: float = 20.0, keys: tuple[str, ...] = ("lr", "k", "act")) -> list:
@@ -49,7 +49,7 @@ def trials(number: int, level: float = 20.0, keys: tuple[str, ...] = ("lr", "k",
 @pytest.mark.filterwarnings("error")
 def test_it_is_drawn(tmp_path: Path, made: list[Trial], goal: Goal) -> None:
     asked = {"varied": list(made[0].values), "sweep": {"search": "tpe"}}
-    draw(tmp_path / "a.png", asked, made, goal)
+    plot_search(tmp_path / "a.png", asked, made, goal)
     with Image.open(tmp_path / "a.png") as image:
         assert image.width > 1400
         colours = image.convert("RGB").getcolors(1 << 24)
@@ -61,7 +61,7 @@ def test_it_is_drawn(tmp_path: Path, made: list[Trial], goal: Goal) -> None:
 def test_the_same_trials_give_the_same_bytes(tmp_path: Path) -> None:
     made = trials(4, keys=("lr",))
     for name in ("a.png", "b.png"):
-        draw(
+        plot_search(
             tmp_path / name, {"varied": ["lr"], "sweep": {"search": "tpe"}}, made, Goal("val/loss")
         )
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -74,7 +74,7 @@ def test_one_hopeless_trial_does_not_flatten_the_others() -> None:
     assert wide.beyond
     fig = chart(3, 3, "")
     ax = fig.subplots()
-    wide.plot(ax, [0, 1], [-9.0, 1000.0], DONE)
+    wide.plot(ax, [0, 1], [-9.0, 1000.0], FINISHED_STYLE)
     inside, outside = ax.lines
     assert list(inside.get_ydata()) == [-9.0]
     assert list(outside.get_ydata()) == [wide.high]

@@ -11,7 +11,7 @@ import yaml
 
 from genai_cli.store import run_folder
 from genai_cli.store.trials import FAILED, FINISHED, INTERRUPTED, WAITING, Trial
-from genai_cli.sweeps.search.halving import due
+from genai_cli.sweeps.search.halving import select_next_rung
 from genai_cli.system import atomic_write
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -31,23 +31,29 @@ def names(found: tuple[int, list[Trial]]) -> tuple[int, list[str]]:
 def test_who_is_due() -> None:
     rungs, keep = [1, 3], 0.33
     fresh = [trial(n, [], WAITING) for n in "abcdef"]
-    assert names(due(fresh, rungs, keep)) == (1, list("abcdef"))
+    assert names(select_next_rung(fresh, rungs, keep)) == (1, list("abcdef"))
     first = [trial(n, [v]) for n, v in zip("abcdef", [6, 2, 5, 1, 4, 3], strict=True)]
-    assert names(due(first, rungs, keep)) == (3, ["b", "d"])
+    assert names(select_next_rung(first, rungs, keep)) == (3, ["b", "d"])
     late = [*first[:5], trial("f", [], INTERRUPTED)]
-    assert names(due(late, rungs, keep)) == (1, ["f"])  # all come to a rung before any leaves it
+    assert names(select_next_rung(late, rungs, keep)) == (
+        1,
+        ["f"],
+    )  # all come to a rung before any leaves it
     second = [t._replace(curve={1: t.curve[1], 2: 0, 3: 0}) if t.name in "bd" else t for t in first]
-    assert names(due(second, rungs, keep)) == (3, [])
+    assert names(select_next_rung(second, rungs, keep)) == (3, [])
     half = [t if t.name != "d" else t._replace(state=INTERRUPTED) for t in second]
-    assert names(due(half, rungs, keep)) == (3, ["d"])
+    assert names(select_next_rung(half, rungs, keep)) == (3, ["d"])
 
 
 def test_a_failed_cell_does_not_go_on_and_an_early_stopped_one_keeps_its_place() -> None:
     first = [trial("a", [1.0], FAILED), trial("b", [2.0]), trial("c", [3.0])]
-    assert names(due(first, [1, 3], 0.33)) == (3, ["b"])
+    assert names(select_next_rung(first, [1, 3], 0.33)) == (3, ["b"])
     stopped = [trial("a", [1.0, 0.5], stopped=True), trial("b", [2.0, 1.0, 0.9])]
-    assert names(due(stopped, [3, 9], 0.5)) == (9, [])  # a is the best, and has ended by itself
-    assert names(due([trial(n, [], FAILED) for n in "ab"], [1, 3], 0.5)) == (3, [])
+    assert names(select_next_rung(stopped, [3, 9], 0.5)) == (
+        9,
+        [],
+    )  # a is the best, and has ended by itself
+    assert names(select_next_rung([trial(n, [], FAILED) for n in "ab"], [1, 3], 0.5)) == (3, [])
 
 
 @pytest.fixture(scope="module")

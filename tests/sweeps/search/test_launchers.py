@@ -33,25 +33,27 @@ def test_as_many_trials_at_once_as_fit_on_the_gpu(
     monkeypatch.setattr(share, "cores", lambda: 64)
     line = compose.parse_line(["-m", "bottleneck=2,8", "device=cuda"])
     corners = [cell.config for cell in compose.compose_cells("train", line)]
-    assert placed.at_once(Joblib(per_gpu=None), corners) == 6  # 3 of 1000 MiB in 0.9 of 4 GiB
+    assert (
+        placed.count_parallel_trials(Joblib(per_gpu=None), corners) == 6
+    )  # 3 of 1000 MiB in 0.9 of 4 GiB
     assert measured == [2, 8]
-    assert placed.at_once(Joblib(per_gpu=2), corners) == 4
+    assert placed.count_parallel_trials(Joblib(per_gpu=2), corners) == 4
     line = compose.parse_line(["-m", "bottleneck=2,8", "device=cuda:1"])
     named = [cell.config for cell in compose.compose_cells("train", line)]
-    assert placed.at_once(Joblib(per_gpu=2), named) == 2
+    assert placed.count_parallel_trials(Joblib(per_gpu=2), named) == 2
 
 
 def test_trials_that_are_queued_are_not_started_again(
     genai: Callable, squeue: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(serial, "work", lambda *a, **k: 0)
+        patched.setattr(serial, "train_job", lambda *a, **k: 0)
         (sweep,) = genai(*LINE).folders
     cells = run_folder.cells(sweep)
     (sweep / "slurm").mkdir()
     jobs = [[cell.name] for cell in cells]
     atomic_write.write_json(sweep / "slurm" / "000.json", {"job": "7", "jobs": jobs})
-    monkeypatch.setattr(queue, "states", lambda number: {0: ("PENDING", "Resources")})
+    monkeypatch.setattr(queue, "read_states", lambda number: {0: ("PENDING", "Resources")})
     before = [(cell / run_folder.RUN).read_text() for cell in cells]
     done = genai("sweep", "resume", str(sweep))
     assert (done.code, done.err.count("\n")) == (2, 1)

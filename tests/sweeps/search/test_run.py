@@ -246,16 +246,16 @@ def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyP
     from genai_cli.config.schema import TrainConfig, TrainerConfig
     from genai_cli.launchers import share
     from genai_cli.launchers.settings import Joblib, Serial, Slurm
-    from genai_cli.sweeps.search.placed import at_once
+    from genai_cli.sweeps.search.placed import count_parallel_trials
 
     monkeypatch.setattr(share, "cores", lambda: 8)
     cfg = TrainConfig(device="cpu")
     threaded = TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))
-    assert at_once(Serial(), [cfg]) == 1
-    assert at_once(Joblib(), [cfg]) == 8
-    assert at_once(Joblib(workers=3), [cfg]) == 3
-    assert at_once(Joblib(), [threaded]) == 2
-    assert at_once(Slurm(parallel=16), [cfg]) == 16
+    assert count_parallel_trials(Serial(), [cfg]) == 1
+    assert count_parallel_trials(Joblib(), [cfg]) == 8
+    assert count_parallel_trials(Joblib(workers=3), [cfg]) == 3
+    assert count_parallel_trials(Joblib(), [threaded]) == 2
+    assert count_parallel_trials(Slurm(parallel=16), [cfg]) == 16
 
 
 @pytest.mark.parametrize(
@@ -269,12 +269,12 @@ def test_what_a_search_would_be_planned_as(words: list[str], said: str) -> None:
     from genai_cli.config import groups
     from genai_cli.config.compose import parse_line
     from genai_cli.launchers.settings import Serial
-    from genai_cli.sweeps.search.launch import planned
+    from genai_cli.sweeps.search.launch import plan_cells
     from genai_cli.sweeps.settings import Sweep
 
     line = parse_line(["-m", *words])
     sweep = groups.read_settings("sweep", Sweep, "none", line.sweep, line.config_dirs)
-    cells, told = planned(line, sweep, Serial())
+    cells, told = plan_cells(line, sweep, Serial())
     assert said in told
     assert len(cells) == 2
     assert all(cell.swept for cell, _ in cells)

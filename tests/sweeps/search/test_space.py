@@ -9,11 +9,11 @@ import pytest
 
 from genai_cli.config.compose import parse_line
 from genai_cli.errors import UserError
-from genai_cli.sweeps.search.space import Dimension, Space, lattice, space_of
+from genai_cli.sweeps.search.space import Dimension, Space, build_space, sample_lattice
 
 
 def dimension(word: str) -> Dimension:
-    (found,) = space_of(parse_line(["-m", word]), {}).dimensions
+    (found,) = build_space(parse_line(["-m", word]), {}).dimensions
     return found
 
 
@@ -34,7 +34,7 @@ def test_the_grammar() -> None:
 
 def test_other_words_are_fixed_and_the_line_wins_over_the_yaml() -> None:
     line = parse_line(["-m", "model=ddpm", "bottleneck=4,8"])
-    space = space_of(line, {"bottleneck": [2, 3], "optimizer.lr": "interval(0,1)"})
+    space = build_space(line, {"bottleneck": [2, 3], "optimizer.lr": "interval(0,1)"})
     assert [d.key for d in space.dimensions] == ["optimizer.lr", "bottleneck"]
     assert space.dimensions[1].choices == ("4", "8")
     assert space.fixed == ("model=ddpm",)
@@ -57,7 +57,7 @@ def test_other_words_are_fixed_and_the_line_wins_over_the_yaml() -> None:
 )
 def test_mistakes(word: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as told:
-        space_of(parse_line(["-m", word]), {})
+        build_space(parse_line(["-m", word]), {})
     assert "\n" not in str(told.value)
 
 
@@ -90,13 +90,13 @@ def test_the_lattice_fills_the_space_evenly() -> None:
     import random
 
     space = Space((Dimension("x", low=0.0, high=1.0), Dimension("y", low=0.0, high=1.0)), ())
-    draws = [lattice(space, n, seed=3) for n in range(64)]
+    draws = [sample_lattice(space, n, seed=3) for n in range(64)]
     points = [(float(d["x"]) % 1, float(d["y"]) % 1) for d in draws]
     drawn = random.Random(0)
     chance = [(drawn.random(), drawn.random()) for _ in range(64)]
     assert discrepancy(points) <= 3 < discrepancy(chance)
-    assert lattice(space, 5, 3) == draws[5]
-    assert lattice(space, 5, 4) != draws[5]
+    assert sample_lattice(space, 5, 3) == draws[5]
+    assert sample_lattice(space, 5, 4) != draws[5]
 
 
 def test_every_choice_and_every_whole_number_is_drawn_equally_often() -> None:
@@ -106,6 +106,6 @@ def test_every_choice_and_every_whole_number_is_drawn_equally_often() -> None:
     ]
     for dimension, read in ways:
         space = Space((dimension,), ())
-        drawn = [read(lattice(space, n, 0)[dimension.key]) for n in range(300)]
+        drawn = [read(sample_lattice(space, n, 0)[dimension.key]) for n in range(300)]
         assert all(abs(drawn.count(value) - 100) <= 3 for value in set(drawn))
         assert len(set(drawn)) == 3
