@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Augment(NamedTuple):
-    """How a training image may be changed. Its label stays."""
+    """Random changes of a training image. Its label stays."""
 
     flip: bool  # mirror left and right with probability 1/2
     shift: int  # move by −shift … shift pixels along each side; what comes in is 0

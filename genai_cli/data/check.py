@@ -1,4 +1,4 @@
-"""What is in a data set: ranges, counts, exact duplicates, and examples in two splits at once."""
+"""Summarize a data set: ranges, counts, exact duplicates, and examples in two splits at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNK = 1024  # examples looked at together
 
 
 class SplitSummary(NamedTuple):
-    """Of one split."""
+    """Summary of one split."""
 
     n: int
     low: float  # smallest entry of x; nan without examples
@@ -24,7 +24,7 @@ class SplitSummary(NamedTuple):
 
 
 class DataSummary(NamedTuple):
-    """Of a data set."""
+    """Summary of a data set."""
 
     splits: dict[str, SplitSummary]
     overlap: dict[tuple[str, str], int]  # (a, b) → examples of b that are also in a
@@ -33,7 +33,7 @@ class DataSummary(NamedTuple):
 
 
 def examine(dataset: Dataset) -> DataSummary:
-    """One pass over every example. Equal means: the same bits of x; targets are not compared."""
+    """Summarize a data set in one pass. Equal examples have the same bits of x, whatever y is."""
     splits: dict[str, SplitSummary] = {}
     seen: dict[str, set[bytes]] = {}
     overlap: dict[tuple[str, str], int] = {}

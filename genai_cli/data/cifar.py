@@ -1,4 +1,4 @@
-"""CIFAR-10 from its binary or its python files. Nothing in a pickle is ever run."""
+"""Load CIFAR-10 from its binary or its python files. No code in a pickle is ever run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LAYOUTS = (
 
 
 def cifar10(*, root: str | None = None) -> Raw:
-    """60,000 photographs of ten things, 3×32×32 (Krizhevsky 2009)."""
+    """Load 60,000 photographs of ten classes, 3×32×32 (Krizhevsky 2009)."""
     path = find_or_download("cifar10", root, locate)
     images, labels = [], []
     contents, ending = _open(path)
@@ -62,7 +62,7 @@ def cifar10(*, root: str | None = None) -> Raw:
 
 
 def locate(root: Path, given: bool) -> Path | None:
-    """The folder or archive with the batches, or None."""
+    """Return the folder or archive with the batches, or None."""
     for folder, archive, ending in _LAYOUTS:
         folders = [root / folder, root / "cifar10" / folder, *([root] if given else [])]
         for path in folders:

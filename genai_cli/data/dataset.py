@@ -1,4 +1,4 @@
-"""A data set as tensors: what a model is told of it (`Spec`), its splits, how a batch is cut."""
+"""Hold a data set as tensors: its `Spec` for the model, its splits, its batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genai_cli.rng import balanced_order, permutation
 
 
 class Spec(NamedTuple):
-    """What a model may know of its data. Shapes come from here; no YAML repeats one."""
+    """Specification of a data set for a model. Shapes come from here; no YAML repeats one."""
 
     event_shape: tuple[int, ...]  # (C, H, W) for images, (D,) for vectors
     target: Literal["none", "labels", "values", "image"] = "none"
@@ -52,13 +52,13 @@ class Split:
         return replace(self, x=self.x.to(device), y=y)
 
     def batch(self, index: Tensor) -> Batch:
-        """The examples ``index`` (B,) int64 on any device, in data space on the split's device."""
+        """Return the examples ``index`` (B,) int64 in data space, on the split's device."""
         index = index.to(self.x.device, non_blocking=True)
         y = None if self.y is None else self._scaled(self.y.index_select(0, index))
         return Batch(self._scaled(self.x.index_select(0, index)), y)
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
-        """One batch for each index tensor, in order. A streaming split prefetches here."""
+        """Yield one batch for each index tensor, in order. A streaming split prefetches here."""
         for index in indices:
             yield self.batch(index)
 
@@ -86,7 +86,7 @@ class Dataset:
     validation: Literal["split", "test"] = "split"  # test: `val` is `test`, which training has seen
 
     def order(self, seed: int, epoch: int) -> Tensor:
-        """(n,) indices of the training examples as ``epoch`` takes them, drawn on the CPU."""
+        """Return (n,) indices of training examples in the order of ``epoch``, drawn on the CPU."""
         if self.balance is not None:
             return balanced_order(self.balance, seed, epoch)
         return permutation(len(self.train), seed, epoch)

@@ -1,4 +1,4 @@
-"""Sets that are downloaded once: where they are, and torchvision's downloader to bring them."""
+"""Find data sets that are downloaded once, or fetch them with torchvision."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIMEOUT = 30.0  # seconds of silence from a server
 def find_or_download(
     name: str, root: str | None, locate: Callable[[Path, bool], Path | None]
 ) -> Path:
-    """The folder that holds the set's files.
+    """Return the folder that holds the set's files; download them if they are missing.
 
     Args:
         name: of the set.

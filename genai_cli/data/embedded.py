@@ -1,4 +1,4 @@
-"""Sets that come with scikit-learn: always there, no network. Read from its files, not by it."""
+"""Load the data sets that come with scikit-learn from its files, without importing it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _CANCER = (
 
 
 def digits() -> Raw:
-    """1797 handwritten digits of 8×8 pixels with 17 grey levels (Alpaydin & Kaynak 1998)."""
+    """Load 1797 handwritten digits of 8×8 pixels with 17 grey levels (Alpaydin & Kaynak 1998)."""
     table = _numbers(sklearn_text("digits.csv.gz").replace(",", " ")).astype(np.uint8)
     return Raw(
         table[:, :-1].reshape(-1, 1, 8, 8),
@@ -58,7 +58,7 @@ def digits() -> Raw:
 
 
 def diabetes(*, scale: Scale = "standard", target_scale: TargetScale = "standard") -> Raw:
-    """442 patients, 10 measurements, disease progression a year on (Efron et al. 2004)."""
+    """Load 442 patients, 10 measurements, disease progression a year on (Efron et al. 2004)."""
     x = _numbers(sklearn_text("diabetes_data_raw.csv.gz"))
     y = _numbers(sklearn_text("diabetes_target.csv.gz"))
     return Raw(
@@ -72,12 +72,12 @@ def diabetes(*, scale: Scale = "standard", target_scale: TargetScale = "standard
 
 
 def breast_cancer(*, scale: Scale = "standard") -> Raw:
-    """569 tumours, 30 measurements of cell nuclei, malignant or benign (Street et al. 1993)."""
+    """Load 569 tumours, 30 measurements of nuclei, malignant or benign (Street et al. 1993)."""
     return _classes("breast_cancer.csv", _CANCER, scale)
 
 
 def wine(*, scale: Scale = "standard") -> Raw:
-    """178 wines of three growers, 13 chemical measurements (Aeberhard & Forina 1991)."""
+    """Load 178 wines of three growers, 13 chemical measurements (Aeberhard & Forina 1991)."""
     return _classes("wine_data.csv", _WINE, scale)
 
 

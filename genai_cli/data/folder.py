@@ -1,4 +1,4 @@
-"""A user's own folder of images: found, checked and decoded once; streamed when too large."""
+"""Load a user's folder of images: checked and decoded once, streamed when too large."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder(
     memory_mb: Natural = 1024,
     workers: Natural = 4,
 ) -> Raw:
-    """Images under ``path``, recursively, in the order of their names.
+    """Load the images under ``path``, recursively, in the order of their names.
 
     Subfolders are labels when there are at least two and every image is in one. Top-level folders
     ``train`` and ``test`` and/or ``val``, and no others, are the splits. Every file is read and
@@ -86,7 +86,7 @@ def folder(
 
 
 class Layout(NamedTuple):
-    """Image files in order: those of train first, then val, then test."""
+    """Image files and labels of a folder: those of train first, then val, then test."""
 
     files: list[str]
     part: list[int]  # 0 train, 1 val, 2 test; all 0 without split folders
@@ -96,7 +96,7 @@ class Layout(NamedTuple):
 
 
 def read_layout(root: Path) -> Layout:
-    """What the layout under ``root`` says of splits and labels. Opens no file."""
+    """Read splits and labels from the layout of folders under ``root``. Opens no file."""
     relative = sorted(_walk(root))
     tops = {parts[0] for parts in relative if len(parts) > 1}
     split = "train" in tops and len(tops) > 1 and tops <= set(_PARTS)
@@ -135,7 +135,7 @@ def _walk(root: Path) -> Iterator[tuple[str, ...]]:
 
 
 class Scan(NamedTuple):
-    """What one pass over the files found."""
+    """Result of one pass over the files."""
 
     event_shape: tuple[int, int, int]
     pixels: np.ndarray | None  # (n, C, H, W) uint8 in file order; None: too large, to be streamed

@@ -1,4 +1,4 @@
-"""Which examples are held out: the permutation behind every split, with numpy alone.
+"""Split examples into kept and held out, with numpy alone.
 
 The numbers equal scikit-learn's ``train_test_split`` for the same seed, stratified or not, so that
 a result on digits can be set beside anyone else's; importing scikit-learn for it costs a second.
@@ -14,7 +14,7 @@ import numpy as np
 def holdout(
     n: int, fraction: float, seed: int, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint, shuffled index arrays that cover ``range(n)``: (kept, held out).
+    """Return two disjoint, shuffled index arrays that cover ``range(n)``: (kept, held out).
 
     Args:
         n: number of examples.

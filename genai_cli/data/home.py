@@ -1,4 +1,4 @@
-"""Where data lies on this machine: the data folder, the user's paths, scikit-learn's files."""
+"""Locate data on this machine: the data folder, the user's paths, scikit-learn's files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genai_cli.errors import UserError
 
 
 def data_home() -> Path:
-    """The folder of downloaded sets: $GENAI_DATA, or genai/data in the user's cache."""
+    """Return the folder of downloaded sets: $GENAI_DATA, or genai/data in the user's cache."""
     given = os.environ.get("GENAI_DATA")
     if given:
         return Path(given).expanduser()
@@ -21,14 +21,14 @@ def data_home() -> Path:
 
 
 def data_homes() -> list[Path]:
-    """Where a set is looked for: the data folder, then DIR/datasets for each DIR of
+    """Return the folders searched for a set: the data folder, then DIR/datasets for each DIR of
     $XDG_DATA_DIRS, where a system's packages put theirs (/usr/share/datasets/fashion-mnist)."""
     shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
     return [data_home(), *(Path(d) / "datasets" for d in shared.split(":") if d.startswith("/"))]
 
 
 def user_place(path: str, key: str) -> Path:
-    """``path`` with ~ expanded, whether or not something is there.
+    """Return ``path`` with ~ expanded, whether or not it exists.
 
     Raises:
         UserError: ~ of a user that this machine does not know, or of one without a home.
@@ -42,7 +42,7 @@ def user_place(path: str, key: str) -> Path:
 
 
 def user_path(path: str | None, key: str, what: str) -> Path:
-    """``path`` with ~ expanded; one line where it is missing or not there."""
+    """Return ``path`` with ~ expanded; an error where it is missing or does not exist."""
     if not path or path == "???":
         raise UserError(f"{key} is missing; add {key}={what}")
     expanded = user_place(path, key)
@@ -61,7 +61,7 @@ def _why(error: Exception) -> str:
 
 
 def sklearn_file(name: str) -> Path | None:
-    """One of the data files inside scikit-learn, found without importing it (1.1 s)."""
+    """Return the path of a data file of scikit-learn without importing it (1.1 s)."""
     package = importlib.util.find_spec("sklearn")
     for location in (package.submodule_search_locations if package else None) or ():
         path = Path(location) / "datasets" / "data" / name
@@ -71,7 +71,7 @@ def sklearn_file(name: str) -> Path | None:
 
 
 def sklearn_text(name: str) -> str:
-    """The text of that file, unpacked."""
+    """Return the text of a data file of scikit-learn, unpacked."""
     path = sklearn_file(name)
     if path is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""MNIST and its two successors of the same shape, from their idx files, packed or not."""
+"""Load MNIST and its two successors from their idx files, packed or not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 
 
 class Edition(NamedTuple):
-    """One of the sets in this format."""
+    """One of the data sets in this format."""
 
     folder: str  # torchvision's name of it
     classes: tuple[str, ...]
@@ -49,17 +49,17 @@ EDITIONS = {
 
 
 def mnist(*, root: str | None = None) -> Raw:
-    """70,000 handwritten digits, 28×28 grey (LeCun et al. 1998)."""
+    """Load 70,000 handwritten digits, 28×28 grey (LeCun et al. 1998)."""
     return _load("mnist", root)
 
 
 def fashion_mnist(*, root: str | None = None) -> Raw:
-    """70,000 articles of clothing, 28×28 grey (Xiao et al. 2017)."""
+    """Load 70,000 articles of clothing, 28×28 grey (Xiao et al. 2017)."""
     return _load("fashion_mnist", root)
 
 
 def kmnist(*, root: str | None = None) -> Raw:
-    """70,000 cursive Japanese characters, 28×28 grey (Clanuwat et al. 2018)."""
+    """Load 70,000 cursive Japanese characters, 28×28 grey (Clanuwat et al. 2018)."""
     return _load("kmnist", root)
 
 
@@ -110,7 +110,7 @@ def _file(folder: Path, stem: str) -> Path | None:
 
 
 def read(file: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The uint8 array (n, *shape) in an idx file; anything else in it is a `UserError`."""
+    """Read the uint8 array (n, *shape) of an idx file; anything else in it is a `UserError`."""
     dims = 1 + len(shape)
     head_size = 4 + 4 * dims
     try:

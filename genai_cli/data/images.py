@@ -1,4 +1,4 @@
-"""One image file → uint8 (C, H, W), whatever it holds; a list of files → a batch."""
+"""Decode an image file to uint8 (C, H, W), and a list of files to a batch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ImageFiles:
         return replace(self, paths=[self.paths[i] for i in index])
 
     def read(self, index: Sequence[int]) -> np.ndarray:
-        """uint8 (B, C, H, W) of the files ``index``."""
+        """Read the files ``index`` as uint8 (B, C, H, W)."""
         out = np.empty((len(index), *self.event_shape), np.uint8)
         for row, i in enumerate(index):
             try:
@@ -64,7 +64,7 @@ class ImageFiles:
 
 
 def read_file(file: str) -> bytes:
-    """The bytes of an image file.
+    """Return the bytes of an image file.
 
     Raises:
         Broken: a pipe, a device or a folder by an image's name, too long, or unreadable.
@@ -82,14 +82,14 @@ def read_file(file: str) -> bytes:
 
 
 def decoder_pool() -> ThreadPoolExecutor:
-    """Threads to decode with: Pillow's decoders let go of the interpreter."""
+    """Return a pool of decoding threads: Pillow's decoders release the GIL."""
     return ThreadPoolExecutor(min(16, cores()))
 
 
 def decode(
     data: bytes, size: int | None, channels: int, crop: str, odd: list[str] | None = None
 ) -> np.ndarray:
-    """The first frame of an encoded image as uint8 (C, H, W).
+    """Decode the first frame of an image to uint8 (C, H, W).
 
     Upright by its EXIF orientation; transparency laid on white; 16-bit grey to 8 bit by 257; CMYK
     as R = (255 − C)(255 − K)/255, whatever its profile.

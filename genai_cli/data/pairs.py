@@ -1,4 +1,4 @@
-"""Image pairs: the image is the target and the input is a degraded copy of it."""
+"""Make image pairs: the image is the target and the input a degraded copy of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genai_cli.errors import UserError
 
 
 class Degradation(NamedTuple):
-    """How the input is made from the image."""
+    """Degradation that makes the input from the image."""
 
     kind: str  # superresolution | inpaint
     factor: int  # of superresolution: pixels of the image along one side of an input pixel
@@ -31,7 +31,7 @@ class Degradation(NamedTuple):
         )
 
     def event_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of the input, for an image of ``shape`` (C, H, W)."""
+        """Return the shape of the input for an image of ``shape`` (C, H, W)."""
         channels, height, width = shape
         f = self.factor if self.kind == "superresolution" else 1
         return channels, height // f, width // f
@@ -52,12 +52,12 @@ class Degradation(NamedTuple):
 
 
 def hole(height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns that in-painting has to fill: the central square, half of either side."""
+    """Return rows and columns that in-painting fills: the central square, half of each side."""
     sides = ((n // 4, n // 4 + n // 2) for n in (height, width))
     rows, columns = (slice(*side) for side in sides)
     return rows, columns
 
 
 def make_pairs(split: Split, pair: Degradation) -> Split:
-    """``split`` of images as (degraded, image) pairs; its labels are left out."""
+    """Return ``split`` as (degraded, image) pairs; its labels are left out."""
     return Split(pair.degrade(split.x), split.x, split.max_level)

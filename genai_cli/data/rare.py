@@ -1,4 +1,4 @@
-"""A class made rare in training alone, and one drawn as often as the others all the same.
+"""Make a class rare in the training split, and balance classes again by oversampling.
 
 Validation and test keep the shares of the population: they are the world that the model will meet,
 and the same examples for every `rare`, so that curves of a biased and an unbiased run compare.
@@ -15,7 +15,7 @@ from genai_cli.errors import UserError, listing, nearest
 
 
 def class_index(name: int | str, classes: Sequence[str]) -> int:
-    """The label of the class ``name``: its name, or its number where no class is called so.
+    """Return the label of the class ``name``, or of that number where no class has the name.
 
     Raises:
         UserError: there is no such class.
@@ -31,7 +31,7 @@ def class_index(name: int | str, classes: Sequence[str]) -> int:
 
 
 def require_labels(raw: Raw, key: str) -> np.ndarray:
-    """The labels (n,) that ``dataset.key`` needs.
+    """Return the labels (n,) that ``dataset.key`` needs.
 
     Raises:
         UserError: there are none.
@@ -44,7 +44,7 @@ def require_labels(raw: Raw, key: str) -> np.ndarray:
 def thin_class(
     index: np.ndarray, labels: np.ndarray, label: int, share: float, limit: int | None
 ) -> np.ndarray:
-    """``index`` (n,) in its order, with ``label`` at ``share`` of what is left.
+    """Thin out a class: return ``index`` (n,) in order with ``label`` at the fraction ``share``.
 
     All other examples stay, or with ``limit`` the first of them that leave room: exactly ``limit``
     examples, so that runs at different shares take the same number of steps. A smaller share keeps
@@ -82,7 +82,7 @@ def thin_class(
 def describe_imbalance(
     raw: Raw, train: np.ndarray, label: int | None, balance: bool
 ) -> tuple[str, ...]:
-    """What is said of it, a line each: the counts, and what balancing cannot do.
+    """Describe the class imbalance, a line each: the counts, and classes without examples.
 
     Args:
         train: indices of the training split.

@@ -1,4 +1,4 @@
-"""What every source returns: the examples as they were found, before any split or scaling."""
+"""Define the result of every source: the examples before any split or scaling."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Raw(NamedTuple):
 
 
 def content_hash(raw: Raw) -> str:
-    """16 hex digits that name every example and target, in source order.
+    """Hash every example and target, in source order, to 16 hex digits.
 
     The same numbers give the same hash on every platform and in every dtype that can hold them:
     whole numbers are hashed as uint8 where they fit, else as little-endian int64; the rest as
@@ -74,7 +74,7 @@ def _wire(array: np.ndarray) -> str:
 
 
 def one_line(value: object, most: int = 200) -> str:
-    """``value`` on one line, for a message: a file name or a cell may hold anything.
+    """Format ``value`` on one line for a message: a file name or a cell may hold anything.
 
     A long one loses its middle: the end of a path is the file's name.
     """

@@ -1,4 +1,4 @@
-"""Scaling of a table's columns, fitted on the training split and applied to all three."""
+"""Scale a table's columns: fitted on the training split and applied to all three."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Affine(NamedTuple):
 
 
 def fit_scaling(x: np.ndarray, kind: str) -> Affine:
-    """The scaling of ``x`` (n, D): columns to mean 0 and deviation 1 (``standard``), to [0, 1]
+    """Fit a scaling to ``x`` (n, D): columns to mean 0, deviation 1 (``standard``), to [0, 1]
     (``minmax``), or to covariance 1 (``whiten``).
 
     A constant column becomes 0. Whitening is the symmetric one, C^(−1/2): of all whitenings it

@@ -1,4 +1,4 @@
-"""`load`: from the YAML group ``dataset`` to a `Dataset`. The one table of what there is."""
+"""Load a `Dataset` from the YAML group ``dataset``; holds the table of all sources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """Where a set's function is, and what `genai data list` says without calling it."""
+    """Module and function of a set, and its description for `genai data list`."""
 
     function: str  # "module:function" under genai_cli.data, imported when asked for
     kind: str  # image | table | points
@@ -47,11 +47,11 @@ SOURCES = {
 
 
 class DataNote(UserWarning):
-    """What the user should know of data that was loaded all the same."""
+    """Warning about data that was loaded nevertheless."""
 
 
 def load(node: Mapping[str, Any], split_seed: int = 0) -> Dataset:
-    """The data set a YAML group describes, split and scaled, on the CPU.
+    """Load the data set that a YAML group describes, split and scaled, on the CPU.
 
     Args:
         node: the group as plain data: ``name`` and the keys of ``configs/dataset/NAME.yaml``.
@@ -92,7 +92,7 @@ def load(node: Mapping[str, Any], split_seed: int = 0) -> Dataset:
 
 
 def source_name(node: Mapping[str, Any]) -> str:
-    """The ``name`` of a group, known to the table."""
+    """Return the ``name`` of a group after checking that the table has it."""
     name = node.get("name")
     if not isinstance(name, str) or name not in SOURCES:
         raise UserError(
@@ -103,7 +103,7 @@ def source_name(node: Mapping[str, Any]) -> str:
 
 
 def present(node: Mapping[str, Any]) -> bool:
-    """Whether the set can be loaded on this machine as it is. Opens no data file."""
+    """Return whether the set can be loaded without a download. Opens no data file."""
     from genai_cli.data import cifar, home, idx
 
     name = source_name(node)
@@ -122,7 +122,7 @@ def present(node: Mapping[str, Any]) -> bool:
 
 
 def shared_keys(source: Source) -> list[str]:
-    """Which of `splits.CommonOptions` the keys of this source's YAML are."""
+    """Return the keys of this source's YAML that are fields of `splits.CommonOptions`."""
     keys = ["val_fraction", "validation", "limit"]
     if not source.official_test:
         keys.append("test_fraction")

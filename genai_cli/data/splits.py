@@ -1,4 +1,4 @@
-"""From what a source found to a `Dataset`: three fixed splits, scaled on the first alone."""
+"""Split a source's examples into three fixed splits, scaled on the training split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SEEN = (
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """The keys that data sets have in common. Which of them a source takes: `sources.load`."""
+    """Keys that data sets have in common; `sources.load` picks those that a source takes."""
 
     val_fraction: Rate = 0.1  # of what the test set leaves
     validation: Literal["split", "test"] = "split"  # test: the test split again, nothing held out
@@ -43,7 +43,7 @@ class CommonOptions:
     shift: Natural = 0  # training images: move by up to so many pixels
 
     def augment(self, shape: tuple[int, ...]) -> Augment | None:
-        """How training images of ``shape`` (C, H, W) are changed."""
+        """Return the augmentation of training images of ``shape`` (C, H, W), if any."""
         if not self.flip and not self.shift:
             return None
         if self.pair is not None:
@@ -69,7 +69,7 @@ class Parts(NamedTuple):
 
 
 def split_indices(raw: Raw, shared: CommonOptions, split_seed: int) -> Parts:
-    """Who is in which split. Official sets stay as they are; the rest is cut by fractions."""
+    """Return the indices of each split. Official sets stay; the rest is cut by fractions."""
     n = len(raw.x)
     index = np.arange(n)
     rest = index[: n - raw.n_val - raw.n_test]
@@ -110,7 +110,7 @@ def split_indices(raw: Raw, shared: CommonOptions, split_seed: int) -> Parts:
 
 
 def split_hash(content: str, members: Parts) -> str:
-    """16 hex digits that name who is in which split of which content, whatever the order."""
+    """Hash the membership of the splits to 16 hex digits, independent of the order."""
     digest = hashlib.sha256(content.encode())
     for part in members:
         digest.update(f"{len(part)};".encode())
@@ -119,7 +119,7 @@ def split_hash(content: str, members: Parts) -> str:
 
 
 def assemble(raw: Raw, name: str, shared: CommonOptions, split_seed: int) -> Dataset:
-    """The `Dataset` of ``raw``: split, scaled by its training split, as tensors on the CPU."""
+    """Assemble the `Dataset` of ``raw``: split, scaled by its training split, on the CPU."""
     members = split_indices(raw, shared, split_seed)
     content = content_hash(raw)
     if not isinstance(raw.x, np.ndarray) or raw.max_level is not None:

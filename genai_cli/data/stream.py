@@ -1,4 +1,4 @@
-"""A split too large for memory: decoded on demand, in the order and bits of a resident one."""
+"""Stream a split too large for memory, in the order and with the bits of a resident one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class StreamSplit(Split):
 
 
 class _Lists:
-    """Index tensors as lists: what crosses to a worker process should not be a tensor."""
+    """Index tensors as lists: a tensor should not be sent to a worker process."""
 
     def __init__(self, indices: Iterable[Tensor]) -> None:
         self.indices = indices

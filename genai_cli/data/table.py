@@ -1,4 +1,4 @@
-"""A user's own table: a csv with a header, or an npz with the arrays x and y."""
+"""Load a user's table: a csv with a header, or an npz with the arrays x and y."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table(
     scale: Scale = "standard",
     target_scale: TargetScale = "standard",
 ) -> Raw:
-    """Columns of numbers, with or without a target.
+    """Load columns of numbers, with or without a target.
 
     ``task=auto`` reads a target as labels where it is text or has at most 20 different whole
     numbers, and as values else. ``target_scale`` concerns values only.
@@ -64,7 +64,7 @@ def table(
 
 
 class Columns(NamedTuple):
-    """A file's numbers, target apart."""
+    """Columns of a file, with the target separated."""
 
     x: np.ndarray  # (n, D) float64
     y: np.ndarray | None  # (n, K) float64 or text

@@ -1,4 +1,4 @@
-"""Point sets in the plane that show what a model can do: drawn in closed form, by us.
+"""Sample two-dimensional toy distributions in closed form.
 
 The seed is a function of name and n, so a set is the same everywhere and its hash means something.
 `log_density` is the exact density the points of gaussians and checkerboard are drawn from.
@@ -27,7 +27,7 @@ _CELLS = np.array([(i, j) for j in range(-2, 2) for i in range(-2, 2) if (i + j)
 
 
 def moons(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
-    """Two half circles of radius 1 that reach into each other; y = which."""
+    """Sample two interleaving half circles of radius 1; y = which."""
     rng = _rng("moons", n)
     y = _balanced(rng, n)
     angle = np.pi * rng.uniform(size=n)
@@ -37,7 +37,7 @@ def moons(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
 
 
 def circles(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
-    """Two circles around the origin, radius 1 and 1/2; y = which."""
+    """Sample two circles around the origin, radius 1 and 1/2; y = which."""
     rng = _rng("circles", n)
     y = _balanced(rng, n)
     points = _ring(2 * np.pi * rng.uniform(size=n)) * np.where(y == 0, 1.0, 0.5)[:, None]
@@ -45,7 +45,7 @@ def circles(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
 
 
 def swiss_roll(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
-    """A spiral of one and a half turns; y = the position along it, 0 inside and 1 outside."""
+    """Sample a spiral of one and a half turns; y = the position along it, 0 inside, 1 outside."""
     rng = _rng("swiss_roll", n)
     position = rng.uniform(size=n)
     angle = 1.5 * np.pi * (1 + 2 * position)
@@ -62,7 +62,7 @@ def swiss_roll(*, n: Points = 10000, noise: NonNegative = 0.05) -> Raw:
 def gaussians(
     *, n: Points = 10000, noise: Positive = _NOISE["gaussians"], radius: Positive = _RADIUS
 ) -> Raw:
-    """Eight equal normal distributions of deviation ``noise`` on a ring; y = which."""
+    """Sample eight equal Gaussians of deviation ``noise`` on a ring; y = which."""
     rng = _rng("gaussians", n)
     y = rng.randint(_RING, size=n)
     return _labelled(
@@ -71,7 +71,7 @@ def gaussians(
 
 
 def checkerboard(*, n: Points = 10000, noise: NonNegative = _NOISE["checkerboard"]) -> Raw:
-    """Uniform on the eight filled cells of a 4×4 board over [−2, 2]²; y = which cell."""
+    """Sample uniformly on the eight filled cells of a 4×4 board over [−2, 2]²; y = which cell."""
     rng = _rng("checkerboard", n)
     y = rng.randint(len(_CELLS), size=n)
     points = _CELLS[y] + rng.uniform(size=(n, 2))
@@ -81,7 +81,7 @@ def checkerboard(*, n: Points = 10000, noise: NonNegative = _NOISE["checkerboard
 def log_density(
     name: str, x: Tensor, noise: float | None = None, radius: float = _RADIUS
 ) -> Tensor:
-    """Exact log density of gaussians or checkerboard at ``x``.
+    """Return the exact log density of gaussians or checkerboard at ``x``.
 
     Args:
         name: "gaussians" or "checkerboard".

@@ -1,4 +1,4 @@
-"""One job of Slurm's: ``python -m genai_cli.launchers.job SHEET``, started by the batch script.
+"""Run one Slurm job: ``python -m genai_cli.launchers.job SHEET``, started by the batch script.
 
 The sheet lists the run folders of each task. TERM (a preemption, or scancel) saves and ends with
 143: whether the job is started again is Slurm's decision. USR1 (the time limit is near) saves and
@@ -19,7 +19,7 @@ from genai_cli.system.preemption import Signals  # before anything slow: a signa
 
 
 def main(sheet: str) -> int:
-    """The exit code of the cells: 0, 1 where one failed (FAILED in Slurm), 143 saved."""
+    """Train the cells and return 0, 1 where one failed (FAILED in Slurm), or 143 if saved."""
     with Signals() as signals, capture_messages():
         from genai_cli.config import ranks
         from genai_cli.launchers.worker import train_job
@@ -44,7 +44,7 @@ def main(sheet: str) -> int:
 
 
 def is_complete(cell: Path) -> bool:
-    """Whether the job's earlier time brought this cell to its end: nothing is left to do."""
+    """Return whether an earlier start of this job has completed the cell."""
     from genai_cli.store import run_folder
 
     done, config = run_folder.read_json(cell / run_folder.SUMMARY), run_folder.read_config(cell)

@@ -1,4 +1,4 @@
-"""Cells in several processes of this machine, with what Hydra's joblib launcher is asked for.
+"""Launch cells in several worker processes of this machine.
 
 The processes are our own. joblib loses all jobs when one worker is killed, and its workers
 outlive a parent that gets a SIGTERM; here a killed worker fails its own cell and another takes its
@@ -45,7 +45,7 @@ def launch(
     signals: Signals,
     data: Mapping[Path, Dataset],
 ) -> None:
-    """As `genai_cli.launchers.start` says."""
+    """Run the jobs in worker processes; see `genai_cli.launchers.start`."""
     cells = [cell for job in jobs for cell in job]
     asked = needs(cells)
     gpus = visible_gpus() if asked.gpu or asked.named else []
@@ -91,7 +91,7 @@ def launch(
 
 
 class Worker:
-    """One process, from the side of the one that gives it jobs."""
+    """A worker process, seen from the parent that gives it jobs."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Worker:
         self.give(job)
 
     def give(self, job: Sequence[Path]) -> None:
-        """A next job; a process that has died meanwhile is found by `answered`."""
+        """Send the next job; a process that has died meanwhile is noticed by `answered`."""
         self.job = job
         for cell in job:
             if (
@@ -131,7 +131,7 @@ class Worker:
             self.board.begins(cell)
 
     def answered(self, signals: Signals) -> bool:
-        """Take the end of a job; whether the process still lives.
+        """Read the end of a job and return whether the process is still alive.
 
         A process that has died without an answer fails the cells that it had not brought to an
         end; one that was told to stop interrupts them.
@@ -152,13 +152,13 @@ class Worker:
         return alive
 
     def dismiss(self) -> None:
-        """There are no more jobs: the process ends by itself."""
+        """Close the worker's stdin: without further jobs it ends by itself."""
         if not self.process.stdin.closed:
             self.selector.unregister(self.process.stdout)
             self.process.stdin.close()
 
     def end(self) -> None:
-        """Wait for an idle process; kill one that is still at work."""
+        """Wait for an idle process, or kill a busy one."""
         self.dismiss()
         if self.job:
             self.process.kill()

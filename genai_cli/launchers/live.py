@@ -1,4 +1,4 @@
-"""The cells of a sweep as they stand, while other processes train them.
+"""Monitor the cells of a sweep while other processes train them.
 
 On a terminal a table of the running ones stays at the bottom; a cell that has ended is a line of
 its own, there and in a log.
@@ -23,7 +23,7 @@ MAX_ROWS = 16  # of the live table at most
 
 
 class CellMonitor:
-    """What is known of the cells of a sweep; a launcher says which run and which have ended.
+    """Tracks and prints the state of a sweep's cells as its launcher reports it.
 
     Args:
         cells: those that are to be trained now.
@@ -42,7 +42,7 @@ class CellMonitor:
         return self
 
     def go_on(self) -> None:
-        """Show the live table, if a person looks."""
+        """Start the live table if stdout is a terminal."""
         if on_terminal():
             from rich.console import Console
             from rich.live import Live
@@ -60,13 +60,13 @@ class CellMonitor:
         self.pause()
 
     def pause(self) -> None:
-        """No live table any more: somebody asks the user a question."""
+        """Stop the live table, so that a question can be printed."""
         if self.live is not None:
             self.live.stop()
             self.live = None
 
     def line(self, text: str) -> None:
-        """Above the table."""
+        """Print a line above the live table."""
         if self.live is not None:
             self.live.console.print(
                 escape_control(text), highlight=False, markup=False, soft_wrap=True
@@ -75,7 +75,7 @@ class CellMonitor:
             show(text)
 
     def begins(self, cell: Path, where: str = "") -> None:
-        """A cell runs, or runs again."""
+        """Mark a cell as running, for the first time or again."""
         if cell not in self.running:
             again = "again" if cell in self.started else "begins"
             self.started.add(cell)
@@ -84,11 +84,11 @@ class CellMonitor:
                 self.line(f"{cell.name}  {again}{f'  {where}' if where else ''}")
 
     def waits(self, cell: Path) -> None:
-        """A cell runs no more, but will."""
+        """Mark a cell as waiting: it was running and is queued again."""
         self.running.pop(cell, None)
 
     def ends(self, cell: Path) -> None:
-        """A cell has ended: its folder says how."""
+        """Mark a cell as ended and print its status and metrics from its folder."""
         if cell in self.ended:
             return
         self.running.pop(cell, None)
@@ -110,7 +110,7 @@ class CellMonitor:
         self.line(f"{self.reported:{width}d}/{self.number}  {cell.name}  {status}{about}".rstrip())
 
     def look(self) -> None:
-        """Draw the table where that is due."""
+        """Redraw the live table if `REFRESH_SECONDS` have passed."""
         now = time.monotonic()
         if self.live is not None and now - self.drawn >= REFRESH_SECONDS:
             self.drawn = now
@@ -137,7 +137,7 @@ class CellMonitor:
 
 
 def read_progress(cell: Path) -> tuple[str, str, str]:
-    """(epoch, loss, seconds) of a running cell, from the last row of its metrics.csv."""
+    """Return (epoch, loss, seconds) of a running cell, from the last row of its metrics.csv."""
     rows = run_folder.read_metrics(cell)
     if not rows:
         return "", "", ""
@@ -149,7 +149,7 @@ def read_progress(cell: Path) -> tuple[str, str, str]:
 
 
 def last_log_line(cell: Path) -> str:
-    """The last line of a log: of a failed run what it failed of."""
+    """Return the last line of a run's log; for a failed run it holds the error."""
     try:
         lines = (cell / run_folder.LOG).read_text(encoding="utf-8").split("\n")
     except OSError:

@@ -1,4 +1,4 @@
-"""A cell that ran out of memory is tried again in smaller pieces of the same batch.
+"""Retry a cell that ran out of memory with smaller micro-batches.
 
 ``trainer.accumulate`` cuts a batch into micro-batches without changing its gradient, so the run is
 the one that was asked for, but for rounding. What the log of the failed run says last decides:
@@ -33,7 +33,7 @@ RAN_OUT = re.compile(
 
 
 def retry_smaller(cell: Path, train: Callable[[], int]) -> int:
-    """``train()``, and again with half the micro-batch as long as it ends for want of memory.
+    """Call ``train()``, again with half the micro-batch as long as it runs out of memory.
 
     Args:
         cell: a run folder.
@@ -52,7 +52,7 @@ def retry_smaller(cell: Path, train: Callable[[], int]) -> int:
 
 
 def split_stack(stack: Sequence[Path]) -> list[Path]:
-    """The cells of a stack that ran out of memory together: each is to be trained alone."""
+    """Return the cells of a stack that ran out of memory; each is then trained by itself."""
     cells = [cell for cell in stack if ran_out_of_memory(cell)]
     for cell in cells:
         message = f"out of memory in a stack of {len(stack)} runs: going on alone"
@@ -61,7 +61,7 @@ def split_stack(stack: Sequence[Path]) -> list[Path]:
 
 
 def ran_out_of_memory(cell: Path) -> bool:
-    """Whether a cell failed for want of memory."""
+    """Return whether a cell failed because memory ran out."""
     if run_folder.read_json(cell / run_folder.RUN).get("status") != "failed":
         return False
     try:
@@ -76,7 +76,7 @@ def ran_out_of_memory(cell: Path) -> bool:
 
 
 def halve_micro_batch(cell: Path) -> bool:
-    """Twice as many micro-batches in a cell's config, noted in its log and run.json.
+    """Halve the micro-batch in a cell's config and note it in its log and run.json.
 
     Returns:
         False where that cannot be: one example is the least, and a loss that looks at the whole

@@ -1,4 +1,4 @@
-"""A process that trains one job after another: ``python -m genai_cli.launchers.process``.
+"""Run a worker process: ``python -m genai_cli.launchers.process`` trains one job after another.
 
 A job comes as one line on stdin, a JSON list of run folders; its exit code goes back as one line
 on stdout. When stdin ends, be it that nothing is left or that the process at its other end has
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Until stdin ends or a signal comes."""
+    """Train jobs from stdin until it closes or a signal arrives."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)  # the runs speak in their logs; the screen is somebody else's
@@ -43,13 +43,13 @@ def main() -> int:
 
 
 class DatasetCache:
-    """The data set of the last job, which the next one most often shares."""
+    """Caches the data set of the last job, which the next one most often shares."""
 
     def __init__(self) -> None:
         self.key, self.last = "", None
 
     def data(self, cell: Path) -> Dataset | None:
-        """The cell's data set; None where it cannot be had: the run itself will say why."""
+        """Return the cell's data set, or None if it cannot be loaded: the run says why."""
         from genai_cli.errors import UserError
         from genai_cli.runner import load
         from genai_cli.store import run_config

@@ -1,4 +1,4 @@
-"""Slurm's own commands: what is asked of the queue, and how its answers are read."""
+"""Call Slurm's commands (sbatch, squeue, scontrol, sacct, scancel) and parse their output."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own, where its configuration does not s
 
 
 class Refused(UserError):
-    """Slurm does not take the job; says why."""
+    """Slurm refused the job, with its reason."""
 
     code = 1  # the folders are written by then
 
     @property
     def too_many(self) -> bool:
-        """Fewer jobs at once may be taken."""
+        """Return whether the refusal is a limit on the number of jobs."""
         return bool(TOO_MANY.search(str(self)))
 
 
 class Unanswered(UserError):
-    """Whether Slurm took the job is not known."""
+    """Slurm did not answer, so whether it took the job is unknown."""
 
     code = 1
 
 
 def submit(script: str, name: str) -> str:
-    """Submit a batch script; the job's number.
+    """Submit a batch script and return the job's number.
 
     An sbatch without an answer may have handed the job in all the same: it is looked for in the
     queue, so that it is not submitted twice.
@@ -74,7 +74,7 @@ def submit(script: str, name: str) -> str:
 
 
 def find_job(name: str) -> str | None:
-    """The number of the job of this name; "" where there is none, None without an answer."""
+    """Return the number of the job of this name; "" if there is none, None without an answer."""
     done = _run(["squeue", "-h", "-t", "all", "-n", name, "-o", "%F"])
     if done is None or done.returncode:
         return None
@@ -82,14 +82,14 @@ def find_job(name: str) -> str | None:
 
 
 def read_max_array_size() -> int:
-    """How many tasks the cluster takes in one array."""
+    """Return the largest number of tasks in one job array (MaxArraySize)."""
     done = _run(["scontrol", "show", "config"])
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout if done else "", re.MULTILINE)
     return max(1, int(match[1])) if match else DEFAULT_MAX_ARRAY_SIZE
 
 
 def check_script(script: str) -> str:
-    """Why Slurm would not take a batch script; "" if it would."""
+    """Return the reason why Slurm would refuse a batch script; "" if it would accept it."""
     done = _run(["sbatch", "--test-only"], script)
     if done is None:
         return "no answer"
@@ -97,7 +97,7 @@ def check_script(script: str) -> str:
 
 
 def read_states(job: str) -> dict[int, tuple[str, str]] | None:
-    """(state, reason) of each task of a job that the controller still knows; a job alone is 0.
+    """Return (state, reason) of each task that the controller knows; a single job is task 0.
 
     It forgets a job some minutes after its end, so one that is missing is over. None where the
     controller did not answer, which says nothing of the job.
@@ -116,7 +116,7 @@ def read_states(job: str) -> dict[int, tuple[str, str]] | None:
 
 
 def read_accounting(job: str) -> dict[int, tuple[str, str]]:
-    """(state, exit code) of tasks as the accounting has them; {} where a cluster keeps none."""
+    """Return (state, exit code) of tasks from the accounting; {} where a cluster keeps none."""
     done = _run(["sacct", "-X", "-n", "-P", "-j", job, "-o", "JobID,State,ExitCode"])
     tasks = {}
     for line in done.stdout.splitlines() if done is not None and done.returncode == 0 else ():
@@ -127,12 +127,12 @@ def read_accounting(job: str) -> dict[int, tuple[str, str]]:
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """All tasks of jobs, running ones with a chance to save."""
+    """Cancel all tasks of jobs; running ones get a signal and can save."""
     _run(["scancel", *jobs])
 
 
 def requeue(job: str) -> str | None:
-    """Ask for a job, or a task of an array, to be started again.
+    """Requeue a job, or a task of an array.
 
     Returns:
         "" if it will be; why not; or None without an answer, when it may be all the same.

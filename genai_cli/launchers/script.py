@@ -1,4 +1,4 @@
-"""The batch script of a sweep, written by us: cells are folders, so nothing has to be pickled."""
+"""Render the batch script of a sweep. Cells are folders, so nothing has to be pickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JOB_LOG = "/slurm/%j.log"
 def render_script(
     launcher: Slurm, sheet: Path, jobs: int, name: str, ranks: int = 1, after: str | None = None
 ) -> str:
-    """What sbatch gets.
+    """Return the text of the batch script for sbatch.
 
     The shell is replaced by Python (``exec``), so that ``--signal=B:`` reaches it and not a shell
     that would die of it. Over several nodes torchrun stands between: it hands signals on where it

@@ -1,4 +1,4 @@
-"""Cells one after the other, in this process."""
+"""Launch cells one after the other in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def launch(
     signals: Signals,
     data: Mapping[Path, Dataset],
 ) -> None:
-    """As `genai_cli.launchers.start` says."""
+    """Run the jobs one after the other; see `genai_cli.launchers.start`."""
     number = sum(map(len, jobs))
     begun = 0
     for job in jobs:

@@ -1,4 +1,4 @@
-"""How the cells of a sweep are started: the keys of ``configs/hydra/launcher/NAME.yaml``, typed."""
+"""Settings of the launchers: the keys of ``configs/hydra/launcher/NAME.yaml``, typed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Serial:
-    """One after the other, in this process."""
+    """Settings of the serial launcher: one cell after the other, in this process."""
 
     name: str = "serial"
 
 
 @dataclass
 class Joblib:
-    """Several processes of this machine; the YAML says what each key means."""
+    """Settings of several worker processes; the YAML documents each key."""
 
     name: str = "joblib"
     workers: int | None = None
@@ -32,7 +32,7 @@ class Joblib:
 
 @dataclass
 class Slurm:
-    """Jobs of a Slurm cluster; the YAML says what each key means."""
+    """Settings of jobs of a Slurm cluster; the YAML documents each key."""
 
     name: str = "slurm"
     partition: str | None = None
@@ -71,7 +71,7 @@ Launcher = Serial | Joblib | Slurm
 
 
 def gpus_of(launcher: Launcher | None) -> int | None:
-    """GPUs that a run is given on the node it will be on; None where that is this machine."""
+    """Return the GPUs of a run on its node; None if it runs on this machine."""
     return launcher.gpus if isinstance(launcher, Slurm) else None
 
 
@@ -79,7 +79,7 @@ LAUNCHERS: dict[str, type[Launcher]] = {"serial": Serial, "joblib": Joblib, "slu
 
 
 def read_launcher(line: CommandLine) -> Launcher:
-    """The launcher of a line with -m.
+    """Read the launcher of a line with -m.
 
     Raises:
         UserError: an unknown launcher or key, or a value that is not allowed.
@@ -92,7 +92,7 @@ def read_launcher(line: CommandLine) -> Launcher:
 
 
 def read_run_launcher(line: CommandLine) -> Launcher | None:
-    """The launcher of a line without -m: Slurm, or None where the run stays in this process.
+    """Read the launcher of a line without -m: Slurm, or None for this process.
 
     Raises:
         UserError: as `read_launcher`; or a launcher of several processes, which one run has no use

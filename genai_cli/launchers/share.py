@@ -1,4 +1,4 @@
-"""How the cores and GPUs of this machine are shared among the workers of a sweep."""
+"""Divide the cores and GPUs of this machine among the workers of a sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPARE_FRACTION = 0.1  # share of a GPU left free: what torch asks for in whole b
 
 
 class WorkerResources(NamedTuple):
-    """What each worker gets: workers × ranks × threads never exceed the cores."""
+    """Resources of each worker: workers × ranks × threads never exceed the cores."""
 
     workers: int
     threads: int  # CPU threads of each process
@@ -30,7 +30,7 @@ class WorkerResources(NamedTuple):
     note: str  # why there are fewer workers than were asked for, or ""
 
     def environment(self, worker: int) -> dict[str, str]:
-        """Of worker number ``worker``: threads are counted when torch is imported."""
+        """Return the environment of worker number ``worker``; torch reads it on import."""
         environment = dict(os.environ)
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = str(self.threads)
@@ -41,7 +41,7 @@ class WorkerResources(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What the cells of a sweep ask of a machine."""
+    """Resources that the cells of a sweep need."""
 
     threads: int  # that some cell must have: trainer.threads, or what it began with; 0 if none
     gpu: bool  # a cell may run on any GPU
@@ -50,7 +50,7 @@ class Needs(NamedTuple):
 
 
 def needs(cells: Iterable[Path]) -> Needs:
-    """Read from the cells' folders."""
+    """Return the needs of cells, read from their folders."""
     configs = []
     for cell in cells:
         config = run_folder.read_config(cell)
@@ -63,7 +63,7 @@ def needs(cells: Iterable[Path]) -> Needs:
 
 
 def needs_of(configs: Iterable[Mapping[str, Any]]) -> Needs:
-    """Of configs as plain data."""
+    """Return the needs of configs given as plain data."""
     threads, gpu, ranks, named = 0, False, 1, set()
     for config in configs:
         trainer, device = config.get("trainer") or {}, str(config.get("device"))
@@ -105,7 +105,7 @@ def divide_machine(
 
 
 def visible_gpus() -> list[str]:
-    """As CUDA_VISIBLE_DEVICES names them, or numbered where it is not set."""
+    """Return the GPUs as CUDA_VISIBLE_DEVICES names them, or numbered where it is not set."""
     import torch
 
     if not torch.cuda.is_available():
@@ -115,7 +115,7 @@ def visible_gpus() -> list[str]:
 
 
 def resolve_per_gpu(launcher: Joblib, configs: Callable[[], Iterable[TrainConfig]]) -> Joblib:
-    """The settings with the number of processes of a GPU: ``per_gpu=null`` is measured now.
+    """Return the settings with ``per_gpu=null`` replaced by a measured number of processes.
 
     Args:
         launcher: as asked.
@@ -129,7 +129,7 @@ def resolve_per_gpu(launcher: Joblib, configs: Callable[[], Iterable[TrainConfig
 
 
 def count_cells_per_gpu(configs: Iterable[TrainConfig], free: int) -> int:
-    """How many cells fit on a GPU at the same time: by the largest, each shape measured once.
+    """Return the number of cells that fit on a GPU together, by the largest measured shape.
 
     Args:
         configs: of the cells.
@@ -149,14 +149,14 @@ def count_cells_per_gpu(configs: Iterable[TrainConfig], free: int) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that each of the visible GPUs has left at least."""
+    """Return the smallest number of free bytes among the visible GPUs."""
     import torch
 
     return min(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
 
 
 def assign_threads(cells: Iterable[Path], threads: int) -> None:
-    """Give cells that have not begun ``threads`` where this process had counted on its own.
+    """Set ``threads`` of cells that have not begun and leave the number open.
 
     One thread stays one: the cell's steps are too small to be shared.
     """
@@ -170,7 +170,7 @@ def assign_threads(cells: Iterable[Path], threads: int) -> None:
 
 
 def clear_machine(cells: Iterable[Path]) -> None:
-    """Forget what was found for cells on this machine: they begin on another one, which tells."""
+    """Clear device and threads detected here from cells that begin on another machine."""
     for cell in cells:
         described = run_folder.read_json(cell / run_folder.RUN)
         if described.get("device") is None or (cell / run_folder.LOG).exists():

@@ -1,4 +1,4 @@
-"""Cells as one job array of a Slurm cluster, or a run alone as one job; and the wait for them.
+"""Launch cells as a Slurm job array, or a single run as one job, and wait for them.
 
 One batch script and one sheet of cells are written into FOLDER/slurm, then sbatch gets the script.
 There is no pickle, no result file and no process that must live on: a job reads its folder and
@@ -39,7 +39,7 @@ def launch(
     signals: Signals,
     data: Mapping[Path, Dataset],
 ) -> bool:
-    """As `genai_cli.launchers.start` says; true where nobody waits for the jobs.
+    """Submit the jobs and wait for them; true if they go on unattended (``wait=false``).
 
     Raises:
         UserError: Slurm refuses the job.

@@ -1,4 +1,4 @@
-"""Which launcher starts the cells of a sweep. Each is one file with one function `launch`.
+"""Start the cells of a sweep by their launcher. Each is one file with one function `launch`.
 
 ``launch(folder, jobs, how, signals, data)`` returns when every job has ended, or soon after a
 signal. A job is a list of run folders that are written whole: one, or a stack. What became of a
@@ -21,7 +21,7 @@ from genai_cli.system.preemption import Signals
 
 
 def check(launcher: Launcher, configs: Sequence[TrainConfig]) -> None:
-    """What a launcher needs and can be known before a folder is claimed.
+    """Check the requirements of a launcher before a folder is claimed.
 
     Args:
         launcher: the launcher's settings.
@@ -49,7 +49,7 @@ def check(launcher: Launcher, configs: Sequence[TrainConfig]) -> None:
 
 
 def check_resources(launcher: Slurm, configs: Sequence[TrainConfig]) -> None:
-    """Whether ranks and threads of all runs find room in what is asked of Slurm for one job.
+    """Check that ranks and threads of all runs fit the resources of one Slurm job.
 
     Raises:
         UserError: they do not.
@@ -106,7 +106,7 @@ def start(
 
 
 def list_queued(folder: Path) -> dict[Path, str]:
-    """The cells of a sweep that a cluster may still train, resolved, and the job of each.
+    """Return the resolved paths of cells that a cluster may still train, and the job of each.
 
     Raises:
         UserError: the cluster does not answer.
@@ -119,7 +119,7 @@ def list_queued(folder: Path) -> dict[Path, str]:
 
 
 def submit_one(folder: Path, launcher: Launcher, signals: Signals) -> int:
-    """One run that is written, as a job of its own; its exit code, or 0 if nobody waits for it."""
+    """Submit one written run as a job and return its exit code; 0 if nobody waits for it."""
     if start(folder, [[folder]], launcher, signals, {}):
         return signals.code
     status = run_folder.read_json(folder / run_folder.RUN).get("status")

@@ -1,4 +1,4 @@
-"""What is handed in to Slurm: sheets of cells and their batch scripts, in FOLDER/slurm.
+"""Submit jobs to Slurm: sheets of cells and their batch scripts, in FOLDER/slurm.
 
 A sheet is written, with a name that no other job has, before sbatch is asked. So a job whose
 number never came back (a controller that is busy, a process that was killed) is found again, and
@@ -31,7 +31,7 @@ Job = Sequence[Path]  # the cells of one task
 
 
 class Array(NamedTuple):
-    """Tasks under one number of Slurm's."""
+    """Tasks of one Slurm job number."""
 
     number: str
     jobs: list[Job]
@@ -41,7 +41,7 @@ class Array(NamedTuple):
 
 
 class Submitted(NamedTuple):
-    """What became of the jobs that were handed in."""
+    """Result of a submission."""
 
     arrays: list[Array]
     left: list[Job]  # that Slurm did not take
@@ -49,7 +49,7 @@ class Submitted(NamedTuple):
 
 
 def submit(folder: Path, jobs: Sequence[Job], launcher: Slurm) -> Submitted:
-    """Hand jobs in as one array, or as several where the cluster takes none that long.
+    """Submit jobs as one array, or as several where MaxArraySize is smaller.
 
     Several arrays of a sweep with ``parallel`` wait for each other, so that together they keep to
     it. Where Slurm takes only so many jobs of a user, as many as it takes are handed in.
@@ -102,7 +102,7 @@ def _submit_array(folder: Path, jobs: Sequence[Job], launcher: Slurm, after: str
 
 
 def list_queued(folder: Path) -> dict[Path, str]:
-    """The cells of a sweep that are in the queue or running there, and the job of each.
+    """Return the cells of a sweep that are queued or running in Slurm, and the job of each.
 
     A machine without Slurm's commands has a copy of the folder, which no job trains.
 
@@ -129,7 +129,7 @@ def list_queued(folder: Path) -> dict[Path, str]:
 
 
 def refuse_queued(run: Path) -> None:
-    """Refuse to go on here with a run that a cluster is to train: its job would find it taken.
+    """Refuse to resume a run here while a Slurm job is to train it.
 
     Raises:
         UserError: it is queued or running there, or nobody knows.

@@ -1,4 +1,4 @@
-"""Whether the code that starts a cell is the code that its folder was written by."""
+"""Compare the versions of the running code with those recorded in a cell's folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genai_cli.version import __version__
 
 @cache
 def current_versions() -> dict[str, str | None]:
-    """What runs here: versions, and the commit where the code is a checkout."""
+    """Return the versions of the running code, and its commit if it is a checkout."""
     return {
         "genai_cli": __version__,
         "python": platform.python_version(),
@@ -28,7 +28,7 @@ def current_versions() -> dict[str, str | None]:
 
 
 def list_changes(described: Mapping[str, Any]) -> list[str]:
-    """``torch 2.14.0 → 2.15.0`` for each part that is not the one in a run.json."""
+    """Return ``torch 2.14.0 → 2.15.0`` for each part that differs from a run.json."""
     before = dict(described.get("versions") or {}) | {"git": described.get("git")}
     return [
         f"{name} {before.get(name) or 'unknown'} → {value or 'unknown'}"

@@ -1,4 +1,4 @@
-"""One job of a sweep, wherever it is started: from the folders of its cells alone."""
+"""Train one job of a sweep from the folders of its cells, under any launcher."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def train_job(
     data: Dataset | None = None,
     changed: Callable[[], None] = lambda: None,
 ) -> int:
-    """Train the cells of a job, or go on with them; the worst of their exit codes.
+    """Train or resume the cells of a job and return the worst of their exit codes.
 
     What fails fails alone, a folder that cannot be trained in at all included.
 
@@ -58,12 +58,12 @@ def train_job(
 
 
 def has_checkpoint(cell: Path) -> bool:
-    """Whether there is a checkpoint to go on from."""
+    """Return whether there is a checkpoint to resume from."""
     return any(checkpoint.candidates(cell / run_folder.CHECKPOINTS))
 
 
 def record_failure(cell: Path, reason: str, status: str = "failed") -> None:
-    """Say in the folder of a cell, whose process can no longer do so, what became of it."""
+    """Record a dead cell's status and reason in its folder."""
     with open(cell / run_folder.LOG, "a", encoding="utf-8") as file:
         file.write(f"{reason}\n")
     set_status(cell, status)

@@ -1,4 +1,4 @@
-"""The lecture's order: chapters with their introductions, and the experiments of each.
+"""Define the chapters of the lecture: introductions and the experiments of each.
 
 An experiment is ``configs/experiment/lecture/NAME.yaml``; what it asks, runs and shows stands in
 its first comment (header.py). A file that no chapter names, a user's own, comes at the end.
@@ -127,7 +127,7 @@ class Experiment(NamedTuple):
 
 
 def list_experiments() -> list[Experiment]:
-    """All, in the lecture's order; then the user's own, by name."""
+    """Return all experiments in the lecture's order, then the user's own by name."""
     files = {
         option.removeprefix(f"{GROUP}/"): path
         for option, path in ConfigTree(user_dirs()).options("experiment").items()
@@ -143,14 +143,14 @@ def list_experiments() -> list[Experiment]:
 
 
 def list_words() -> dict[str, str]:
-    """What a TAB completes: the words that `select_experiments` takes, with what they mean."""
+    """Return the words that `select_experiments` takes, with descriptions for TAB completion."""
     words = {"all": "every experiment", "quick": "those that take seconds"}
     words |= {chapter.key: chapter.title for chapter in CHAPTERS}
     return words | {each.name: each.chapter.title for each in list_experiments()}
 
 
 def select_experiments(names: list[str]) -> list[Experiment]:
-    """The experiments that ``names`` mean, in the lecture's order, each once: ``all``, ``quick``,
+    """Select the experiments of ``names``, in the lecture's order, each once: ``all``, ``quick``,
     a chapter's key, or an experiment with or without its folder.
 
     Raises:

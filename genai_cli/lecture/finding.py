@@ -1,4 +1,4 @@
-"""What an item's runs show: the doctor's findings, and whether they are the lesson's."""
+"""Examine the runs of a lecture item with the doctor and compare with its lesson."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PHRASES = 3  # phrases that a line says of a sweep
 
 
 class ItemRuns(NamedTuple):
-    """What an item's folder holds."""
+    """Runs, sweeps and doctor's findings of an item's folder."""
 
     singles: list[Path]  # runs
     sweeps: list[Path]
@@ -28,7 +28,7 @@ class ItemRuns(NamedTuple):
 
 
 def examine_runs(home: Path) -> ItemRuns:
-    """Runs and sweeps of an item, with the doctor's findings. A damaged run has none."""
+    """Collect an item's runs and sweeps and examine them. A damaged run has no findings."""
     below = list(outputs.folders(home))
     singles, sweeps = (
         list(filter(run_folder.is_run, below)),
@@ -44,7 +44,7 @@ def examine_runs(home: Path) -> ItemRuns:
 
 
 def find_contradiction(name: str, what: ItemRuns) -> str:
-    """That no run of an item shows what it is named for; "" if one does, or none is named."""
+    """Return a message if no run shows the expected symptom, else ""."""
     expected = SHOWS.get(name)
     phrases = {f.phrase for findings in what.findings.values() for f in findings}
     if expected is None or not what.findings or expected in phrases:
@@ -53,7 +53,7 @@ def find_contradiction(name: str, what: ItemRuns) -> str:
 
 
 def summarize(home: Path, part: ItemState) -> str:
-    """The end of a progress line."""
+    """Summarize an item for the end of its progress line."""
     if part.status == "failed":
         return f"failed: {failure_reason(home, part)}"
     if part.status != "finished":
@@ -74,7 +74,7 @@ def summarize(home: Path, part: ItemState) -> str:
 
 
 def failure_reason(home: Path, part: ItemState) -> str:
-    """Why an item failed, in a line."""
+    """Return the reason why an item failed, in one line."""
     last = next((c for c in reversed(part.commands) if c.code is not None), None)
     if last is not None and last.code == 0:
         return "it came to its end, and was to fail"

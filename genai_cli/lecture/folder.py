@@ -1,4 +1,4 @@
-"""A lecture is a folder: lecture.json, which is kept current, and an outputs folder an item.
+"""Read and write a lecture's folder: lecture.json and one outputs folder for each item.
 
 In the outputs folder of its own ``latest`` is what the item's last command made, whatever else is
 trained on this machine meanwhile.
@@ -37,7 +37,7 @@ class Command:
 
 @dataclass
 class ItemState:
-    """How one item stands."""
+    """State of one item."""
 
     name: str
     folder: str
@@ -52,7 +52,7 @@ class ItemState:
 
 @dataclass
 class State:
-    """lecture.json."""
+    """Content of lecture.json."""
 
     command: str  # as typed
     names: list[str]
@@ -66,7 +66,7 @@ class State:
 def new_state(
     command: str, names: Sequence[str], changes: Sequence[str], items: list[Item]
 ) -> State:
-    """The state of a lecture that has not begun."""
+    """Create the state of a lecture that has not begun."""
     parts = []
     for i, item in enumerate(items, 1):
         name = f"{i:02d}-{run_folder.slug(item.experiment.name.rpartition('/')[2])}"
@@ -80,7 +80,7 @@ def write(folder: Path, state: State) -> None:
 
 
 def read(folder: Path) -> State:
-    """The state of a lecture's folder. What it says names folders and words; it is data.
+    """Read the state of a lecture's folder; its text is treated as untrusted data.
 
     Raises:
         UserError: lecture.json is damaged, or a newer version's.
@@ -114,7 +114,7 @@ def _parse_item(content: Mapping[str, Any]) -> ItemState:
 
 
 def refuse_untrusted(folder: Path, state: State) -> None:
-    """See that going on with a lecture, which may be a stranger's, writes in its folder alone.
+    """Refuse a lecture.json, which may be a stranger's, that would write outside its folder.
 
     Raises:
         UserError: a word that leads elsewhere or looks something up; a link in the place of a file.
@@ -132,14 +132,14 @@ def refuse_untrusted(folder: Path, state: State) -> None:
 
 
 def read_status(folder: Path, state: State) -> str:
-    """The status in a word: a lecture that runs no more without saying so has died."""
+    """Return the status; a lecture marked running without a live process has died."""
     if state.status != "running":
         return state.status
     return "running" if is_running(folder) else "died"
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process plays the lecture now."""
+    """Return whether a process is running the lecture now."""
     try:
         with open(folder / LOG, encoding="utf-8") as file:
             return is_locked(file)
@@ -148,7 +148,7 @@ def is_running(folder: Path) -> bool:
 
 
 def find(reference: str, outputs: str | None = None) -> Path:
-    """The lecture a user means: a path, its folder's suffix or name, or ``latest``.
+    """Find a lecture by its path, its folder's suffix or name, or ``latest``.
 
     Raises:
         UserError: nothing, or more than one folder, answers to it.
@@ -172,5 +172,5 @@ def find(reference: str, outputs: str | None = None) -> Path:
 
 
 def list_made(item: Path) -> list[str]:
-    """The runs, sweeps and comparisons in an item's folder, oldest first."""
+    """Return the runs, sweeps and comparisons in an item's folder, oldest first."""
     return [str(path.relative_to(item)) for path in places.folders(item)]

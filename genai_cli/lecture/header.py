@@ -1,4 +1,4 @@
-"""What the first comment of a lecture's YAML says: question, commands, where to look, lesson.
+"""Parse the first comment of a lecture's YAML: question, commands, where to look, lesson.
 
     # @package _global_
     # The question, one or two lines, ending with a question mark?
@@ -27,7 +27,7 @@ _ASSIGNMENT = re.compile(r"[\w./]+=\S+")
 
 
 class Header(NamedTuple):
-    """One experiment, in the words of its file."""
+    """The header of one experiment's YAML file."""
 
     question: str
     commands: tuple[str, ...]  # each as typed: genai train …
@@ -37,7 +37,7 @@ class Header(NamedTuple):
 
     @property
     def pictures(self) -> dict[str, str]:
-        """The files that "Look at:" names, in that order, with what it says of each: what stands
+        """Return the files that "Look at:" names, in order, with the caption of each: what stands
         between its name and the next one's."""
         captions: dict[str, str] = {}
         _, *parts = re.split(f"({_PICTURE})", self.look)
@@ -47,17 +47,17 @@ class Header(NamedTuple):
 
     @property
     def before_pictures(self) -> str:
-        """What "Look at:" says before it names a file."""
+        """Return the text of "Look at:" before the first file name."""
         return re.split(_PICTURE, self.look)[0].strip()
 
     @property
     def fails(self) -> bool:
-        """Whether the training is to end with exit code 1: that is what it shows."""
+        """Return whether the training is meant to end with exit code 1."""
         return FAILS in self.look
 
     @property
     def next_command(self) -> str:
-        """The training with what "Then:" says; "" where that is no list of key=value."""
+        """Return the training command with the keys of "Then:"; "" if it has none."""
         words = self.then.rstrip(".").split()
         if not words or not all(_ASSIGNMENT.fullmatch(word) for word in words):
             return ""
@@ -65,7 +65,7 @@ class Header(NamedTuple):
 
 
 def training_command(commands: tuple[str, ...]) -> str:
-    """The first of the commands that trains."""
+    """Return the first command that trains."""
     return next(c for c in commands if is_training(c))
 
 
@@ -74,12 +74,12 @@ def is_training(command: str) -> bool:
 
 
 def split_command(command: str) -> list[str]:
-    """The words of a command behind ``genai``."""
+    """Split a command into the words behind ``genai``."""
     return shlex.split(command)[1:]
 
 
 def read(path: Path) -> Header:
-    """The header of a file.
+    """Read the header of a file.
 
     Raises:
         UserError: a part is missing, or stands where it cannot.

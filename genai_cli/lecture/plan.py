@@ -1,4 +1,4 @@
-"""What a lecture will run: each experiment's commands, the trainings with the user's key=value.
+"""Plan a lecture: each experiment's commands, the trainings with the user's key=value.
 
 A word of the user goes where an experiment has its key and leaves it open. What its own line or
 its sweep sets is its lesson and stays; so does its data set, unless that is one of files which a
@@ -32,7 +32,7 @@ class Item(NamedTuple):
 
 
 def plan(chosen: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
-    """The items of a lecture.
+    """Plan the items of a lecture.
 
     Args:
         chosen: its experiments, in order.

@@ -1,4 +1,4 @@
-"""Running a lecture: every command in a process of its own, as if typed, in its item's folder.
+"""Run a lecture: every command in a process of its own, as if typed, in its item's folder.
 
 GENAI_OUTPUTS says where that is, so a command stands in run.json as its header has it. One item
 that fails does not stop the others. A signal is handed to the command at work, which saves itself.
@@ -31,7 +31,7 @@ POLL = 0.5  # seconds between two looks at a run that another process still trai
 
 
 class LectureRunner:
-    """One lecture at work.
+    """Runs the commands of one lecture.
 
     Args:
         folder: its folder.
@@ -46,7 +46,7 @@ class LectureRunner:
         self.describe: Callable[[ItemState], str] = lambda part: part.status
 
     def play(self) -> int:
-        """Run what is not done; the exit code.
+        """Run the unfinished items and return the exit code.
 
         Raises:
             UserError: another process is at work in the folder.
@@ -162,7 +162,7 @@ class LectureRunner:
 
 
 def read_output(home: Path) -> list[tuple[str, list[str]]]:
-    """(command without genai, its lines) of each command that ran in an item's folder."""
+    """Return (command without genai, its lines) of each command that ran in an item's folder."""
     try:
         text = (home / COMMANDS_LOG).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -177,6 +177,6 @@ def read_output(home: Path) -> list[tuple[str, list[str]]]:
 
 
 def last_output_line(home: Path) -> str:
-    """What an item's last command said last: the reason of a failure."""
+    """Return the last line that an item's last command printed: the reason of a failure."""
     commands = read_output(home)
     return commands[-1][1][-1].strip() if commands and commands[-1][1] else ""

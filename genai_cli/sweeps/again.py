@@ -1,4 +1,4 @@
-"""`genai sweep resume`: the cells of a sweep that have not come to their end, from their folders.
+"""Resume the unfinished cells of a sweep from their folders (`genai sweep resume`).
 
 What is missing or damaged is written again from sweep.yaml, and only if it comes out as it was: a
 YAML that was edited since then must not slip another run into a cell.
@@ -30,7 +30,7 @@ DONE = ("finished", "stopped")
 
 
 def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> int:
-    """Train what is left of a sweep; the exit code as of `genai train -m`, 0 if nothing is left.
+    """Train the unfinished cells and return the exit code of `genai train -m`; 0 if none is left.
 
     Args:
         folder: the sweep.
@@ -89,7 +89,7 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
 def read_launcher(
     content: Mapping[str, Any], words: Sequence[str], folders: Sequence[str]
 ) -> Launcher:
-    """The launcher of a line or, but for the keys that a line gives, the sweep's own."""
+    """Return the launcher named on the line, or else the stored one updated by the line's keys."""
     stored = content.get("launcher")
     named = any(word.partition("=")[0] == "hydra/launcher" for word in words)
     if named or not isinstance(stored, dict) or stored.get("name") not in list(LAUNCHERS):

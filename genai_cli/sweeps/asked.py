@@ -1,4 +1,4 @@
-"""sweep.yaml: what was asked of a sweep, and the cells that came of it."""
+"""Write the manifest of a sweep (sweep.yaml): its command, its settings and its cells."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def manifest(
     cells: Sequence[tuple[str, ComposedCell, Mapping[str, Any]]],
     left_out: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """The content of sweep.yaml.
+    """Build the content of sweep.yaml.
 
     Args:
         command: as typed.
@@ -51,12 +51,12 @@ def manifest(
 
 
 def cell_entry(name: str, cell: ComposedCell, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell in sweep.yaml: enough to write its folder again, and to know that it is the same."""
+    """Build a cell's entry in sweep.yaml: enough to write its folder again and to compare it."""
     return {"folder": name, "overrides": cell.overrides, "config": fingerprint(config)}
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Twelve characters that tell whether two configs train the same run.
+    """Hash a config to twelve hex digits; configs that train the same run have equal hashes.
 
     How figures are drawn changes no number, and sweeps of version 0.1 did not record it.
     """
@@ -69,7 +69,7 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def refuse_untrusted_line(folder: Path, content: Mapping[str, Any], folders: Sequence[str]) -> None:
-    """Refuse what the trials to come must not take from a sweep.yaml, which may be a stranger's.
+    """Refuse a sweep.yaml whose stored words would look something up or read foreign folders.
 
     Args:
         folder: the sweep, a search.

@@ -1,4 +1,4 @@
-"""The folder names of a sweep's cells."""
+"""Name the folders of a sweep's cells."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from genai_cli.store import run_folder
 
 
 def cell_name(index: int, cell: ComposedCell) -> str:
-    """``000-vae-bottleneck-8``: a group's choice by its name alone, another key with its value."""
+    """Return a name like ``000-vae-bottleneck-8``: a group's choice, another key with its value."""
     parts = [v if k in GROUPS else f"{k}-{v}" for k, v in cell.swept.items()]
     return f"{index:03d}-{run_folder.slug('-'.join(parts), 80)}"

@@ -1,4 +1,4 @@
-"""Every cell of a sweep is checked, and built on the meta device, before the first is launched."""
+"""Validate every cell of a sweep, and build it on the meta device, before the first is launched."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ OnInvalid = Callable[[Mapping[str, str], UserError], None]  # (what is varied in
 
 
 def refuse_sweep(swept: Mapping[str, str], error: UserError) -> None:
-    """The refusal of a sweep for one of its cells."""
+    """Refuse the whole sweep because of one invalid cell."""
     raise UserError(f"cell {describe_cell(swept)}: {error}; nothing was launched") from None
 
 
 class SkipInvalid:
-    """The refusal of a cell alone: ``sweep.skip_invalid=true``."""
+    """Leaves out an invalid cell and goes on with the others (``sweep.skip_invalid=true``)."""
 
     def __init__(self) -> None:
         self.cells: list[tuple[str, str]] = []  # what is varied, why
@@ -33,7 +33,7 @@ class SkipInvalid:
 def validate_cells(
     cells: Sequence[ComposedCell], refuse: OnInvalid = refuse_sweep, gpus: int | None = None
 ) -> list[tuple[ComposedCell, Prepared]]:
-    """Prepare every cell; those that come out as the same run collapse to one, and it is told.
+    """Prepare every cell; cells that resolve to the same config become one run, with a note.
 
     Args:
         cells: as composed.
@@ -79,7 +79,7 @@ def validate_cells(
 
 
 def drop_absent_keys(cell: ComposedCell) -> tuple[Any, list[str]]:
-    """The cell's config without a swept bottleneck that its family lacks, and what was left out."""
+    """Return the config without a swept bottleneck that its family lacks, and the dropped keys."""
     from genai_cli.models.build import takes_bottleneck
 
     if "bottleneck" in cell.swept and not takes_bottleneck(cell.config.model.get("name")):
@@ -88,5 +88,5 @@ def drop_absent_keys(cell: ComposedCell) -> tuple[Any, list[str]]:
 
 
 def describe_cell(swept: Mapping[str, str]) -> str:
-    """What sets a cell apart, as it was typed: ``model=vae bottleneck=8``."""
+    """Format the varied keys of a cell as they were typed: ``model=vae bottleneck=8``."""
     return " ".join(f"{k}={v}" for k, v in swept.items())

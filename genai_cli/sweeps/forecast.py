@@ -1,4 +1,4 @@
-"""What a sweep costs: from one measured run of each shape to all cells, by the launcher chosen."""
+"""Estimate time and disk of a sweep from one measured run of each shape."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Forecast(NamedTuple):
-    """Of one cell."""
+    """Time and disk of one cell."""
 
     seconds: float  # without the start of a process
     disk: int  # bytes
 
 
 def forecast(cfg: TrainConfig, cost: Cost) -> Forecast:
-    """A whole run: every step, validation after each epoch, figures, and all that is kept."""
+    """Estimate a whole run: every step, validation after each epoch, figures and checkpoints."""
     steps = cfg.epochs * cost.steps_per_epoch
     if cfg.trainer.max_steps is not None:
         steps = min(steps, cfg.trainer.max_steps)
@@ -33,7 +33,7 @@ def forecast(cfg: TrainConfig, cost: Cost) -> Forecast:
 
 
 def compute_makespan(seconds: Iterable[float], places: int, start: float, each: bool) -> float:
-    """Seconds until the last cell has ended, if cells take the first free place in their order.
+    """Return the seconds until the last cell ends if each takes the first free slot in order.
 
     Args:
         seconds: of each cell.
@@ -49,14 +49,14 @@ def compute_makespan(seconds: Iterable[float], places: int, start: float, each: 
 
 
 def count_parallel(launcher: Launcher, cells: int, workers: int) -> int:
-    """How many cells run at the same time; of Slurm, if the cluster is empty."""
+    """Return the number of cells that run at the same time; for Slurm, on an empty cluster."""
     if isinstance(launcher, Slurm):
         return min(cells, launcher.parallel or cells)
     return workers if isinstance(launcher, Joblib) else 1
 
 
 def check_limits(launcher: Launcher, costs: Sequence[Cost], seconds: Sequence[float]) -> list[str]:
-    """What the launcher's limits do not allow."""
+    """Return a message for each limit of the launcher that the measured costs exceed."""
     messages = []
     if isinstance(launcher, Slurm):
         if launcher.gpus and all(cost.gpu is None for cost in costs):
@@ -81,7 +81,7 @@ def check_limits(launcher: Launcher, costs: Sequence[Cost], seconds: Sequence[fl
 
 
 def format_duration(seconds: float) -> str:
-    """Two digits that matter: 12 s, 3.4 min, 2.1 h, 5.0 d."""
+    """Format seconds with two significant digits: 12 s, 3.4 min, 2.1 h, 5.0 d."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:,.1f} {unit}"
@@ -89,7 +89,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Bytes as 123 kB, 4.5 MB, 6.7 GB."""
+    """Format bytes as 123 kB, 4.5 MB, 6.7 GB."""
     for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if count >= power:
             return f"{count / power:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""What a line with -m asks for: its ``sweep=NAME`` or its experiment's ``sweep:``, and its keys."""
+"""Read the sweep settings of a line with -m: of ``sweep=NAME`` or the experiment, and keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genai_cli.sweeps.settings import Sweep
 
 
 def read_sweep(line: compose.CommandLine) -> Sweep:
-    """The sweep of a line. ``sweep=NAME`` stands for that of an experiment, and ``sweep.KEY=``
+    """Return the sweep of a line. ``sweep=NAME`` replaces that of an experiment, and ``sweep.KEY=``
     sets a key of either; lists of the line win over both when its cells are composed.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`genai train -m`: check every cell, claim one folder for all, hand its cells to a launcher.
+"""Run `genai train -m`: validate all cells, claim one folder, hand the cells to a launcher.
 
 A folder is written whole before the first cell starts; from then on a cell is known by its folder
 alone, so that a launcher, a requeued job and `genai sweep resume` start it in the same way.
@@ -32,7 +32,7 @@ LOCK = ".lock"  # in a sweep's folder: its other files are replaced, and a lock 
 
 
 def launch(line: compose.CommandLine, command: str) -> int:
-    """A whole sweep, from the line to its table.
+    """Run a whole sweep, from the command line to its table.
 
     Returns:
         0 if all are done, 1 if any failed, 130 or 143 if the sweep was interrupted.
@@ -72,7 +72,7 @@ def launch(line: compose.CommandLine, command: str) -> int:
 
 
 def write_cells(folder: Path, cells: Mapping[str, Prepared], command: str) -> None:
-    """The run folders of a sweep, each whole; the disk has them when this returns."""
+    """Write the run folders of a sweep; they are on disk when this returns."""
     for name, prepared in cells.items():
         (folder / name).mkdir()
         start(prepared, command, folder / name, durable=False)
@@ -87,7 +87,7 @@ def train(
     signals: Signals,
     data: Mapping[Path, Dataset] | None = None,
 ) -> int:
-    """Train cells of a sweep that are written, to their ends; the exit code as of `launch`.
+    """Train cells whose folders are written and return the exit code, as `launch` does.
 
     Args:
         folder: the sweep; the caller holds its `sweep_lock`.
@@ -125,7 +125,7 @@ def train(
 
 
 def sync_cells(cells: Sequence[Path], here: bool = True) -> list[Path]:
-    """The cells that were not begun, after every cell has a status that is true.
+    """Correct the status of every cell and return the cells that have not begun.
 
     Args:
         cells: that a launcher has started, or was to.
@@ -147,7 +147,7 @@ def sync_cells(cells: Sequence[Path], here: bool = True) -> list[Path]:
 
 @contextmanager
 def sweep_lock(folder: Path) -> Iterator[None]:
-    """Within the block no other process launches cells of this sweep.
+    """Hold the lock of a sweep, so that no other process launches its cells.
 
     Raises:
         UserError: another one does.
@@ -165,7 +165,7 @@ def sweep_lock(folder: Path) -> Iterator[None]:
 
 
 def group_cells(prepared: Sequence[Prepared]) -> list[list[int]]:
-    """Which cells train together: each alone, unless trainer.pack says otherwise."""
+    """Group cells that train together by index: one a group, unless trainer.pack says otherwise."""
     if all(cell.cfg.trainer.pack == "none" for cell in prepared):
         return [[i] for i in range(len(prepared))]
     from genai_cli.training.stack import plan

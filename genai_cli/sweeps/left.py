@@ -1,4 +1,4 @@
-"""What is left of a sweep, and why: the table that `genai sweep resume` begins with."""
+"""List the remaining cells of a sweep and the reasons: the first table of `genai sweep resume`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RemainingCell(NamedTuple):
 
 
 def inspect_cells(cells: Sequence[Path], mended: Mapping[Path, str]) -> list[RemainingCell]:
-    """How cells stand, before anything is done with them.
+    """Inspect the status of cells before they are started.
 
     Args:
         cells: to be trained.
@@ -66,7 +66,7 @@ def _checkpoint_step(cell: Path) -> int:
 
 
 def begin_cells(folder: Path, remaining: Sequence[RemainingCell], number: int) -> None:
-    """Print the table, and put into each run.json what sweep.csv then says of it.
+    """Print the table of remaining cells and record in each run.json why it is started again.
 
     Args:
         folder: the sweep.

@@ -1,4 +1,4 @@
-"""Cells whose folders are lost or damaged are written again, from sweep.yaml alone.
+"""Repair cells whose folders are lost or damaged, from sweep.yaml alone.
 
 A sweep writes down what was asked before it makes the first folder, so that a process that is
 killed at any moment after that leaves nothing that could not be made again.
@@ -25,12 +25,12 @@ Change = Callable[[Path, TrainConfig], TrainConfig]  # (cell, as its words say) 
 
 
 def keep_config(cell: Path, cfg: TrainConfig) -> TrainConfig:
-    """The config of a grid's cell: that of its words."""
+    """Return the config unchanged: a grid's cell is trained as composed."""
     return cfg
 
 
 def find_damage(cell: Path) -> str:
-    """Why a cell cannot be trained from what lies in its folder; "" if it can."""
+    """Return the reason why a cell cannot be trained from its folder; "" if it can."""
     if not cell.is_dir():
         return "its folder is gone"
     if not (cell / run_folder.CONFIG).exists():
@@ -52,7 +52,7 @@ def repair_cells(
     first: Change = keep_config,
     now: Change = keep_config,
 ) -> dict[Path, str]:
-    """Write damaged cells again; first all are checked, then all written.
+    """Write damaged cells again: all are checked before the first is written.
 
     Args:
         folder: the sweep.

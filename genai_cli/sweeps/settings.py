@@ -1,4 +1,4 @@
-"""How a sweep is searched: the keys of ``configs/sweep/NAME.yaml``, and of an experiment's
+"""Settings of a sweep: the keys of ``configs/sweep/NAME.yaml``, and of an experiment's
 ``sweep:``, typed."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Sweep:
-    """The YAML says what each key means; `sweeps.search.settings` checks those of a search."""
+    """Settings of a sweep; the YAML documents each key and `sweeps.search.settings` checks them."""
 
     over: dict[str, Any] = field(default_factory=dict)
     cells: list[Any] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""A search at a glance: what each trial gave, how far each was trained, and what the keys did."""
+"""Plot a search: the value of each trial, all learning curves, and the effect of each key."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PRUNED_STYLE = {
 def plot_search(
     path: str | Path, asked: Mapping[str, Any], trials: Sequence[Trial], goal: Goal
 ) -> None:
-    """Value against trial with the best so far, all curves, and value against each varied key.
+    """Plot value against trial, all learning curves, and value against each varied key.
 
     Args:
         path: of the PNG.
@@ -99,7 +99,7 @@ def plot_search(
 
 
 class _Limits:
-    """The axis that all panels share for the value."""
+    """The value axis that all panels share."""
 
     def __init__(self, values: Sequence[float], rising: bool) -> None:
         v = np.array(values)
@@ -122,7 +122,7 @@ class _Limits:
     def plot(
         self, ax: Axes, x: Sequence[float], values: Sequence[float], look: Mapping[str, Any]
     ) -> None:
-        """Points; those beyond the axis as triangles on its edge."""
+        """Plot points; those beyond the axis become triangles on its edge."""
         y = np.array(values, dtype=float)
         inside = (y >= self.low) & (y <= self.high)
         ax.plot(np.array(x)[inside], y[inside], **look)

@@ -1,4 +1,4 @@
-"""Successive halving: all cells of a grid to a first rung, the best share of them to the next.
+"""Successive halving: train all cells to a first rung and the best share of them to the next.
 
 Which cells go on is a function of what lies in their metrics.csv, so that it can be asked again at
 any time, by another process, under another launcher (Jamieson & Talwalkar 2016, "Non-stochastic
@@ -32,7 +32,7 @@ from genai_cli.sweeps.settings import Sweep
 def select_next_rung(
     trials: Sequence[Trial], rungs: Sequence[int], keep: float
 ) -> tuple[int, list[Trial]]:
-    """(rung, the cells that are to train to it), or (the last rung, []) when all is done.
+    """Return (rung, the cells to train to it), or (the last rung, []) when all is done.
 
     Args:
         trials: all cells.
@@ -64,7 +64,7 @@ def _reached(trial: Trial, rung: int) -> bool:
 
 
 class HalvingSearch:
-    """The rounds of such a search; arguments as of `search.placed.SequentialSearch`."""
+    """Runs successive halving in rounds; arguments as of `search.placed.SequentialSearch`."""
 
     def __init__(self, line: compose.CommandLine, sweep: Sweep, launcher: Launcher) -> None:
         self.line, self.sweep, self.summary = line, sweep, ""
@@ -78,7 +78,7 @@ class HalvingSearch:
             raise UserError("epochs is the last of sweep.rungs in successive halving; leave it out")
 
     def prepare(self) -> list[Prepared]:
-        """All cells, checked as those of any sweep, with schedules stretched to the last rung."""
+        """Validate all cells, with learning-rate schedules stretched to the last rung."""
         last = f"epochs={self.sweep.rungs[-1]}"
         line = self.line._replace(overrides=[*self.line.overrides, last])
         refuse = SkipInvalid() if self.sweep.skip_invalid else refuse_sweep
@@ -92,7 +92,7 @@ class HalvingSearch:
         return [prepared for _, prepared in kept]
 
     def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
-        """Write all cells, to be trained to the first rung; first what was asked, from which any
+        """Write all cells, to be trained to the first rung; sweep.yaml first, from which any
         of them can be written again."""
         ready: dict[Path, Prepared] = {}
         for i, (cell, one) in enumerate(zip(self.cells, prepared, strict=True)):
@@ -107,23 +107,23 @@ class HalvingSearch:
             start(one, asked["command"], path)
 
     def first(self, cell: Path, cfg: TrainConfig) -> TrainConfig:
-        """A cell's config as it is written first: its words ask for the last rung."""
+        """Return the config of a new cell: that of its words, with the epochs of the first rung."""
         return dataclasses.replace(cfg, epochs=self.sweep.rungs[0])
 
     def now(self, cell: Path, cfg: TrainConfig) -> TrainConfig:
-        """The same for the rung that the cell has come to, of which its rows tell."""
+        """Return the config of a cell for the rung that its metrics.csv has reached."""
         done = max((row["epoch"] for row in run_folder.read_metrics(cell)), default=0)
         rung = next((r for r in self.sweep.rungs if r >= done), self.sweep.rungs[-1])
         return dataclasses.replace(cfg, epochs=rung)
 
     def resume(self, folder: Path, asked: dict[str, Any]) -> None:
-        """Nothing to see to: every cell is written."""
+        """Read the varied keys; every cell is written already."""
         self.varied = asked["varied"]
 
     def next(
         self, folder: Path, asked: dict[str, Any], trials: Sequence[Trial]
     ) -> tuple[list[Path], dict[Path, Dataset]]:
-        """The folders of the cells that go on, their configs up to the next rung."""
+        """Return the folders of the cells that go on, with configs up to the next rung."""
         while True:
             rung, cells = select_next_rung(trials, self.sweep.rungs, self.sweep.keep)
             lost = [t.name for t in cells if (t.name, rung) in self.tried]

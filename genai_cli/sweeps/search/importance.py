@@ -1,4 +1,4 @@
-"""Which keys of a search mattered: how much of the ranking of its trials each explains by itself.
+"""Measure the importance of each key of a search by the ranking of its trials.
 
 The trials are put into groups by a key's value, and ranked by their cost over all groups; the share
 is Kruskal and Wallis's η² = (H - k + 1) / (n - k) of n trials in k groups (Tomczak & Tomczak 2014,
@@ -20,7 +20,7 @@ SIGNIFICANCE = 0.05  # as often no key at all would look as good as one that cou
 
 
 class KeyImportance(NamedTuple):
-    """What one key explains."""
+    """The share of the ranking that one key explains."""
 
     key: str
     share: float  # of the variance of the ranks, in [0, 1]
@@ -28,13 +28,13 @@ class KeyImportance(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """``explains 71 % of the ranking``."""
+        """Return a phrase like ``explains 71 % of the ranking``."""
         share = f"{100 * self.share:.0f} %"
         return f"explains {share} of the ranking" if self.counts else "not told apart from chance"
 
 
 def measure_importance(trials: Sequence[Trial], keys: Sequence[str]) -> list[KeyImportance]:
-    """What each varied key explains, the most first; nothing where too few trials tell.
+    """Return the importance of each varied key, largest first; [] for too few trials.
 
     Args:
         trials: those with a cost and those that failed count.
@@ -63,7 +63,7 @@ def measure_importance(trials: Sequence[Trial], keys: Sequence[str]) -> list[Key
 
 
 def group_values(texts: Sequence[str]) -> list[int]:
-    """The group of each value: of words and of a few numbers each its own, of more numbers one of
+    """Return the group of each value: of words and of a few numbers each its own, of more one of
     `GROUPS` neighbouring ones; equal values are never apart."""
     numbers = parse_numbers(texts)
     values: list[str] | list[float] = list(texts) if numbers is None else numbers
@@ -77,7 +77,7 @@ def group_values(texts: Sequence[str]) -> list[int]:
 
 
 def parse_numbers(texts: Sequence[str]) -> list[float] | None:
-    """The texts as numbers, if all are finite ones."""
+    """Return the texts as numbers if all are finite, else None."""
     try:
         numbers = [float(text) for text in texts]
     except ValueError:

@@ -1,4 +1,4 @@
-"""`genai train -m sweep=tpe`, random and halving: a sweep whose cells come as others end.
+"""Run a search (``sweep=tpe``, random, halving): a sweep whose next cells depend on results.
 
 The folder is that of any sweep. A round is: read what the folders say, choose what comes next,
 write it, hand it to the launcher. So a search that was killed goes on by doing the next round.
@@ -36,7 +36,7 @@ from genai_cli.system.text import format_number
 
 
 def launch(line: compose.CommandLine, command: str, sweep: Sweep, launcher: Launcher) -> int:
-    """A whole search, from the line to its table; the exit code is that of a sweep.
+    """Run a whole search, from the command line to its table, and return the sweep's exit code.
 
     Raises:
         UserError: a mistake, before anything is written.
@@ -68,7 +68,7 @@ def launch(line: compose.CommandLine, command: str, sweep: Sweep, launcher: Laun
 def plan_cells(
     line: compose.CommandLine, sweep: Sweep, launcher: Launcher
 ) -> tuple[list[tuple[compose.ComposedCell, Prepared]], str]:
-    """What a search costs at most, for `genai plan`: cells to measure, and what they stand for."""
+    """Return the cells to measure for `genai plan`, and a description of what they stand for."""
     search = _make_search(line, sweep, launcher)
     prepared = search.prepare()
     derive_goal(prepared)
@@ -83,7 +83,7 @@ def plan_cells(
 
 
 def resume(folder: Path, launcher: Launcher, signals: Signals) -> int:
-    """Go on with a search: first the cells that did not end, then what was still to come.
+    """Resume a search: first the cells that did not end, then the rounds still to come.
 
     Args:
         folder: a sweep whose sweep.yaml has a search.
@@ -129,7 +129,7 @@ def _make_search(
 
 
 def derive_goal(prepared: Sequence[Prepared]) -> Goal:
-    """What is minimised: the monitor, which must be the same number in all of them.
+    """Return the goal of the search: the monitor, which must be comparable in all cells.
 
     Raises:
         UserError: nothing is monitored, or numbers that cannot be compared are.

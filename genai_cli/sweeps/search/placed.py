@@ -1,4 +1,4 @@
-"""Random and TPE searches: a round asks for the next trials and writes their folders."""
+"""Run random and TPE searches: each round suggests the next trials and writes their folders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAY_DIFFER += ("figures.name", "figures.scale")
 
 
 class SequentialSearch:
-    """The rounds of such a search.
+    """Runs a random or TPE search in rounds.
 
     Args:
         line: of `genai train -m`.
@@ -48,7 +48,7 @@ class SequentialSearch:
 
     @property
     def summary(self) -> str:
-        """What the search is going to do."""
+        """Return a line like ``20 trials, 4 at once``."""
         return f"{self.trials} trials, {self.parallel} at once"
 
     def prepare(self) -> list[Prepared]:
@@ -73,7 +73,7 @@ class SequentialSearch:
         return out
 
     def begin(self, folder: Path, asked: dict[str, Any], prepared: Sequence[Prepared]) -> None:
-        """Say what was chosen for the user; the cells are written by `next`."""
+        """Write sweep.yaml and print the notes; the cells are written by `next`."""
         write_manifest(folder, asked)
         for note in self.notes:
             print(note, file=sys.stderr)
@@ -82,7 +82,7 @@ class SequentialSearch:
             print(f"{few}: every one is tried", file=sys.stderr)
 
     def resume(self, folder: Path, asked: dict[str, Any]) -> None:
-        """See that the YAML files still give what the cells so far were made of.
+        """Check that the YAML files still compose to the configs of the cells so far.
 
         Raises:
             UserError: they do not.
@@ -109,7 +109,7 @@ class SequentialSearch:
     def next(
         self, folder: Path, asked: dict[str, Any], trials: Sequence[Trial]
     ) -> tuple[list[Path], dict[Path, Dataset]]:
-        """The folders of the next trials, written; none when all are done."""
+        """Write the folders of the next trials and return them; none when all are done."""
         left_out = [Trial("", o["values"], FAILED) for o in asked["left_out"]]
         known = [*trials, *left_out]
         ready: dict[Path, Prepared] = {}
@@ -137,7 +137,7 @@ class SequentialSearch:
         return list(ready), {path: prepared.data for path, prepared in ready.items()}
 
     def first(self, cell: Path, cfg: TrainConfig) -> TrainConfig:
-        """A trial's config is that of its words."""
+        """Return the config unchanged: a trial is trained as composed."""
         return cfg
 
     now = first
@@ -154,7 +154,7 @@ class SequentialSearch:
 
 
 def count_parallel_trials(launcher: Launcher, configs: Sequence[TrainConfig]) -> int:
-    """How many cells like these the launcher runs at the same time."""
+    """Return the number of cells like these that the launcher runs at the same time."""
     if isinstance(launcher, Joblib):
         asked = needs_of(map(schema.to_dict, configs))
         gpus = visible_gpus() if asked.gpu or asked.named else []

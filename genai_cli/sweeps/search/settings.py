@@ -1,4 +1,4 @@
-"""What the keys of a search may be, and which go together. Checked before anything is composed."""
+"""Validate the keys of a search and their combinations before anything is composed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ USED = {  # by each search, besides `over` and `search`
 
 
 def check(sweep: Sweep, words: Sequence[str]) -> None:
-    """Ranges, and that no key of the line would be without effect.
+    """Check the ranges of all keys, and that no key of the line would be without effect.
 
     Args:
         sweep: as read.

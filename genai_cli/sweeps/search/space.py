@@ -1,4 +1,4 @@
-"""What a search may choose from: the lists, ranges and intervals of a command line.
+"""Parse the search space: the lists, ranges and intervals of a command line.
 
 The grammar is Hydra's; values are kept as the text behind the ``=``, so that a trial is composed
 like a line that a user typed.
@@ -17,7 +17,7 @@ from genai_cli.errors import UserError
 
 
 class Dimension(NamedTuple):
-    """One key. A choice has ``choices``; a number lies in [low, high], on ``step`` if there is one.
+    """One key: a choice of ``choices``, or a number in [low, high] on a grid of ``step`` if given.
 
     ``whole`` numbers have a step; ``log``: spread over the logarithm.
     """
@@ -32,13 +32,13 @@ class Dimension(NamedTuple):
 
     @property
     def size(self) -> float:
-        """How many values there are; infinite for an interval."""
+        """Return the number of values; infinite for an interval."""
         if self.choices:
             return len(self.choices)
         return math.inf if self.step is None else 1 + round((self.high - self.low) / self.step)
 
     def at(self, share: float) -> str:
-        """The value that lies ``share`` in [0, 1) of the way along, as text."""
+        """Return the value at the fraction ``share`` in [0, 1) of the range, as text."""
         if self.choices:
             return self.choices[int(share * len(self.choices))]
         if self.step is not None and not self.log:
@@ -48,7 +48,7 @@ class Dimension(NamedTuple):
         return self.text(low * (high / low) ** share if self.log else low + share * (high - low))
 
     def text(self, value: Any) -> str:
-        """A number as it stands in a trial: four significant digits are enough to search with."""
+        """Format a number for a trial: four significant digits are enough to search with."""
         if self.choices:
             return str(value)
         value = min(max(float(value), self.low), self.high)
@@ -70,11 +70,11 @@ class Space(NamedTuple):
         return math.prod(d.size for d in self.dimensions)
 
     def words(self, values: Mapping[str, str]) -> list[str]:
-        """A trial as a command line."""
+        """Return a trial as the words of a command line."""
         return [*self.fixed, *(f"{key}={text}" for key, text in values.items())]
 
     def corners(self) -> list[dict[str, str]]:
-        """As few trials as show every choice and both ends of every number at least once."""
+        """Return the fewest trials that cover every choice and both ends of every number."""
         ends = [d.choices or (d.text(d.low), d.text(d.high)) for d in self.dimensions]
         number = max(map(len, ends))
         return [
@@ -84,7 +84,7 @@ class Space(NamedTuple):
 
 
 def build_space(line: compose.CommandLine, over: Mapping[str, Any]) -> Space:
-    """The space that a line of ``genai train -m`` spans.
+    """Build the search space of a line of ``genai train -m``.
 
     Args:
         line: as parsed.

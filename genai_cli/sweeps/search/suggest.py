@@ -1,4 +1,4 @@
-"""Where the next trial is placed, as a function of the space, the seed and the trials so far.
+"""Suggest the next trial as a function of the space, the seed and the trials so far.
 
 Optuna's study is made anew from the run folders for every trial, so there is no state to save: a
 search that was killed places the trials that the undisturbed one would have placed.
@@ -22,7 +22,7 @@ MAX_TRIES = 50  # suggestions that were tried before, after which there is nothi
 
 
 def check(sweep: Sweep) -> None:
-    """Raises UserError where tpe is asked for and Optuna is not there."""
+    """Raise UserError if the search is tpe and Optuna is not installed."""
     if sweep.search == "tpe" and importlib.util.find_spec("optuna") is None:
         raise UserError(
             "sweep.search=tpe needs Optuna: pip install 'genai-cli[optuna]'; "
@@ -31,7 +31,7 @@ def check(sweep: Sweep) -> None:
 
 
 def suggest(space: Space, sweep: Sweep, trials: Sequence[Trial]) -> dict[str, str] | None:
-    """The values of the next trial, unlike all before; None if none was found.
+    """Suggest the values of the next trial, unlike all before; None if there are no new ones.
 
     Args:
         space: what to choose from.
