@@ -1,4 +1,4 @@
-"""Seconds of a sweep one cell after the other, and with two workers of hydra/launcher=joblib.
+"""Seconds of a sweep one cell after the other, and with two workers of hydra/launcher=processes.
 
     python benchmarks/launchers.py
     python benchmarks/launchers.py --rounds 3 --cells 8 --epochs 400
@@ -21,7 +21,7 @@ import time
 
 WAYS = {
     "serial": [],
-    "joblib, 2 workers": ["hydra/launcher=joblib", "hydra.launcher.workers=2"],
+    "processes, 2 workers": ["hydra/launcher=processes", "hydra.launcher.workers=2"],
 }
 
 

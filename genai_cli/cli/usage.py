@@ -95,7 +95,7 @@ PAGES = {
         {
             "words": {
                 "GROUP=, KEY=": "those of genai train, lists with -m",
-                "hydra/launcher=": "joblib or slurm: how long it takes with that",
+                "hydra/launcher=": "processes or slurm: how long it takes with that",
             },
             "flags": {
                 **{flag: TRAIN_FLAGS[flag] for flag in ("-m, --multirun", "-cd DIR")},
@@ -108,7 +108,7 @@ validation pass and a run's end are timed once for each shape, in a process of i
 launched, and nothing written to outputs.""",
         [
             "genai plan model=ddpm dataset=fashion_mnist",
-            "genai plan -m model=vae,gan bottleneck=8,16,32 hydra/launcher=joblib",
+            "genai plan -m model=vae,gan bottleneck=8,16,32 hydra/launcher=processes",
             "genai plan -m bottleneck=8,16,32 hydra/launcher=slurm --script",
         ],
     ),
@@ -155,8 +155,8 @@ the range of every layer and the first that is not finite. Exit code 1 where it 
                 "latest": "the newest sweep",
             },
             "keys": {
-                "hydra/launcher=NAME": "serial, joblib or slurm, where its runs are to be started"
-                " in another way than before",
+                "hydra/launcher=NAME": "serial, processes or slurm, where its runs are to be"
+                " started in another way than before",
                 "hydra.launcher.KEY": "one setting of that, like hydra.launcher.minutes=120",
                 "outputs=DIR": "where the sweeps are, if not ./outputs or $GENAI_OUTPUTS",
                 "-cd DIR": "look for more YAML in DIR, like a launcher of your own",
@@ -167,7 +167,7 @@ last checkpoint, or start. A run whose folder is gone or damaged is written agai
 if it comes out as it was. sweep.csv and the exit code are those of a sweep.""",
         [
             "genai sweep resume latest",
-            "genai sweep resume k3f9 hydra/launcher=joblib hydra.launcher.workers=2",
+            "genai sweep resume k3f9 hydra/launcher=processes hydra.launcher.workers=2",
         ],
     ),
     "sample": Page(

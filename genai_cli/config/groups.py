@@ -53,6 +53,7 @@ def read_settings(
     words: Sequence[str],
     folders: Sequence[str] = (),
     preset: Mapping[str, Any] | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> Any:
     """Build the dataclass that ``group=NAME`` and ``group.key=value`` stand for.
 
@@ -63,6 +64,7 @@ def read_settings(
         words: of the line, those of this group.
         folders: of ``-cd``, which stand before all others.
         preset: keys that win over those of the choice, and over which the line wins.
+        aliases: earlier names of choices; a file of such a name, a user's own, stands before.
 
     Raises:
         UserError: an unknown choice or key, a value of another type, a damaged file.
@@ -71,7 +73,9 @@ def read_settings(
     chosen, given = default, parse_words(words, group)
     if group in given:
         chosen = given.pop(group)
-    known = option_files(group, folders)
+    known, aliases = option_files(group, folders), aliases or {}
+    if chosen not in known:
+        chosen = aliases.get(chosen, chosen)
     if chosen not in known:
         raise UserError(
             f"unknown {group} '{chosen}'{nearest(chosen, known)} (choose from: {listing(known)})"
@@ -85,9 +89,10 @@ def read_settings(
     schema = schemas
     if isinstance(schemas, Mapping):
         kind = values.get("name")
+        kind = aliases.get(kind, kind)
         if kind not in schemas:
             raise UserError(f"{known[chosen]}: name must be one of {listing(schemas)}")
-        schema = schemas[kind]
+        schema, values = schemas[kind], values | {"name": kind}
     return build_settings(schema, values | dict(preset or {}) | given, prefix)
 
 

@@ -1,8 +1,9 @@
-"""Launch cells in several worker processes of this machine.
+"""Launch cells in several worker processes of this machine (``hydra/launcher=processes``).
 
-The processes are our own. joblib loses all jobs when one worker is killed, and its workers
-outlive a parent that gets a SIGTERM; here a killed worker fails its own cell and another takes its
-place, a signal is handed on, and a worker whose parent is gone saves and ends.
+The processes are our own and not those of joblib, the first name of this launcher: joblib loses
+all jobs when one worker is killed, and its workers outlive a parent that gets a SIGTERM. Here a
+killed worker fails its own cell and another one replaces it, a signal is handed on, and a worker
+whose parent is gone saves and ends.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.launchers.live import CellMonitor
-from genai_cli.launchers.settings import Joblib
+from genai_cli.launchers.settings import Processes
 from genai_cli.launchers.share import (
     assign_threads,
     divide_machine,
@@ -41,7 +42,7 @@ POLL_SECONDS = 0.2  # seconds between two looks at signals and folders
 def launch(
     folder: Path,
     jobs: Sequence[Sequence[Path]],
-    launcher: Joblib,
+    launcher: Processes,
     signals: Signals,
     data: Mapping[Path, Dataset],
 ) -> None:
@@ -57,7 +58,7 @@ def launch(
         print(parts.note, file=sys.stderr)
     on = f", GPU {' '.join(parts.gpus)}" if parts.gpus else ""
     many = f"{parts.workers} process{'es' * (parts.workers > 1)}"
-    print(f"joblib {many}, {parts.threads} thread{'s' * (parts.threads > 1)} each{on}", flush=True)
+    print(f"launch {many}, {parts.threads} thread{'s' * (parts.threads > 1)} each{on}", flush=True)
     waiting = deque(jobs)
     with CellMonitor(cells) as board, selectors.DefaultSelector() as selector:
         crew: list[Worker] = []

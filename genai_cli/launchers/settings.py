@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,10 @@ class Serial:
 
 
 @dataclass
-class Joblib:
+class Processes:
     """Settings of several worker processes; the YAML documents each key."""
 
-    name: str = "joblib"
+    name: str = "processes"
     workers: int | None = None
     per_gpu: int | None = 1
 
@@ -67,7 +68,7 @@ class Slurm:
             )
 
 
-Launcher = Serial | Joblib | Slurm
+Launcher = Serial | Processes | Slurm
 
 
 def gpus_of(launcher: Launcher | None) -> int | None:
@@ -75,7 +76,8 @@ def gpus_of(launcher: Launcher | None) -> int | None:
     return launcher.gpus if isinstance(launcher, Slurm) else None
 
 
-LAUNCHERS: dict[str, type[Launcher]] = {"serial": Serial, "joblib": Joblib, "slurm": Slurm}
+LAUNCHERS: dict[str, type[Launcher]] = {"serial": Serial, "processes": Processes, "slurm": Slurm}
+ALIASES = {"joblib": "processes"}  # its name in version 0.1, in lines, YAMLs and sweep.yaml
 
 
 def read_launcher(line: CommandLine) -> Launcher:
@@ -84,11 +86,23 @@ def read_launcher(line: CommandLine) -> Launcher:
     Raises:
         UserError: an unknown launcher or key, or a value that is not allowed.
     """
+    return read_choice(line.launcher, line.config_dirs)
+
+
+def read_choice(words: Sequence[str], folders: Sequence[str], default: str = "serial") -> Launcher:
+    """Read the launcher of ``hydra/launcher=NAME`` and ``hydra.launcher.KEY=value``.
+
+    Args:
+        words: of the line, those of this group.
+        folders: of ``-cd``.
+        default: the launcher where the words name none.
+
+    Raises:
+        UserError: an unknown launcher or key, or a value that is not allowed.
+    """
     from genai_cli.config import groups
 
-    return groups.read_settings(
-        "hydra/launcher", LAUNCHERS, "serial", line.launcher, line.config_dirs
-    )
+    return groups.read_settings("hydra/launcher", LAUNCHERS, default, words, folders, aliases=ALIASES)
 
 
 def read_run_launcher(line: CommandLine) -> Launcher | None:
@@ -99,7 +113,7 @@ def read_run_launcher(line: CommandLine) -> Launcher | None:
             for.
     """
     launcher = read_launcher(line)
-    if isinstance(launcher, Joblib):
+    if isinstance(launcher, Processes):
         raise UserError(f"{line.launcher[0]} is for a sweep; add -m, or leave it out for one run")
     return launcher if isinstance(launcher, Slurm) else None
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from genai_cli.launchers.settings import Joblib
+from genai_cli.launchers.settings import Processes
 from genai_cli.store import run_folder
 from genai_cli.system import atomic_write
 from genai_cli.system.cpu import cores
@@ -76,7 +76,7 @@ def needs_of(configs: Iterable[Mapping[str, Any]]) -> Needs:
 
 
 def divide_machine(
-    jobs: int, launcher: Joblib, asked: Needs, gpus: Sequence[str]
+    jobs: int, launcher: Processes, asked: Needs, gpus: Sequence[str]
 ) -> WorkerResources:
     """Divide this machine: a worker for each GPU, without one for each core.
 
@@ -114,7 +114,7 @@ def visible_gpus() -> list[str]:
     return named or [str(i) for i in range(torch.cuda.device_count())]
 
 
-def resolve_per_gpu(launcher: Joblib, configs: Callable[[], Iterable[TrainConfig]]) -> Joblib:
+def resolve_per_gpu(launcher: Processes, configs: Callable[[], Iterable[TrainConfig]]) -> Processes:
     """Return the settings with ``per_gpu=null`` replaced by a measured number of processes.
 
     Args:
@@ -124,7 +124,7 @@ def resolve_per_gpu(launcher: Joblib, configs: Callable[[], Iterable[TrainConfig
     if launcher.per_gpu is not None or launcher.workers is not None:
         return launcher
     many = count_cells_per_gpu(configs(), free_memory())
-    print(f"joblib {many} cells fit on a GPU, by measured memory", flush=True)
+    print(f"launch {many} cells fit on a GPU, by measured memory", flush=True)
     return replace(launcher, per_gpu=many)
 
 

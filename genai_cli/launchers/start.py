@@ -19,6 +19,8 @@ from genai_cli.launchers.settings import Launcher, Slurm
 from genai_cli.store import run_folder
 from genai_cli.system.preemption import Signals
 
+MODULES = {"processes": "joblib"}  # launcher → its file, where the names differ
+
 
 def check(launcher: Launcher, configs: Sequence[TrainConfig]) -> None:
     """Check the requirements of a launcher before a folder is claimed.
@@ -36,7 +38,7 @@ def check(launcher: Launcher, configs: Sequence[TrainConfig]) -> None:
         if not shutil.which(command):
             raise UserError(
                 f"hydra/launcher=slurm: there is no {command} here; log in to the cluster, "
-                "or use hydra/launcher=joblib"
+                "or use hydra/launcher=processes"
             )
     check_resources(launcher, configs)
     from genai_cli.launchers.queue import check_script
@@ -101,7 +103,8 @@ def start(
     Raises:
         UserError: this machine does not have what the launcher needs; nothing was started.
     """
-    module = importlib.import_module(f"genai_cli.launchers.{launcher.name}")
+    name = MODULES.get(launcher.name, launcher.name)
+    module = importlib.import_module(f"genai_cli.launchers.{name}")
     return bool(module.launch(folder, jobs, launcher, signals, data))
 
 

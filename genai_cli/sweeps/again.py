@@ -17,7 +17,7 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
 from genai_cli.launchers import versions, worker
-from genai_cli.launchers.settings import LAUNCHERS, Launcher
+from genai_cli.launchers.settings import ALIASES, LAUNCHERS, Launcher, read_choice
 from genai_cli.runner import load
 from genai_cli.runner.prepare import Prepared
 from genai_cli.store import run_config, run_folder, sweep_table
@@ -42,7 +42,7 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             launches cells of this sweep.
     """
     content = sweep_table.read(folder)
-    settings = read_launcher(content, words, folders)
+    settings = resolve_launcher(content, words, folders)
     asked_for = content.get("sweep")
     if isinstance(asked_for, dict) and asked_for.get("search", "grid") != "grid":
         asked.refuse_untrusted_line(folder, content, folders)
@@ -86,24 +86,26 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
             return launch.train(folder, jobs, settings, signals, data)
 
 
-def read_launcher(
+def resolve_launcher(
     content: Mapping[str, Any], words: Sequence[str], folders: Sequence[str]
 ) -> Launcher:
     """Return the launcher named on the line, or else the stored one updated by the line's keys."""
     stored = content.get("launcher")
     named = any(word.partition("=")[0] == "hydra/launcher" for word in words)
-    if named or not isinstance(stored, dict) or stored.get("name") not in list(LAUNCHERS):
-        return groups.read_settings("hydra/launcher", LAUNCHERS, "serial", words, folders)
+    name = stored.get("name") if isinstance(stored, dict) else None
+    name = ALIASES.get(name, name) if isinstance(name, str) else None
+    if named or not isinstance(stored, dict) or name not in LAUNCHERS:
+        return read_choice(words, folders)
     values.refuse_interpolation([f"{k}: {v}" for k, v in stored.items()], Path(run_folder.SWEEP))
     given = groups.parse_words(words, "hydra/launcher")
-    default = groups.read_settings("hydra/launcher", LAUNCHERS, stored["name"], [], folders)
+    default = read_choice([], folders, name)
     shell = stored.get("setup")
     if "setup" not in given and shell and shell != getattr(default, "setup", None):
         raise UserError(  # a folder may be a stranger's: what it says is never run as code
             f"this sweep was started with hydra.launcher.setup={shell}, which is shell; "
             "to run that again, type it"
         )
-    return groups.build_settings(LAUNCHERS[stored["name"]], stored | given, "hydra.launcher.")
+    return groups.build_settings(LAUNCHERS[name], stored | {"name": name} | given, "hydra.launcher.")
 
 
 def _is_done(cell: Path) -> bool:

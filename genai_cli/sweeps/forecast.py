@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from genai_cli.launchers.settings import Joblib, Launcher, Slurm
+from genai_cli.launchers.settings import Launcher, Processes, Slurm
 from genai_cli.runner.cost import Cost
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def count_parallel(launcher: Launcher, cells: int, workers: int) -> int:
     """Return the number of cells that run at the same time; for Slurm, on an empty cluster."""
     if isinstance(launcher, Slurm):
         return min(cells, launcher.parallel or cells)
-    return workers if isinstance(launcher, Joblib) else 1
+    return workers if isinstance(launcher, Processes) else 1
 
 
 def check_limits(launcher: Launcher, costs: Sequence[Cost], seconds: Sequence[float]) -> list[str]:

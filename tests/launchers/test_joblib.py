@@ -17,7 +17,7 @@ from genai_cli.store import run_folder
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 QUICK = ("epochs=40", "dataset.limit=64")
-JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.workers=2")
+JOBLIB = ("hydra/launcher=processes", "hydra.launcher.workers=2")
 
 KILLS = '''
 """An autoencoder of one matrix; with 3 numbers it is killed, with more than 8 it takes its time."""

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from genai_cli.config.compose import parse_line
-from genai_cli.launchers.settings import Joblib, Serial, Slurm, read_launcher, read_run_launcher
+from genai_cli.launchers.settings import Processes, Serial, Slurm, read_launcher, read_run_launcher
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 MISTAKES = {
-    "-m bottleneck=2,4 hydra/launcher=slrm": ["did you mean 'slurm'", "joblib, serial, slurm"],
-    "-m bottleneck=2,4 hydra/launcher=joblib hydra.launcher.workers=0": ["workers=0", "1 or more"],
-    "-m bottleneck=2,4 hydra/launcher=joblib hydra.launcher.worker=2": ["did you mean 'workers'"],
-    "-m bottleneck=2,4 hydra/launcher=joblib hydra.launcher.per_gpu=x": ["per_gpu=x"],
+    "-m bottleneck=2,4 hydra/launcher=slrm": ["did you mean 'slurm'", "processes, serial, slurm"],
+    "-m bottleneck=2,4 hydra/launcher=processes hydra.launcher.workers=0": [
+        "workers=0",
+        "1 or more",
+    ],
+    "-m bottleneck=2,4 hydra/launcher=processes hydra.launcher.worker=2": [
+        "did you mean 'workers'"
+    ],
+    "-m bottleneck=2,4 hydra/launcher=processes hydra.launcher.per_gpu=x": ["per_gpu=x"],
     "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.minutes=1": ["notice=120", "60 s"],
     "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.gpus=-1": ["gpus=-1", "0 or more"],
     "-m bottleneck=2,4 hydra/launcher=slurm hydra.launcher.memory_gb=0": ["memory_gb=0", "above 0"],
-    "-m seed=1,2 hydra/launcher=joblib hydra/launcher=serial": ["hydra/launcher is given twice"],
+    "-m seed=1,2 hydra/launcher=processes hydra/launcher=serial": ["hydra/launcher is given twice"],
     "-m model=mlp,vae model=autoencoder": ["model is given twice"],
     "-m sweep=seeds sweep=none": ["sweep is given twice"],
-    "-m seed=1,2 hydra/launcher=joblib hydra.launcher.per_gpu=2 hydra.launcher.per_gpu=3": [
+    "-m seed=1,2 hydra/launcher=processes hydra.launcher.per_gpu=2 hydra.launcher.per_gpu=3": [
         "twice"
     ],
-    "hydra/launcher=joblib": ["is for a sweep; add -m"],
+    "hydra/launcher=processes": ["is for a sweep; add -m"],
     "hydra/launcher=serial hydra.launcher.workers=2": ["unknown key 'hydra.launcher.workers'"],
 }
 
@@ -50,8 +56,20 @@ def test_slurm_without_slurm_is_one_line_and_leaves_nothing(
 
 def test_the_launcher_of_a_line() -> None:
     assert read_launcher(parse_line(["-m", "seed=1,2"])) == Serial()
-    line = parse_line(["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.workers=3"])
-    assert read_launcher(line) == Joblib(workers=3)
+    line = parse_line(["-m", "seed=1,2", "hydra/launcher=processes", "hydra.launcher.workers=3"])
+    assert read_launcher(line) == Processes(workers=3)
+    line = parse(["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.workers=3"])
+    assert read_launcher(line) == Processes(workers=3)  # the name in version 0.1
     line = parse_line(["hydra/launcher=slurm", "hydra.launcher.setup=[module load cuda]"])
     assert read_run_launcher(line) == Slurm(setup=["module load cuda"])
     assert read_run_launcher(parse_line(["hydra/launcher=serial"])) is None
+
+
+def test_a_user_launcher_of_the_earlier_name_goes_on(tmp_path: Path) -> None:
+    group = tmp_path / "hydra" / "launcher"
+    group.mkdir(parents=True)
+    (group / "joblib.yaml").write_text("name: joblib\nworkers: 5\n")
+    (group / "mine.yaml").write_text("name: joblib\nper_gpu: 2\n")
+    for name, expected in (("joblib", Processes(workers=5)), ("mine", Processes(per_gpu=2))):
+        line = parse(["-m", "seed=1,2", f"hydra/launcher={name}", "-cd", str(tmp_path)])
+        assert read_launcher(line) == expected

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genai_cli.launchers import share as shares
-from genai_cli.launchers.settings import Joblib
+from genai_cli.launchers.settings import Processes
 from genai_cli.launchers.share import Needs, assign_threads, divide_machine, needs, needs_of
 from genai_cli.store import run_config, run_folder
 from genai_cli.system import atomic_write
@@ -21,27 +21,27 @@ CPU, GPU = Needs(0, False), Needs(0, True)
 @pytest.mark.parametrize(
     ("cores", "jobs", "how", "asked", "gpus", "workers", "threads"),
     [
-        (8, 100, Joblib(), CPU, (), 8, 1),
-        (8, 3, Joblib(), CPU, (), 3, 2),
-        (8, 100, Joblib(workers=2), CPU, (), 2, 4),
-        (8, 100, Joblib(workers=16), CPU, (), 8, 1),
-        (8, 100, Joblib(), Needs(3, False), (), 2, 3),
-        (8, 100, Joblib(workers=4), Needs(4, False), (), 2, 4),
-        (2, 100, Joblib(), Needs(4, False), (), 1, 4),
-        (16, 100, Joblib(), GPU, ("0", "1"), 2, 8),
-        (16, 100, Joblib(per_gpu=3), GPU, ("0", "1"), 6, 2),
-        (16, 100, Joblib(), CPU, ("0", "1"), 16, 1),
-        (1, 1, Joblib(), CPU, (), 1, 1),
-        (8, 100, Joblib(), Needs(0, False, 2), (), 4, 1),
-        (8, 100, Joblib(workers=2), Needs(0, False, 2), (), 2, 2),
-        (16, 100, Joblib(), Needs(0, True, 2), ("0", "1", "2", "3", "4"), 2, 4),
-        (16, 100, Joblib(per_gpu=3), Needs(0, False, 1, 1), ("0", "1"), 3, 5),
-        (16, 100, Joblib(), Needs(0, True, 1, 2), ("0", "1"), 2, 8),
-        (16, 100, Joblib(), Needs(0, False, 1, 1), (), 16, 1),
+        (8, 100, Processes(), CPU, (), 8, 1),
+        (8, 3, Processes(), CPU, (), 3, 2),
+        (8, 100, Processes(workers=2), CPU, (), 2, 4),
+        (8, 100, Processes(workers=16), CPU, (), 8, 1),
+        (8, 100, Processes(), Needs(3, False), (), 2, 3),
+        (8, 100, Processes(workers=4), Needs(4, False), (), 2, 4),
+        (2, 100, Processes(), Needs(4, False), (), 1, 4),
+        (16, 100, Processes(), GPU, ("0", "1"), 2, 8),
+        (16, 100, Processes(per_gpu=3), GPU, ("0", "1"), 6, 2),
+        (16, 100, Processes(), CPU, ("0", "1"), 16, 1),
+        (1, 1, Processes(), CPU, (), 1, 1),
+        (8, 100, Processes(), Needs(0, False, 2), (), 4, 1),
+        (8, 100, Processes(workers=2), Needs(0, False, 2), (), 2, 2),
+        (16, 100, Processes(), Needs(0, True, 2), ("0", "1", "2", "3", "4"), 2, 4),
+        (16, 100, Processes(per_gpu=3), Needs(0, False, 1, 1), ("0", "1"), 3, 5),
+        (16, 100, Processes(), Needs(0, True, 1, 2), ("0", "1"), 2, 8),
+        (16, 100, Processes(), Needs(0, False, 1, 1), (), 16, 1),
     ],
 )
 def test_shares(
-    cores: int, jobs: int, how: Joblib, asked: Needs, gpus: tuple[str, ...],
+    cores: int, jobs: int, how: Processes, asked: Needs, gpus: tuple[str, ...],
     workers: int, threads: int, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(shares, "cores", lambda: cores)
@@ -53,7 +53,7 @@ def test_shares(
 
 def test_the_environment_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "cores", lambda: 4)
-    parts = divide_machine(9, Joblib(per_gpu=2), GPU, ("3", "GPU-ab"))
+    parts = divide_machine(9, Processes(per_gpu=2), GPU, ("3", "GPU-ab"))
     got = [parts.environment(i) for i in range(parts.workers)]
     assert [e["CUDA_VISIBLE_DEVICES"] for e in got] == ["3", "GPU-ab", "3", "GPU-ab"]
     assert {(e["OMP_NUM_THREADS"], e["GENAI_CORES"]) for e in got} == {("1", "1")}
@@ -64,13 +64,13 @@ def test_a_named_gpu_counts_and_none_is_hidden(monkeypatch: pytest.MonkeyPatch) 
     configs = [{"device": device} for device in ("cuda:1", "auto", "cuda:1")]
     assert needs_of(configs[:1]) == Needs(0, False, 1, 1)
     assert needs_of(configs) == Needs(0, True, 1, 2)
-    parts = divide_machine(9, Joblib(per_gpu=2), needs_of(configs), ("0", "1"))
+    parts = divide_machine(9, Processes(per_gpu=2), needs_of(configs), ("0", "1"))
     assert (parts.workers, parts.gpus) == (4, ())  # cuda:1 is the second of those that are seen
 
 
 def test_a_worker_of_several_ranks_has_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "cores", lambda: 16)
-    parts = divide_machine(9, Joblib(), Needs(0, True, 2), ("0", "1", "2", "3", "4"))
+    parts = divide_machine(9, Processes(), Needs(0, True, 2), ("0", "1", "2", "3", "4"))
     assert parts.gpus == ("0,1", "2,3")
     assert parts.environment(1)["GENAI_CORES"] == "8"
 

@@ -15,7 +15,7 @@ from genai_cli.errors import UserError
 from genai_cli.launchers.script import render_script
 from genai_cli.launchers.settings import Slurm
 from genai_cli.store import run_folder
-from genai_cli.sweeps.again import read_launcher
+from genai_cli.sweeps.again import resolve_launcher
 from genai_cli.system import subprocesses
 
 # Each makes the file "fired" in the working directory if a shell ever reads it as its own.
@@ -58,7 +58,7 @@ def test_no_value_of_a_sweep_is_shell_in_its_batch_script(word: str, tmp_path: P
     texts = [render_script(Slurm(), tmp_path / "slurm" / "000.json", 2, word.replace("\n", ""))]
     for key in KEYS:
         try:
-            how = read_launcher({"launcher": {"name": "slurm", key: word}}, [], [])
+            how = resolve_launcher({"launcher": {"name": "slurm", key: word}}, [], [])
         except UserError:  # a line break would end the comment it stands in
             assert not word.isprintable() or "${" in word
             continue
@@ -102,13 +102,13 @@ def test_the_script_of_a_test_does_fire(tmp_path: Path) -> None:
 )
 def test_shell_of_a_strangers_sweep_is_never_taken_over(stored: dict[str, Any]) -> None:
     with pytest.raises(UserError) as refused:
-        read_launcher({"launcher": stored}, [], [])
+        resolve_launcher({"launcher": stored}, [], [])
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", [["slurm"], {"a": 1}, None, 3, "os.system", "../slurm"])
 def test_a_launcher_that_is_none_is_not_asked_for(name: object) -> None:
-    assert read_launcher({"launcher": {"name": name, "setup": ["x"]}}, [], []).name == "serial"
+    assert resolve_launcher({"launcher": {"name": name, "setup": ["x"]}}, [], []).name == "serial"
 
 
 # ---- ${…} --------------------------------------------------------------------------------------

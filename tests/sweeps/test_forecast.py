@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from genai_cli.config.compose import compose_cells, parse_line
-from genai_cli.launchers.settings import Joblib, Serial, Slurm
+from genai_cli.launchers.settings import Processes, Serial, Slurm
 from genai_cli.runner.cost import Cost, shape
 from genai_cli.sweeps.forecast import (
     check_limits,
@@ -65,7 +65,7 @@ def test_cells_take_the_first_free_place() -> None:
 
 def test_places_of_a_launcher() -> None:
     assert count_parallel(Serial(), 9, 2) == 1
-    assert count_parallel(Joblib(), 9, 2) == 2
+    assert count_parallel(Processes(), 9, 2) == 2
     assert count_parallel(Slurm(), 9, 1) == 9
     assert count_parallel(Slurm(parallel=4), 9, 1) == 4
 

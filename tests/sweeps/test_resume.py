@@ -185,19 +185,22 @@ def test_a_mistake_is_one_line(
 
 
 def test_the_launcher_is_the_sweeps_own_but_for_what_the_line_says() -> None:
-    from genai_cli.launchers.settings import Joblib, Serial, Slurm
-    from genai_cli.sweeps.again import read_launcher
+    from genai_cli.launchers.settings import Processes, Serial, Slurm
+    from genai_cli.sweeps.again import resolve_launcher
 
     stored = {"launcher": {"name": "slurm", "minutes": 5, "partition": "fast", "notice": 9}}
-    own = read_launcher(stored, [], [])
+    own = resolve_launcher(stored, [], [])
     assert (own.minutes, own.partition) == (5, "fast")
-    more = read_launcher(stored, ["hydra.launcher.minutes=90"], [])
+    more = resolve_launcher(stored, ["hydra.launcher.minutes=90"], [])
     assert isinstance(more, Slurm)
     assert (more.minutes, more.partition, more.notice) == (90, "fast", 9)
-    assert read_launcher(stored, ["hydra/launcher=joblib"], []) == Joblib()
-    assert read_launcher({}, [], []) == Serial()
+    assert resolve_launcher(stored, ["hydra/launcher=processes"], []) == Processes()
+    assert resolve_launcher({}, [], []) == Serial()
+    older = {"launcher": {"name": "joblib", "workers": 3, "per_gpu": 2}}  # of version 0.1
+    assert resolve_launcher(older, [], []) == Processes(workers=3, per_gpu=2)
+    assert resolve_launcher(older, ["hydra.launcher.workers=1"], []).workers == 1
     with pytest.raises(UserError, match="twice"):
-        read_launcher(stored, ["hydra.launcher.minutes=9", "hydra.launcher.minutes=8"], [])
+        resolve_launcher(stored, ["hydra.launcher.minutes=9", "hydra.launcher.minutes=8"], [])
 
 
 def test_stacks_are_made_of_what_has_not_begun(cut: Callable, genai: Callable) -> None:
@@ -222,4 +225,8 @@ def test_a_tab_offers_sweeps_and_launchers(genai: Callable) -> None:
         "latest ", f"{sweep.name[-4:]} ",
     ]  # fmt: skip
     offered = [word for word, _ in candidates(["sweep", "resume", "latest", "hydra/launcher="])]
-    assert offered == ["hydra/launcher=joblib ", "hydra/launcher=serial ", "hydra/launcher=slurm "]
+    assert offered == [
+        "hydra/launcher=processes ",
+        "hydra/launcher=serial ",
+        "hydra/launcher=slurm ",
+    ]

@@ -87,7 +87,7 @@ def _script(launcher: Launcher, kept: Sequence[tuple[ComposedCell, Prepared]]) -
 
 def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | None) -> int:
     from genai_cli.config import schema
-    from genai_cli.launchers.settings import Joblib, Serial
+    from genai_cli.launchers.settings import Processes, Serial
     from genai_cli.runner import cost as cost_module
     from genai_cli.runner.cost import Cost, Failed, measure_cost
     from genai_cli.sweeps import forecast as forecasts
@@ -139,7 +139,7 @@ def _costs(kept: Sequence[tuple[ComposedCell, Prepared]], launcher: Launcher | N
     print(f"time   {forecasts.format_duration(one_by_one)} one after the other")
     if not isinstance(launcher, Serial):
         at_once = forecasts.count_parallel(launcher, len(seconds), workers)
-        separate_jobs = not isinstance(launcher, Joblib)
+        separate_jobs = not isinstance(launcher, Processes)
         time = forecasts.format_duration(
             forecasts.compute_makespan(seconds, at_once, start, each=separate_jobs)
         )
@@ -180,7 +180,7 @@ def _worker_environment(
 ) -> tuple[int, dict[str, str]]:
     """Return (number of workers, environment of one) that the launcher would use."""
     from genai_cli.config import schema
-    from genai_cli.launchers.settings import Joblib, Slurm
+    from genai_cli.launchers.settings import Processes, Slurm
     from genai_cli.launchers.share import divide_machine, needs_of, resolve_per_gpu, visible_gpus
 
     environment = dict(os.environ)
@@ -188,7 +188,7 @@ def _worker_environment(
     if isinstance(launcher, Slurm):
         threads = max(1, launcher.cpus // (request.ranks // launcher.nodes))
         environment |= {"OMP_NUM_THREADS": str(threads), "GENAI_CORES": str(launcher.cpus)}
-    if not isinstance(launcher, Joblib):
+    if not isinstance(launcher, Processes):
         return 1, environment
     gpus = visible_gpus() if request.gpu or request.named else []
     if gpus:

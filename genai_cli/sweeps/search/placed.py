@@ -11,7 +11,7 @@ from genai_cli.config import compose, schema
 from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
-from genai_cli.launchers.settings import Joblib, Launcher, Slurm, gpus_of
+from genai_cli.launchers.settings import Launcher, Processes, Slurm, gpus_of
 from genai_cli.launchers.share import divide_machine, needs_of, resolve_per_gpu, visible_gpus
 from genai_cli.runner.prepare import Prepared, prepare, start
 from genai_cli.store import run_config
@@ -155,7 +155,7 @@ class SequentialSearch:
 
 def count_parallel_trials(launcher: Launcher, configs: Sequence[TrainConfig]) -> int:
     """Return the number of cells like these that the launcher runs at the same time."""
-    if isinstance(launcher, Joblib):
+    if isinstance(launcher, Processes):
         asked = needs_of(map(schema.to_dict, configs))
         gpus = visible_gpus() if asked.gpu or asked.named else []
         launcher = resolve_per_gpu(launcher, lambda: configs) if gpus else launcher

@@ -26,7 +26,7 @@ def test_a_sweep_is_measured_once_for_each_shape(
         return cost.cost(schema.from_dict(config, Path("plan")), folder, time.time())
 
     monkeypatch.setattr(cost, "measure_cost", here)
-    words = ("-m", "bottleneck=2,8", "seed=1,2,3", *QUICK, "hydra/launcher=joblib")
+    words = ("-m", "bottleneck=2,8", "seed=1,2,3", *QUICK, "hydra/launcher=processes")
     done = genai("plan", *words)
     assert done.code == 0, done.err
     assert not done.outputs.exists()
@@ -42,7 +42,7 @@ def test_a_sweep_is_measured_once_for_each_shape(
     assert all(row["memory"].endswith(("MB", "GB")) for row in body)
     assert "cells  6" in done.out
     assert "one after the other" in done.out
-    assert "with joblib" in done.out
+    assert "with processes" in done.out
     assert "estimates" in done.out
 
 
@@ -127,7 +127,7 @@ def test_ranks_share_the_cpus_that_are_planned_with(
     words = ("-m", "bottleneck=2,4,8", "trainer.devices=2", "device=cpu", *QUICK)
     slurm = ("hydra/launcher=slurm", "hydra.launcher.cpus=6")
     genai("plan", *words, *slurm)
-    genai("plan", *words, "hydra/launcher=joblib")
+    genai("plan", *words, "hydra/launcher=processes")
     assert seen == [("3", "6")] * 3 + [("1", "2")] * 3  # 3 workers of 2 ranks on 8 cores
     done = genai("plan", *words, *slurm, "--script")
     assert "export OMP_NUM_THREADS=3\n" in done.out
@@ -139,7 +139,7 @@ def test_ranks_share_the_cpus_that_are_planned_with(
     ("typed", "said"),
     [
         ("--script", "add hydra/launcher=slurm"),
-        ("hydra/launcher=joblib", "add -m"),
+        ("hydra/launcher=processes", "add -m"),
         ("--cfg job", "genai train --cfg"),
         ("-m bottleneck=4,0", "nothing was launched"),
         ("modle=vae", "did you mean 'model'"),

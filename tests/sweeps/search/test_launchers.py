@@ -8,7 +8,7 @@ import pytest
 
 from genai_cli.config import compose
 from genai_cli.launchers import queue, serial, share
-from genai_cli.launchers.settings import Joblib
+from genai_cli.launchers.settings import Processes
 from genai_cli.store import run_folder
 from genai_cli.sweeps.search import placed
 from genai_cli.system import atomic_write
@@ -34,13 +34,13 @@ def test_as_many_trials_at_once_as_fit_on_the_gpu(
     line = compose.parse_line(["-m", "bottleneck=2,8", "device=cuda"])
     corners = [cell.config for cell in compose.compose_cells("train", line)]
     assert (
-        placed.count_parallel_trials(Joblib(per_gpu=None), corners) == 6
+        placed.count_parallel_trials(Processes(per_gpu=None), corners) == 6
     )  # 3 of 1000 MiB in 0.9 of 4 GiB
     assert measured == [2, 8]
-    assert placed.count_parallel_trials(Joblib(per_gpu=2), corners) == 4
+    assert placed.count_parallel_trials(Processes(per_gpu=2), corners) == 4
     line = compose.parse_line(["-m", "bottleneck=2,8", "device=cuda:1"])
     named = [cell.config for cell in compose.compose_cells("train", line)]
-    assert placed.count_parallel_trials(Joblib(per_gpu=2), named) == 2
+    assert placed.count_parallel_trials(Processes(per_gpu=2), named) == 2
 
 
 def test_trials_that_are_queued_are_not_started_again(

@@ -232,7 +232,7 @@ def test_several_trials_at_once_in_processes_of_this_machine(genai: Callable) ->
     pytest.importorskip("optuna")
     done = genai(
         "train", "-m", "sweep=tpe", "sweep.trials=5", "sweep.parallel=2", "sweep.startup=2",
-        "sweep.prune_after=1", "hydra/launcher=joblib", *QUICK, *SPACE,
+        "sweep.prune_after=1", "hydra/launcher=processes", *QUICK, *SPACE,
     )  # fmt: skip
     assert done.code == 0, done.err
     (sweep,) = done.folders
@@ -245,16 +245,16 @@ def test_several_trials_at_once_in_processes_of_this_machine(genai: Callable) ->
 def test_as_many_trials_at_once_as_the_launcher_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     from genai_cli.config.schema import TrainConfig, TrainerConfig
     from genai_cli.launchers import share
-    from genai_cli.launchers.settings import Joblib, Serial, Slurm
+    from genai_cli.launchers.settings import Processes, Serial, Slurm
     from genai_cli.sweeps.search.placed import count_parallel_trials
 
     monkeypatch.setattr(share, "cores", lambda: 8)
     cfg = TrainConfig(device="cpu")
     threaded = TrainConfig(device="cpu", trainer=TrainerConfig(threads=4))
     assert count_parallel_trials(Serial(), [cfg]) == 1
-    assert count_parallel_trials(Joblib(), [cfg]) == 8
-    assert count_parallel_trials(Joblib(workers=3), [cfg]) == 3
-    assert count_parallel_trials(Joblib(), [threaded]) == 2
+    assert count_parallel_trials(Processes(), [cfg]) == 8
+    assert count_parallel_trials(Processes(workers=3), [cfg]) == 3
+    assert count_parallel_trials(Processes(), [threaded]) == 2
     assert count_parallel_trials(Slurm(parallel=16), [cfg]) == 16
 
 
