@@ -10,7 +10,7 @@ Scale = Literal["none", "standard", "minmax", "whiten"]
 TargetScale = Literal["none", "standard"]
 
 
-class Affine(NamedTuple):
+class AffineScaling(NamedTuple):
     """``x ↦ (x − shift) · matrix``, in float64; the result is float32."""
 
     shift: np.ndarray  # (D,)
@@ -24,7 +24,7 @@ class Affine(NamedTuple):
         return ((x.astype(np.float64) - self.shift) @ self.matrix).astype(np.float32)
 
 
-def fit_scaling(x: np.ndarray, kind: str) -> Affine:
+def fit_scaling(x: np.ndarray, kind: str) -> AffineScaling:
     """Fit a scaling to ``x`` (n, D): columns to mean 0, deviation 1 (``standard``), to [0, 1]
     (``minmax``), or to covariance 1 (``whiten``).
 
@@ -34,22 +34,22 @@ def fit_scaling(x: np.ndarray, kind: str) -> Affine:
     """
     x = x.astype(np.float64)
     if kind == "none":
-        return Affine(np.zeros(x.shape[1]), np.eye(x.shape[1]))
+        return AffineScaling(np.zeros(x.shape[1]), np.eye(x.shape[1]))
     if kind == "minmax":
         low = x.min(0)
-        return Affine(low, np.diag(_inverse(x.max(0) - low)))
+        return AffineScaling(low, np.diag(_inverse(x.max(0) - low)))
     mean = x.mean(0)
     if kind == "standard":
         std = x.std(0)
         std[x.min(0) == x.max(0)] = 0.0  # rounding leaves a constant column a tiny deviation
-        return Affine(mean, np.diag(_inverse(std)))
+        return AffineScaling(mean, np.diag(_inverse(std)))
     # Columns in units of their own deviation first: the cut-off below is then free of units.
     inverse = _inverse(np.where(x.min(0) == x.max(0), 0.0, x.std(0)))
     centred = (x - mean) * inverse
     variance, axes = np.linalg.eigh(centred.T @ centred / len(x))
     alive = variance > 1e-10 * max(variance.max(), 1e-300)
     root = np.where(alive, 1 / np.sqrt(np.where(alive, variance, 1.0)), 0.0)
-    return Affine(mean, inverse[:, None] * (axes * root) @ axes.T)
+    return AffineScaling(mean, inverse[:, None] * (axes * root) @ axes.T)
 
 
 def _inverse(width: np.ndarray) -> np.ndarray:

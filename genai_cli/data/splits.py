@@ -16,7 +16,7 @@ from genai_cli.data.holdout import holdout
 from genai_cli.data.pairs import Degradation, make_pairs
 from genai_cli.data.rare import class_index, describe_imbalance, require_labels, thin_class
 from genai_cli.data.raw import Raw, content_hash
-from genai_cli.data.scale import Affine, fit_scaling
+from genai_cli.data.scale import AffineScaling, fit_scaling
 from genai_cli.data.stream import StreamSplit
 from genai_cli.errors import UserError
 
@@ -174,7 +174,7 @@ def _vectors(raw: Raw, members: Parts) -> tuple[Spec, list[Split]]:
     assert isinstance(raw.x, np.ndarray)
     scaling = fit_scaling(raw.x[members.train], raw.scale)
     spec = Spec(raw.x.shape[1:], features=raw.features)
-    values: Affine | None = None
+    values: AffineScaling | None = None
     if raw.has_labels:
         spec = spec._replace(target="labels", classes=raw.classes)
     elif raw.y is not None:

@@ -25,7 +25,7 @@ Point = tuple[float, float]
 Scale = Callable[[float], float]
 
 
-class Line(NamedTuple):
+class CurveLine(NamedTuple):
     """One curve."""
 
     label: str  # at its end
@@ -35,7 +35,7 @@ class Line(NamedTuple):
     points: list[Point]  # (epoch, value), finite ones and nan for gaps
 
 
-class Panel(NamedTuple):
+class CurvePanel(NamedTuple):
     """One chart in pixels of its frame; without a finite value all lists are empty."""
 
     ident: str  # unique on the page
@@ -44,8 +44,8 @@ class Panel(NamedTuple):
     log: bool = False
     grid: Sequence[tuple[float, str]] = ()  # (y, label)
     ticks: Sequence[tuple[float, str]] = ()  # (x, label)
-    lines: Sequence[tuple[Line, str]] = ()  # with the path's d
-    dots: Sequence[tuple[Line, Point]] = ()  # points without a neighbour: a line would not be seen
+    lines: Sequence[tuple[CurveLine, str]] = ()  # with the path's d
+    dots: Sequence[tuple[CurveLine, Point]] = ()  # points without a neighbour
     names: Sequence[tuple[str, str, str, float]] = ()  # (label, last value, colour, y)
     best: tuple[str, Point, str, Point, str] | None = None  # (colour, ring, label, its end, side)
     description: str = ""
@@ -58,7 +58,7 @@ class Panel(NamedTuple):
 class Curves(NamedTuple):
     """The panels of a run and their numbers as a table."""
 
-    panels: list[Panel]
+    panels: list[CurvePanel]
     caption: str
     head: list[str]
     rows: list[list[str]]
@@ -80,7 +80,7 @@ def loss_panels(
     names = ["loss", *[t for t in terms if t != "loss"][:MOST_TERMS]]
     lr = [(r["epoch"], r["lr"]) for r in rows if "lr" in r]
     if len({value for _, value in lr}) > 1:
-        terms["lr"] = [Line("", "", "three", False, lr)]
+        terms["lr"] = [CurveLine("", "", "three", False, lr)]
         names.append("lr")
     panels = [
         lay_out_panel(f"{prefix}{i}", NAMES.get(term, term.replace("_", " ")), terms[term],
@@ -91,12 +91,12 @@ def loss_panels(
 
 
 def lay_out_panel(
-    ident: str, title: str, lines: list[Line], best: float | None = None, margin: int = RIGHT
-) -> Panel:
+    ident: str, title: str, lines: list[CurveLine], best: float | None = None, margin: int = RIGHT
+) -> CurvePanel:
     """Return one chart: axes, curves, names at their ends, for which ``margin`` is kept free."""
     every = [p for line in lines for p in line.points if _finite(p[1])]
     if not every:
-        return Panel(ident, title)
+        return CurvePanel(ident, title)
     right = WIDTH - margin
     xs, ys = [p[0] for p in every], [p[1] for p in every]
     log = min(ys) > 0 and max(ys) / min(ys) >= LOG_FROM
@@ -127,7 +127,7 @@ def lay_out_panel(
             ends.append((y_of(finite[-1][1]), line, finite[-1][1]))
     marks = _log_ticks(low, high) if log else ticks(low, high, 5)
     epochs = sorted({round(v) for v in ticks(min(xs), max(xs), 4)})
-    return Panel(
+    return CurvePanel(
         ident,
         title,
         right,
@@ -147,13 +147,13 @@ def lay_out_panel(
     )
 
 
-def _lines(rows: list[dict[str, float]]) -> dict[str, list[Line]]:
+def _lines(rows: list[dict[str, float]]) -> dict[str, list[CurveLine]]:
     """Return term → its curves. One player: training and validation have a colour each. Several:
     the player has it, and validation is dashed."""
     split = [k.split("/") for k in dict.fromkeys(k for row in rows for k in row)]
     known = [s for s in split if s[0] in ("train", "val") and 2 <= len(s) <= 3]
     players = list(dict.fromkeys(s[1] for s in known if len(s) == 3))
-    terms: dict[str, list[Line]] = {}
+    terms: dict[str, list[CurveLine]] = {}
     for words in known:
         key, term = "/".join(words), words[-1]
         points = [(r["epoch"], _value(r.get(key))) for r in rows]
@@ -165,7 +165,7 @@ def _lines(rows: list[dict[str, float]]) -> dict[str, list[Line]]:
             label, short_side = words[1], "val." if words[0] == "val" else "train"
             colour = SERIES[(players.index(words[1]) + 2) % len(SERIES)]
         terms.setdefault(term, []).append(
-            Line(label, short_side, colour, words[0] == "val", points)
+            CurveLine(label, short_side, colour, words[0] == "val", points)
         )
     return terms
 
@@ -242,7 +242,9 @@ def _ending(value: float) -> str:
     return _tick(value) if "e" in text or len(text) > 7 else text
 
 
-def _names(ends: list[tuple[float, Line, float]], most: int) -> list[tuple[str, str, str, float]]:
+def _names(
+    ends: list[tuple[float, CurveLine, float]], most: int
+) -> list[tuple[str, str, str, float]]:
     """Return the names of lines with their last values, pushed apart so that none covers another;
     a name has at most ``most`` characters."""
     apart, placed = 28.0, []
@@ -263,7 +265,7 @@ def _names(ends: list[tuple[float, Line, float]], most: int) -> list[tuple[str, 
 
 
 def _best(
-    lines: list[Line], best: float, x_of: Scale, y_of: Scale
+    lines: list[CurveLine], best: float, x_of: Scale, y_of: Scale
 ) -> tuple[str, Point, str, Point, str] | None:
     """Return the mark of the epoch whose weights were kept, if the validation line has it."""
     line = next((x for x in lines if x.dashed), lines[0])

@@ -105,7 +105,7 @@ class Number(NamedTuple):
     reason: str = ""  # why there is no value
 
 
-class Group(NamedTuple):
+class MeasureGroup(NamedTuple):
     """The numbers of one kind and how they were measured."""
 
     title: str
@@ -164,7 +164,7 @@ def group_title(name: str) -> str:
     return TITLES.get(group, group)
 
 
-def group_metrics(metrics: Mapping[str, Any]) -> list[Group]:
+def group_metrics(metrics: Mapping[str, Any]) -> list[MeasureGroup]:
     """Return one group for each kind of measure that has an entry."""
     entries = {n: e for n, e in metrics.items() if isinstance(e, dict)}
     order = list(dict.fromkeys([*(n for n in BY_NAME if n in entries), *entries]))
@@ -173,7 +173,7 @@ def group_metrics(metrics: Mapping[str, Any]) -> list[Group]:
         members = {n: entries[n] for n in order if n.split("/")[0] == kind}
         if members:
             numbers = [number_in_words(*member) for member in members.items()]
-            made.append(Group(TITLES.get(kind, kind), numbers, passports(members)))
+            made.append(MeasureGroup(TITLES.get(kind, kind), numbers, passports(members)))
     return made
 
 

@@ -98,7 +98,7 @@ def _values(cell: Facts, measures: list[str]) -> list[str]:
     return ["" if v is None else format_number(v) for v in values]
 
 
-def _losses(cells: list[Facts], varied: list[str]) -> list[curves.Panel]:
+def _losses(cells: list[Facts], varied: list[str]) -> list[curves.CurvePanel]:
     """Return validation losses overlaid, one panel an objective: others do not compare."""
     members: dict[str, list[tuple[str, list[curves.Point]]]] = {}
     for cell in cells:
@@ -116,7 +116,7 @@ def _losses(cells: list[Facts], varied: list[str]) -> list[curves.Panel]:
             f"l{i}-{j}",
             title,
             [
-                curves.Line(label, "", curves.SERIES[k], k % 2 == 1, points)
+                curves.CurveLine(label, "", curves.SERIES[k], k % 2 == 1, points)
                 for k, (label, points) in enumerate(lines[j : j + MOST_LINES])
             ],
             margin=LABELS,
