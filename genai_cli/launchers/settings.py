@@ -102,7 +102,9 @@ def read_choice(words: Sequence[str], folders: Sequence[str], default: str = "se
     """
     from genai_cli.config import groups
 
-    return groups.read_settings("hydra/launcher", LAUNCHERS, default, words, folders, aliases=ALIASES)
+    return groups.read_settings(
+        "hydra/launcher", LAUNCHERS, default, words, folders, aliases=ALIASES
+    )
 
 
 def read_run_launcher(line: CommandLine) -> Launcher | None:

@@ -191,7 +191,8 @@ def _terms(row: dict[str, float], best: bool) -> list[str]:
             if not name.endswith("/loss"):
                 # of equal names the first player's
                 terms_by_name.setdefault(name.split("/")[-1], value)
-        return [f"{name} {format_number(value)}" for name, value in terms_by_name.items()] + ["*"] * best
+        terms = [f"{name} {format_number(value)}" for name, value in terms_by_name.items()]
+        return terms + ["*"] * best
     terms = [f"train {format_number(row['train/loss'])}"]
     if "val/loss" in row:
         terms.append(f"val {format_number(row['val/loss'])}{' *' if best else '  '}")

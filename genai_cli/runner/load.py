@@ -79,7 +79,8 @@ def load(
         UserError: no such run or checkpoint, other data than it was trained on.
     """
     folder = lookup.find(str(run), outputs)
-    cfg = with_measured_precision(load_config(folder), run_folder.read_json(folder / run_folder.RUN))
+    run_info = run_folder.read_json(folder / run_folder.RUN)
+    cfg = with_measured_precision(load_config(folder), run_info)
     target = pick_device(device)
     data = load_data(cfg)
     same_data(folder, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,7 +103,7 @@ def last_log_line(cell: Path) -> str:
     except OSError:
         return ""
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return last.removeprefix("genai_cli.runner.lifecycle.")[:MAX_NOTE]
+    return re.sub(r"^genai_cli\.[\w.]*\.(?=\w+:)", "", last)[:MAX_NOTE]
 
 
 def _cached(key: Path, files: Sequence[Path], read: Callable[[], Any]) -> Any:

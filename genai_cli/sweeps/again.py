@@ -105,7 +105,8 @@ def resolve_launcher(
             f"this sweep was started with hydra.launcher.setup={shell}, which is shell; "
             "to run that again, type it"
         )
-    return groups.build_settings(LAUNCHERS[name], stored | {"name": name} | given, "hydra.launcher.")
+    keys = stored | {"name": name} | given
+    return groups.build_settings(LAUNCHERS[name], keys, "hydra.launcher.")
 
 
 def _is_done(cell: Path) -> bool:

@@ -17,6 +17,8 @@ def read_sweep(line: compose.CommandLine) -> Sweep:
     """
     named = any(word.startswith("sweep=") for word in line.sweep)
     experiment_sweep = {} if named else compose.experiment_sweep(line)
-    sweep = groups.read_settings("sweep", Sweep, "none", line.sweep, line.config_dirs, experiment_sweep)
+    sweep = groups.read_settings(
+        "sweep", Sweep, "none", line.sweep, line.config_dirs, experiment_sweep
+    )
     search_settings.check(sweep, [*(f"sweep.{key}=" for key in experiment_sweep), *line.sweep])
     return sweep

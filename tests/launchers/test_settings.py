@@ -58,7 +58,7 @@ def test_the_launcher_of_a_line() -> None:
     assert read_launcher(parse_line(["-m", "seed=1,2"])) == Serial()
     line = parse_line(["-m", "seed=1,2", "hydra/launcher=processes", "hydra.launcher.workers=3"])
     assert read_launcher(line) == Processes(workers=3)
-    line = parse(["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.workers=3"])
+    line = parse_line(["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.workers=3"])
     assert read_launcher(line) == Processes(workers=3)  # the name in version 0.1
     line = parse_line(["hydra/launcher=slurm", "hydra.launcher.setup=[module load cuda]"])
     assert read_run_launcher(line) == Slurm(setup=["module load cuda"])
@@ -71,5 +71,5 @@ def test_a_user_launcher_of_the_earlier_name_goes_on(tmp_path: Path) -> None:
     (group / "joblib.yaml").write_text("name: joblib\nworkers: 5\n")
     (group / "mine.yaml").write_text("name: joblib\nper_gpu: 2\n")
     for name, expected in (("joblib", Processes(workers=5)), ("mine", Processes(per_gpu=2))):
-        line = parse(["-m", "seed=1,2", f"hydra/launcher={name}", "-cd", str(tmp_path)])
+        line = parse_line(["-m", "seed=1,2", f"hydra/launcher={name}", "-cd", str(tmp_path)])
         assert read_launcher(line) == expected

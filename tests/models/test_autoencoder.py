@@ -150,7 +150,8 @@ def test_draws_from_the_mixture_have_its_moments_and_rows_of_their_own():
     torch.testing.assert_close(drawn.mean(0), z.mean(0), rtol=0, atol=0.3)
     torch.testing.assert_close(drawn.T.cov(), z.T.cov(), rtol=0.03, atol=0.5)
     parts = [mixture.sample(n, RowGenerator(0, "sample", i, n)) for i, n in ((0, 3), (3, 30))]
-    torch.testing.assert_close(torch.cat(parts), mixture.sample(33, RowGenerator(0, "sample", 0, 33)))
+    whole = mixture.sample(33, RowGenerator(0, "sample", 0, 33))
+    torch.testing.assert_close(torch.cat(parts), whole)
     cold = mixture.sample(100, torch.Generator().manual_seed(1), temperature=0.0)
     nearest = (cold[:, None] - mixture.means).abs().sum(2).amin(1)
     assert nearest.max() < 1e-12

@@ -263,8 +263,8 @@ def _finalize(
     if best_entry:
         values = " ".join(f"{k}={v}" for k, v in best_entry["values"].items())
         print(
-            f"best   {best_entry['cell']}: {goal.column} {format_number(best_entry['value'])} in epoch "
-            f"{best_entry['epoch']}, {values}"
+            f"best   {best_entry['cell']}: {goal.column} {format_number(best_entry['value'])} "
+            f"in epoch {best_entry['epoch']}, {values}"
         )
         pruned = sum(t.state == "pruned" for t in trials)
         steps = sum(t.steps for t in trials)
