@@ -62,11 +62,11 @@ def _settings(runs: Sequence[Run]) -> list[Setting]:
         for cell in content["cells"]
     }
     keys = [key for key in content["varied"] if key not in SILENT]
-    found: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    members_of: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
         given = words.get(run.path.name, {})
-        found.setdefault(tuple((k, given[k]) for k in keys if k in given), []).append(run)
-    out = [Setting(dict(values), members) for values, members in found.items()]
+        members_of.setdefault(tuple((k, given[k]) for k in keys if k in given), []).append(run)
+    out = [Setting(dict(values), members) for values, members in members_of.items()]
     first = keys[0] if keys else ""
     if len({s.values[first] for s in out if first in s.values}) == len(out):  # it tells all apart
         out = [s._replace(values={first: s.values[first]}) for s in out]
@@ -130,14 +130,14 @@ def _faceted(settings: Sequence[Setting], key: str) -> list[Panel]:
     panels: dict[tuple[str, str], list[tuple[Run, str]]] = {}
     for setting, values in zip(settings, rest, strict=True):
         run = setting.runs[0]
-        place = _words({key: setting.values.get(key, "–")}), _objective(run)
-        panels.setdefault(place, []).append((run, _words(values)))
+        facet = _words({key: setting.values.get(key, "–")}), _objective(run)
+        panels.setdefault(facet, []).append((run, _words(values)))
     titles = [title for title, _ in panels]
     out = []
     for (title, objective), members in panels.items():
-        told = f": {members[0][0].config.get('loss.name')}" if titles.count(title) > 1 else ""
+        suffix = f": {members[0][0].config.get('loss.name')}" if titles.count(title) > 1 else ""
         curves = [_curve(run, name, colour[name]) for run, name in members]
-        out.append(Panel(f"{title}{told}", curves, objective=objective))
+        out.append(Panel(f"{title}{suffix}", curves, objective=objective))
     return out
 
 
@@ -148,31 +148,31 @@ def _objective(run: Run) -> str:
 
 def _note(run: Run, curve: Curve) -> str:
     """Its numbers in two lines; of a run that came to no end, how it stands."""
-    told = [] if run.status in DONE else [run.status]
+    parts = [] if run.status in DONE else [run.status]
     name, entry = _metric(run)
     if entry is not None:
-        told.append(f"test {BY_NAME[name].label} {_shown(entry['value'], name)}")
+        parts.append(f"test {BY_NAME[name].label} {_format(entry['value'], name)}")
     seconds = run.summary.get("cost/seconds")
     if seconds is not None:
         took = seconds["value"]
-        told.append(f"{took:,.0f} s" if took >= 10 else f"{number(took, 2)} s")
+        parts.append(f"{took:,.0f} s" if took >= 10 else f"{number(took, 2)} s")
     known = np.isfinite(curve.validation)
     if not known.any():
-        return " · ".join(told)
+        return " · ".join(parts)
     best = int(np.nanargmin(curve.validation))
     lowest = f"lowest {number(curve.validation[best])} in epoch {curve.epochs[best]:.0f}"
     ends = f"last {number(curve.validation[known][-1])}"
     if np.isfinite(curve.train[known][-1]):
         ends += f", training {number(curve.train[known][-1])}"
-    return f"{' · '.join(told)}\n{lowest}\n{ends}"
+    return f"{' · '.join(parts)}\n{lowest}\n{ends}"
 
 
 def _metric(run: Run) -> tuple[str, dict | None]:
     """The first of the headlines that a run has, measured last."""
     for name in METRICS:
-        found = [m.entry for m in run.numbers(name) if m.entry["value"] is not None]
-        if found:
-            return name, found[-1]
+        entries = [m.entry for m in run.numbers(name) if m.entry["value"] is not None]
+        if entries:
+            return name, entries[-1]
     return "", None
 
 
@@ -209,21 +209,23 @@ def _line(name: str, row: Sequence[Setting | None]) -> cross_table.Line:
     """One row, by the first metric that any of its runs has."""
     metrics = [_metric(run)[0] for setting in row if setting for run in setting.runs]
     metric = next(filter(None, metrics), METRICS[0])
-    found = [_measured(setting, metric) if setting else None for setting in row]
+    results = [_measured(setting, metric) if setting else None for setting in row]
     rising = BY_NAME[metric].better == "higher"
-    known = [f for f in found if f is not None]
+    known = [f for f in results if f is not None]
     best = (max if rising else min)(known, key=lambda f: f[0], default=None)
     entries = []
-    for one in found:
+    for one in results:
         if one is None or best is None:
             entries.append(None)
             continue
         value, low, high = one
-        below = f"{_shown(low, metric)} – {_shown(high, metric)}" if None not in (low, high) else ""
+        below = (
+            f"{_format(low, metric)} – {_format(high, metric)}" if None not in (low, high) else ""
+        )
         near = one is best or (
             None not in (low, high, *best[1:]) and low <= best[2] and high >= best[1]
         )
-        entries.append(cross_table.Entry(value, _shown(value, metric), below, near))
+        entries.append(cross_table.Entry(value, _format(value, metric), below, near))
     label = f"{BY_NAME[metric].label} {'↑' if rising else '↓'}"
     return cross_table.Line(name, label, entries, rising)
 
@@ -231,7 +233,7 @@ def _line(name: str, row: Sequence[Setting | None]) -> cross_table.Line:
 def _measured(setting: Setting, metric: str) -> tuple[float, float | None, float | None] | None:
     """(value, low, high): over seeds, or of the one run's test examples."""
     newest = [[m.entry for m in run.numbers(metric)][-1:] for run in setting.runs]
-    entries = [e for found in newest for e in found if e["value"] is not None]
+    entries = [e for group in newest for e in group if e["value"] is not None]
     if not entries:
         return None
     if len(entries) > 1:
@@ -241,11 +243,11 @@ def _measured(setting: Setting, metric: str) -> tuple[float, float | None, float
 
 def _words(values: Mapping[str, str]) -> str:
     """A choice of a group, or another word, alone; a number with its key."""
-    plain = ("true", "false", "null")
+    literals = ("true", "false", "null")
     parts = []
     for key, value in values.items():
-        alone = key in GROUPS or (value.isidentifier() and value not in plain)
-        parts.append(value if alone else f"{_last(key)}={_repeated(value)}")
+        without_key = key in GROUPS or (value.isidentifier() and value not in literals)
+        parts.append(value if without_key else f"{_last(key)}={_repeated(value)}")
     return " ".join(parts)
 
 
@@ -256,7 +258,7 @@ def _repeated(value: str) -> str:
     return f"{len(inner)}×{inner[0]}" if same else value
 
 
-def _shown(value: float, metric: str) -> str:
+def _format(value: float, metric: str) -> str:
     """A share of 1 with three places, so that numbers below each other compare."""
     share = metric.startswith("prediction/")
     return f"{value:.3f}".replace("-", "−") if share else number(value)

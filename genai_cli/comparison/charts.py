@@ -47,34 +47,34 @@ def quality_speed(folder: Path, runs: Sequence[Run]) -> list[Path]:
             # evaluations come oldest first: the newest of the same player stays
             setting = json.dumps(_options(evaluation, quality), sort_keys=True, default=str)
             newest[key + setting] = (key, (run, evaluation, quality, speed, name))
-        for key, found in newest.values():
-            panels.setdefault(key, []).append(found)
+        for key, point in newest.values():
+            panels.setdefault(key, []).append(point)
     if not panels:
         return []
     ranked = sorted(panels.values(), key=len, reverse=True)
-    shown = [p for p in ranked if len(p) > 1][:MOST_PANELS] or ranked[:1]
-    left_out = [run.label for panel in ranked if panel not in shown for run, *_ in panel]
+    selected = [p for p in ranked if len(p) > 1][:MOST_PANELS] or ranked[:1]
+    left_out = [run.label for panel in ranked if panel not in selected for run, *_ in panel]
     detail = "one point for each run and evaluation; vertical lines are 95 % intervals"
-    if len(shown) > 1:
+    if len(selected) > 1:
         detail += "; what different rulers measured stands in panels of its own"
     if left_out:
         names = ", ".join(dict.fromkeys(left_out[:LEFT_OUT]))
         names += f" and {len(left_out) - LEFT_OUT} more" if len(left_out) > LEFT_OUT else ""
         detail += f" · left out, no other on their ruler: {names}"
     path = folder / "quality_speed.png"
-    drawn = [_quality_panel(panel) for panel in shown]
+    drawn = [_quality_panel(panel) for panel in selected]
     frontier.frontier(path, drawn, title="Quality against speed of sampling", detail=detail)
     return [path]
 
 
-def _quality_panel(found: list[tuple[Run, dict[str, Any], dict, dict, str]]) -> frontier.Panel:
-    settings = [_setting(*each[1:3]) for each in found]
-    runs = [run for run, *_ in found]
+def _quality_panel(measured: list[tuple[Run, dict[str, Any], dict, dict, str]]) -> frontier.Panel:
+    settings = [_setting(*each[1:3]) for each in measured]
+    runs = [run for run, *_ in measured]
     points = []
-    for (run, _, quality, speed, _), setting in zip(found, settings, strict=True):
-        own = [i for i, other in enumerate(runs) if other is run]
+    for (run, _, quality, speed, _), setting in zip(measured, settings, strict=True):
+        of_same_run = [i for i, other in enumerate(runs) if other is run]
         label = run.label.removeprefix(f"{run.model} ")  # the marker tells the family
-        if len(own) > 1 and setting:
+        if len(of_same_run) > 1 and setting:
             label = setting if runs.index(run) != len(points) else f"{run.label}, {setting}"
         points.append(
             frontier.Point(
@@ -87,19 +87,19 @@ def _quality_panel(found: list[tuple[Run, dict[str, Any], dict, dict, str]]) -> 
                 str(run.path),
             )
         )
-    run, _, quality, speed, name = found[0]
+    run, _, quality, speed, name = measured[0]
     ruler, clock = quality["passport"]["ruler"], speed["passport"].get("ruler", {})
     by = ruler.get("extractor") or ruler.get("features")
     title = f"{run.dataset}, {ruler.get('n', quality['n'])} samples"
     title += f", {by} features" if by and name == "samples/frechet" else ""
-    place = ", ".join(
+    hardware = ", ".join(
         f"{clock[k]} {word}".strip()
         for k, word in (("device", ""), ("threads", "threads"), ("precision", ""))
         if clock.get(k) is not None
     )
-    floors = [q["floor"]["value"] for _, _, q, *_ in found if q.get("floor")]
+    floors = [q["floor"]["value"] for _, _, q, *_ in measured if q.get("floor")]
     return frontier.Panel(
-        title + (f"\nspeed: {place.replace('1 threads', '1 thread')}" if place else ""),
+        title + (f"\nspeed: {hardware.replace('1 threads', '1 thread')}" if hardware else ""),
         points,
         float(np.mean(floors)) if floors else None,
         QUALITIES[name],
@@ -147,10 +147,10 @@ def bottlenecks(
             if whole and measured.entry["value"] is not None and measured.entry["value"] > 0:
                 by_ruler.setdefault(_ruler(measured.entry), {})[i] = (run, measured.entry)
     best: tuple[list[rate_distortion.Curve], list[tuple[Run, dict[str, Any]]]] = ([], [])
-    for found in by_ruler.values():
-        curves = _curves(list(found.values()))
+    for entries in by_ruler.values():
+        curves = _curves(list(entries.values()))
         if len(curves) > len(best[0]):
-            best = curves, list(found.values())
+            best = curves, list(entries.values())
     curves, used = best
     if not curves:
         return []
@@ -177,10 +177,10 @@ def bottlenecks(
     return [path]
 
 
-def _curves(found: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.Curve]:
+def _curves(measured: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.Curve]:
     """Runs that differ in bottleneck and seed alone, as curves, seeds averaged."""
     groups: dict[tuple[str, str], dict[int, list[tuple[Run, dict[str, Any]]]]] = {}
-    for run, entry in found:
+    for run, entry in measured:
         rest = {k: v for k, v in run.config.items() if k not in AVERAGED}
         key = run.model, json.dumps(rest, sort_keys=True, default=str)
         cells = groups.setdefault(key, {}).setdefault(run.config["bottleneck"], [])
@@ -216,22 +216,26 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
             split, *player = name.removesuffix("/loss").split("/")
             if split != "val" or not name.endswith("/loss") or len(player) > 1:
                 continue
-            own = {k: v for k, v in run.config.items() if k.startswith("loss.")}
-            own |= {k: run.config[k] for k, v in WEIGHTS.items() if run.config.get(k, v) != v}
+            loss_settings = {k: v for k, v in run.config.items() if k.startswith("loss.")}
+            loss_settings |= {
+                k: run.config[k] for k, v in WEIGHTS.items() if run.config.get(k, v) != v
+            }
             who = player[0] if player else ""
-            key = json.dumps([run.dataset, run.split, who, own], sort_keys=True, default=str)
-            title = f"{own.get('loss.name', '')} loss on {run.dataset}"
+            key = json.dumps(
+                [run.dataset, run.split, who, loss_settings], sort_keys=True, default=str
+            )
+            title = f"{loss_settings.get('loss.name', '')} loss on {run.dataset}"
             title = f"{who}, {title}" if who else title
-            group = groups.setdefault(key, (title, who, own, []))
+            group = groups.setdefault(key, (title, who, loss_settings, []))
             epochs, seconds, values = (column(rows, c) for c in ("epoch", "seconds", name))
             more = {"seconds": seconds, "label": run.label, "model": run.model}
             group[3].append(Curve(epochs, values, **more))
     if not groups:
         return []
     objectives = []
-    for title, who, own, lines in groups.values():
+    for title, who, loss_settings, lines in groups.values():
         alike = [other for t, _, other, _ in groups.values() if t == title]
-        differ = {k: v for k, v in own.items() if any(o.get(k) != v for o in alike)}
+        differ = {k: v for k, v in loss_settings.items() if any(o.get(k) != v for o in alike)}
         more = ", ".join(f"{k.rpartition('.')[2]}={_short(v)}" for k, v in differ.items())
         objectives.append(Panel(f"{title} ({more})" if more else title, lines, not who))
     objectives.sort(key=lambda objective: -len(objective.curves))

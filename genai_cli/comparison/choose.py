@@ -84,8 +84,8 @@ def _preference(
     def of(m: Measured) -> tuple[Any, ...]:
         papers = m.entry.get("passport", {})
         alike = drawn is None or way(papers.get("player", {})) == drawn
-        place = order.get(ruler_key(papers.get("ruler", {})), len(order))
-        return m.entry["value"] is not None, alike, -place, m.evaluated, m.finished
+        rank = order.get(ruler_key(papers.get("ruler", {})), len(order))
+        return m.entry["value"] is not None, alike, -rank, m.evaluated, m.finished
 
     return of
 

@@ -47,9 +47,9 @@ def beside(runs: Sequence[Run]) -> list[Run]:
     at = [run for run in able if run.config.get("bottleneck") == common]
     first = [next(r for r in at if r.model == m) for m in dict.fromkeys(r.model for r in at)]
     if len(first) == 1:  # one family: how it changes along its sweep
-        own = [run for run in able if run.model == first[0].model]
-        at = np.linspace(0, len(own) - 1, min(MOST, len(own))).round().astype(int)
-        return [own[i] for i in at]
+        same_family = [run for run in able if run.model == first[0].model]
+        at = np.linspace(0, len(same_family) - 1, min(MOST, len(same_family))).round().astype(int)
+        return [same_family[i] for i in at]
     return first[:MOST]
 
 

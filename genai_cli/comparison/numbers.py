@@ -21,11 +21,11 @@ def half_width(value: float, low: float, high: float) -> float:
     return max(high - value, value - low, 0.0)
 
 
-def rounded(value: float, digits: int) -> str:
+def format_rounded(value: float, digits: int) -> str:
     return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
-def plain(value: float) -> str:
+def format_value(value: float) -> str:
     """A number without an interval."""
     return (
         f"{int(value):,}"
@@ -34,28 +34,29 @@ def plain(value: float) -> str:
     )
 
 
-def compact(value: float, low: float | None, high: float | None) -> str:
+def format_plus_minus(value: float, low: float | None, high: float | None) -> str:
     """``12.3 ±0.4``; ``10 ±0`` where nothing varied; without an interval the number alone."""
     if low is None or high is None:
-        return plain(value)
+        return format_value(value)
     half = half_width(value, low, high)
     if half <= 1e-12 * abs(value):
-        return f"{plain(value)} ±0"
+        return f"{format_value(value)} ±0"
     digits = decimals(half)
     if digits > 5:
         return f"{value:.1e} ±{half:.0e}"
-    return f"{rounded(value, digits)} ±{rounded(half, digits)}"
+    return f"{format_rounded(value, digits)} ±{format_rounded(half, digits)}"
 
 
-def spelled(value: float, low: float | None, high: float | None) -> str:
+def format_interval(value: float, low: float | None, high: float | None) -> str:
     """``1.88 (1.86–1.91)``, for a sentence."""
     if low is None or high is None:
-        return plain(value)
+        return format_value(value)
     half = half_width(value, low, high)
     if half <= 1e-12 * abs(value):
-        return plain(value)
+        return format_value(value)
     digits = decimals(half)
     if digits > 5:
         return f"{value:.2e} ({low:.1e} to {high:.1e})"
     dash = "–" if low >= 0 else " to "
-    return f"{rounded(value, digits)} ({rounded(low, digits)}{dash}{rounded(high, digits)})"
+    middle, lower, upper = (format_rounded(x, digits) for x in (value, low, high))
+    return f"{middle} ({lower}{dash}{upper})"

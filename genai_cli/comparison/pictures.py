@@ -92,8 +92,8 @@ class Seen:
             try:
                 group.add(run, sheets=count <= MOST, coded=id(run) in coded)
             except Exception as error:  # a model of the user's own may raise anything
-                said = " ".join(str(error).replace(f"{run.path}/", "").split())[:120]
-                group.failed.append(f"{run.label} ({said or type(error).__name__})")
+                reason = " ".join(str(error).replace(f"{run.path}/", "").split())[:120]
+                group.failed.append(f"{run.label} ({reason or type(error).__name__})")
             splits.add(run.split)
         if len(splits) == 1:
             for group in self.groups.values():
@@ -133,7 +133,7 @@ class Group:
             self.data = self.data or data
             if not len(data.test):
                 return
-            if sheets and _shown(data):
+            if sheets and _can_be_drawn(data):
                 self._reconstruct(run, model, data)
                 self._sample(run, model, data)
             if coded and codes.known(model):
@@ -213,7 +213,7 @@ class Group:
         if rebuilds:
             real = [Row("input" if pair else "original", _array(batch.x))]
             if pair:
-                real += [Row("target", _array(batch.y)), _plain(data, batch)]
+                real += [Row("target", _array(batch.y)), _baseline_row(data, batch)]
             detail += " · MSE of the images shown"
         else:
             detail += " · drawn as each model draws if not told otherwise"
@@ -246,15 +246,15 @@ class Group:
         return {k: float((total - kept[k - 1]) / width) for k in ks}
 
 
-def _plain(data: Dataset, batch: Batch) -> Row:
+def _baseline_row(data: Dataset, batch: Batch) -> Row:
     """What interpolation makes of pairs of images."""
     from genai_cli.models import restoration
 
-    plain, way = restoration.of_pair(batch, data.spec)
-    return Row(way, _array(plain), float((plain - batch.y).square().mean()))
+    baseline, way = restoration.of_pair(batch, data.spec)
+    return Row(way, _array(baseline), float((baseline - batch.y).square().mean()))
 
 
-def _shown(data: Dataset) -> bool:
+def _can_be_drawn(data: Dataset) -> bool:
     return data.spec.is_image or data.spec.event_shape == (2,)
 
 

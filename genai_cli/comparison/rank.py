@@ -67,12 +67,12 @@ def rankings(rows: Sequence[Row], name: str) -> list[Ranking]:
             groups.setdefault((cell.key, row.run.predicts), []).append(row)
     sign = -1.0 if measure.better == "higher" else 1.0
 
-    def place(row: Row) -> tuple[float, bool]:  # of equal numbers the exact one before the bound
+    def sort_key(row: Row) -> tuple[float, bool]:  # of equal numbers the exact one before the bound
         cell = row.cells[name]
         assert cell.value is not None
         return sign * cell.value, cell.bound
 
-    made = [Ranking(name, sorted(group, key=place)) for group in groups.values()]
+    made = [Ranking(name, sorted(group, key=sort_key)) for group in groups.values()]
     return sorted(made, key=lambda r: -len(r.rows))
 
 
@@ -82,25 +82,25 @@ def mark(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     for name in names:
         if BY_NAME[name].better is None:
             continue
-        found = rankings(rows, name)
-        for ranking in found:
+        made = rankings(rows, name)
+        for ranking in made:
             if len(ranking.rows) < 2:
                 continue
             ranking.cell(ranking.best).mark = "*"
             for row in ranking.tied:
                 equal = ranking.cell(row).value == ranking.cell(ranking.best).value
                 ranking.cell(row).mark = "*" if equal else "≈"
-        if len({ranking.cell(ranking.best).key for ranking in found}) > 1:
-            notes.setdefault(_apart(found, rows), []).append(name)
+        if len({ranking.cell(ranking.best).key for ranking in made}) > 1:
+            notes.setdefault(_different_rulers(made, rows), []).append(name)
         single = [
             ranking.best.label
-            for ranking in found
+            for ranking in made
             if len(ranking.rows) > 1 and ranking.cell(ranking.best).low is None
         ]
         if single and name not in EXACT:
-            said = f"the best has no interval, taken as it stands ({', '.join(single)})"
-            notes.setdefault(said, []).append(name)
-    return [f"{listed(names)}: {said}" for said, names in notes.items()]
+            note = f"the best has no interval, taken as it stands ({', '.join(single)})"
+            notes.setdefault(note, []).append(name)
+    return [f"{listed(names)}: {note}" for note, names in notes.items()]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -116,16 +116,16 @@ def listed(names: Sequence[str]) -> str:
     )
 
 
-def _apart(found: Sequence[Ranking], rows: Sequence[Row]) -> str:
+def _different_rulers(made: Sequence[Ranking], rows: Sequence[Row]) -> str:
     """``not ranked together: n 360 (a, b) against 1000 (c)``; rows in the order of the table, so
     that measures with the same reason share a note."""
-    rulers = [ranking.cell(ranking.best).ruler for ranking in found]
-    told = dict.fromkeys(key for ruler in rulers[1:] for key in differences(rulers[0], ruler))
-    fields = [key for key in told if key != "metric"] or list(told)
+    rulers = [ranking.cell(ranking.best).ruler for ranking in made]
+    keys = dict.fromkeys(key for ruler in rulers[1:] for key in differences(rulers[0], ruler))
+    fields = [key for key in keys if key != "metric"] or list(keys)
     texts = []
     for field in fields:
         values: dict[str, list[str]] = {}
-        for ruler, ranking in zip(rulers, found, strict=True):
+        for ruler, ranking in zip(rulers, made, strict=True):
             names = [row.label for row in rows if row in ranking.rows]
             values.setdefault(_word(ruler.get(field)), []).extend(names)
         parts = [

@@ -107,12 +107,12 @@ class Run:
 def read(folder: Path) -> Run:
     """A run; nothing in it is trusted to be there or to be whole."""
     notes: list[str] = []
-    place = reference(folder)
+    label = reference(folder)
     try:
         config = schema.flatten(run_folder.read_config(folder))
     except UserError:
         config = {}
-        notes.append(f"{place}: its {run_folder.CONFIG} cannot be read")
+        notes.append(f"{label}: its {run_folder.CONFIG} cannot be read")
     described = run_folder.read_json(folder / run_folder.RUN)
     if config.get("precision") == "auto" and described.get("precision"):
         config["precision"] = described["precision"]  # what the numbers were trained in
@@ -121,10 +121,10 @@ def read(folder: Path) -> Run:
     data = data if isinstance(data, dict) else {}
     metrics = done.get("metrics")
     metrics = metrics if isinstance(metrics, dict) else {}
-    evaluations = list(_evaluations(folder, place, notes))
+    evaluations = list(_evaluations(folder, label, notes))
     run = Run(
         path=folder,
-        reference=place,
+        reference=label,
         model=str(config.get("model.name", "?")),
         dataset=str(config.get("dataset.name", "?")),
         split=str(data.get("split_hash", "")),
@@ -141,7 +141,7 @@ def read(folder: Path) -> Run:
         notes=notes,
     )
     if run_folder.unmeasured(done):
-        notes.append(f"{place}: {run_folder.UNMEASURED}; genai resume {place}")
+        notes.append(f"{label}: {run_folder.UNMEASURED}; genai resume {label}")
     measured = {name for e in evaluations for name in e["metrics"]}
     run.predicts = run.model == "mlp" or any(n.startswith("prediction/") for n in measured)
     run.predicts |= any(name in metrics for name in PREDICTED)
@@ -152,7 +152,7 @@ def read(folder: Path) -> Run:
     if fresh:  # the others measured what the run was before it was trained on
         run.evaluations = fresh
     elif evaluations:
-        notes.append(f"{place}: trained on since it was evaluated; genai evaluate {place} again")
+        notes.append(f"{label}: trained on since it was evaluated; genai evaluate {label} again")
     return run
 
 
@@ -174,9 +174,9 @@ def _costs(run: Run) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _evaluations(folder: Path, place: str, notes: list[str]) -> Iterator[dict[str, Any]]:
+def _evaluations(folder: Path, label: str, notes: list[str]) -> Iterator[dict[str, Any]]:
     """The sound entries of each evaluation, oldest first; the rest is told in a note."""
-    found = []
+    evaluations = []
     for path in sorted((folder / EVALUATIONS).glob(f"*/{EVALUATION}")):
         try:
             text = path.read_text(encoding="utf-8")
@@ -185,16 +185,16 @@ def _evaluations(folder: Path, place: str, notes: list[str]) -> Iterator[dict[st
             value = None
         metrics = value.get("metrics") if isinstance(value, dict) else None
         if not isinstance(metrics, dict) or not isinstance(value.get("settings"), dict | None):
-            notes.append(f"{place}: evaluation {path.parent.name} cannot be read; ignored")
+            notes.append(f"{label}: evaluation {path.parent.name} cannot be read; ignored")
             continue
         sound = {k: v for k, v in metrics.items() if k in BY_NAME and _sound(v)}
         bad = [k for k in metrics if k in BY_NAME and k not in sound]
         if bad:
-            notes.append(f"{place}: evaluation {path.parent.name} has no sound {', '.join(bad)}")
+            notes.append(f"{label}: evaluation {path.parent.name} has no sound {', '.join(bad)}")
         # what a training took is a fact of the run's own files, evaluated or not: `_costs`
         sound = {k: v for k, v in sound.items() if not k.startswith("cost/")}
-        found.append(value | {"metrics": sound})
-    yield from sorted(found, key=lambda e: str(e.get("finished") or ""))
+        evaluations.append(value | {"metrics": sound})
+    yield from sorted(evaluations, key=lambda e: str(e.get("finished") or ""))
 
 
 def _sound(entry: Any) -> bool:
@@ -231,8 +231,8 @@ def number(value: Any) -> float | None:
 
 
 def _count(value: Any) -> int | None:
-    found = number(value)
-    return None if found is None else int(found)
+    count = number(value)
+    return None if count is None else int(count)
 
 
 def newest_number(folder: Path) -> float:

@@ -22,24 +22,24 @@ WIDTH = 110  # of a table, where the columns allow it
 NARROW = 18  # a column of words is wrapped, but not below this
 
 
-def plain(comparison: Comparison) -> str:
+def render_text(comparison: Comparison) -> str:
     """For a terminal or a pipe."""
     blocks = [LEGEND]
     for section in comparison.sections:
-        said = words.of_section(section, comparison)
-        blocks.append(f"── {said.title} " + "─" * max(0, 60 - len(said.title)))
-        blocks += [_plain(part) for table in said.tables for part in _split(table)]
-        below = [f"{raised(i)} {reason}" for i, reason in enumerate(said.reasons, 1)]
-        below += [f"note: {note}" for note in said.notes]
+        content = words.of_section(section, comparison)
+        blocks.append(f"── {content.title} " + "─" * max(0, 60 - len(content.title)))
+        blocks += [_text_table(part) for table in content.tables for part in _split(table)]
+        below = [f"{raised(i)} {reason}" for i, reason in enumerate(content.reasons, 1)]
+        below += [f"note: {note}" for note in content.notes]
         below = [_wrapped(line, "  ") for line in below]
-        for command in said.commands:  # whole, to be copied
-            below += [_wrapped(f"– {said.gaps}; type:", "  "), f"    {command}"]
+        for command in content.commands:  # whole, to be copied
+            below += [_wrapped(f"– {content.gaps}; type:", "  "), f"    {command}"]
         if below:
             blocks.append("\n".join(below))
         sentences = verdict.sentences(section)
         if sentences:
-            told = "\n".join(_wrapped(sentence, "  ") for sentence in sentences)
-            blocks.append(f"verdict\n{told}")
+            text = "\n".join(_wrapped(sentence, "  ") for sentence in sentences)
+            blocks.append(f"verdict\n{text}")
     if comparison.notes:
         blocks.append("\n".join(_wrapped(f"note: {note}", "") for note in comparison.notes))
     return "\n\n".join(blocks)
@@ -74,7 +74,7 @@ def _split(table: Table) -> Iterator[Table]:
         start, title = stop, f"{table.title}, continued"
 
 
-def _plain(table: Table) -> str:
+def _text_table(table: Table) -> str:
     """Columns aligned; long words wrapped, never cut."""
     limits = _limits(table)
     wrapped = [[_lines(c, limits[i]) for i, c in enumerate(row)] for row in table.rows]
@@ -118,20 +118,20 @@ def markdown(comparison: Comparison) -> str:
     """GitHub's tables, with everything below them in lists."""
     out = ["# Comparison", "", LEGEND.replace("*", r"\*").replace("   ", " · "), ""]
     for section in comparison.sections:
-        said = words.of_section(section, comparison)
-        out += [f"## {_escaped(said.title)}", ""]
+        content = words.of_section(section, comparison)
+        out += [f"## {_escaped(content.title)}", ""]
         sentences = verdict.sentences(section)
         if sentences:
             out += ["**Verdict**", "", *(f"- {_escaped(s)}" for s in sentences), ""]
-        for table in said.tables:
+        for table in content.tables:
             out += [f"**{table.title}**", ""]
             rule = [":--" if i in table.left else "--:" for i in range(len(table.head))]
             cells = [[_escaped(c.strip()) for c in row] for row in [table.head, *table.rows]]
             rows = [cells[0], rule, *cells[1:]]
             out += ["| " + " | ".join(row) + " |" for row in rows] + [""]
-        below = [f"{raised(i)} {_escaped(reason)}" for i, reason in enumerate(said.reasons, 1)]
-        below += [f"– {said.gaps}: `{command}`" for command in said.commands]
-        below += [_escaped(note) for note in said.notes]
+        below = [f"{raised(i)} {_escaped(reason)}" for i, reason in enumerate(content.reasons, 1)]
+        below += [f"– {content.gaps}: `{command}`" for command in content.commands]
+        below += [_escaped(note) for note in content.notes]
         out += [f"- {line}" for line in below] + [""] * bool(below)
     out += [f"- {_escaped(note)}" for note in comparison.notes]
     return "\n".join(out).strip() + "\n"
@@ -191,14 +191,14 @@ def json_text(comparison: Comparison) -> str:
 
 
 def _section(section: Section, comparison: Comparison) -> dict[str, Any]:
-    said = words.of_section(section, comparison)
+    content = words.of_section(section, comparison)
     return {
         "dataset": section.dataset,
         "settings": section.settings,
         "rows": [_row(row, section) for row in section.rows],
         "floors": section.floors,
-        "notes": said.notes,
-        "commands": said.commands,
+        "notes": content.notes,
+        "commands": content.commands,
         "verdict": verdict.sentences(section),
     }
 

@@ -112,9 +112,9 @@ class Comparison:
     @cached_property
     def sweep(self) -> Path | None:
         """The sweep of which these are all cells, if they are."""
-        found = {run.path.resolve() for run in self.runs}
-        parents = {path.parent for path in found}
+        paths = {run.path.resolve() for run in self.runs}
+        parents = {path.parent for path in paths}
         if len(parents) != 1:
             return None
         (sweep,) = parents
-        return sweep if is_sweep(sweep) and found == set(cells(sweep)) else None
+        return sweep if is_sweep(sweep) and paths == set(cells(sweep)) else None

@@ -55,8 +55,8 @@ def compare(
     ]
     notes = [note for run in runs for note in run.notes]
     if len(sections) > 1:
-        said = ", ".join(section.dataset for section in sections)
-        notes.insert(0, f"{said}: other splits, so not ranked together")
+        data_sets = ", ".join(section.dataset for section in sections)
+        notes.insert(0, f"{data_sets}: other splits, so not ranked together")
     seen = [run.reference for run in runs if run.validation == "test"]
     if seen:
         who = "these runs" if len(seen) == len(runs) else ", ".join(seen)
@@ -70,7 +70,7 @@ def _section(
     names = [measure.name for measure in MEASURES]
     chosen = choose.cells(runs, names, wanted)
     groups, notes = _groups(runs, apart)
-    configs = [_told(runs[group[0]], seed=len(group) == 1) for group in groups]
+    configs = [_row_config(runs[group[0]], seed=len(group) == 1) for group in groups]
     models = [runs[group[0]].model for group in groups]
     differ = differing_keys(configs)
     rows = [
@@ -90,12 +90,12 @@ def _section(
             offered = [chosen[i][name] for i in group if name in chosen[i]]
             if offered:
                 row.cells[name] = _joined(name, offered)
-    columns = [name for name in names if _shown(name, rows)]
+    columns = [name for name in names if _is_column(name, rows)]
     notes += rank.mark(rows, columns) + partly(rows, columns) + otherwise(rows, columns)
     return Section(dataset, rows, columns, differ, _floors(rows, columns), notes)
 
 
-def _shown(name: str, rows: Sequence[Row]) -> bool:
+def _is_column(name: str, rows: Sequence[Row]) -> bool:
     if any(name in row.cells for row in rows):
         return True
     samplers = any(not row.run.predicts for row in rows)
@@ -103,7 +103,7 @@ def _shown(name: str, rows: Sequence[Row]) -> bool:
     return (samplers and name in HEADLINES) or (predictors and name in PREDICTIONS)
 
 
-def _told(run: Run, seed: bool) -> dict[str, Any]:
+def _row_config(run: Run, seed: bool) -> dict[str, Any]:
     """The config that tells a row apart; the seed where it is one run's."""
     left_out = UNINTERESTING if seed else (*UNINTERESTING, "seed")
     return {k: v for k, v in run.config.items() if k not in left_out}
@@ -113,9 +113,9 @@ def _groups(runs: Sequence[Run], apart: bool) -> tuple[list[list[int]], list[str
     """Indices of the runs of each row: alike in all but the seed, and all done."""
     groups: dict[str, list[int]] = {}
     for i, run in enumerate(runs):
-        config = _told(run, seed=False)
-        alone = apart or run.status not in DONE or not config
-        key = f"{i}" if alone else repr(sorted(config.items(), key=lambda kv: kv[0]))
+        config = _row_config(run, seed=False)
+        single = apart or run.status not in DONE or not config
+        key = f"{i}" if single else repr(sorted(config.items(), key=lambda kv: kv[0]))
         groups.setdefault(key, []).append(i)
     out, notes = [], []
     for group in groups.values():
@@ -143,7 +143,7 @@ def _joined(name: str, cells: Sequence[Cell]) -> Cell:
         return cells[0]
     keys = [(cell.key, choose.ruler_key(_repeated(name, cell.player))) for cell in numbers]
     key = max(dict.fromkeys(keys), key=keys.count)
-    same = [cell for cell, own in zip(numbers, keys, strict=True) if own == key]
+    same = [cell for cell, cell_key in zip(numbers, keys, strict=True) if cell_key == key]
     if len(same) == 1:
         return same[0]
     first = same[0]
@@ -161,23 +161,23 @@ def _joined(name: str, cells: Sequence[Cell]) -> Cell:
 
 def _repeated(name: str, player: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same of a player for its numbers to be averaged over seeds."""
-    own = ["seed", "checkpoint"]
+    left_out = ["seed", "checkpoint"]
     if not name.startswith("likelihood/"):
-        own.append("draws")  # of a speed: how many were timed
-    return {k: v for k, v in player.items() if k not in own}
+        left_out.append("draws")  # of a speed: how many were timed
+    return {k: v for k, v in player.items() if k not in left_out}
 
 
 def _floors(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
     """Floors that hold for every row that has one of that name, of the ruler most rows share."""
     out: dict[str, dict[str, dict[str, Any]]] = {}
     for name in columns:
-        found: dict[str, list[dict[str, Any]]] = {}
+        by_name: dict[str, list[dict[str, Any]]] = {}
         for ranking in rank.rankings(rows, name)[:1]:
             for row in ranking.rows:
                 floor = ranking.cell(row).floor
                 if floor is not None:
-                    found.setdefault(str(floor.get("what") or "floor"), []).append(floor)
-        for what, floors in found.items():
+                    by_name.setdefault(str(floor.get("what") or "floor"), []).append(floor)
+        for what, floors in by_name.items():
             if all(floor["value"] == floors[0]["value"] for floor in floors):
                 out.setdefault(what, {})[name] = floors[0]
     return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from genai_cli.comparison.choose import Cell, way
-from genai_cli.comparison.numbers import plain, spelled
+from genai_cli.comparison.numbers import format_interval, format_value
 from genai_cli.comparison.rank import EXACT, Ranking, alike, rankings
 from genai_cli.comparison.rows import Row, Section
 from genai_cli.evaluation.measures import BY_NAME
@@ -36,7 +36,7 @@ def _named(row: Row) -> str:
 def _value(name: str, cell: Cell) -> str:
     """``1.88 bits/dim (1.86–1.91)``."""
     assert cell.value is not None
-    number, space, interval = spelled(cell.value, cell.low, cell.high).partition(" (")
+    number, space, interval = format_interval(cell.value, cell.low, cell.high).partition(" (")
     unit = "bits/dim" if name == "likelihood/bits_per_dim" else BY_NAME[name].unit
     return f"{number}{' ' + unit if unit else ''}{space}{interval}"
 
@@ -60,13 +60,13 @@ def _ties(ranking: Ranking) -> str:
 
 def _first(rows: Sequence[Row], name: str) -> Ranking | None:
     """The ranking of most rows, if it ranks anything."""
-    found = rankings(rows, name)
-    return found[0] if found and len(found[0].rows) > 1 else None
+    made = rankings(rows, name)
+    return made[0] if made and len(made[0].rows) > 1 else None
 
 
 def _elsewhere(rows: Sequence[Row], name: str) -> str:
-    found = rankings(rows, name)
-    left = [_named(row) for other in found[1:] for row in other.rows]
+    made = rankings(rows, name)
+    left = [_named(row) for other in made[1:] for row in other.rows]
     return f" (not compared, on another ruler: {', '.join(left)})" if left else ""
 
 
@@ -83,13 +83,13 @@ def _best(rows: Sequence[Row], name: str, title: str, more: str = "") -> Iterato
 def _likelihood(rows: Sequence[Row]) -> Iterator[str]:
     counted = {n: sum(len(r.rows) for r in rankings(rows, n)[:1]) for n in LIKELIHOODS}
     name = max(LIKELIHOODS, key=lambda n: counted[n])  # of equals the first
-    found = rankings(rows, name)
-    if not found:
+    made = rankings(rows, name)
+    if not made:
         return
-    ranking = found[0]
+    ranking = made[0]
     best, rest = ranking.best, ranking.rows[1:]
     cell = ranking.cell(best)
-    if not rest and len(found) == 1:
+    if not rest and len(made) == 1:
         yield f"Likelihood: only {_named(best)} has one, {_bounded(name, cell)}."
         return
     if not rest:
@@ -121,9 +121,9 @@ def _bounded(name: str, cell: Cell) -> str:
 
 def _each(rows: Sequence[Row], ranking: Ranking, say: Callable[[str, Cell], str]) -> str:
     """``a 0.1, b 0.2, 3 more``."""
-    told = [f"{_named(r)} {say(ranking.name, ranking.cell(r))}" for r in rows[:OTHERS]]
+    parts = [f"{_named(r)} {say(ranking.name, ranking.cell(r))}" for r in rows[:OTHERS]]
     more = [f"{len(rows) - OTHERS} more"] if len(rows) > OTHERS else []
-    return ", ".join(told + more)
+    return ", ".join(parts + more)
 
 
 def _reconstruction(rows: Sequence[Row]) -> Iterator[str]:
@@ -142,8 +142,8 @@ def _reconstruction(rows: Sequence[Row]) -> Iterator[str]:
                 title = f"Reconstruction{where}: only {_named(ranking.best)}"
             else:
                 title = f"Best reconstruction{where}: {_named(ranking.best)}"
-            said = f"MSE {_value(name, cell)}{_ties(ranking)}{_beside(cell)}"
-            yield f"{title}, {said}{_elsewhere(members, name)}."
+            value = f"MSE {_value(name, cell)}{_ties(ranking)}{_beside(cell)}"
+            yield f"{title}, {value}{_elsewhere(members, name)}."
 
 
 def _beside(cell: Cell) -> str:
@@ -154,9 +154,9 @@ def _beside(cell: Cell) -> str:
     what = cell.floor.get("what", "the floor")
     floor = Cell(value, low, high, cell.n)
     if alike(cell, floor):
-        return f"; {what} {plain(value)}, not distinguishable"
+        return f"; {what} {format_value(value)}, not distinguishable"
     better = cell.value is not None and value < cell.value
-    return f"; {what} {'is better' if better else 'is worse'}, {plain(value)}"
+    return f"; {what} {'is better' if better else 'is worse'}, {format_value(value)}"
 
 
 def _samples(rows: Sequence[Row]) -> Iterator[str]:
@@ -168,7 +168,7 @@ def _samples(rows: Sequence[Row]) -> Iterator[str]:
     more = f" in the features of '{features}'" if features else ""
     if cell.floor:
         what = cell.floor.get("what", "real data")
-        more += f" ({what}: {plain(cell.floor['value'])})"
+        more += f" ({what}: {format_value(cell.floor['value'])})"
     yield from _best(rows, "samples/frechet", "Best samples", f" Fréchet distance{more}")
 
 
@@ -183,8 +183,8 @@ def _diversity(rows: Sequence[Row]) -> Iterator[str]:
         full = Cell(real, None, None, 0)
         poor = [r for r in reversed(ranking.rows) if not alike(ranking.cell(r), full)]
         if poor:
-            told = _list(poor, ranking)
-            yield f"Classes missing in samples, of {plain(real)} there are: {told}."
+            names = _list(poor, ranking)
+            yield f"Classes missing in samples, of {format_value(real)} there are: {names}."
 
 
 def _memorisation(rows: Sequence[Row]) -> Iterator[str]:
@@ -193,10 +193,10 @@ def _memorisation(rows: Sequence[Row]) -> Iterator[str]:
     copied = [r for r in known if r.cells[name].value < COPIED]
     for row in copied:
         p = row.cells[name].value
-        said = "< .001" if p < 0.001 else f"= {p:.3f}"
+        value = "< .001" if p < 0.001 else f"= {p:.3f}"
         yield (
             f"Warning: {_named(row)} may copy training examples, or draw what is smoother than any:"
-            f" its samples lie closer to them than test examples do (p {said});"
+            f" its samples lie closer to them than test examples do (p {value});"
             " look at closest_pairs.png."
         )
     if known and not copied:
@@ -226,9 +226,11 @@ def _trade(rows: Sequence[Row]) -> Iterator[str]:
     row = max(able, key=lambda r: speed.cell(r).value or 0.0)
     rate = _value(speed.name, speed.cell(row))
     if row is quality.best:
-        alone = "no faster one has samples as good" if row is not speed.best else "also the fastest"
+        remark = (
+            "no faster one has samples as good" if row is not speed.best else "also the fastest"
+        )
         apart = _elsewhere(rows, quality.name)
-        yield f"Best trade-off: {_named(row)}, best samples at {rate}; {alone}{apart}."
+        yield f"Best trade-off: {_named(row)}, best samples at {rate}; {remark}{apart}."
     else:
         slow = quality.best
         beside = f" against {_value(speed.name, speed.cell(slow))}" if slow in able else ""
@@ -254,7 +256,7 @@ def _prediction(rows: Sequence[Row]) -> Iterator[str]:
 
 def _description(row: Row, section: Section) -> str:
     """One row alone: its numbers, nothing to compare them with."""
-    told = []
+    parts = []
     for name in section.columns:
         cell = row.cells.get(name)
         if cell is None or cell.value is None or name.startswith(("cost/", "memorisation/")):
@@ -262,11 +264,11 @@ def _description(row: Row, section: Section) -> str:
         label = BY_NAME[name].label
         if name.startswith("likelihood/"):
             value = _bounded(name, cell)
-            told.append(value if label == "bits/dim" else f"{label} {value}")
+            parts.append(value if label == "bits/dim" else f"{label} {value}")
         else:
             floor = cell.floor
-            beside = f" ({floor.get('what')}: {plain(floor['value'])})" if floor else ""
-            told.append(f"{label} {_value(name, cell)}{beside}")
-    if not told:
+            beside = f" ({floor.get('what')}: {format_value(floor['value'])})" if floor else ""
+            parts.append(f"{label} {_value(name, cell)}{beside}")
+    if not parts:
         return ""
-    return f"{_named(row)} on {section.dataset}: {'; '.join(told)}. Nothing to compare it with."
+    return f"{_named(row)} on {section.dataset}: {'; '.join(parts)}. Nothing to compare it with."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli.comparison.choose import Cell
-from genai_cli.comparison.numbers import compact
+from genai_cli.comparison.numbers import format_plus_minus
 from genai_cli.comparison.read import DONE, settings_of
 from genai_cli.comparison.rows import Comparison, Row, Section
 from genai_cli.evaluation.measures import BY_NAME, Measure
@@ -122,8 +122,8 @@ def _runs(section: Section) -> Table:
 
 def _settings(row: Row) -> str:
     """``loss=nll epochs=60``; what follows from the loss is left out."""
-    told = {k: v for k, v in row.settings.items() if k != "monitor"}
-    return " ".join(f"{k.removesuffix('.name')}={v}" for k, v in told.items())
+    settings = {k: v for k, v in row.settings.items() if k != "monitor"}
+    return " ".join(f"{k.removesuffix('.name')}={v}" for k, v in settings.items())
 
 
 def _group(
@@ -143,11 +143,11 @@ def _group(
 
 def _measured_on(rulers: Sequence[Mapping[str, Any]]) -> str:
     """`` (n 360, reference features)``, where that holds for the whole table; else notes tell."""
-    told = []
+    parts = []
     for key, form in (("n", "n {}"), ("extractor", "{} features")):
         values = {str(ruler[key]) for ruler in rulers if ruler.get(key) is not None}
-        told += [form.format(*values)] if len(values) == 1 else []
-    return f" ({format_value(', '.join(told))})" if told else ""
+        parts += [form.format(*values)] if len(values) == 1 else []
+    return f" ({format_value(', '.join(parts))})" if parts else ""
 
 
 def floor_name(what: str) -> str:
@@ -183,7 +183,7 @@ def number(name: str, cell: Cell) -> str:
     if name == "memorisation/p":
         text = "<.001" if cell.value < 0.001 else f"{cell.value:.3f}"
     else:
-        text = compact(cell.value, cell.low, cell.high)
+        text = format_plus_minus(cell.value, cell.low, cell.high)
     return f"≤ {text}" if cell.bound and name.startswith("likelihood/") else text
 
 

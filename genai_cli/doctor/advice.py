@@ -31,7 +31,7 @@ WORDS = {
 }
 
 
-def found(
+def make_finding(
     phrase: str, r: Reading, evidence: str, confidence: float, since: float | None = None
 ) -> Finding:
     """A finding with what to do about it."""

@@ -122,14 +122,14 @@ class Curve:
         On a plateau the envelope (lowest value so far) loses less than a twentieth of the fall.
         """
         envelope = np.minimum.accumulate(self.smooth)
-        n, found = len(envelope), (0, 0, 0.0)
+        n, longest = len(envelope), (0, 0, 0.0)
         last = np.searchsorted(-envelope, -(envelope - 0.05 * self.fall), side="right") - 1
         for first in range(n):
             end = int(last[first])
             behind = float(envelope[end] - envelope[-1]) / self.fall
-            if behind > BEHIND and end - first > found[1] - found[0]:
-                found = (first, end, behind)
-        return found
+            if behind > BEHIND and end - first > longest[1] - longest[0]:
+                longest = (first, end, behind)
+        return longest
 
     def spikes(self, size: float) -> list[int]:
         """Rows to which the curve leaps by ``size`` from the level of the three rows before, and

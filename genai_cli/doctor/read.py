@@ -40,9 +40,9 @@ def run(folder: Path) -> Reading:
     summary = run_folder.read_json(folder / run_folder.SUMMARY)
     described = run_folder.read_json(folder / run_folder.RUN)
     status = run_folder.status(folder, described)
-    told = failure(folder, status)
+    reason = failure(folder, status)
     words = command(described)
-    about = reference(folder), columns, config, numbers(summary), status, told, words
+    about = reference(folder), columns, config, numbers(summary), status, reason, words
     return Reading(*about, unmeasured=run_folder.unmeasured(summary))
 
 
@@ -58,14 +58,14 @@ def command(described: dict[str, Any]) -> list[str]:
 
 def numbers(summary: dict[str, Any]) -> dict[str, float]:
     """The values of a summary.json, measured and as evidence."""
-    found = {}
+    values = {}
     for name, entry in (summary.get("metrics") or {}).items():
         if isinstance(entry, dict) and isinstance(entry.get("value"), int | float):
-            found[name] = float(entry["value"])
+            values[name] = float(entry["value"])
     for name, value in (summary.get("evidence") or {}).items():
         if isinstance(value, int | float):
-            found[name] = float(value)
-    return found
+            values[name] = float(value)
+    return values
 
 
 def failure(folder: Path, status: str) -> str:
@@ -73,11 +73,11 @@ def failure(folder: Path, status: str) -> str:
     if status != "failed":
         return ""
     try:
-        said = (folder / run_folder.LOG).read_text(encoding="utf-8", errors="replace")
+        log = (folder / run_folder.LOG).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    found = re.findall(r"Diverged: (\S+ became \S+ in epoch \d+)", said)
-    return found[-1] if found else ""
+    matches = re.findall(r"Diverged: (\S+ became \S+ in epoch \d+)", log)
+    return matches[-1] if matches else ""
 
 
 def file(path: Path) -> Reading:
@@ -97,9 +97,13 @@ def file(path: Path) -> Reading:
     rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
     names = {str(n).strip().lower(): n for n in (rows[0] if rows else {}) if n}
     wanted = {"epoch": ("epoch",), "train/loss": TRAIN, "val/loss": VALIDATION}
-    found = {k: next((names[a] for a in known if a in names), None) for k, known in wanted.items()}
+    column_of = {
+        k: next((names[a] for a in known if a in names), None) for k, known in wanted.items()
+    }
     missing = [
-        {"train/loss": "loss", "val/loss": "val_loss"}.get(k, k) for k in found if not found[k]
+        {"train/loss": "loss", "val/loss": "val_loss"}.get(k, k)
+        for k in column_of
+        if not column_of[k]
     ]
     if missing:
         have = f" (it has {listing(names)})" if names else ""
@@ -108,26 +112,26 @@ def file(path: Path) -> Reading:
         )
     rate = next((names[a] for a in names if a in RATE or a.startswith("lr-")), None)
     if rate is not None:
-        found["lr"] = rate
+        column_of["lr"] = rate
     fits: list[Points] = [{}]
     for row in rows:
-        epoch = _number(row[found["epoch"]], delimiter)
+        epoch = _number(row[column_of["epoch"]], delimiter)
         if epoch is None:  # Lightning logs the rate without an epoch
             continue
         if fits[-1] and epoch < max(fits[-1]) and epoch == min(fits[0]):
             fits.append({})
         point = fits[-1].setdefault(epoch, {})
-        for name in found:
-            value = _number(row[found[name]], delimiter)
+        for name in column_of:
+            value = _number(row[column_of[name]], delimiter)
             if name != "epoch" and value is not None:
                 point.setdefault(name, []).append(value)
-    told = _together([{e: p for e, p in fit.items() if _LOSSES & set(p)} for fit in fits])
-    if not told:
+    points = _together([{e: p for e, p in fit.items() if _LOSSES & set(p)} for fit in fits])
+    if not points:
         raise UserError(f"{path} has no row with an epoch and a loss")
-    epochs = sorted(told)
+    epochs = sorted(points)
     columns = {
-        name: np.array([float(np.mean(told[e].get(name, [np.nan]))) for e in epochs])
-        for name in found
+        name: np.array([float(np.mean(points[e].get(name, [np.nan]))) for e in epochs])
+        for name in column_of
         if name != "epoch"
     }
     first = 1 - min(epochs[0], 1)  # Keras and Lightning count from 0
@@ -138,16 +142,16 @@ def _together(fits: list[Points]) -> Points:
     """Epochs of several calls of ``fit``, one after the other. A call whose training loss begins
     nearer to where the one before it began than to where that ended has trained another model:
     only what follows counts."""
-    told: Points = {}
+    joined: Points = {}
     for fit in filter(None, fits):
-        if told:
-            first, last = _loss(told[min(told)]), _loss(told[max(told)])
+        if joined:
+            first, last = _loss(joined[min(joined)]), _loss(joined[max(joined)])
             begins = _loss(fit[min(fit)])
             if abs(begins - first) < abs(begins - last):
-                told = {}
-        after = max(told) + 1 - min(fit) if told else 0
-        told |= {epoch + after: point for epoch, point in fit.items()}
-    return told
+                joined = {}
+        after = max(joined) + 1 - min(fit) if joined else 0
+        joined |= {epoch + after: point for epoch, point in fit.items()}
+    return joined
 
 
 def _loss(point: dict[str, list[float]]) -> float:

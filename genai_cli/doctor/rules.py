@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from genai_cli.doctor import limits, signs
-from genai_cli.doctor.advice import found
+from genai_cli.doctor.advice import make_finding
 from genai_cli.doctor.curve import TAIL
 from genai_cli.doctor.finding import Finding, below, beyond
 from genai_cli.doctor.healthy import healthy
@@ -58,14 +58,14 @@ def unfit(r: Reading) -> Finding | None:
     if activation in fits:
         return None
     goes = f"{loss} goes with {' or '.join(fits)}" if fits else f"{loss} is no loss for classes"
-    return found(
+    return make_finding(
         "loss does not fit the activation", r, f"{loss} on {activation} outputs; {goes}", 1
     )
 
 
 def diverged(r: Reading) -> Finding | None:
     if r.failure:
-        return found("diverged", r, r.failure, 1)
+        return make_finding("diverged", r, r.failure, 1)
     for name in ("train/loss", "val/loss"):
         values = r.column(name)
         if values is None or not len(values):
@@ -73,16 +73,16 @@ def diverged(r: Reading) -> Finding | None:
         lost = np.isinf(values) | (np.isnan(values) & np.isnan(values[-1]))  # or cells left empty
         if lost.any() and (name == "train/loss" or not lost.all()):
             epoch = r.epochs[lost][0]
-            told = f"{name} is no number from epoch {int(epoch)}"
-            return found("diverged", r, told, 1, epoch)
+            evidence = f"{name} is no number from epoch {int(epoch)}"
+            return make_finding("diverged", r, evidence, 1, epoch)
     c = r.train
     if c is None or len(c) < 2:
         return None
     size = max(abs(c.start), c.fall)
     if c.end - c.start > limits.BLOWN * size:
         ratio = (c.end - c.start) / size
-        told = f"training loss {format_number(c.start)} → {format_number(c.end)}"
-        return found("diverged", r, told, beyond(ratio, limits.BLOWN), c.best_epoch)
+        return make_finding("diverged", r, f"training loss {format_number(c.start)} → {format_number(c.end)}",
+                        beyond(ratio, limits.BLOWN), c.best_epoch)  # fmt: skip
     return None
 
 
@@ -100,10 +100,12 @@ def rate_too_low(r: Reading) -> Finding | None:
         return None
     if not known and (early < limits.STRAIGHT or c.fall > limits.SLIGHT * abs(c.start)):
         return None
-    told = f"the loss falls on a straight line: {early:.0%} of its fall in half of the epochs"
+    evidence = f"the loss falls on a straight line: {early:.0%} of its fall in half of the epochs"
     if known:
-        told += f", at {rate:.3g} times the usual rate of {limits.USUAL:g}"
-    return found("learning rate too low", r, told, 0.95 if known else below(early - 0.4, 0.4))
+        evidence += f", at {rate:.3g} times the usual rate of {limits.USUAL:g}"
+    return make_finding(
+        "learning rate too low", r, evidence, 0.95 if known else below(early - 0.4, 0.4)
+    )
 
 
 def rate_far_too_high(r: Reading) -> Finding | None:
@@ -120,24 +122,29 @@ def rate_too_high(r: Reading) -> Finding | None:
     stays = r.val is not None and r.val.start - r.val.best < limits.STAYS * abs(r.val.start)
     huge = r.family and blast > limits.BLAST_UNKNOWN  # ours are scaled: no large units
     if huge or (blast > limit and (known or (stays and (rate is None or rate > 3)))):
-        told = (f"training began with {format_number(c.start)} on average of its first epoch, "
-                f"after which validation had {format_number(r.val.start)}")  # fmt: skip
-        return found("learning rate too high", r, told, beyond(blast, limit))
+        evidence = (
+            f"training began with {format_number(c.start)} on average of its first epoch, after which "
+            f"validation had {format_number(r.val.start)}"
+        )
+        return make_finding("learning rate too high", r, evidence, beyond(blast, limit))
     if known and signs.climb(c) > limits.BLOWN:
-        told = (f"at {rate:.3g} times the usual rate of {limits.USUAL:g} the training loss rose "
-                f"from {format_number(c.start)} to {format_number(c.values.max())} "
-                "before it fell")  # fmt: skip
-        return found("learning rate too high", r, told, 0.9)
+        evidence = (
+            f"at {rate:.3g} times the usual rate of {limits.USUAL:g} the training loss rose "
+            f"from {format_number(c.start)} to {format_number(c.values.max())} before it fell"
+        )
+        return make_finding("learning rate too high", r, evidence, 0.9)
     if known and c.level(0.2) - c.end < limits.STUCK * c.fall:
-        told = (f"at {rate:.3g} times the usual rate of {limits.USUAL:g} nothing is gained after "
-                "the first fifth of the epochs")  # fmt: skip
-        return found("learning rate too high", r, told, 0.9)
+        evidence = (
+            f"at {rate:.3g} times the usual rate of {limits.USUAL:g} nothing is gained after "
+            "the first fifth of the epochs"
+        )
+        return make_finding("learning rate too high", r, evidence, 0.9)
     limit, unrest = limits.RESTLESS / 3 if known else limits.RESTLESS, signs.unrest(r)
     if unrest > limit and (known or signs.learned(r)):
-        told = f"one epoch in five rises by {unrest:.1%} of the whole fall and more"
+        evidence = f"one epoch in five rises by {unrest:.1%} of the whole fall and more"
         if known:
-            told += f", at {rate:.3g} times the usual rate of {limits.USUAL:g}"
-        return found("learning rate too high", r, told, beyond(unrest, limit))
+            evidence += f", at {rate:.3g} times the usual rate of {limits.USUAL:g}"
+        return make_finding("learning rate too high", r, evidence, beyond(unrest, limit))
     return None
 
 
@@ -150,8 +157,8 @@ def jumps(r: Reading) -> Finding | None:
     if len(rows) < 2:
         return None
     highest = max(c.values[i] - c.values[i - 1] for i in rows) / c.fall
-    told = f"{len(rows)} leaps of up to {highest:.0%} of the fall, each recovered"
-    return found("jumps", r, told, beyond(len(rows), 1), c.epochs[rows[0]])
+    evidence = f"{len(rows)} leaps of up to {highest:.0%} of the fall, each recovered"
+    return make_finding("jumps", r, evidence, beyond(len(rows), 1), c.epochs[rows[0]])
 
 
 def plateau(r: Reading) -> Finding | None:
@@ -162,9 +169,13 @@ def plateau(r: Reading) -> Finding | None:
     share = (last - first) / max(1, c.learned)
     if share < limits.PLATEAU or last - first < 2:
         return None
-    told = (f"no fall from epoch {int(c.epochs[first])} to {int(c.epochs[last])}, then "
-            f"{behind:.0%} of the whole")  # fmt: skip
-    return found("plateau then fall", r, told, beyond(share, limits.PLATEAU), c.epochs[last])
+    evidence = (
+        f"no fall from epoch {int(c.epochs[first])} to {int(c.epochs[last])}, then "
+        f"{behind:.0%} of the whole"
+    )
+    return make_finding(
+        "plateau then fall", r, evidence, beyond(share, limits.PLATEAU), c.epochs[last]
+    )
 
 
 def overfitting(r: Reading) -> Finding | None:
@@ -178,9 +189,8 @@ def overfitting(r: Reading) -> Finding | None:
     learned = t.end < t.smooth[min(at, len(t) - 1)]
     if rose < limits.ROSE or not learned or v.end < t.end or v.end - v.best < noise:
         return None
-    told = (f"validation {format_number(v.best)} → {format_number(v.end)} while training fell to "
-            f"{format_number(t.end)}")  # fmt: skip
-    return found("overfitting", r, told, beyond(rose, limits.ROSE), v.best_epoch)
+    evidence = f"validation {format_number(v.best)} → {format_number(v.end)} while training fell to {format_number(t.end)}"
+    return make_finding("overfitting", r, evidence, beyond(rose, limits.ROSE), v.best_epoch)
 
 
 def validation_below(r: Reading) -> Finding | None:
@@ -193,9 +203,8 @@ def validation_below(r: Reading) -> Finding | None:
     limit = limits.GAP if signs.regularised(r) else limits.GAP_UNKNOWN
     if (r.family and not signs.regularised(r)) or gap < limit or (later > 0).mean() < 0.8:
         return None
-    told = (f"validation {format_number(v.end)}, training {format_number(t.end)}: "
-            f"{gap:.0%} of the fall between")  # fmt: skip
-    return found("validation below training", r, told, beyond(gap, limit))
+    evidence = f"validation {format_number(v.end)}, training {format_number(t.end)}: {gap:.0%} of the fall between"
+    return make_finding("validation below training", r, evidence, beyond(gap, limit))
 
 
 def posterior_collapse(r: Reading) -> Finding | None:
@@ -205,37 +214,36 @@ def posterior_collapse(r: Reading) -> Finding | None:
     beta = float(r.setting("model.beta") or 1)
     if beta < limits.FAR_BETA and signs.on_its_way(r):
         return None
-    told = f"{format_number(nats)} nats in the code, no active unit" + f", beta {beta:g}" * (
-        beta != 1
-    )
-    return found("posterior collapse", r, told, below(nats, limits.NATS))
+    evidence = f"{format_number(nats)} nats in the code, no active unit" + f", beta {beta:g}" * (beta != 1)
+    return make_finding("posterior collapse", r, evidence, below(nats, limits.NATS))
 
 
 def code_ignored(r: Reading) -> Finding | None:
-    own, swapped, deviation = map(r.number, ("own_mse", "swapped_mse", "code_deviation"))
+    error, swapped, deviation = map(r.number, ("own_mse", "swapped_mse", "code_deviation"))
     if (
-        None in (own, swapped, deviation)
+        None in (error, swapped, deviation)
         or deviation < limits.DEVIATION
-        or swapped > limits.SWAPPED * own
+        or swapped > limits.SWAPPED * error
     ):
         return None
     if "test/kl" in r.numbers:  # posterior collapse says it
         return None
-    told = (f"with another example's code the error is {format_number(swapped)}, "
-            f"with its own {format_number(own)}")  # fmt: skip
-    return found(
-        "decoder ignores the code", r, told, below(abs(swapped / own - 1), limits.SWAPPED - 1)
+    evidence = (
+        f"with another example's code the error is {format_number(swapped)}, with its own {format_number(error)}"
+    )
+    return make_finding(
+        "decoder ignores the code", r, evidence, below(abs(swapped / error - 1), limits.SWAPPED - 1)
     )
 
 
 def mean_collapse(r: Reading) -> Finding | None:
-    own, mean = signs.errors(r)
-    if own is None or mean is None or signs.on_its_way(r):
+    error, mean = signs.errors(r)
+    if error is None or mean is None or signs.on_its_way(r):
         return None
-    if not limits.MEAN * mean < own < limits.ABOVE_MEAN * mean:
+    if not limits.MEAN * mean < error < limits.ABOVE_MEAN * mean:
         return None
-    told = f"error {own / mean:.0%} of that of {signs.constant(r)}"
-    return found("mean collapse", r, told, beyond(own / mean, limits.MEAN))
+    evidence = f"error {error / mean:.0%} of that of {signs.constant(r)}"
+    return make_finding("mean collapse", r, evidence, beyond(error / mean, limits.MEAN))
 
 
 def generator_vanishing(r: Reading) -> Finding | None:
@@ -247,18 +255,16 @@ def generator_vanishing(r: Reading) -> Finding | None:
         or not signs.poor_samples(r)
     ):
         return None
-    told = (
-        f"D(G(z)) {format_number(p[1])}: so small is the gradient that minimax gives the generator"
-    )
-    return found("generator vanishing", r, told, below(p[1], limits.FAINT))
+    evidence = f"D(G(z)) {format_number(p[1])}: so small is the gradient that minimax gives the generator"
+    return make_finding("generator vanishing", r, evidence, below(p[1], limits.FAINT))
 
 
 def discriminator_won(r: Reading) -> Finding | None:
     p = signs.players(r)
     if p is None or p[1] > limits.SURE or p[0] < 1 - limits.SURE or not signs.poor_samples(r):
         return None
-    told = f"D(x) {format_number(p[0])}, D(G(z)) {format_number(p[1])}"
-    return found("discriminator won", r, told, below(max(p[1], 1 - p[0]), limits.SURE))
+    evidence = f"D(x) {format_number(p[0])}, D(G(z)) {format_number(p[1])}"
+    return make_finding("discriminator won", r, evidence, below(max(p[1], 1 - p[0]), limits.SURE))
 
 
 def mode_collapse(r: Reading) -> Finding | None:
@@ -269,9 +275,14 @@ def mode_collapse(r: Reading) -> Finding | None:
         or not (covered < limits.UNCOVERED or spread < limits.NARROW)
     ):
         return None
-    told = f"samples reach {covered:.0%} of the test examples, with {spread:.0%} of their variance"
-    return found(
-        "mode collapse", r, told, below(min(covered / limits.UNCOVERED, spread / limits.NARROW), 1)
+    evidence = (
+        f"samples reach {covered:.0%} of the test examples, with {spread:.0%} of their variance"
+    )
+    return make_finding(
+        "mode collapse",
+        r,
+        evidence,
+        below(min(covered / limits.UNCOVERED, spread / limits.NARROW), 1),
     )
 
 
@@ -279,8 +290,8 @@ def inverse_error(r: Reading) -> Finding | None:
     error = r.number("inverse_error")
     if error is None or error < limits.INVERSE:
         return None
-    told = f"there and back changes an example by {format_number(error)} deviations of the data"
-    return found("inverse error", r, told, beyond(error, limits.INVERSE))
+    evidence = f"there and back changes an example by {format_number(error)} deviations of the data"
+    return make_finding("inverse error", r, evidence, beyond(error, limits.INVERSE))
 
 
 def ema_too_young(r: Reading) -> Finding | None:
@@ -291,7 +302,8 @@ def ema_too_young(r: Reading) -> Finding | None:
     behind = (float(r.val.values[-1]) - raw) / max(fall, 1e-30)
     if behind < limits.LAG:
         return None
-    told = (f"{r.steps:.0f} steps for an average over {1 / (1 - decay):.0f}: validation "
-            f"{format_number(float(r.val.values[-1]))}, "
-            f"without averaging {format_number(raw)}")  # fmt: skip
-    return found("EMA too young", r, told, beyond(behind, limits.LAG))
+    evidence = (
+        f"{r.steps:.0f} steps for an average over {1 / (1 - decay):.0f}: validation "
+        f"{format_number(float(r.val.values[-1]))}, without averaging {format_number(raw)}"
+    )
+    return make_finding("EMA too young", r, evidence, beyond(behind, limits.LAG))

@@ -84,9 +84,9 @@ def learned(r: Reading) -> bool:
 
 def on_its_way(r: Reading) -> bool:
     """Still falling to the mean image, or away from it: every run passes it."""
-    own, mean = errors(r)
+    error, mean = errors(r)
     dead = (rate(r) or 0.0) >= limits.FAR_ABOVE  # it will not get there
-    if own is not None and mean and own > limits.ABOVE_MEAN * mean and not dead:
+    if error is not None and mean and error > limits.ABOVE_MEAN * mean and not dead:
         return True
     c = r.val or r.train
     return c is not None and c.late > limits.LEAVING and fell(c)

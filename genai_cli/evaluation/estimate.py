@@ -29,13 +29,13 @@ def estimate(job: Evaluation, extractor: Extractor | None, known: bool) -> str:
         extractor: of its samples' features; None where samples are not looked at.
         known: the training side's features are there already.
     """
-    ask, n = job.ask, job.examples
+    request, n = job.request, job.examples
     rate = 1 / max(_drawing(job), 1e-9)
-    sets = ask.sets * job.n if extractor is not None else 0
-    total = (sets + (MANY if ask.wants("speed") else 0)) / rate
+    sets = request.sets * job.n if extractor is not None else 0
+    total = (sets + (MANY if request.wants("speed") else 0)) / rate
     if extractor is not None:
         total += _looking(job, extractor, sets, known)
-    if ask.wants("likelihood"):
+    if request.wants("likelihood"):
         total += _likelihood(job) * n
     return (
         f"about {clock(total)}: {sets:,} samples at {rate:,.0f} a second, {n:,} test examples;"
@@ -45,7 +45,7 @@ def estimate(job: Evaluation, extractor: Extractor | None, known: bool) -> str:
 
 def _drawing(job: Evaluation) -> float:
     """Seconds a sample."""
-    draw, seed = job.drawing().draw, job.ask.seed
+    draw, seed = job.drawing().draw, job.request.seed
     draw(1, seed)  # the first call allocates
     return seconds(lambda: draw(ALIGN, seed)) / ALIGN
 
@@ -64,12 +64,12 @@ def _looking(job: Evaluation, extractor: Extractor, sets: int, known: bool) -> f
 
 def _likelihood(job: Evaluation) -> float:
     """Seconds a test example."""
-    own: dict[str, Any] = {"draws": job.ask.draws, "seed": job.ask.seed}
-    own |= {"batch": job.ask.batch_size, "tick": lambda k: None}
+    options: dict[str, Any] = {"draws": job.request.draws, "seed": job.request.seed}
+    options |= {"batch": job.request.batch_size, "tick": lambda k: None}
     each = 0.0
     for few in PROBES:
         few = min(few, job.examples)
-        spent = seconds(lambda k=few: likelihood(job.model, job.data, job.cfg, n=k, **own))
+        spent = seconds(lambda k=few: likelihood(job.model, job.data, job.cfg, n=k, **options))
         each = spent / few
         if spent > FAST:
             break

@@ -31,9 +31,9 @@ ONE, MANY = 1, 1024  # samples at once, for the speed
 FIDELITY = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 
 
-def samples_wanted(ask: EvaluateRequest, data: Dataset) -> int:
+def samples_wanted(request: EvaluateRequest, data: Dataset) -> int:
     """``n``, or by default as many as there are test examples, so that the floor is at equal n."""
-    return ask.n or max(10, min(MOST_N, len(data.test)))
+    return request.n or max(10, min(MOST_N, len(data.test)))
 
 
 Tick = Callable[[int], None]
@@ -48,20 +48,20 @@ def measured(job: Evaluation, real: Callable[[], Reference], stage: Stage) -> No
         real: makes the training side, or gives the one there is.
         stage: called with a part's name and size, gives what to call with progress.
     """
-    ask, model = job.ask, job.model
+    request, model = job.request, job.model
     if hasattr(model, "predict") and not hasattr(model, "sample"):
-        if ask.wants("prediction"):
+        if request.wants("prediction"):
             _prediction(job, stage)
     else:
-        if ask.wants("reconstruction"):
+        if request.wants("reconstruction"):
             _reconstruction(job, stage)
-        if ask.wants("likelihood"):
+        if request.wants("likelihood"):
             _likelihood(job, stage)
-        if ask.wants("samples") or ask.wants("memorisation"):
+        if request.wants("samples") or request.wants("memorisation"):
             _samples(job, real, stage)
-        if ask.wants("speed"):
+        if request.wants("speed"):
             _speed(job, stage)
-    if ask.wants("cost"):
+    if request.wants("cost"):
         _cost(job)
 
 
@@ -72,11 +72,11 @@ def _reconstruction(job: Evaluation, stage: Stage) -> None:
         return
     n = job.examples
     with job.clock("reconstruction"):
-        tick, batch = stage("reconstruction", n), job.ask.batch_size
+        tick, batch = stage("reconstruction", n), job.request.batch_size
         values = reconstruction.reconstruction(job.model, job.data, n=n, batch=batch, tick=tick)
         floors = {}
-        if found := reconstruction.floor(job.model, job.data, job.cfg.bottleneck, n):
-            what, floor = found
+        if baseline := reconstruction.floor(job.model, job.data, job.cfg.bottleneck, n):
+            what, floor = baseline
             floors = {
                 name: {"value": mean, "low": low, "high": high, "n": n, "what": what}
                 for name, (mean, low, high) in summarised(floor).items()
@@ -87,52 +87,52 @@ def _reconstruction(job: Evaluation, stage: Stage) -> None:
 def _likelihood(job: Evaluation, stage: Stage) -> None:
     n = job.examples
     with job.clock("likelihood"):
-        tick, ask = stage("likelihood", n), job.ask
-        found = likelihood.likelihood(
+        tick, request = stage("likelihood", n), job.request
+        result = likelihood.likelihood(
             *(job.model, job.data, job.cfg),
             n=n,
-            draws=ask.draws,
-            seed=ask.seed,
-            batch=ask.batch_size,
+            draws=request.draws,
+            seed=request.seed,
+            batch=request.batch_size,
             tick=tick,
         )
-    for name, reason in found.reasons.items():
+    for name, reason in result.reasons.items():
         job.lacks("likelihood", [name], reason)
-    if not {"elbo", "nats"} & found.reasons.keys() and "elbo" not in found.values:
+    if not {"elbo", "nats"} & result.reasons.keys() and "elbo" not in result.values:
         job.lacks("likelihood", ["elbo"], "the ELBO is a VAE's bound; the NLL is this family's")
-    elif "nats" in found.reasons:
-        job.lacks("likelihood", ["elbo"], found.reasons["nats"])
+    elif "nats" in result.reasons:
+        job.lacks("likelihood", ["elbo"], result.reasons["nats"])
     given = " given the label" if getattr(job.model, "classes", 0) else ""
-    for name, values in found.values.items():
-        player = job.player | found.player | {"likelihood": found.kind}
-        metric, space = f"{name}{given}", found.spaces.get(name)
+    for name, values in result.values.items():
+        player = job.player | result.player | {"likelihood": result.kind}
+        metric, space = f"{name}{given}", result.spaces.get(name)
         job.means("likelihood", {name: values}, player, metric=metric, space=space)
 
 
 def _samples(job: Evaluation, real: Callable[[], Reference], stage: Stage) -> None:
-    ask, model = job.ask, job.model
+    request, model = job.request, job.model
     if not hasattr(model, "sample"):
         job.lacks("samples", FIDELITY, "its class defines no sample")
         return
     reference = real()
-    tick = stage(f"samples, {ask.sets} sets of {job.n:,}", ask.sets * job.n)
+    tick = stage(f"samples, {request.sets} sets of {job.n:,}", request.sets * job.n)
     try:
         with job.clock("samples"):
-            seeds = range(ask.seed, ask.seed + ask.sets)
+            seeds = range(request.seed, request.seed + request.sets)
             result = measure(job.drawing(), reference, job.n, seeds, tick)
             floor = reference.floor(job.n)
     except NotFinite:
         for group, names in (("samples", FIDELITY), ("memorisation", ("p", "closer"))):
-            if ask.wants(group):
+            if request.wants(group):
                 job.lacks(group, names, "samples hold numbers that are not finite")
         return
-    player = job.sampling | {"seed": ask.seed}
+    player = job.sampling | {"seed": request.seed}
     if job.drawing().conditional:
         player["labels"] = "as in the training split"
     papers = reference.extractor.passport()
-    if ask.wants("samples"):
+    if request.wants("samples"):
         _fidelity(job, result, reference, floor, player, papers)
-    if ask.wants("memorisation"):
+    if request.wants("memorisation"):
         _memorisation(job, result, player)
 
 
@@ -152,13 +152,13 @@ def _fidelity(
         n, against = (job.n, real.train.n) if whole else (paired, min(paired, real.train.n))
         if name == "kernel":
             against = min(MOST, real.train.n)
-        more = {"sets": job.ask.sets, "reference_n": against}
+        more = {"sets": job.request.sets, "reference_n": against}
         if name in ("precision", "recall", "density", "coverage"):
             more["k"] = real.k
         if name != "energy":
             more |= papers
         value, low, high = over_sets(
-            [found[name] for found in result.sets], *_range(name, job.data)
+            [numbers[name] for numbers in result.sets], *_range(name, job.data)
         )
         beside = None
         if name in floor:
@@ -174,9 +174,9 @@ def _fidelity(
         return
     job.tables["classes"] = table
     job.files.append("classes.png")
-    title = f"{job.title}: classes of {job.ask.sets} × {job.n:,} samples"
+    title = f"{job.title}: classes of {job.request.sets} × {job.n:,} samples"
     shares = [np.array(table[key]) for key in ("samples", "low", "high", "real")]
-    evaluated.class_shares(job.place / "classes.png", table["names"], *shares, title=title)
+    evaluated.class_shares(job.figure_folder / "classes.png", table["names"], *shares, title=title)
 
 
 def _range(name: str, data: Dataset) -> tuple[float, float]:
@@ -196,7 +196,10 @@ def _memorisation(job: Evaluation, result: Measured, player: dict[str, Any]) -> 
         return
     job.files.append("closest_pairs.png")
     pairs, control = (tuple(x.float().numpy() for x in p) for p in (result.pairs, result.control))
-    path, title = job.place / "closest_pairs.png", f"{job.title}: the closest to training images"
+    path, title = (
+        job.figure_folder / "closest_pairs.png",
+        f"{job.title}: the closest to training images",
+    )
     evaluated.closest_pairs(path, *pairs, control, p=copies.p, title=title)
 
 
@@ -209,7 +212,7 @@ def _speed(job: Evaluation, stage: Stage) -> None:
     @torch.no_grad()
     def draw(n: int) -> Tensor:
         labels = drawing.labels(n, 0, 0)
-        return job.model.sample(n, labels, RowGenerator(0, "sample", 0, n), **job.ask.options)
+        return job.model.sample(n, labels, RowGenerator(0, "sample", 0, n), **job.request.options)
 
     where = {
         "device": device_name(device),
@@ -243,11 +246,11 @@ def _cost(job: Evaluation) -> None:
     except UserError as error:
         rows, reason = [], str(error)
     n, where = len(job.data.train), ("device", "threads", "precision", "step_kind")
-    place = {key: described.get(key) for key in where}
+    hardware = {key: described.get(key) for key in where}
     # by the last epoch: the run's own seconds hold its figures and tests as well
     seconds = rows[-1].get("seconds") if rows else done.get("seconds")
     if done and isinstance(seconds, int | float):
-        job.add("cost/seconds", seconds, n=n, player={}, **place)
+        job.add("cost/seconds", seconds, n=n, player={}, **hardware)
     else:
         job.lacks("cost", ["seconds"], reason)
     if rows and "images" in rows[-1]:
@@ -260,17 +263,19 @@ def _prediction(job: Evaluation, stage: Stage) -> None:
     n = job.examples
     with job.clock("prediction"):
         tick = stage("prediction", n)
-        found = prediction.prediction(job.model, job.data, n=n, batch=job.ask.batch_size, tick=tick)
-    job.means("prediction", found.values, job.player)
-    for name, (value, low, high) in found.whole.items():
+        result = prediction.prediction(
+            job.model, job.data, n=n, batch=job.request.batch_size, tick=tick
+        )
+    job.means("prediction", result.values, job.player)
+    for name, (value, low, high) in result.whole.items():
         job.add(f"prediction/{name}", value, low, high, n=n, player=job.player)
-    job.tables |= found.tables
+    job.tables |= result.tables
     title = f"{job.title}: {n:,} test examples"
-    if "confusion" in found.tables:
+    if "confusion" in result.tables:
         classes = job.data.spec.classes
         job.files += ["confusion.png", "calibration.png"]
-        path = job.place / "confusion.png"
-        predictions.confusion(path, found.true, found.predicted, classes, title=title)
-        path, table = job.place / "calibration.png", found.tables["calibration"]
+        path = job.figure_folder / "confusion.png"
+        predictions.confusion(path, result.true, result.predicted, classes, title=title)
+        path, table = job.figure_folder / "calibration.png", result.tables["calibration"]
         accuracy, count = (np.array(table[key], dtype=float) for key in ("accuracy", "count"))
         calibration.reliability(path, table, wilson(accuracy, count), title=title)

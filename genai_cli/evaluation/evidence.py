@@ -83,8 +83,8 @@ def unaveraged_loss(
 
     def validated() -> float:
         calibrate(run, data, seed)
-        found = evaluate(run, data.val, seed, "validation", precision, few)
-        return found.get("loss", math.nan)
+        means = evaluate(run, data.val, seed, "validation", precision, few)
+        return means.get("loss", math.nan)
 
     loss = validated()
     if few is not None:

@@ -65,16 +65,16 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _reference(data: Dataset, say: Say, tick: Tick | None) -> Extractor:
-    found = reference(data, say, tick)
+    classifier = reference(data, say, tick)
     large = max(data.spec.event_shape[1:]) > LARGEST
     return Extractor(
         "reference",
         FEATURES,
         f"averaged down to {LARGEST} pixels a side" if large else "none",
-        f"features: {FEATURES} of the reference classifier {found.hash} "
-        f"(accuracy {found.accuracy:.3f} on the test images of {data.name})",
-        lambda x: found.network.features(x.cpu().float()),
-        found.network.last,
-        found.hash,
-        found.accuracy,
+        f"features: {FEATURES} of the reference classifier {classifier.hash} "
+        f"(accuracy {classifier.accuracy:.3f} on the test images of {data.name})",
+        lambda x: classifier.network.features(x.cpu().float()),
+        classifier.network.last,
+        classifier.hash,
+        classifier.accuracy,
     )

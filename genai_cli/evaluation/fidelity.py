@@ -257,8 +257,8 @@ def _reach(x: Tensor, k: int) -> Tensor:
         raise ValueError(f"k={k} needs 1 ≤ k < {len(x)}, the number of examples")
     reach = x.new_empty(len(x))
     for start, d in _squared(x, x):
-        own = torch.arange(len(d))
-        d[own, own + start] = torch.inf
+        diagonal = torch.arange(len(d))
+        d[diagonal, diagonal + start] = torch.inf
         # topk is 8 times as fast as kthvalue for a small k
         reach[start : start + len(d)] = d.topk(k, 1, largest=False).values[:, -1]
     return reach

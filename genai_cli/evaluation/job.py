@@ -17,7 +17,7 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import passport
 from genai_cli.evaluation.drawing import Drawing
 from genai_cli.evaluation.intervals import Interval, of_means
-from genai_cli.evaluation.measures import absent, found
+from genai_cli.evaluation.measures import missing_entry, value_entry
 from genai_cli.evaluation.request import EvaluateRequest
 from genai_cli.models.base import Model
 from genai_cli.store import run_folder
@@ -35,11 +35,11 @@ class Evaluation:
     """
 
     folder: Path  # the run
-    place: Path  # where figures go
+    figure_folder: Path  # where figures go
     model: Model
     data: Dataset
     cfg: TrainConfig
-    ask: EvaluateRequest
+    request: EvaluateRequest
     n: int
     averaged: bool
     checkpoint: str  # "step-001260"
@@ -64,14 +64,14 @@ class Evaluation:
     @property
     def sampling(self) -> dict[str, Any]:
         """The player of a number that samples decide."""
-        options = self.ask.options
+        options = self.request.options
         if hasattr(self.model, "resolve_sampler"):  # what an option that is not given comes to
             resolved = self.model.resolve_sampler(**options)
             options = {key: getattr(resolved, key) for key in options}
         return self.player | options
 
     def drawing(self) -> Drawing:
-        return Drawing(self.model, self.data, self.ask.options, self.ask.batch_size)
+        return Drawing(self.model, self.data, self.request.options, self.request.batch_size)
 
     @contextmanager
     def clock(self, part: str) -> Iterator[None]:
@@ -96,18 +96,18 @@ class Evaluation:
     ) -> None:
         """A number under ``name``; its ruler's metric is the last word of it, if not given."""
         if not math.isfinite(value):
-            self.metrics[name] = absent(f"it is {value}: the model's numbers are not finite")
+            self.metrics[name] = missing_entry(f"it is {value}: the model's numbers are not finite")
             return
         if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
             low = high = None
         metric = metric or name.split("/")[1]
         measured = passport.ruler(metric, self.data, self.cfg, n, space, **ruler)
         papers = {"ruler": measured, "player": player}
-        self.metrics[name] = found(value, low, high, n=n, passport=papers, floor=floor)
+        self.metrics[name] = value_entry(value, low, high, n=n, passport=papers, floor=floor)
 
     def lacks(self, group: str, names: Iterable[str], reason: str) -> None:
         """No numbers, and why."""
-        self.metrics |= {f"{group}/{name}": absent(reason) for name in names}
+        self.metrics |= {f"{group}/{name}": missing_entry(reason) for name in names}
 
     def means(
         self,
@@ -123,7 +123,7 @@ class Evaluation:
             self.add(f"{group}/{name}", mean, low, high, n=len(values[name]), **more)
 
     def settings(self, features: str | None) -> dict[str, Any]:
-        return self.ask.settings(self.n, features, self.averaged, self.checkpoint)
+        return self.request.settings(self.n, features, self.averaged, self.checkpoint)
 
     def described(self, features: str | None) -> dict[str, Any]:
         """evaluation.json."""

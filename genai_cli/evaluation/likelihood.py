@@ -76,11 +76,11 @@ def likelihood(
     if not weighted and not hasattr(model, "log_prob"):
         why = model.no_density or "its class defines no log_prob"
         return Likelihood({}, {}, "bound", {}, dict.fromkeys(("nats", "bits_per_dim"), why))
-    own = "continuous" if levels is None else f"{levels} levels in [0, 1]"
+    data_space = "continuous" if levels is None else f"{levels} levels in [0, 1]"
     mass = levels is not None
     if weighted:
         mass = mass and model.likelihood.counts
-        own = own if mass else model.likelihood.data_space
+        data_space = data_space if mass else model.likelihood.data_space
         player = {"draws": draws}
         call = _weights(model, draws, mass)
     else:
@@ -102,7 +102,7 @@ def likelihood(
         values["bits_per_dim"] = values["nats"] / (dims * math.log(2))
     elif levels is None:
         reasons["bits_per_dim"] = "bits/dim needs data with levels"
-    elif own == "binarised":
+    elif data_space == "binarised":
         reasons["bits_per_dim"] = "the model sees binarised values, not the stored levels"
     else:
         reasons["bits_per_dim"] = (
@@ -110,7 +110,7 @@ def likelihood(
             " levels; train with loss=gaussian or logistic"
         )
     kind = getattr(model, "log_prob_kind", "bound")
-    return Likelihood(values, dict.fromkeys(values, own), kind, player, reasons)
+    return Likelihood(values, dict.fromkeys(values, data_space), kind, player, reasons)
 
 
 Call = Callable[[Tensor, Tensor | None, RowGenerator], dict[str, Tensor]]

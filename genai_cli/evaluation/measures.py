@@ -55,7 +55,7 @@ BY_NAME = {measure.name: measure for measure in MEASURES}
 GROUPS = tuple(dict.fromkeys(measure.name.split("/")[0] for measure in MEASURES))
 
 
-def found(
+def value_entry(
     value: float,
     low: float | None = None,
     high: float | None = None,
@@ -73,6 +73,6 @@ def found(
     return entry | ({"floor": dict(floor)} if floor else {})
 
 
-def absent(reason: str) -> dict[str, Any]:
+def missing_entry(reason: str) -> dict[str, Any]:
     """No number, and why: "a GAN has no density"."""
     return {"value": None, "low": None, "high": None, "n": 0, "reason": reason}

@@ -60,10 +60,10 @@ def nearest_of(x: Tensor, parts: Iterable[Tensor]) -> Nearest:
         coarse, norms = y.float(), y.square().sum(1).float()
         for at in range(0, len(flat), TILE[0]):
             block = slice(at, at + TILE[0])
-            found = _nearest(rows(flat[block]) - centre, y, coarse, norms)
-            better = found.distance < least[block]
-            least[block] = torch.where(better, found.distance, least[block])
-            index[block] = torch.where(better, found.index + start, index[block])
+            nearest = _nearest(rows(flat[block]) - centre, y, coarse, norms)
+            better = nearest.distance < least[block]
+            least[block] = torch.where(better, nearest.distance, least[block])
+            index[block] = torch.where(better, nearest.index + start, index[block])
         start += len(y)
     if not start:
         raise ValueError(f"a distance needs examples on both sides, got {len(x)} and 0")

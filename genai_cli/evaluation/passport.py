@@ -28,7 +28,9 @@ def ruler(
         **more: extractor_hash, k, …
     """
     seen = {} if data.validation == "split" else {"validation": VALIDATED_ON_TEST}
-    own = "continuous" if data.spec.levels is None else f"{data.spec.levels} levels in [0, 1]"
+    data_space = (
+        "continuous" if data.spec.levels is None else f"{data.spec.levels} levels in [0, 1]"
+    )
     shaped = {k: cfg.dataset[k] for k in SHAPING if cfg.dataset.get(k) is not None}
     if "pair" not in shaped:
         shaped.pop("factor", None)
@@ -39,7 +41,7 @@ def ruler(
         "reference_split_hash": data.split_hash,
         "extractor_hash": None,
         "preprocessing": shaped or None,
-        "data_space": space or own,
+        "data_space": space or data_space,
         **seen,
         **more,
     }

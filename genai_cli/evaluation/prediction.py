@@ -48,9 +48,11 @@ def prediction(
         outputs.append(model.predict(part.x).cpu().double())
         targets.append(part.y.cpu())
         tick(len(part.x))
-    found, target = torch.cat(outputs), torch.cat(targets)
+    predicted, target = torch.cat(outputs), torch.cat(targets)
     return (
-        _classes(found, target) if data.spec.target == "labels" else _numbers(found, target, data)
+        _classes(predicted, target)
+        if data.spec.target == "labels"
+        else _numbers(predicted, target, data)
     )
 
 
@@ -145,13 +147,13 @@ def resampled(
 # ---- values
 
 
-def _numbers(found: Tensor, target: Tensor, data: Dataset) -> Prediction:
+def _numbers(predicted: Tensor, target: Tensor, data: Dataset) -> Prediction:
     """From values (n, K), standardised or not, to errors in the table's own units."""
     spec = data.spec
     std = torch.tensor(spec.target_std or (1.0,), dtype=torch.float64)
     mean = torch.tensor(spec.target_mean or (0.0,), dtype=torch.float64)
-    found, target = found * std + mean, target.double() * std + mean
-    error = found - target
+    predicted, target = predicted * std + mean, target.double() * std + mean
+    error = predicted - target
     values = {"mse": error.square().mean(1), "mae": error.abs().mean(1)}
     square, y = error.square().numpy(), target.numpy()
 
@@ -164,4 +166,4 @@ def _numbers(found: Tensor, target: Tensor, data: Dataset) -> Prediction:
     whole = {}
     if (y != y[0]).any(0).all():  # a constant has nothing to explain
         whole["r2"] = resampled(r2, len(y), "r2")
-    return Prediction(values, whole, {}, y, found.numpy())
+    return Prediction(values, whole, {}, y, predicted.numpy())

@@ -34,19 +34,19 @@ def reason(model: Model) -> str | None:
     return REASONS.get(model.reconstructs_by)
 
 
-def measures(found: Tensor, truth: Tensor, spec: Spec) -> dict[str, Tensor]:
+def measures(output: Tensor, truth: Tensor, spec: Spec) -> dict[str, Tensor]:
     """Per-example values (B,) in double precision, on the CPU.
 
     ``mse``, the mean over the elements, for any data. Of images in [0, 1] also ``psnr``,
     −10 log₁₀ mse in dB for a peak of 1, where an mse below 1e-10 counts as 1e-10 (100 dB), and
     ``ssim``.
     """
-    found, truth = (x.cpu().double() for x in (found, truth))
-    mse = (found - truth).square().flatten(1).mean(1)
+    output, truth = (x.cpu().double() for x in (output, truth))
+    mse = (output - truth).square().flatten(1).mean(1)
     values = {"mse": mse}
     if truth.ndim == 4 and spec.unit_interval:
         values["psnr"] = -10 * mse.clamp_min(LEAST_MSE).log10()
-        values["ssim"] = ssim(found, truth)
+        values["ssim"] = ssim(output, truth)
     return values
 
 
@@ -104,9 +104,9 @@ def pca(data: Dataset, components: int, n: int) -> dict[str, Tensor]:
     parts = []
     for part in _batches(data.test, n, BATCH):
         x = rows(part.x).cpu() - mean
-        found = (x @ basis @ basis.T + mean).view(part.x.shape)
-        found = found.clamp(0, 1) if data.spec.unit_interval else found
-        parts.append(measures(found, part.x, data.spec))
+        projection = (x @ basis @ basis.T + mean).view(part.x.shape)
+        projection = projection.clamp(0, 1) if data.spec.unit_interval else projection
+        parts.append(measures(projection, part.x, data.spec))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -72,18 +72,18 @@ def reference(data: Dataset, say: Say = print, tick: Tick | None = None) -> Refe
                 "--no-deps genai-cli'"
             ) from None
     kept = cache() / f"{name}-v{VERSION}.safetensors"
-    found = _cached(kept, data, say)
-    if found is None:
+    classifier = _cached(kept, data, say)
+    if classifier is None:
         steps = number_of_steps(RECIPES.get(data.name), len(data.train), data.spec.event_shape)
         say(
             f"training the reference classifier of {data.name} once: {steps:,} steps, about "
             f"{duration(steps, data.spec.event_shape)} on one core"
         )
         network = train(data, tick)
-        found = Reference(network, accuracy(network, data.test), weights_hash(network))
-        _check(found, data)
-        _keep(kept, found, say)
-    return found
+        classifier = Reference(network, accuracy(network, data.test), weights_hash(network))
+        _check(classifier, data)
+        _keep(kept, classifier, say)
+    return classifier
 
 
 def cache() -> Path:
@@ -93,12 +93,12 @@ def cache() -> Path:
     return (Path(given) if given else home).expanduser() / "reference"
 
 
-def _check(found: Reference, data: Dataset) -> None:
+def _check(classifier: Reference, data: Dataset) -> None:
     recipe = RECIPES.get(data.name, Recipe())
-    if found.accuracy < recipe.least and len(data.train) >= recipe.examples:
+    if classifier.accuracy < recipe.least and len(data.train) >= recipe.examples:
         raise UserError(
-            f"the reference classifier reaches accuracy {found.accuracy:.4f} on {data.name} and "
-            f"{recipe.least} is needed; use features=pixels"
+            f"the reference classifier reaches accuracy {classifier.accuracy:.4f} on {data.name} "
+            f"and {recipe.least} is needed; use features=pixels"
         )
 
 
@@ -119,25 +119,27 @@ def read(path: Path, data: Dataset) -> Reference:
         with torch.random.fork_rng(devices=[]):  # looking changes no later draw
             network = Network(data.spec.event_shape, len(data.spec.classes))
         with safe_open(path, "pt") as file:
-            said = file.metadata() or {}
+            metadata = file.metadata() or {}
             weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         network.load_state_dict(weights)
-        correct = float(said["accuracy"])
+        correct = float(metadata["accuracy"])
     except Exception as error:  # safetensors, torch and the file system raise nearly anything
         raise Damaged(one_line(" ".join(str(error).split()) or type(error).__name__, 80)) from None
-    found = Reference(network.eval().requires_grad_(False), correct, weights_hash(network))
-    if found.hash != said.get("hash"):
-        raise Damaged(f"its weights have the hash {found.hash} and not {said.get('hash')}")
-    return found
+    classifier = Reference(network.eval().requires_grad_(False), correct, weights_hash(network))
+    if classifier.hash != metadata.get("hash"):
+        raise Damaged(f"its weights have the hash {classifier.hash} and not {metadata.get('hash')}")
+    return classifier
 
 
-def write(path: Path, found: Reference) -> None:
+def write(path: Path, classifier: Reference) -> None:
     """Beside and renamed: another process sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    weights = {k: v.half().contiguous() for k, v in found.network.state_dict().items()}
+    weights = {k: v.half().contiguous() for k, v in classifier.network.state_dict().items()}
     try:
-        save_file(weights, partial, {"accuracy": repr(found.accuracy), "hash": found.hash})
+        save_file(
+            weights, partial, {"accuracy": repr(classifier.accuracy), "hash": classifier.hash}
+        )
         partial.chmod(0o644)  # safetensors makes it the writer's alone; a cache may be shared
         partial.replace(path)
     finally:
@@ -154,9 +156,9 @@ def _cached(path: Path, data: Dataset, say: Say) -> Reference | None:
         return None
 
 
-def _keep(path: Path, found: Reference, say: Say) -> None:
+def _keep(path: Path, classifier: Reference, say: Say) -> None:
     try:
-        write(path, found)
+        write(path, classifier)
     except Exception as error:  # a disk that is full or read-only must not stop an evaluation
         say(
             f"the reference classifier cannot be kept in {one_line(path.parent)} ({error}); set "

@@ -88,8 +88,10 @@ class EvaluateRequest:
         self, n: int, features: str | None, averaged: bool, checkpoint: str
     ) -> dict[str, Any]:
         """What the numbers depend on besides the run: neither batch size nor device."""
-        own = {k: getattr(self, k) for k in ("sets", "seed", "k", "draws", "only", "options")}
-        return {"n": n, "features": features} | own | {"checkpoint": checkpoint, "ema": averaged}
+        options = {k: getattr(self, k) for k in ("sets", "seed", "k", "draws", "only", "options")}
+        return (
+            {"n": n, "features": features} | options | {"checkpoint": checkpoint, "ema": averaged}
+        )
 
 
 def folder_name(settings: dict[str, Any]) -> str:
@@ -102,7 +104,9 @@ def folder_name(settings: dict[str, Any]) -> str:
     return f"{settings['features'] or 'test'}-n{settings['n']}-{short}"
 
 
-def settle(request: Any, model: type[Model] | Model, name: str, strict: bool = True) -> Any:
+def resolve_request(
+    request: Any, model: type[Model] | Model, name: str, strict: bool = True
+) -> Any:
     """A copy of a request with the family's own options checked and filled in.
 
     Args:
@@ -127,7 +131,7 @@ def settle(request: Any, model: type[Model] | Model, name: str, strict: bool = T
     return dataclasses.replace(request, options=defaults | taken)
 
 
-def settle_each(folders: Sequence[Path], request: Any) -> list[Any]:
+def resolve_requests(folders: Sequence[Path], request: Any) -> list[Any]:
     """The request of each run with its family's options.
 
     Raises:
@@ -143,8 +147,8 @@ def settle_each(folders: Sequence[Path], request: Any) -> list[Any]:
         checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint)  # or one line why not
         families.append((model_class(name), name))
     alike = len({name for _, name in families}) == 1
-    settled = [settle(request, model, name, strict=alike) for model, name in families]
+    settled = [resolve_request(request, model, name, strict=alike) for model, name in families]
     for key in request.options:
         if not any(key in one.options for one in settled):
-            settle(request, *families[0])
+            resolve_request(request, *families[0])
     return settled

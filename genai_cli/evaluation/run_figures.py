@@ -35,7 +35,7 @@ from genai_cli.models.base import Model
 from genai_cli.rng import RowGenerator, Source, generator
 from genai_cli.store import run_folder
 
-SHOWN = 10  # fixed test examples in a reconstruction figure
+EXAMPLES = 10  # fixed test examples in a reconstruction figure
 SAMPLES = 64
 POINTS = 2000  # points in a scatter plot
 COLUMNS, ROWS = 11, 8  # of a strip from noise to samples at most
@@ -133,8 +133,8 @@ def _generator(folder: Path, cfg: TrainConfig) -> Path:
 
 def shown_examples(data: Dataset) -> Tensor:
     """Indices of the fixed test examples: the first of each class, else the first ones."""
-    n = min(SHOWN, len(data.test))
-    if data.spec.target != "labels" or len(data.spec.classes) > SHOWN:
+    n = min(EXAMPLES, len(data.test))
+    if data.spec.target != "labels" or len(data.spec.classes) > EXAMPLES:
         return torch.arange(n)
     y = data.test.batch(torch.arange(min(200, len(data.test)))).y.cpu()
     firsts = [int((y == c).nonzero()[0]) for c in range(len(data.spec.classes)) if (y == c).any()]
@@ -174,20 +174,20 @@ def reconstructions(
 ) -> None:
     """The figure of test examples and what `rebuilt` gave for them, as the data asks for it."""
     spec = data.spec
-    shown = {name: _array(images) for name, images in rows.items()}
-    last, final = list(shown.items())[-1]
+    outputs = {name: _array(images) for name, images in rows.items()}
+    last, final = list(outputs.items())[-1]
     code = None
     if hasattr(model, "encode") and model.reconstructs_by == "code" and spec.event_shape != (2,):
         code = _array(model.encode(task.given))
-    given, plain = _array(task.given), None if task.baseline is None else _array(task.baseline)
+    given, baseline = _array(task.given), None if task.baseline is None else _array(task.baseline)
     if spec.is_image:
         grids.reconstructions(
             path,
             given,
             code,
-            shown if plain is None else final,
-            target=None if plain is None else _array(task.truth),
-            plain=None if plain is None else (task.way, plain),
+            outputs if baseline is None else final,
+            target=None if baseline is None else _array(task.truth),
+            baseline=None if baseline is None else (task.way, baseline),
             labels=_names(spec.classes, batch.y) if spec.target == "labels" else None,
             title=title,
             caption=model.reconstruction_note or None,
@@ -245,8 +245,8 @@ def trajectory(path: Path, x: np.ndarray, data: Dataset, title: str) -> None:
     names = [f"{100 * i / max(1, len(x) - 1):.0f} %" for i in at]
     names = ["noise", *names[1:-1], "sample"] if len(names) > 1 else ["sample"]
     if data.spec.is_image:
-        shown = x[at][:, :ROWS].swapaxes(0, 1)
-        strips.strip(path, shown, columns=names, title=title)
+        frames = x[at][:, :ROWS].swapaxes(0, 1)
+        strips.strip(path, frames, columns=names, title=title)
         return
     if len(at) == COLUMNS:  # ten panels fill two rows
         at, names = np.delete(at, 5), names[:5] + names[6:]

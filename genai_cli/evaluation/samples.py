@@ -35,7 +35,7 @@ from genai_cli.training.loop import EVALUATION_BATCH
 MOST = 10_000  # examples of a side of all that looks at pairs
 TRAINING = 50_000  # training examples of the Fréchet reference and the search for copies
 KEPT = 2**28  # numbers of training examples that are kept: 1 GiB
-SHOWN = 10  # closest pairs
+CLOSEST_PAIRS = 10  # closest pairs
 
 
 def examples(split: Split, order: Tensor, image_target: bool) -> Iterator[Tensor]:
@@ -153,7 +153,7 @@ class Reference:
 
     def closest(self, x: Tensor, near: Nearest) -> Pairs:
         """The SHOWN of x that lie closest to their training example."""
-        of, its = closest(near, SHOWN).T
+        of, its = closest(near, CLOSEST_PAIRS).T
         return Pairs(x[of], self.picked(its), near.distance[of])
 
 
@@ -227,10 +227,10 @@ def measure(
                 yield x
 
         fake = side(parts(), real.extractor, classes)
-        found = distances(fake, real)
+        numbers = distances(fake, real)
         if flat:
-            found["energy"] = real.energy(torch.cat(kept)[:MOST])
-        sets.append(found)
+            numbers["energy"] = real.energy(torch.cat(kept)[:MOST])
+        sets.append(numbers)
         if fake.shares is not None:
             shares.append(fake.shares)
         if first is None:
@@ -243,13 +243,13 @@ def measure(
     return Measured(sets, shares, first, pairs, real.closest(test, real.held_out))
 
 
-def shares_table(data: Dataset, found: Measured, real: Reference) -> dict[str, Any] | None:
+def shares_table(data: Dataset, result: Measured, real: Reference) -> dict[str, Any] | None:
     """Class shares with intervals over the sets, beside those of the training images."""
     from genai_cli.evaluation.intervals import over_sets
 
-    if not found.shares or real.train.shares is None:
+    if not result.shares or real.train.shares is None:
         return None
-    columns = torch.stack(found.shares).T.tolist()
+    columns = torch.stack(result.shares).T.tolist()
     means, lows, highs = zip(*(over_sets(column, 0.0, 1.0) for column in columns), strict=True)
     return {
         "names": list(data.spec.classes),

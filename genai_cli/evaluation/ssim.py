@@ -18,8 +18,8 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     """
     size = min(WINDOW, *x.shape[2:])
     size -= 1 - size % 2
-    place = torch.arange(size, dtype=x.dtype, device=x.device) - size // 2
-    weights = (-place.square() / (2 * SIGMA**2)).exp()
+    offset = torch.arange(size, dtype=x.dtype, device=x.device) - size // 2
+    weights = (-offset.square() / (2 * SIGMA**2)).exp()
     weights = weights / weights.sum()
 
     def blurred(images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from genai_cli.evaluation import passport
 from genai_cli.evaluation.budget import Budget, fitting
 from genai_cli.evaluation.chosen import chosen
 from genai_cli.evaluation.intervals import of_means
-from genai_cli.evaluation.measures import found
+from genai_cli.evaluation.measures import value_entry
 from genai_cli.models import restoration
 from genai_cli.models.base import Model
 from genai_cli.rng import generator
@@ -78,10 +78,10 @@ def per_example(
     budget = budget or Budget()
     part = budget.part or MeasuredPart(len(data.test), model.test_draws)
     known = budget.part is not None
-    found = _pass(model, data, seed, ranks, part, budget, stage, known)
-    if isinstance(found, MeasuredPart):
-        found = _pass(model, data, seed, ranks, found, budget, stage, True)
-    return found
+    result = _pass(model, data, seed, ranks, part, budget, stage, known)
+    if isinstance(result, MeasuredPart):
+        result = _pass(model, data, seed, ranks, result, budget, stage, True)
+    return result
 
 
 @torch.no_grad()
@@ -183,16 +183,16 @@ def _look(
     return way
 
 
-def _mse(found: Tensor, truth: Tensor) -> Tensor:
-    return (found - truth).square().flatten(1).mean(1)
+def _mse(output: Tensor, truth: Tensor) -> Tensor:
+    return (output - truth).square().flatten(1).mean(1)
 
 
 def _joined(parts: dict[str, list[Tensor]], batches: int, ranks: Ranks) -> dict[str, Tensor]:
     """In the order of the batches, of which rank r has number r, r + world, …"""
-    found = ranks.all_gather({name: [t.cpu() for t in tensors] for name, tensors in parts.items()})
+    gathered = ranks.all_gather({name: [t.cpu() for t in tensors] for name, tensors in parts.items()})
     ordered = {
-        name: [found[i % ranks.world][name][i // ranks.world] for i in range(batches)]
-        for name in found[0]
+        name: [gathered[i % ranks.world][name][i // ranks.world] for i in range(batches)]
+        for name in gathered[0]
     }
     return {name: torch.cat(tensors).float() for name, tensors in ordered.items()}
 
@@ -225,15 +225,15 @@ def metrics(
     ) -> dict[str, Any]:
         likelihood = {"likelihood": kind} if kind and metric in LIKELIHOODS else {}
         papers = {"ruler": ruler(metric, model, data, cfg, n), "player": player | likelihood}
-        return found(value, low, high, n=n, passport=papers, floor=floor)
+        return value_entry(value, low, high, n=n, passport=papers, floor=floor)
 
     regression = "predictions" in extra and data.spec.target == "values"
     if regression:
         values["mse"] = (extra["predictions"] - extra["targets"]).square().mean(1)
     measured = of_means({name: x.double().numpy() for name, x in values.items()})
     floors = {}
-    if plain := measured.pop("plain", None):
-        beside = dict(zip(("value", "low", "high"), plain, strict=True)) | {"n": n, "what": way}
+    if baseline := measured.pop("plain", None):
+        beside = dict(zip(("value", "low", "high"), baseline, strict=True)) | {"n": n, "what": way}
         floors = {"denoised_mse" if "denoised_mse" in measured else "mse": beside}
     out = {f"test/{k}": entry(k, *three, floors.get(k)) for k, three in measured.items()}
     if hasattr(model, "posterior") and n > 1:

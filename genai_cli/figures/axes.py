@@ -20,9 +20,9 @@ STAR = {"marker": "*", "markersize": 11, "markeredgecolor": INK, "linestyle": "n
 def column(rows: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
     """(epochs,) floats of one column; nan where it is missing, empty, infinite or absurd."""
     values = [row.get(key) for row in rows]
-    found = np.array([np.nan if v is None or v == "" else float(v) for v in values], dtype=float)
-    found[~(np.abs(found) < HUGE)] = np.nan
-    return found
+    numbers = np.array([np.nan if v is None or v == "" else float(v) for v in values], dtype=float)
+    numbers[~(np.abs(numbers) < HUGE)] = np.nan
+    return numbers
 
 
 def draw_line(

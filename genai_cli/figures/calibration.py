@@ -66,10 +66,10 @@ def reliability(
         above.bar(x, y, 0.92 * width, color=TRAIN, alpha=0.35 * a, linewidth=0)
     low, high = interval
     for name, faint in (("", few), ("accuracy, 95 % interval", ~few)):
-        shown = faint & (count > 0)
+        visible = faint & (count > 0)
         alpha = 0.4 if not name else 1.0
-        at, top = confidence[shown], accuracy[shown]
-        above.vlines(at, low[shown], high[shown], color=TRAIN, linewidth=1, alpha=alpha)
+        at, top = confidence[visible], accuracy[visible]
+        above.vlines(at, low[visible], high[visible], color=TRAIN, linewidth=1, alpha=alpha)
         above.plot(at, top, "o", color=TRAIN, markersize=4.5, alpha=alpha, label=name or None)
         gap = {"label": "gap to confidence"} if name else {}
         look = {"color": VALIDATION, "linewidth": 2, "alpha": alpha}

@@ -15,11 +15,11 @@ from genai_cli.figures.style import (
     GREY,
     INK,
     TRAIN,
+    add_axes,
     chart,
     margin_pixels,
     number,
     panels,
-    place,
     save,
     sheet,
     short,
@@ -73,7 +73,7 @@ def image_rows(
     width = max(left + f * (cell + GAP) + right + 2 * margin_pixels(), text_pixels(780))
     fig, top = sheet(width, y, title, detail, caption)
     if head:
-        ax = place(fig, left, top, 1, head)
+        ax = add_axes(fig, left, top, 1, head)
         for j, text in enumerate(columns):
             at = j * (cell + GAP) + cell / 2
             name = short(text, max(6, cell // text_pixels(9)))
@@ -81,7 +81,7 @@ def image_rows(
         end = f * (cell + GAP) + text_pixels(8)
         ax.text(end, head / 2 - 2, "MSE" if right else "", va="center", size=8, color=GREY)
     for i, row in enumerate(rows):
-        ax = place(fig, left, top + tops[i], f * (cell + GAP), heights[i])
+        ax = add_axes(fig, left, top + tops[i], f * (cell + GAP), heights[i])
         for j, image in enumerate(row.images):
             draw_image(ax, image, j * (cell + GAP), cell, heights[i])
         look = {"va": "center", "clip_on": False}

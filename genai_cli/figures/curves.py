@@ -139,8 +139,8 @@ def loss_curve(
         legend(right, handles)
     across = -(-len(small) // max(1, down))
     axes = panels(bottom[0], len(small), across) if small else []
-    for ax, (name, own) in zip(axes, small.items(), strict=True):
-        _draw_series(ax, epochs, own, hues, width=1.2)
+    for ax, (name, series) in zip(axes, small.items(), strict=True):
+        _draw_series(ax, epochs, series, hues, width=1.2)
         ax.set_title(panel_title(NAMES.get(name, name.replace("_", " ")), 9.6 / across))
     save(fig, path)
 
@@ -152,16 +152,16 @@ def overlay(path: str | Path, objectives: Sequence[Panel], *, title: str, detail
     Losses of different objectives have different units and zero points, so they never share an
     axis. At most six objectives of 24 lines each; what is left out is counted in the grey line.
     """
-    shown = [o._replace(curves=o.curves[:MOST_LINES]) for o in objectives[:MOST_PANELS]]
-    left_out = sum(len(o.curves) for o in objectives) - sum(len(o.curves) for o in shown)
+    selected = [o._replace(curves=o.curves[:MOST_LINES]) for o in objectives[:MOST_PANELS]]
+    left_out = sum(len(o.curves) for o in objectives) - sum(len(o.curves) for o in selected)
     if left_out:
         detail += f"{' · ' if detail else ''}{left_out} more curves are not drawn"
     least = 1.0 + text_inches()
-    heights = [max(least, text_inches(0.75 + len(o.curves) * LINE)) for o in shown] or [least]
+    heights = [max(least, text_inches(0.75 + len(o.curves) * LINE)) for o in selected] or [least]
     fig = chart(10.4, sum(heights), title, detail)
     axes = fig.subplots(len(heights), 2, squeeze=False, gridspec_kw={"height_ratios": heights})
     named = []
-    for (left, right), objective in zip(axes, shown, strict=False):
+    for (left, right), objective in zip(axes, selected, strict=False):
         drawn = [curve for curve in objective.curves if np.isfinite(curve.validation).any()]
         hues = colours([curve.model for curve in drawn])
         for ax, key in ((left, "seconds"), (right, "epochs")):
@@ -175,7 +175,7 @@ def overlay(path: str | Path, objectives: Sequence[Panel], *, title: str, detail
         right.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
         ends = [_end(curve, hue, objective.falls) for curve, hue in zip(drawn, hues, strict=True)]
         named.append((right, ends))
-    if not shown:
+    if not selected:
         for ax in axes.ravel():
             empty(ax, "no run has a validation loss")
     label_ends(fig, named, 1.04)
@@ -194,7 +194,7 @@ def cell_curves(path: str | Path, cells: Sequence[Panel], *, title: str, detail:
         cells: at least one; those of one objective in a row.
         title, detail: heading.
     """
-    alone = all(len(cell.curves) == 1 for cell in cells)
+    single = all(len(cell.curves) == 1 for cell in cells)
     across = 4 if len(cells) in (4, 7, 8) or len(cells) > 9 else min(3, len(cells))
     across = max(1, int(across / text_inches() + 0.5))
     width = (WIDTH / across + 0.9) / text_inches() - 0.9
@@ -209,15 +209,15 @@ def cell_curves(path: str | Path, cells: Sequence[Panel], *, title: str, detail:
         if not drawn:
             empty(ax, "no finite loss")
         alike = [other for other in cells if other.objective == cell.objective]
-        for other in alike if drawn and alone else ():
+        for other in alike if drawn and single else ():
             for curve in other.curves if other is not cell else ():
                 draw_line(ax, curve.epochs, curve.validation, OTHERS, width=0.9, dots=0, zorder=1)
         for curve in drawn:
-            hue, thick = (TRAIN, 1.3) if alone else (curve.colour, 0.9)
+            hue, thick = (TRAIN, 1.3) if single else (curve.colour, 0.9)
             look = {"linestyle": DASHED, "zorder": 3}
             draw_line(ax, curve.epochs, curve.train, hue, width=thick, dots=0, **look)
             draw_line(ax, curve.epochs, curve.validation, curve.colour, width=1.5, zorder=4)
-            if alone:
+            if single:
                 best = int(np.nanargmin(curve.validation))
                 star = STAR | {"markersize": 8, "markeredgewidth": 0.6}
                 ax.plot(curve.epochs[best], curve.validation[best], color=curve.colour, **star)
@@ -228,19 +228,19 @@ def cell_curves(path: str | Path, cells: Sequence[Panel], *, title: str, detail:
                     textcoords="offset points", size=7.5, color=GREY)  # fmt: skip
         ax.set_xlabel("epoch" if i + across >= len(cells) else "")
         ax.set_ylabel("" if i % across else "loss")
-    legend(fig, _cell_handles(cells, alone), ncols=8)
+    legend(fig, _cell_handles(cells, single), ncols=8)
     save(fig, path)
 
 
 def _series(rows: list[dict[str, float]]) -> list[_Series]:
-    found = []
+    series = []
     for key in dict.fromkeys(key for row in rows for key in row):
         split, *rest = key.split("/")
         if split in WORDS and 1 <= len(rest) <= 2:
             values = column(rows, key)
             if np.isfinite(values).any():
-                found.append(_Series(split, "".join(rest[:-1]), rest[-1], values))
-    return found
+                series.append(_Series(split, "".join(rest[:-1]), rest[-1], values))
+    return series
 
 
 def _look(s: _Series, hues: Mapping[str, str]) -> dict[str, Any]:
@@ -266,11 +266,11 @@ def _best(
     epochs: np.ndarray, loss: list[_Series], best_epoch: int | None
 ) -> tuple[float, str] | None:
     """(loss, colour) of the best epoch, on the validation curve where there is one."""
-    own = sorted((s for s in loss if not s.player), key=lambda s: s.split != "val")
+    total = sorted((s for s in loss if not s.player), key=lambda s: s.split != "val")
     at = np.flatnonzero(epochs == best_epoch) if best_epoch is not None else ()
-    if not own or not len(at) or not np.isfinite(own[0].values[at[-1]]):
+    if not total or not len(at) or not np.isfinite(total[0].values[at[-1]]):
         return None
-    return float(own[0].values[at[-1]]), _look(own[0], {})["color"]
+    return float(total[0].values[at[-1]]), _look(total[0], {})["color"]
 
 
 def _handles(loss: list[_Series], hues: Mapping[str, str], dots: bool) -> list[Line2D | Patch]:
@@ -319,18 +319,18 @@ def _end(curve: Curve, colour: str, falls: bool) -> End:
     return End(*last, short(curve.label, 34) + least, colour)
 
 
-def _cell_handles(cells: Sequence[Panel], alone: bool) -> list[Line2D]:
+def _cell_handles(cells: Sequence[Panel], single: bool) -> list[Line2D]:
     """What the lines are: the same in all panels."""
     dashed = {"linestyle": DASHED, "label": "training"}
-    if alone:
-        found = [Line2D([], [], color=VALIDATION, label="validation"),
+    if single:
+        handles = [Line2D([], [], color=VALIDATION, label="validation"),
                  Line2D([], [], color=VALIDATION, label="its lowest", **STAR),
                  Line2D([], [], color=TRAIN, **dashed)]  # fmt: skip
         others = len(cells) > len({cell.objective for cell in cells})
-        return found + [Line2D([], [], color=OTHERS, label="validation, other panels")] * others
+        return handles + [Line2D([], [], color=OTHERS, label="validation, other panels")] * others
     named = {c.label: c.colour for cell in cells for c in cell.curves}
-    found = [Line2D([], [], color=hue, label=short(name, 24)) for name, hue in named.items()]
-    return [*found, Line2D([], [], color=GREY, **dashed)]
+    handles = [Line2D([], [], color=hue, label=short(name, 24)) for name, hue in named.items()]
+    return [*handles, Line2D([], [], color=GREY, **dashed)]
 
 
 def _cell_axes(ax: Axes, curves: Sequence[Curve]) -> None:

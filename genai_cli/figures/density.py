@@ -49,11 +49,11 @@ def density(
     right.set(title=f"the model's {word}", xlabel="x₁")
     right.grid(False)
     if top > 0:
-        shown = right.pcolormesh(
+        mesh = right.pcolormesh(
             *edges, p, vmin=0, vmax=top, cmap=SEQUENTIAL, shading="flat", rasterized=True
         )
         more = "max" if top < order[-1] else "neither"
-        bar = fig.colorbar(shown, ax=right, pad=0.02, extend=more, label="p(x)")
+        bar = fig.colorbar(mesh, ax=right, pad=0.02, extend=more, label="p(x)")
         bar.outline.set_visible(False)
     else:
         empty(right, "no mass within the frame")

@@ -15,12 +15,12 @@ from genai_cli.figures.style import (
     INK,
     TRAIN,
     VALIDATION,
+    add_axes,
     chart,
     fitting,
     legend,
     margin_pixels,
     number,
-    place,
     save,
     sheet,
     short,
@@ -72,12 +72,12 @@ def closest_pairs(
         y = top + i * (block_height + between)
         rows = ((name, ours), ("nearest\ntraining image", theirs))
         for r, (word, images) in enumerate(rows):
-            ax = place(fig, left, y + r * (height + GAP), n * (cell + GAP), height)
+            ax = add_axes(fig, left, y + r * (height + GAP), n * (cell + GAP), height)
             for j, image in enumerate(images):
                 draw_image(ax, image, j * (cell + GAP), cell, height)
             ax.text(-text_pixels(14), height / 2, word,
                     ha="right", va="center", color=INK, clip_on=False)  # fmt: skip
-        ax = place(fig, left, y + 2 * height + GAP, 1, head)
+        ax = add_axes(fig, left, y + 2 * height + GAP, 1, head)
         look = {"va": "center", "color": GREY}
         ax.text(-text_pixels(14), head / 2 + 2, "distance", ha="right", clip_on=False, **look)
         texts = aligned(np.asarray(apart, dtype=float))
@@ -91,13 +91,13 @@ def in_words(p: float) -> str:
     """What a p-value of the test for copying says."""
     if not np.isfinite(p):
         return "the test for copying gave no number"
-    said = "p < 0.001" if p < 1e-3 else f"p = {p:.2g}"
+    value = "p < 0.001" if p < 1e-3 else f"p = {p:.2g}"
     if p < LEVEL:
         return (
-            f"samples lie closer to training images than unseen images do ({said}): copies, or "
+            f"samples lie closer to training images than unseen images do ({value}): copies, or "
             "samples of little variety; the pairs below tell which"
         )
-    return f"samples lie no closer to training images than unseen images do ({said})"
+    return f"samples lie no closer to training images than unseen images do ({value})"
 
 
 def _caption(control: bool) -> str:
@@ -132,8 +132,8 @@ def class_shares(
     )
     detail += f" · {k - len(missing)} of {k} classes present"
     if missing:
-        shown = ", ".join(short(name, 24) for name in missing[:6])
-        detail += f", never: {shown}{' …' if len(missing) > 6 else ''}"
+        named = ", ".join(short(name, 24) for name in missing[:6])
+        detail += f", never: {named}{' …' if len(missing) > 6 else ''}"
     if k <= ACROSS:
         fig = chart(
             max(5.6, (0.52 if k <= 12 else 0.36) * k + 1.6), 2.2 + text_inches(), title, detail

@@ -53,22 +53,22 @@ class Panel(NamedTuple):
 
 
 @styled()
-def frontier(path: str | Path, shown: Sequence[Panel], *, title: str, detail: str = "") -> None:
+def frontier(path: str | Path, drawn: Sequence[Panel], *, title: str, detail: str = "") -> None:
     """One panel for each ruler: seconds for one sample (log) against quality, lower is better.
 
     Points that no other beats in both are ringed, and a staircase shows what they reach together,
     the Pareto front; several settings of one run share a thin line. The dashed line is
     what real data read against real data.
     """
-    across = min(2, len(shown))
-    down = -(-len(shown) // across)
+    across = min(2, len(drawn))
+    down = -(-len(drawn) // across)
     fig = chart(7.2 if across == 1 else 11.0, (3.3 + text_inches()) * down, title, detail)
-    axes = panels(fig, len(shown), across)
-    for ax, panel in zip(axes, shown, strict=True):
+    axes = panels(fig, len(drawn), across)
+    for ax, panel in zip(axes, drawn, strict=True):
         _panel(ax, panel)
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # labels are placed in pixels from here on
-    for ax, panel in zip(axes, shown, strict=True):
+    for ax, panel in zip(axes, drawn, strict=True):
         points = _drawn(panel)
         named = points if len(points) <= MOST_NAMES else pareto(points)
         lines = [line.get_xydata().T for line in ax.lines if line.get_gid() == "way"]
@@ -99,10 +99,10 @@ def _panel(ax: Axes, panel: Panel) -> None:
         empty(ax, "no run with both a quality and a speed")
         return
     for run in dict.fromkeys(p.run for p in points if p.run):
-        own = sorted((p for p in points if p.run == run), key=lambda p: p.seconds)
-        if len(own) > 1:
-            path = np.array([(p.seconds, p.quality) for p in own]).T
-            ax.plot(*path, color=look(own[0].model).colour, linewidth=1.1, alpha=0.55, zorder=2,
+        of_run = sorted((p for p in points if p.run == run), key=lambda p: p.seconds)
+        if len(of_run) > 1:
+            path = np.array([(p.seconds, p.quality) for p in of_run]).T
+            ax.plot(*path, color=look(of_run[0].model).colour, linewidth=1.1, alpha=0.55, zorder=2,
                     gid="way")  # fmt: skip
     for p in points:
         colour, marker = look(p.model)

@@ -18,10 +18,10 @@ from genai_cli.figures.style import (
     GREY,
     INK,
     MISSING,
+    add_axes,
     fitting,
     margin_pixels,
     number,
-    place,
     save,
     sheet,
     short,
@@ -42,7 +42,7 @@ def reconstructions(
     reconstruction: np.ndarray | Mapping[str, np.ndarray],
     *,
     target: np.ndarray | None = None,
-    plain: tuple[str, np.ndarray] | None = None,
+    baseline: tuple[str, np.ndarray] | None = None,
     labels: Sequence[object] | None = None,
     title: str,
     caption: str | None = "",
@@ -53,7 +53,7 @@ def reconstructions(
     (N, K) or None for a model without one; the first ten examples are drawn. Several rows named by
     a mapping stand below the original in their order, and the error is that of the last. With a
     target (super-resolution, in-painting, denoising) the rows are input, code, output, target and
-    the error is against the target; ``plain``, the name and images (N, C, H2, W2) of what can be
+    the error is against the target; ``baseline``, the name and images (N, C, H2, W2) of what can be
     had without a model, stands above the code with its error below the output's. Values outside
     [0, 1] are clipped, nan is drawn in pink.
     """
@@ -64,8 +64,8 @@ def reconstructions(
     last, rebuilt = list(below.items())[-1]
     comparable = n > 0 and truth.shape[1:] == rebuilt.shape[1:]
     errors = {"MSE": _mse(truth[:n], rebuilt[:n])} if comparable else {}
-    if comparable and plain is not None:
-        errors = {"MSE output": errors["MSE"], plain[0]: _mse(truth[:n], plain[1][:n])}
+    if comparable and baseline is not None:
+        errors = {"MSE output": errors["MSE"], baseline[0]: _mse(truth[:n], baseline[1][:n])}
     detail = "no examples" if n == 0 else f"{n} example{'s' if n > 1 else ''}"
     if errors:
         over = f"mean of the {n} shown" if n > 1 else detail
@@ -73,9 +73,11 @@ def reconstructions(
         means = [f"{name}{of} {number(float(mse.mean()))}" for name, mse in errors.items()]
         detail = f"{', '.join(means)}, {over}"
 
-    first = plain[0] if plain is not None and plain[0].endswith(first) else first
+    first = baseline[0] if baseline is not None and baseline[0].endswith(first) else first
     rows = [(first, original[:n])]
-    rows += [(plain[0], plain[1][:n])] if plain is not None and plain[0] != first else []
+    rows += (
+        [(baseline[0], baseline[1][:n])] if baseline is not None and baseline[0] != first else []
+    )
     rows += [("code", code)]
     rows += [(name, images[:n]) for name, images in below.items()]
     rows += [("target", target[:n])] if target is not None else []
@@ -97,7 +99,7 @@ def reconstructions(
         _captions(fig, y, names, cell, color=INK)
     y += head
     for (name, values), height in zip(rows, heights, strict=True):
-        ax = place(fig, left, y, max(1, n * (cell + GAP)), height)
+        ax = add_axes(fig, left, y, max(1, n * (cell + GAP)), height)
         if name == "code":
             numbers = np.asarray(values[:n], dtype=float).reshape(n, int(np.prod(values.shape[1:])))
             k = numbers.shape[1]
@@ -110,7 +112,7 @@ def reconstructions(
         _row_name(ax, name, height / 2, linespacing=1.4)
         y += height + GAP
     for name, mse in errors.items():
-        _row_name(place(fig, left, y, 1, text_pixels(20)), name, text_pixels(9), color=GREY)
+        _row_name(add_axes(fig, left, y, 1, text_pixels(20)), name, text_pixels(9), color=GREY)
         _captions(fig, y, aligned(mse), cell, color=GREY)
         y += line
     save(fig, path)
@@ -138,7 +140,7 @@ def samples(path: str | Path, images: np.ndarray, *, title: str) -> None:
     width = max(2 * edge + columns * (cell + gap) - gap, text_pixels(480))
     fig, y = sheet(width, max(1, rows * (height + gap) - gap), title, detail)
     for row in range(rows):
-        ax = place(fig, edge, y + row * (height + gap), columns * (cell + gap), height)
+        ax = add_axes(fig, edge, y + row * (height + gap), columns * (cell + gap), height)
         for i, image in enumerate(images[row * columns : min(n, (row + 1) * columns)]):
             draw_image(ax, image, i * (cell + gap), cell, height)
     save(fig, path)
@@ -238,7 +240,7 @@ def _codes(fig: Figure, ax: Axes, codes: np.ndarray, cell: int, height: int, y: 
             ax.text(*at, _digits(value), ha="center", va="center", size=size, color=colour)
 
     wide = text_pixels(12)
-    bar = place(fig, text_pixels(LEFT + 10) + len(codes) * (cell + GAP), y, wide, height)
+    bar = add_axes(fig, text_pixels(LEFT + 10) + len(codes) * (cell + GAP), y, wide, height)
     ramp = np.linspace(top, -top, 128)[:, None]
     _draw(bar, colours.to_rgba(ramp)[..., :3], 0, 0, wide, height, interpolation="bilinear")
     less, more = ("", "") if top == most else ("≤ ", "≥ ")
@@ -255,7 +257,7 @@ def _digits(value: float) -> str:
 
 def _captions(fig: Figure, y: int, texts: list[str], cell: int, color: str) -> None:
     """One short text centred on every column."""
-    ax = place(fig, text_pixels(LEFT), y, 1, text_pixels(20))
+    ax = add_axes(fig, text_pixels(LEFT), y, 1, text_pixels(20))
     look = {"size": fitting(texts, cell + GAP, 8), "color": color, "ha": "center", "va": "center"}
     for i, text in enumerate(texts):
         ax.text(i * (cell + GAP) + cell / 2, text_pixels(9), text, **look)

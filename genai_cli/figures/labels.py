@@ -145,14 +145,14 @@ def label_points(
         note.set_in_layout(False)
 
 
-def _anothers(box: Box, own: tuple[float, float], dots: Sequence[tuple[float, float]]) -> bool:
+def _anothers(box: Box, target: tuple[float, float], dots: Sequence[tuple[float, float]]) -> bool:
     """Whether a name stands nearer to another point than to its own, or about as near."""
 
     def away(dot: tuple[float, float]) -> float:
         beside = max(box[0] - dot[0], 0.0, dot[0] - box[2])
         return float(np.hypot(beside, max(box[1] - dot[1], 0.0, dot[1] - box[3])))
 
-    return any(dot != own and away(dot) < 1.2 * away(own) for dot in dots)
+    return any(dot != target and away(dot) < 1.2 * away(target) for dot in dots)
 
 
 def _around(spot: tuple[float, float], half: float) -> Box:

@@ -197,10 +197,10 @@ def by_label(
         values = np.asarray(labels, dtype=float).reshape(len(points))
         known = np.isfinite(values)
         ax.scatter(*points[~known].T, color=GREY, **look)
-        shown = ax.scatter(*points[known].T, c=values[known], cmap=SEQUENTIAL, **look)
+        dots = ax.scatter(*points[known].T, c=values[known], cmap=SEQUENTIAL, **look)
         if key:
             fig.colorbar(
-                shown, ax=ax, label="class" if whole else "label", pad=0.02
+                dots, ax=ax, label="class" if whole else "label", pad=0.02
             ).outline.set_visible(False)
     else:
         kinds = np.unique(labels)

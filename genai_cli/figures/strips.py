@@ -16,8 +16,8 @@ from genai_cli.figures.grids import cell_width, draw_image, row_height
 from genai_cli.figures.style import (
     GREY,
     INK,
+    add_axes,
     margin_pixels,
-    place,
     save,
     sheet,
     styled,
@@ -58,13 +58,13 @@ def strip(
     width = max(left + f * (cell + GAP) + margin_pixels(), text_pixels(600))
     fig, y = sheet(width, tops[-1] + height, title, detail, caption)
     if columns:
-        ax = place(fig, left, y, 1, head)
+        ax = add_axes(fig, left, y, 1, head)
         widest = text_pixels(LETTER * max(map(len, columns)))
         for j in range(0, f, -(-widest // (cell + GAP))):  # large type: every other one
             at = j * (cell + GAP) + cell / 2
             ax.text(at, head / 2 - 2, columns[j], ha="center", va="center", size=8, color=GREY)
     for i, row in enumerate(images):
-        ax = place(fig, left, y + tops[i], f * (cell + GAP), height)
+        ax = add_axes(fig, left, y + tops[i], f * (cell + GAP), height)
         for j, image in enumerate(row):
             draw_image(ax, image, j * (cell + GAP), cell, height)
         if names:

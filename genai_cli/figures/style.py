@@ -149,8 +149,8 @@ def save(fig: Figure, path: str | Path) -> None:
 def written(path: Path) -> list[Path]:
     """The files that `save` writes for the PNG ``path``; of another file, that alone."""
     kind = _OUTPUT.get(Output()).name
-    alone = kind == "png" or path.suffix != ".png"
-    return [path] if alone else [path, path.with_suffix(f".{kind}")]
+    png_only = kind == "png" or path.suffix != ".png"
+    return [path] if png_only else [path, path.with_suffix(f".{kind}")]
 
 
 def chart(width: float, height: float, title: str, detail: str = "") -> Figure:
@@ -217,7 +217,7 @@ def sheet(
     return fig, top_px
 
 
-def place(fig: Figure, left: float, top: float, width: float, height: float) -> Axes:
+def add_axes(fig: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Bare axes on a pixel rectangle of a sheet, measured from its top left corner; one data unit
     is one pixel and y points down."""
     w, h = fig.get_figwidth() * fig.dpi, fig.get_figheight() * fig.dpi

@@ -72,8 +72,8 @@ def reconstructions_table(
         if not n:
             empty(ax, "no examples")
             continue
-        own = shared if name in ("original", row) else _scale(values, signed=True)
-        shown = ax.imshow(values, aspect="auto", interpolation="none", **own)
+        scale = shared if name in ("original", row) else _scale(values, signed=True)
+        image = ax.imshow(values, aspect="auto", interpolation="none", **scale)
         ax.grid(False)
         k = values.shape[1]
         ticks = range(0, k, max(1, math.ceil(text_inches(0.085) * k / width)))
@@ -87,7 +87,7 @@ def reconstructions_table(
         ax.tick_params(length=0)
         if name != "original":  # it has the reconstruction's
             bar = fig.colorbar(
-                shown, ax=ax, pad=0.02, fraction=0.14 / width, aspect=0.17 * max(n, 6) / 0.09
+                image, ax=ax, pad=0.02, fraction=0.14 / width, aspect=0.17 * max(n, 6) / 0.09
             )
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=7, length=0)

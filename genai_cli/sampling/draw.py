@@ -28,7 +28,7 @@ MOVING = 36  # pictures in a moving one at most
 def draw(job: Job) -> None:
     """Everything the request asks for, into the job's folder."""
     with torch.no_grad():
-        DRAWN[job.ask.what](job)
+        DRAWN[job.request.what](job)
 
 
 def batches(n: int, size: int) -> Iterator[tuple[int, int]]:
@@ -39,46 +39,46 @@ def batches(n: int, size: int) -> Iterator[tuple[int, int]]:
 
 def samples(job: Job) -> None:
     """Single images, an array, and one sheet of the first."""
-    ask, spec = job.ask, job.data.spec
+    request, spec = job.request, job.data.spec
     most = run_figures.SAMPLES if spec.is_image else run_figures.POINTS
-    shown: list[np.ndarray] = []
+    images: list[np.ndarray] = []
 
     def one(start: int, n: int) -> np.ndarray:
-        rows = RowGenerator(ask.seed, "sample", start, n)
+        rows = RowGenerator(request.seed, "sample", start, n)
         with job.clock():
-            x = job.model.sample(n, job.labels(start, n), rows, **ask.options)
+            x = job.model.sample(n, job.labels(start, n), rows, **request.options)
             return job.array(x)
 
-    parts = ((start, one(start, n)) for start, n in batches(ask.n, ask.batch_size))
+    parts = ((start, one(start, n)) for start, n in batches(request.n, request.batch_size))
     start, x = next(parts)  # also says what shape an example has: that of a target, for a pair
     with Arrays(job.folder / ARRAYS) as arrays:
-        with arrays.stream("x", (ask.n, *x.shape[1:])) as file:
+        with arrays.stream("x", (request.n, *x.shape[1:])) as file:
             while True:
                 file.write(np.ascontiguousarray(x, dtype="<f4").tobytes())
                 if spec.is_image and x.shape[1] in (1, 3):
                     write_images(job.folder / IMAGES, x, start)
                 if start < most:
-                    shown.append(x[: most - start])
+                    images.append(x[: most - start])
                 job.tick(len(x))
                 following = next(parts, None)
                 if following is None:
                     break
                 start, x = following
         if job.y is not None:
-            arrays.add("y", job.labels(0, ask.n).cpu().numpy())
+            arrays.add("y", job.labels(0, request.n).cpu().numpy())
     title = f"{job.title}: samples"
-    run_figures.samples(job.file("grid.png"), np.concatenate(shown), job.data, title)
+    run_figures.samples(job.file("grid.png"), np.concatenate(images), job.data, title)
 
 
 def decoder(job: Job) -> Callable[[Tensor], Tensor]:
     """Codes (N, K) to data, in batches, with the first label where one is asked for."""
     known = takes_labels(job.model.decode)
     if job.y is not None and not known:
-        raise UserError(f"y={job.ask.y}: decode of this model takes no labels")
+        raise UserError(f"y={job.request.y}: decode of this model takes no labels")
 
     def decode(z: Tensor) -> Tensor:
         parts = []
-        for part in z.split(job.ask.batch_size):
+        for part in z.split(job.request.batch_size):
             more = {}
             if job.y is not None:
                 more["y"] = job.labels(0, 1).expand(len(part))
@@ -97,8 +97,8 @@ def evenly(frames: int) -> np.ndarray:
 
 def interpolation(job: Job) -> None:
     """n ways between two codes, straight and along an arc."""
-    ask, n, frames = job.ask, job.ask.n, job.ask.options["frames"]
-    a, b, examples = paths.ends(job.model, job.data, n, ask.seed)
+    request, n, frames = job.request, job.request.n, job.request.options["frames"]
+    a, b, examples = paths.ends(job.model, job.data, n, request.seed)
     t = torch.linspace(0, 1, frames).to(a)
     z = torch.stack([paths.straight(a, b, t), paths.spherical(a, b, t)], 1)  # (n, 2, F, K)
     x = decoder(job)(z.flatten(0, 2)).unflatten(0, (n, 2, frames))
@@ -121,16 +121,16 @@ def interpolation(job: Job) -> None:
         pictures = scatter.scatter_pictures(real, x[:, 0].swapaxes(0, 1))
         strips.animate(job.file("interpolation.gif"), pictures, back=True)
         return
-    shown = x[:STRIPS][:, :, at]
+    images = x[:STRIPS][:, :, at]
     columns = [f"t = {v:.2g}" for v in np.linspace(0, 1, frames)[at]]
     if examples is not None and examples.shape[2:] == x.shape[3:]:
         pair = examples[:STRIPS].float().cpu().numpy()[:, None].repeat(2, axis=1)
-        shown = np.concatenate([pair[:, :, :1], shown, pair[:, :, 1:]], axis=2)
+        images = np.concatenate([pair[:, :, :1], images, pair[:, :, 1:]], axis=2)
         columns = ["from", *columns, "to"]
     strips.strip(
         job.file("grid.png"),
-        shown.reshape(-1, *shown.shape[2:]),
-        rows=["straight", "arc"] * len(shown),
+        images.reshape(-1, *images.shape[2:]),
+        rows=["straight", "arc"] * len(images),
         columns=columns,
         title=title,
         detail=detail,
@@ -143,13 +143,13 @@ def interpolation(job: Job) -> None:
 
 def traversal(job: Job) -> None:
     """One number of a code at a time, the n that change the example most."""
-    ask, frames = job.ask, job.ask.options["frames"]
+    request, frames = job.request, job.request.options["frames"]
     decode = decoder(job)
     first = int(run_figures.shown_examples(job.data)[0]) if len(job.data.test) else 0
-    base = paths.base_code(job.model, job.data, first, ask.seed)
-    mean, spread = paths.centre_and_spread(job.model, job.data, ask.seed)
+    base = paths.base_code(job.model, job.data, first, request.seed)
+    mean, spread = paths.centre_and_spread(job.model, job.data, request.seed)
     low, high = mean - paths.REACH * spread, mean + paths.REACH * spread
-    dims = paths.that_matter(base, low, high, ask.n, decode)
+    dims = paths.that_matter(base, low, high, request.n, decode)
     at = dims.to(mean.device)
     t = torch.linspace(-paths.REACH, paths.REACH, frames).to(mean)
     values = mean[at, None] + t * spread[at, None]  # (n, F)
@@ -191,26 +191,26 @@ def _signed(value: float) -> str:
 
 def trajectory(job: Job) -> None:
     """n samples on their way from noise."""
-    ask = job.ask
+    request = job.request
     parts = []
-    for start, n in batches(ask.n, ask.batch_size):
-        rows = RowGenerator(ask.seed, "sample", start, n)
+    for start, n in batches(request.n, request.batch_size):
+        rows = RowGenerator(request.seed, "sample", start, n)
         with job.clock():
-            way = job.model.trajectory(n, job.labels(start, n), rows, **ask.options)
+            way = job.model.trajectory(n, job.labels(start, n), rows, **request.options)
             parts.append(job.array(way, each=2))
         job.tick(n)
     x = np.concatenate(parts, axis=1)  # (F, n, *event)
     with Arrays(job.folder / ARRAYS) as arrays:
         arrays.add("x", x)
         if job.y is not None:
-            arrays.add("y", job.labels(0, ask.n).cpu().numpy())
+            arrays.add("y", job.labels(0, request.n).cpu().numpy())
     title = f"{job.title}: from noise to samples"
     run_figures.trajectory(job.file("grid.png"), x, job.data, title)
     if job.plane:
         pictures = scatter.scatter_pictures(run_figures.real_points(job.data), x)
         strips.animate(job.file("trajectory.gif"), pictures)
         return
-    n = min(MOVING, ask.n)
+    n = min(MOVING, request.n)
     columns = int(np.ceil(np.sqrt(n)))
     strips.moving(job.file("trajectory.gif"), x[:, :n], columns=columns)
 
@@ -218,16 +218,16 @@ def trajectory(job: Job) -> None:
 def reconstruction(job: Job) -> None:
     """The fixed test examples of the run's figure, or the first n in that order, and what the
     model makes of them."""
-    ask, data = job.ask, job.data
+    request, data = job.request, job.data
     index = run_figures.shown_examples(data)
     others = [i for i in range(len(data.test)) if i not in set(index.tolist())]
-    index = torch.cat([index, torch.tensor(others, dtype=torch.int64)])[: ask.n]
-    batch, source = data.test.batch(index), RowGenerator(ask.seed, "reconstructions", 0, len(index))
+    index = torch.cat([index, torch.tensor(others, dtype=torch.int64)])[: request.n]
+    batch, source = data.test.batch(index), RowGenerator(request.seed, "reconstructions", 0, len(index))
     task = restoration.task(job.model, data.spec, batch, source)
     rows: dict[str, list[Tensor]] = {}
-    for start, n in batches(len(index), ask.batch_size):
+    for start, n in batches(len(index), request.batch_size):
         with job.clock():
-            source = RowGenerator(ask.seed, "reconstructions", start, n)
+            source = RowGenerator(request.seed, "reconstructions", start, n)
             made = run_figures.rebuilt(job.model, task.given[start : start + n], source)
             for name, x in made.items():
                 rows.setdefault(name, []).append(x.cpu())

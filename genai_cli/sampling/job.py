@@ -23,7 +23,7 @@ class Job:
 
     model: Model
     data: Dataset
-    ask: SampleRequest
+    request: SampleRequest
     y: list[int] | None  # labels, repeated over the rows
     folder: Path
     title: str  # "vae on digits"

@@ -43,15 +43,15 @@ def pairs(data: Dataset, n: int, seed: int) -> Tensor:
     order = torch.randperm(len(data.test), generator=generator(seed, "pairs")).tolist()
     labelled = data.spec.target == "labels"
     y = data.test.y.tolist() if labelled and data.test.y is not None else [0] * len(order)
-    found = []
+    made = []
     left = order[: max(2, 50 * n)]  # enough to find partners in
-    while len(found) < n and left:
+    while len(made) < n and left:
         a = left.pop(0)
         b = next((i for i in left if y[i] != y[a]), left[0] if left else a)
         if b in left:
             left.remove(b)
-        found.append((a, b))
-    return torch.tensor([found[i % len(found)] for i in range(n)])  # again, where they are few
+        made.append((a, b))
+    return torch.tensor([made[i % len(made)] for i in range(n)])  # again, where they are few
 
 
 def ends(model: Model, data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor | None]:

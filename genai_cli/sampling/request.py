@@ -96,7 +96,7 @@ class EncodeRequest:
     outputs: Outputs = None
 
 
-def settle(
+def resolve_request(
     request: SampleRequest, model: type[Model] | Model, name: str, spec: Spec | None = None
 ) -> None:
     """Check a request against a family and, where they are known, its data; fill in its defaults.
@@ -172,15 +172,15 @@ def labels(request: SampleRequest, conditional: bool, name: str, spec: Spec) -> 
         raise UserError(
             f"y={request.y} is not allowed: what={request.what} takes {wanted}, like y=3"
         )
-    found = []
+    indices = []
     for value in values:
         if str(value) in classes:
-            found.append(classes.index(str(value)))
+            indices.append(classes.index(str(value)))
         elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(classes):
-            found.append(value)
+            indices.append(value)
         else:
             raise UserError(
                 f"y={value} is no label{nearest(str(value), classes)} (choose from: all, 0 to"
                 f" {len(classes) - 1}, or {', '.join(classes[:20])})"
             )
-    return found
+    return indices

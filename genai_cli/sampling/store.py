@@ -73,24 +73,24 @@ class Folder:
         Raises:
             UserError: the run's folder cannot be written any more.
         """
-        place = self.parent / (name or self.name)
+        target = self.parent / (name or self.name)
         old = self.path.with_name(f".{self.name}.old")
         try:
             while True:
                 with suppress(FileNotFoundError):
-                    place.rename(old)
+                    target.rename(old)
                 try:
-                    return self.path.rename(place)
+                    return self.path.rename(target)
                 except OSError as error:
                     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                         raise
                     shutil.rmtree(old, ignore_errors=True)  # another one took it just now
         except OSError as error:
-            raise UserError(f"cannot write {place}: {error.strerror or error}") from None
+            raise UserError(f"cannot write {target}: {error.strerror or error}") from None
         finally:
-            if not place.exists():  # stopped between the two: what was there stays
+            if not target.exists():  # stopped between the two: what was there stays
                 with suppress(OSError):
-                    old.rename(place)
+                    old.rename(target)
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from genai_cli.comparison import render, verdict
 from genai_cli.comparison.choose import Cell
-from genai_cli.comparison.numbers import compact
+from genai_cli.comparison.numbers import format_plus_minus
 from genai_cli.comparison.table import compare
 
 F, MSE, RATE = "samples/frechet", "reconstruction/mse", "speed/many"
@@ -129,11 +129,11 @@ def test_a_reconstruction_alone_at_its_bottleneck_is_not_the_best(outputs: Any, 
 
 
 def test_the_wider_side_of_an_interval_is_shown() -> None:
-    assert compact(10, 7, 10.5) == "10 ±3"
-    assert compact(10, 9.5, 13) == "10 ±3"
+    assert format_plus_minus(10, 7, 10.5) == "10 ±3"
+    assert format_plus_minus(10, 9.5, 13) == "10 ±3"
 
 
 def test_smallest_p_is_the_smallest(outputs: Any, made: Any) -> None:
     a, b = outputs.run("vae", {P: made(0.9)}), outputs.run("gan", {P: made(0.2)})
     assert "smallest p = 0.20, gan" in said(a, b)
-    assert "gan" in render.plain(compare([a, b]))
+    assert "gan" in render.render_text(compare([a, b]))

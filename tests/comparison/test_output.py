@@ -55,7 +55,7 @@ def lines(text: str, start: str) -> list[str]:
 
 
 def test_tables(families: list[Path]) -> None:
-    text = render.plain(compare(families))
+    text = render.render_text(compare(families))
     assert "≈ not distinguishable" in text
     assert any("12.0 ±0.5*" in line for line in lines(text, "ddpm"))
     assert any("12.4 ±0.5≈" in line for line in lines(text, "gan"))
@@ -169,17 +169,17 @@ def test_each_bottleneck_has_its_best(outputs: Any, made: Any) -> None:
         "autoencoder bottleneck=8",
         "autoencoder bottleneck=16",
     ]
-    assert len(lines(render.plain(comparison), "PCA with")) == 2
+    assert len(lines(render.render_text(comparison), "PCA with")) == 2
 
 
 def test_one_seed_each_is_told(outputs: Any, made: Any) -> None:
     runs = [outputs.run("vae", {F: made(12, 0.5)}), outputs.run("gan", {F: made(13, 0.5)})]
-    text = render.plain(compare(runs))
+    text = render.render_text(compare(runs))
     assert "samples (n 360)" in text
     assert "trained from other seeds" in text
     runs.append(outputs.run("gan", {F: made(14, 0.5)}, seed=1))
     runs.append(outputs.run("flow", {F: made(14, 0.5, ruler={"n": 9})}))
-    text = render.plain(compare(runs))
+    text = render.render_text(compare(runs))
     assert "samples (n" not in text
     assert "trained from other seeds" not in text
     assert "mean ± Student's 95 % interval" in text
@@ -209,7 +209,7 @@ def test_data_sets_apart(outputs: Any, made: Any) -> None:
     names = [section.dataset for section in comparison.sections]
     assert names == ["digits (split 0363799e)", "fashion_mnist", "digits (split cafe)"]
     assert not any(row.cells[F].mark for row in comparison.rows)
-    assert "not ranked together" in render.plain(comparison)
+    assert "not ranked together" in render.render_text(comparison)
 
 
 def test_classifiers_have_their_own_table(outputs: Any, made: Any) -> None:
@@ -217,11 +217,11 @@ def test_classifiers_have_their_own_table(outputs: Any, made: Any) -> None:
         outputs.run("mlp", {"prediction/accuracy": made(0.97, 0.01)}),
         outputs.run("mlp", {"prediction/accuracy": made(0.99, 0.005)}, model__widths=[64]),
     ]
-    text = render.plain(compare(runs))
+    text = render.render_text(compare(runs))
     assert "accuracy ↑" in text
     assert "Fréchet" not in text
     assert "Best accuracy: mlp" in text
-    mixed = render.plain(compare([*runs, outputs.run("vae", {F: made(12, 0.5)})]))
+    mixed = render.render_text(compare([*runs, outputs.run("vae", {F: made(12, 0.5)})]))
     table = mixed.split("\nsamples (n 360)\n")[1].split("\n\n")[0]
     assert "mlp" not in table
 
@@ -231,7 +231,7 @@ def test_runs_without_an_evaluation(outputs: Any, made: Any) -> None:
     done = outputs.run("vae", summary=summary, name="abcd")
     failed = outputs.run("gan", status="failed", name="dead")
     comparison = compare([done, failed])
-    text = render.plain(comparison)
+    text = render.render_text(comparison)
     assert comparison.rows[0].cells[MSE].value == 0.01
     assert any("failed" in line for line in lines(text, "gan"))
     assert any("–" in line for line in lines(text, "gan"))
@@ -246,7 +246,7 @@ def test_trained_on_since(outputs: Any, made: Any) -> None:
     outputs.evaluate(run, {F: made(1, 0.1)}, finished="2026-11-23T12:30")
     comparison = compare([run])
     assert "trained on since it was evaluated" in comparison.notes[0]
-    assert "genai evaluate" in render.plain(comparison)
+    assert "genai evaluate" in render.render_text(comparison)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_damaged_run_is_a_row(outputs: Any, made: Any, name: str) -> None:
     (runs[0] / name).write_text("{")
     comparison = compare(runs)
     assert len(comparison.rows) == 2
-    for form in (render.plain, render.markdown, render.comma_separated, render.json_text):
+    for form in (render.render_text, render.markdown, render.comma_separated, render.json_text):
         assert form(comparison)
 
 
@@ -322,7 +322,7 @@ def test_a_config_of_any_kind_is_a_row(outputs: Any, made: Any) -> None:
         outputs.run("vae", {F: made(12, 0.5)}, seed=[1], init="a\n\x1b[31mb"),
         outputs.run("vae", {F: made(13, 0.5)}, seed={"a": 1}, init="c"),
     ]
-    text = render.plain(compare(odd))
+    text = render.render_text(compare(odd))
     assert "\x1b" not in text
     assert "init=a  [31mb" in text
 
@@ -390,7 +390,7 @@ def test_the_work_grows_as_the_number_of_runs(outputs: Any, made: Any) -> None:
 
     def render_all(some: list[Path]) -> None:
         comparison = compare(some)
-        for form in (render.plain, render.markdown, render.comma_separated, render.json_text):
+        for form in (render.render_text, render.markdown, render.comma_separated, render.json_text):
             form(comparison)
         assert len(comparison.rows) == len({row.label for row in comparison.rows}) == len(some)
 
@@ -403,7 +403,7 @@ def test_a_wide_table_is_split_not_cut(outputs: Any, made: Any) -> None:
     names = ["frechet", "kernel", "energy", "precision", "recall", "density", "coverage", "classes"]
     metrics = {f"samples/{name}": made(1234.5 + i, 0.5) for i, name in enumerate(names)}
     runs = [outputs.run("vae", metrics, bottleneck=b, model__beta=b) for b in (2, 4)]
-    text = render.plain(compare(runs))
+    text = render.render_text(compare(runs))
     assert max(len(line) for line in text.splitlines()) <= 110
     for i in range(len(names)):
         assert f"{1234.5 + i:,.1f} ±0.5" in text
@@ -413,7 +413,7 @@ def test_the_reader_needs_no_models(run_python: Callable[[str], str], families: 
     code = (
         "import sys; from pathlib import Path\n"
         "from genai_cli.comparison import render, table\n"
-        f"render.plain(table.compare([Path(p) for p in {[str(p) for p in families]!r}]))\n"
+        f"render.render_text(table.compare([Path(p) for p in {[str(p) for p in families]!r}]))\n"
         "print(sorted({'torch', 'numpy', 'matplotlib', 'scipy'} & set(sys.modules)))"
     )
     assert run_python(code).strip() == "[]"

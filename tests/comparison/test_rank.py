@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from genai_cli.comparison import rank, render
 from genai_cli.comparison.choose import Cell
-from genai_cli.comparison.numbers import compact, spelled
+from genai_cli.comparison.numbers import format_interval, format_plus_minus
 from genai_cli.comparison.seeds import mean_interval, student
 from genai_cli.comparison.table import compare
 
@@ -142,7 +142,7 @@ def test_a_bound_wins_only_as_a_bound(outputs: Any, made: Any) -> None:
     vae = outputs.run("vae", {name: made(3.1, 0.02, player=bound)})
     found = compare([flow, vae])
     assert marks(found, name) == {"flow": "*", "vae": ""}
-    assert "≤ 3.100 ±0.020" in render.plain(found)
+    assert "≤ 3.100 ±0.020" in render.render_text(found)
     (said,) = [s for s in _verdict(found) if "likelihood" in s]
     assert said.startswith(
         "Best likelihood: flow, 1.880 bits/dim (1.860–1.900), exact; vae at most"
@@ -180,7 +180,7 @@ def test_seeds_without_the_number_are_told(outputs: Any, made: Any) -> None:
     (row,) = found.rows
     assert (row.seeds, row.cells[F].seeds, row.cells[F].value) == (3, 2, 10.5)
     assert f"vae: 2 of 3 seeds in {F}" in found.sections[0].notes
-    assert "genai evaluate" in render.plain(found)
+    assert "genai evaluate" in render.render_text(found)
 
 
 def test_seeds_of_other_samplers_are_not_averaged(outputs: Any, made: Any) -> None:
@@ -226,9 +226,9 @@ def test_as_many_digits_as_the_interval_supports() -> None:
         (0.5, None, "0.5000"),
     ]:
         bounds = (None, None) if half is None else (value - half, value + half)
-        assert compact(value, *bounds) == text, (value, half, text)
+        assert format_plus_minus(value, *bounds) == text, (value, half, text)
 
 
 def test_a_negative_interval_reads(outputs: Any) -> None:
-    assert spelled(-1.5, -1.7, -1.3) == "-1.50 (-1.70 to -1.30)"
-    assert spelled(1.5, 1.3, 1.7) == "1.50 (1.30–1.70)"
+    assert format_interval(-1.5, -1.7, -1.3) == "-1.50 (-1.70 to -1.30)"
+    assert format_interval(1.5, 1.3, 1.7) == "1.50 (1.30–1.70)"

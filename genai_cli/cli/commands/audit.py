@@ -43,11 +43,11 @@ def main(args: list[str]) -> int:
     if request.csv and request.json:
         raise UserError("--csv and --json together; print one of them (both are written)")
 
-    from genai_cli.evaluation.request import settle_each
+    from genai_cli.evaluation.request import resolve_requests
 
     matches = {name: lookup.find_all(name, request.outputs) for name in names}
     folders = list(dict.fromkeys(folder for members in matches.values() for folder in members))
-    requests = settle_each(folders, request)
+    requests = resolve_requests(folders, request)
     done: list[AuditedRun] = []
     worlds: dict[str, World] = {}
     for_a_program = request.csv or request.json

@@ -55,7 +55,7 @@ def main(args: list[str]) -> int:
             _clear(target, comparison, every=not request.no_figures)
     except OSError as error:
         raise _write_error(target, error) from None
-    print((FORMS[form] if form else render.plain)(comparison).rstrip("\n"), flush=True)
+    print((FORMS[form] if form else render.render_text)(comparison).rstrip("\n"), flush=True)
     pictures = (
         []
         if request.no_figures

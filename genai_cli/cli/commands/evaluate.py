@@ -27,7 +27,7 @@ RESULT = "evaluation.json"
 def main(args: list[str]) -> int:
     """Evaluate runs one after the other; 0 all done, 1 a model failed, 2 a mistake (before any
     starts), 130 or 143 stopped (nothing half is left behind)."""
-    from genai_cli.evaluation.request import EvaluateRequest, settle_each
+    from genai_cli.evaluation.request import EvaluateRequest, resolve_requests
 
     names, request, _ = parse_arguments(args, "evaluate", EvaluateRequest)
     folders: dict[Path, None] = {}
@@ -39,7 +39,7 @@ def main(args: list[str]) -> int:
             else lookup.find_all(name, request.outputs)
         )
         folders |= dict.fromkeys(named)
-    requests = settle_each(list(folders), request)
+    requests = resolve_requests(list(folders), request)
     known: dict[Any, Reference] = {}
     codes = []
     for i, folder in enumerate(folders):
@@ -145,20 +145,20 @@ def _reference(
         known.clear()  # one at a time: features of a large set are large
         n = min(len(data.train), TRAINING)
         tick = meter.stage(f"{extractor.name}: {n:,} training examples", n)
-        known[key] = Reference.make(data, extractor, job.ask.k, tick)
+        known[key] = Reference.make(data, extractor, job.request.k, tick)
     return known[key]
 
 
 def _key(job: Evaluation, extractor: Any) -> tuple[object, ...]:
     import torch
 
-    data, of = job.data, (extractor.name, extractor.hash, job.ask.k)
+    data, of = job.data, (extractor.name, extractor.hash, job.request.k)
     return data.hash, data.split_hash, str(data.spec), str(torch.get_default_dtype()), *of
 
 
 def _print(job: Evaluation, written: Path) -> None:
     """The table of numbers, floors and reasons, and where everything lies."""
-    from genai_cli.comparison.numbers import plain
+    from genai_cli.comparison.numbers import format_value
     from genai_cli.evaluation.measures import BY_NAME
 
     rows, reasons, beside = [], {}, {}
@@ -171,14 +171,14 @@ def _print(job: Evaluation, written: Path) -> None:
         against = ""
         if floor:
             word = floor["what"].split()[0]
-            against = f"{word} {plain(floor['value'])}"
+            against = f"{word} {format_value(floor['value'])}"
             n = "" if floor["n"] == entry["n"] else f", n = {floor['n']:,}"
             beside[word] = f"{floor['what']}{n}"
         rows.append(
             (
                 name,
-                ("≤ " if bound else "") + plain(entry["value"]),
-                "" if low is None else f"{plain(low)} – {plain(high)}",
+                ("≤ " if bound else "") + format_value(entry["value"]),
+                "" if low is None else f"{format_value(low)} – {format_value(high)}",
                 BY_NAME[name].unit,
                 against,
             )

@@ -27,7 +27,7 @@ SCHEMA = 1
 def main(args: list[str]) -> int:
     """Sample from one run; 0 done, 1 the model failed, 2 a mistake, 130 or 143 stopped (nothing is
     left behind)."""
-    from genai_cli.sampling.request import SampleRequest, settle
+    from genai_cli.sampling.request import SampleRequest, resolve_request
 
     (run,), request, _ = parse_arguments(args, "sample", SampleRequest)
     folder = lookup.find(run, request.outputs)
@@ -39,7 +39,7 @@ def main(args: list[str]) -> int:
 
     cfg = run_config.load_config(folder)
     name = cfg.model["name"]
-    settle(request, model_class(name), name)
+    resolve_request(request, model_class(name), name)
     threads = run_folder.read_json(folder / run_folder.RUN).get("threads")
     with machine.numerics(cfg, threads):
         loaded = load.load(
@@ -49,7 +49,7 @@ def main(args: list[str]) -> int:
             device=request.device,
             outputs=request.outputs,
         )
-        settle(request, loaded.model, name, loaded.data.spec)
+        resolve_request(request, loaded.model, name, loaded.data.spec)
         return make(folder, request, loaded, cfg)
 
 
