@@ -33,57 +33,58 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 
 
 @styled()
-def of_run(path: str | Path, found: Audit, *, title: str) -> None:
+def of_run(path: str | Path, result: Audit, *, title: str) -> None:
     """Shares with intervals above, errors by class in the middle, a class's images below."""
-    classes = _shown(found)
-    has_errors = found.fates is not None and found.fates.error is not None
-    images = found.fates.images if found.fates is not None else ()
+    classes = _selected_classes(result)
+    has_errors = result.outcomes is not None and result.outcomes.error is not None
+    images = result.outcomes.images if result.outcomes is not None else ()
     heights = [1.9 + text_inches(0.8)] + [1.0 + text_inches(0.7)] * has_errors
     heights += [0.85 * max(1, len(images)) + text_inches(0.35)]
-    fig = chart(WIDTH, sum(heights), f"{title}: classes", _detail(found))
+    fig = chart(WIDTH, sum(heights), f"{title}: classes", _detail(result))
     axes = iter(fig.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     ax = next(axes)
-    _shares(ax, found, classes)
+    _shares(ax, result, classes)
     if has_errors:
-        _errors(next(axes), found, classes)
-    _images(next(axes), found)
+        _errors(next(axes), result, classes)
+    _images(next(axes), result)
     save(fig, path)
 
 
-def _detail(found: Audit) -> str:
+def _detail(result: Audit) -> str:
     parts = []
-    if found.samples is not None:
-        how = f" {found.samples.how}" if found.samples.how else ""
-        parts.append(
-            f"{found.samples.counts.sum():,} samples{how}, {found.samples.unclear[0]:.0%} unclear"
-        )
-    rare = found.biased.rare
+    if result.samples is not None:
+        s = result.samples
+        labelling = f" {s.labelling}" if s.labelling else ""
+        parts.append(f"{s.counts.sum():,} samples{labelling}, {s.unclear[0]:.0%} unclear")
+    rare = result.training.rare
     if rare is not None:
-        n, whole = int(found.biased.split[rare]), int(found.biased.split.sum())
-        parts.append(f"{found.world.classes[rare]}: {n:,} of {whole:,} training examples")
-    if found.world.reader is not None:
-        reader = found.world.reader.classifier
-        parts.append(f"read by the reference classifier {reader.hash}, {reader.accuracy:.1%} right")
+        n, whole = int(result.training.split[rare]), int(result.training.split.sum())
+        parts.append(f"{result.population.classes[rare]}: {n:,} of {whole:,} training examples")
+    if result.population.classifier is not None:
+        classifier = result.population.classifier.reference
+        parts.append(
+            f"read by the reference classifier {classifier.hash}, {classifier.accuracy:.1%} right"
+        )
     return " · ".join(parts)
 
 
-def _shown(found: Audit) -> np.ndarray:
+def _selected_classes(result: Audit) -> np.ndarray:
     """Indices of the classes drawn, in their order."""
-    k = len(found.world.classes)
+    k = len(result.population.classes)
     if k <= MOST:
         return np.arange(k)
-    off = np.abs(found.biased.drawn - found.world.population)
-    if found.samples is not None:
-        off = off + np.abs(found.samples.share.value - found.samples.expected.value)
+    off = np.abs(result.training.drawn - result.population.shares)
+    if result.samples is not None:
+        off = off + np.abs(result.samples.share.value - result.samples.expected.value)
     return np.sort(np.argsort(-off, kind="stable")[:MOST])
 
 
-def _shares(ax: Axes, found: Audit, classes: np.ndarray) -> None:
-    x, s = np.arange(len(classes)), found.samples
-    series = [("population", found.world.population, POPULATION)]
-    series.append(("training", found.biased.shares, TRAIN))
-    if (found.biased.drawn != found.biased.shares).any():
-        series.append(("training as drawn", found.biased.drawn, "#56B4E9"))
+def _shares(ax: Axes, result: Audit, classes: np.ndarray) -> None:
+    x, s = np.arange(len(classes)), result.samples
+    series = [("population", result.population.shares, POPULATION)]
+    series.append(("training", result.training.shares, TRAIN))
+    if (result.training.drawn != result.training.shares).any():
+        series.append(("training as drawn", result.training.drawn, "#56B4E9"))
     if s is not None:
         series.append(("samples", s.share.value, VALIDATION))
     width = 0.8 / len(series)
@@ -102,7 +103,7 @@ def _shares(ax: Axes, found: Audit, classes: np.ndarray) -> None:
                     word = "▲" if mark > 0 else "▼"
                     ax.annotate(word, (at[j], max(high[j], expected[j])), (0, 4),
                                 textcoords="offset points", ha="center", size=8)  # fmt: skip
-    _names(ax, found, classes)
+    _names(ax, result, classes)
     ax.yaxis.set_major_formatter(PERCENT)
     ax.set_ylabel("share")
     ax.margins(y=0.14)
@@ -110,61 +111,61 @@ def _shares(ax: Axes, found: Audit, classes: np.ndarray) -> None:
     look = {"borderaxespad": 0.1, "columnspacing": 1.2, "handlelength": 1.2}
     legend(ax, ncols=5, loc="lower right", **look)
     if s is None:
-        reason = found.reasons.get("samples", "")
+        reason = result.reasons.get("samples", "")
         ax.text(0.005, 1.04, f"no samples: {reason}", transform=ax.transAxes, size=8, color=GREY)
     else:
         ax.text(0.005, 1.04, "▲ ▼ beyond chance", transform=ax.transAxes, size=8, color=GREY)
 
 
-def _names(ax: Axes, found: Audit, classes: np.ndarray) -> None:
-    names = [short(found.world.classes[i], 14) for i in classes]
+def _names(ax: Axes, result: Audit, classes: np.ndarray) -> None:
+    names = [short(result.population.classes[i], 14) for i in classes]
     turned = max(map(len, names)) * len(names) > 90
     look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     ax.set_xticks(range(len(names)), names, **look)
     ax.grid(axis="x", visible=False)
-    rare = found.biased.rare
+    rare = result.training.rare
     if rare is not None and rare in classes:
         tick = ax.get_xticklabels()[int(np.flatnonzero(classes == rare)[0])]
         tick.set_fontweight("bold")
 
 
-def _errors(ax: Axes, found: Audit, classes: np.ndarray) -> None:
-    assert found.fates is not None
-    assert found.fates.error is not None
-    value, low, high = (part[classes] for part in found.fates.error)
+def _errors(ax: Axes, result: Audit, classes: np.ndarray) -> None:
+    assert result.outcomes is not None
+    assert result.outcomes.error is not None
+    value, low, high = (part[classes] for part in result.outcomes.error)
     x = np.arange(len(classes))
     ax.bar(x, np.nan_to_num(value), 0.6, color=VALIDATION)
     spread = np.nan_to_num(np.maximum(0, [value - low, high - value]))
     ax.errorbar(x, np.nan_to_num(value), spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
-    if np.isfinite(found.fates.error.value).any():
-        mean = float(np.nanmean(found.fates.error.value))
+    if np.isfinite(result.outcomes.error.value).any():
+        mean = float(np.nanmean(result.outcomes.error.value))
         ax.axhline(mean, color=GREY, linewidth=1, linestyle="--")
         text = f"dashed: mean class {number(mean)}"
         ax.text(0.005, 1.02, text, transform=ax.transAxes, size=8, color=GREY)
-    _names(ax, found, classes)
+    _names(ax, result, classes)
     ax.set_ylabel("error of\nreconstruction")
 
 
-def _images(ax: Axes, found: Audit) -> None:
+def _images(ax: Axes, result: Audit) -> None:
     """Rows of pictures of the focus class: input, target, what comes back; or samples of it."""
-    name = short(found.world.classes[found.focus], 24)
-    fates = found.fates
+    name = short(result.population.classes[result.focus], 24)
+    outcomes = result.outcomes
     ax.set_axis_off()
-    if fates is not None and fates.images:
-        rows = list(fates.images)
+    if outcomes is not None and outcomes.images:
+        rows = list(outcomes.images)
         words = ["input", "target", "output"] if len(rows) == 3 else ["original", "comes back"]
-        under = [found.world.readings[j] for j in fates.fates]
+        under = [result.population.readings[j] for j in outcomes.labels]
         above = f"{name} of the test split, and what comes back, with the class read off it"
-    elif found.drawn is not None and len(found.drawn):
-        rows, words, under = [found.drawn], ["samples"], []
+    elif result.drawn is not None and len(result.drawn):
+        rows, words, under = [result.drawn], ["samples"], []
         above = f"samples read as {name}"
     else:
-        why = found.reasons.get("reconstruction") or found.reasons.get("samples", "")
-        none = found.samples is not None
+        why = result.reasons.get("reconstruction") or result.reasons.get("samples", "")
+        none = result.samples is not None
         text = f"no sample is read as {name}" if none else f"no images: {why}" if why else ""
         empty(ax, text)
         return
-    _strip(ax, rows, words, under, above, found.focus, found)
+    _strip(ax, rows, words, under, above, result.focus, result)
 
 
 def _strip(
@@ -174,7 +175,7 @@ def _strip(
     under: list[str],
     above: str,
     focus: int,
-    found: Audit,
+    result: Audit,
 ) -> None:
     n, gap = max(len(row) for row in rows), 0.06
     for r, row in enumerate(rows):
@@ -185,9 +186,9 @@ def _strip(
             draw_image(inner, image, 0, 1, 1)
         ax.text(-0.12, -r * (1 + gap) - 0.5, words[r], ha="right", va="center", size=8.5)
     low = -len(rows) * (1 + gap)
-    own = found.world.classes[focus]
+    true_class = result.population.classes[focus]
     for i, text in enumerate(under):
-        same = text == own
+        same = text == true_class
         look = {"color": GREY} if same else {"color": VALIDATION, "weight": "bold"}
         at = i * (1 + gap) + 0.5, low - 0.02
         size = 6.8 / text_inches()  # what fits below an image

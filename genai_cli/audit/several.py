@@ -11,7 +11,7 @@ import numpy as np
 
 from genai_cli.audit.measure import Audit
 from genai_cli.audit.say import error_ratios
-from genai_cli.audit.shares import Share, of_counts
+from genai_cli.audit.shares import ShareInterval, of_counts
 from genai_cli.config import schema
 from genai_cli.store import run_folder
 from genai_cli.store.labels import labels as short_labels
@@ -19,7 +19,7 @@ from genai_cli.store.labels import reference
 from genai_cli.system.text import format_table
 
 
-class Row(NamedTuple):
+class ClassRow(NamedTuple):
     """One class in one run; None where the family has no such number, with the reason."""
 
     name: str
@@ -32,22 +32,22 @@ class Row(NamedTuple):
     unclear: float | None  # share of samples of no clear class
     error: tuple[float, float, float] | None  # of its reconstructions
     error_ratio: float | None  # to the mean class
-    fates: np.ndarray | None  # (R,) shares of what its test examples come back as
+    outcomes: np.ndarray | None  # (R,) shares of what its test examples come back as
     kept: tuple[float, float, float] | None
     why_no_samples: str
-    why_no_fates: str
+    why_no_outcomes: str
     real: np.ndarray | None  # (R,) shares of what its originals are read as
 
 
-def labels(folders: Sequence[Path], found: Sequence[Audit]) -> list[str]:
+def labels(folders: Sequence[Path], audits: Sequence[Audit]) -> list[str]:
     """A short name for each: the model, the task, and what was done to the classes; where that is
     not enough, the settings that differ."""
     configs = [schema.flatten(run_folder.read_config(folder)) for folder in folders]
     models = [str(config.get("model.name")) for config in configs]
     names = []
-    for model, config, one in zip(models, configs, found, strict=True):
-        rare, pair = one.biased.rare, config.get("dataset.pair")
-        share = "" if rare is None else f"{100 * one.biased.shares[rare]:.2g} %"
+    for model, config, one in zip(models, configs, audits, strict=True):
+        rare, pair = one.training.rare, config.get("dataset.pair")
+        share = "" if rare is None else f"{100 * one.training.shares[rare]:.2g} %"
         balanced = "balanced" if config.get("dataset.balance") else ""
         names.append(" ".join(filter(None, [model, pair, share, balanced])))
     if len({*names}) == len(names):
@@ -55,44 +55,44 @@ def labels(folders: Sequence[Path], found: Sequence[Audit]) -> list[str]:
     return short_labels(models, configs, [reference(f) for f in folders])
 
 
-def focus(found: Sequence[Audit]) -> int:
+def focus(audits: Sequence[Audit]) -> int:
     """The class that most runs made rare; if none did, the first run's."""
-    rare = Counter(one.biased.rare for one in found if one.biased.rare is not None)
-    return rare.most_common(1)[0][0] if rare else found[0].focus
+    rare = Counter(one.training.rare for one in audits if one.training.rare is not None)
+    return rare.most_common(1)[0][0] if rare else audits[0].focus
 
 
-def row(name: str, found: Audit, label: int) -> Row:
+def row(name: str, result: Audit, label: int) -> ClassRow:
     """The class ``label`` in one run."""
-    s, fates = found.samples, found.fates
-    error = None if fates is None or fates.error is None else fates.error
-    why = found.reasons.get("samples", "no sample is of a clear class")
-    counted = fates is not None and fates.reads is not None
-    real = found.world.confusion
-    return Row(
+    s, outcomes = result.samples, result.outcomes
+    error = None if outcomes is None or outcomes.error is None else outcomes.error
+    why = result.reasons.get("samples", "no sample is of a clear class")
+    counted = outcomes is not None and outcomes.reads is not None
+    real = result.population.confusion
+    return ClassRow(
         name,
-        float(found.world.population[label]),
-        float(found.biased.shares[label]),
-        float(found.biased.drawn[label]),
+        float(result.population.shares[label]),
+        float(result.training.shares[label]),
+        float(result.training.drawn[label]),
         None if s is None else _at(s.share, label),
         None if s is None else float(s.expected.value[label]),
         0 if s is None else int(s.marks[label]),
         None if s is None else s.unclear[0],
         None if error is None else _at(error, label),
         None if error is None else float(error_ratios(error)[label]),
-        of_counts(fates.reads[label]).value if counted else None,
-        _at(fates.kept(), label) if counted else None,
+        of_counts(outcomes.reads[label]).value if counted else None,
+        _at(outcomes.kept(), label) if counted else None,
         why,
-        found.reasons.get("reconstruction", found.reasons.get("fates", "")),
+        result.reasons.get("reconstruction", result.reasons.get("fates", "")),
         None if real is None else of_counts(real[label]).value,
     )
 
 
-def _at(share: Share, label: int) -> tuple[float, float, float] | None:
-    found = float(share.value[label]), float(share.low[label]), float(share.high[label])
-    return found if found[0] == found[0] else None  # nan: of no clear sample, or no test example
+def _at(share: ShareInterval, label: int) -> tuple[float, float, float] | None:
+    values = float(share.value[label]), float(share.low[label]), float(share.high[label])
+    return values if values[0] == values[0] else None  # nan: of no clear sample, or no test example
 
 
-def table(rows: Sequence[Row], name: str) -> str:
+def table(rows: Sequence[ClassRow], name: str) -> str:
     """One class in every run, in plain text."""
     head = ("run", "training", "samples", "95 % interval", "ratio", "", "unclear", "comes back",
             "error ×mean")  # fmt: skip
@@ -109,7 +109,7 @@ def table(rows: Sequence[Row], name: str) -> str:
             reasons.setdefault(f"no samples: {r.why_no_samples}", []).append(r.name)
         kept = "–" if r.kept is None else f"{100 * r.kept[0]:.1f} %"
         if r.kept is None:
-            reasons.setdefault(f"no reconstructions: {r.why_no_fates}", []).append(r.name)
+            reasons.setdefault(f"no reconstructions: {r.why_no_outcomes}", []).append(r.name)
         error = "–" if r.error_ratio is None else f"{r.error_ratio:.2f}"
         drawn = "" if r.drawn == r.training else f" (drawn {100 * r.drawn:.1f} %)"
         cells.append((r.name, f"{100 * r.training:.1f} %{drawn}", *share, kept, error))

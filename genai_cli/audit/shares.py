@@ -23,7 +23,7 @@ from genai_cli.evaluation.intervals import wilson
 LEVEL = 0.05  # of all classes of a run together
 
 
-class Share(NamedTuple):
+class ShareInterval(NamedTuple):
     """A share of each reading, with an interval: three arrays (R,)."""
 
     value: np.ndarray
@@ -36,14 +36,14 @@ def quantile(tests: int) -> float:
     return NormalDist().inv_cdf(1 - LEVEL / (2 * max(1, tests)))
 
 
-def of_counts(counts: np.ndarray, z: float = 1.96) -> Share:
+def of_counts(counts: np.ndarray, z: float = 1.96) -> ShareInterval:
     """Shares of counts (…, K) along the last axis, each with Wilson's interval; of none nan."""
     n = counts.sum(-1, keepdims=True)
     share = np.where(n > 0, counts / np.maximum(n, 1), np.nan)
-    return Share(share, *wilson(share, n, z))
+    return ShareInterval(share, *wilson(share, n, z))
 
 
-def apparent(shares: np.ndarray, confusion: np.ndarray, z: float = 1.96) -> Share:
+def apparent(shares: np.ndarray, confusion: np.ndarray, z: float = 1.96) -> ShareInterval:
     """What the classifier would read off examples with ``shares`` (K,) of each class.
 
     Args:
@@ -59,15 +59,15 @@ def apparent(shares: np.ndarray, confusion: np.ndarray, z: float = 1.96) -> Shar
     r = shares @ rate
     spread_low = np.sqrt(shares**2 @ (rate - low) ** 2)
     spread_high = np.sqrt(shares**2 @ (high - rate) ** 2)
-    return Share(r, np.clip(r - spread_low, 0, 1), np.clip(r + spread_high, 0, 1))
+    return ShareInterval(r, np.clip(r - spread_low, 0, 1), np.clip(r + spread_high, 0, 1))
 
 
-def difference(a: Share, b: Share) -> Share:
+def difference(a: ShareInterval, b: ShareInterval) -> ShareInterval:
     """a − b with the interval of its two (Newcombe 1998, method 10)."""
     d = a.value - b.value
     low = np.sqrt((a.value - a.low) ** 2 + (b.high - b.value) ** 2)
     high = np.sqrt((a.high - a.value) ** 2 + (b.value - b.low) ** 2)
-    return Share(d, d - low, d + high)
+    return ShareInterval(d, d - low, d + high)
 
 
 def among_clear(shares: np.ndarray, confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from genai_cli.audit.several import Row
+from genai_cli.audit.several import ClassRow
 from genai_cli.figures.style import (
     CLASSES,
     GREY,
@@ -32,7 +32,7 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 
 @styled()
 def of_sweep(
-    path: str | Path, rows: Sequence[Row], readings: Sequence[str], label: int, *, title: str
+    path: str | Path, rows: Sequence[ClassRow], readings: Sequence[str], label: int, *, title: str
 ) -> None:
     """A row for each run: left the class's share of samples, right the fates of its test examples.
 
@@ -50,7 +50,7 @@ def of_sweep(
     fig = chart(9.6, height, title, detail)
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.15), sharey=True)
     _shares(left, rows)
-    _fates(right, rows, readings, label)
+    _outcomes(right, rows, readings, label)
     left.set_yticks(range(-1, len(rows)), ["test images", *(short(r.name, 40) for r in rows)])
     left.set_ylim(len(rows) - 0.4, -1.6)
     for ax in (left, right):
@@ -60,7 +60,7 @@ def of_sweep(
     save(fig, path)
 
 
-def _shares(ax: Axes, rows: Sequence[Row]) -> None:
+def _shares(ax: Axes, rows: Sequence[ClassRow]) -> None:
     top = rows[0].population
     ax.axvline(top, color=GREY, linewidth=1, linestyle="--", zorder=1)
     ax.annotate("population", (top, -1.5), (-3, 0), textcoords="offset points", ha="right",
@@ -87,14 +87,14 @@ def _shares(ax: Axes, rows: Sequence[Row]) -> None:
     legend(ax, loc="lower left", ncols=3, **look)
 
 
-def _fates(ax: Axes, rows: Sequence[Row], readings: Sequence[str], label: int) -> None:
-    whole = [r.fates for r in rows if r.fates is not None]
+def _outcomes(ax: Axes, rows: Sequence[ClassRow], readings: Sequence[str], label: int) -> None:
+    whole = [r.outcomes for r in rows if r.outcomes is not None]
     others = np.sum(whole, axis=0) if whole else np.zeros(len(readings))
     others[[label, -1]] = -1
     named = [int(j) for j in np.argsort(-others, kind="stable")[:NAMED] if others[j] > 0]
     colours = {j: CLASSES[i % len(CLASSES)] for i, j in enumerate([label, *named])}
     colours[len(readings) - 1] = UNCLEAR
-    for at, shares in [(-1, rows[0].real), *((i, r.fates) for i, r in enumerate(rows))]:
+    for at, shares in [(-1, rows[0].real), *((i, r.outcomes) for i, r in enumerate(rows))]:
         if shares is None:
             why = (rows[at].why_no_fates if at >= 0 else "no classifier").partition(":")[0]
             ax.text(0.01, at, f"n/a: {short(why, 56)}", size=7.5, color=GREY, va="center")

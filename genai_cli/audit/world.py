@@ -29,14 +29,14 @@ UNCLEAR = "unclear"
 DOUBT = 0.05  # of test images are as doubtful
 
 
-class Reader(NamedTuple):
+class RejectingClassifier(NamedTuple):
     """The reference classifier with the option to read nothing (Chow 1970).
 
     It names a class of any picture, and of blurred ones the same few: without the option a class
     that poor samples happen to fall into would look frequent.
     """
 
-    classifier: Reference
+    reference: Reference
     least: float  # probability of a class below which it is unclear: of 5 % of the test images
 
     @torch.no_grad()
@@ -44,18 +44,18 @@ class Reader(NamedTuple):
         """(B,) the class read off each image (B, C, H, W), or the number of classes: unclear, as
         is an image that holds what is no finite number."""
         x = x.cpu().float()
-        p = self.classifier.network(x).softmax(1)
+        p = self.reference.network(x).softmax(1)
         sure, best = p.max(1)
         clear = x.isfinite().flatten(1).all(1) & (sure >= self.least)
         return torch.where(clear, best, p.shape[1]).numpy()
 
 
-class World(NamedTuple):
+class Population(NamedTuple):
     """The data as they are, without what a run made of them, and the classifier trained on them."""
 
     data: Dataset  # labelled; its test split is the runs'
     truth: np.ndarray  # (n,) labels of the test split
-    reader: Reader | None  # reads classes off images
+    classifier: RejectingClassifier | None  # reads classes off images
     why_not: str  # why there is none
     read: np.ndarray | None  # (n,) what it reads off the test images
 
@@ -69,21 +69,21 @@ class World(NamedTuple):
         return (*self.classes, UNCLEAR)
 
     @property
-    def population(self) -> np.ndarray:
+    def shares(self) -> np.ndarray:
         """(K,) shares in the test split."""
         return np.bincount(self.truth, minlength=len(self.classes)) / max(1, len(self.truth))
 
     @property
     def confusion(self) -> np.ndarray | None:
         """(K, R) counts of test images, true class by what is read."""
-        return None if self.read is None else self.counted(self.read)
+        return None if self.read is None else self.count_by_class(self.read)
 
-    def counted(self, read: np.ndarray) -> np.ndarray:
+    def count_by_class(self, read: np.ndarray) -> np.ndarray:
         """(K, R) counts of readings (n,) of what came of the test images."""
         return confusion_of(self.truth, read, (len(self.classes), len(self.readings)))
 
 
-class Biased(NamedTuple):
+class TrainingClasses(NamedTuple):
     """The classes of a run's training split."""
 
     split: np.ndarray  # (K,) examples of each
@@ -95,9 +95,9 @@ class Biased(NamedTuple):
         return self.split / max(1, self.split.sum())
 
 
-def population(
-    cfg: TrainConfig, known: dict[str, World], say: Callable[[str], None] = print
-) -> World:
+def load_population(
+    cfg: TrainConfig, known: dict[str, Population], say: Callable[[str], None] = print
+) -> Population:
     """The world of a run; of runs on the same data the same one, kept in ``known``.
 
     The classifier learns from the population too, never from a run's own biased split. With an
@@ -118,18 +118,18 @@ def population(
             )
         if not len(data.test):
             raise UserError(f"{data.name} has no test split (dataset.test_fraction=0)")
-        reader, why_not, read = None, "", None
+        classifier, why_not, read = None, "", None
         if data.spec.is_image:
-            classifier = reference(data, say)
-            reader = Reader(classifier, _least(classifier, data.test))
-            read = np.concatenate([reader(x) for x in _images(data.test)])
+            trained = reference(data, say)
+            classifier = RejectingClassifier(trained, _least(trained, data.test))
+            read = np.concatenate([classifier(x) for x in _images(data.test)])
         else:
             why_not = "no classifier reads rows of a table; this is for images"
-        known[key] = World(data, data.test.y.numpy(), reader, why_not, read)
+        known[key] = Population(data, data.test.y.numpy(), classifier, why_not, read)
     return known[key]
 
 
-def biased(cfg: TrainConfig) -> Biased:
+def count_training_classes(cfg: TrainConfig) -> TrainingClasses:
     """The classes of a run's training split; of pairs of images too, which leave labels out."""
     data = _loaded({**cfg.dataset, "pair": None}, cfg.split_seed)
     classes = data.spec.classes
@@ -138,7 +138,7 @@ def biased(cfg: TrainConfig) -> Biased:
     shares = counts / max(1, counts.sum())
     drawn = shares if data.balance is None else (counts > 0) / max(1, (counts > 0).sum())
     rare = cfg.dataset.get("rare")
-    return Biased(counts, drawn, None if rare is None else class_index(rare, classes))
+    return TrainingClasses(counts, drawn, None if rare is None else class_index(rare, classes))
 
 
 @torch.no_grad()

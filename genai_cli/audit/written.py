@@ -35,71 +35,73 @@ def settings(folder: Path, cfg: TrainConfig, request: AuditRequest) -> dict[str,
     }
 
 
-def described(
-    folder: Path, cfg: TrainConfig, found: Audit, how: Mapping[str, Any]
+def describe(
+    folder: Path, cfg: TrainConfig, result: Audit, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """audit.json: a row for each class, the confusions behind it, a passport for each part."""
-    world, biased = found.world, found.biased
+    population, training = result.population, result.training
     out: dict[str, Any] = {
         "schema": run_folder.SCHEMA,
         "run": folder.name,
         "model": cfg.model["name"],
-        "dataset": world.data.name,
+        "dataset": population.data.name,
         "version": __version__,
         "finished": run_folder.now(),
-        "settings": dict(how),
+        "settings": dict(settings),
         "rare": None,
         "balance": bool(cfg.dataset.get("balance")),
-        "training": {"n": int(biased.split.sum()), "counts": biased.split.tolist()},
-        "population": {"n": len(world.truth), "split_hash": world.data.split_hash},
-        "readings": list(world.readings),
-        "classes": rows(found),
-        "verdict": verdict(found),
-        "reasons": found.reasons,
+        "training": {"n": int(training.split.sum()), "counts": training.split.tolist()},
+        "population": {"n": len(population.truth), "split_hash": population.data.split_hash},
+        "readings": list(population.readings),
+        "classes": rows(result),
+        "verdict": verdict(result),
+        "reasons": result.reasons,
     }
-    if biased.rare is not None:
+    if training.rare is not None:
         share = cfg.dataset.get("rare_share")
-        out["rare"] = {"class": world.classes[biased.rare], "share": share}
-    if world.reader is not None and world.confusion is not None:
-        out["reference"] = {"real": world.confusion.tolist()} | _reader(found)
-    player = {"ema": how["ema"], "checkpoint": how["checkpoint"]}
-    if found.samples is not None:
-        s = found.samples
-        more = {"seed": how["seed"], "labels": s.how or None} | dict(how["options"])
+        out["rare"] = {"class": population.classes[training.rare], "share": share}
+    if population.classifier is not None and population.confusion is not None:
+        out["reference"] = {"real": population.confusion.tolist()} | _classifier(result)
+    player = {"ema": settings["ema"], "checkpoint": settings["checkpoint"]}
+    if result.samples is not None:
+        s = result.samples
+        more = {"seed": settings["seed"], "labels": s.labelling or None} | dict(settings["options"])
         out["samples"] = {
             "counts": s.counts.tolist(),
             "unclear": dict(zip(("value", "low", "high"), s.unclear, strict=True)),
             "unclear_expected": s.unclear_expected,
-            "passport": _passport("class shares", found, cfg, how["n"], player | more),
+            "passport": _passport("class shares", result, cfg, settings["n"], player | more),
         }
-    if found.asked is not None:
-        out["asked"] = {"counts": found.asked.tolist()}
-    if found.fates is not None:
-        what = "class predicted" if found.predicts else "class of a reconstruction"
-        reads = found.fates.reads
+    if result.asked is not None:
+        out["asked"] = {"counts": result.asked.tolist()}
+    if result.outcomes is not None:
+        what = "class predicted" if result.predicts else "class of a reconstruction"
+        reads = result.outcomes.reads
         out["fates"] = {
             "what": what,
             "counts": None if reads is None else reads.tolist(),
-            "passport": _passport(what, found, cfg, len(world.truth), player),
+            "passport": _passport(what, result, cfg, len(population.truth), player),
         }
     return out
 
 
-def _reader(found: Audit) -> dict[str, Any]:
-    reader = found.world.reader
-    assert reader is not None
+def _classifier(result: Audit) -> dict[str, Any]:
+    classifier = result.population.classifier
+    assert classifier is not None
     return {
-        "extractor_hash": reader.classifier.hash,
-        "extractor_accuracy": reader.classifier.accuracy,
-        "unclear_below": reader.least,
+        "extractor_hash": classifier.reference.hash,
+        "extractor_accuracy": classifier.reference.accuracy,
+        "unclear_below": classifier.least,
     }
 
 
 def _passport(
-    metric: str, found: Audit, cfg: TrainConfig, n: int, player: dict[str, Any]
+    metric: str, result: Audit, cfg: TrainConfig, n: int, player: dict[str, Any]
 ) -> dict[str, Any]:
-    reader = {} if found.world.reader is None else {"extractor": "reference"} | _reader(found)
-    ruler = passport.ruler(metric, found.world.data, cfg, n, **reader) | {"version": VERSION}
+    population, more = result.population, {}
+    if population.classifier is not None:
+        more = {"extractor": "reference"} | _classifier(result)
+    ruler = passport.ruler(metric, population.data, cfg, n, **more) | {"version": VERSION}
     return {"ruler": ruler, "player": player}
 
 

@@ -18,7 +18,7 @@ from genai_cli.audit.shares import (
     of_counts,
     quantile,
 )
-from genai_cli.audit.world import Reader
+from genai_cli.audit.world import RejectingClassifier
 from genai_cli.evaluation.reference import Reference
 
 K = 10
@@ -125,7 +125,8 @@ def test_confusions_count() -> None:
 
 
 def test_what_is_no_number_is_of_no_clear_class() -> None:
-    reader = Reader(Reference(lambda x: 100 * x.flatten(1), 1.0, ""), 0.9)  # of the brighter pixel
+    brighter = Reference(lambda x: 100 * x.flatten(1), 1.0, "")  # of two pixels
+    reader = RejectingClassifier(brighter, 0.9)
     images = torch.tensor([[0.0, 1.0], [0.0, torch.nan], [0.0, torch.inf], [1.0, 0.0]])
     spec = SimpleNamespace(unit_interval=True, levels=256)
     world = SimpleNamespace(data=SimpleNamespace(spec=spec))

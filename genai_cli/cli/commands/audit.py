@@ -20,7 +20,7 @@ from genai_cli.system import atomic_write
 
 if TYPE_CHECKING:
     from genai_cli.audit.measure import Audit
-    from genai_cli.audit.world import World
+    from genai_cli.audit.world import Population
 
 FOLDER = "audit"  # in a run, and in a sweep
 JSON, CSV, FIGURE = "audit.json", "audit.csv", "audit.png"
@@ -49,7 +49,7 @@ def main(args: list[str]) -> int:
     folders = list(dict.fromkeys(folder for members in matches.values() for folder in members))
     requests = resolve_requests(folders, request)
     done: list[AuditedRun] = []
-    worlds: dict[str, World] = {}
+    worlds: dict[str, Population] = {}
     for_a_program = request.csv or request.json
     quiet = contextlib.redirect_stdout(sys.stderr) if for_a_program else contextlib.nullcontext()
     with quiet:
@@ -66,7 +66,7 @@ def main(args: list[str]) -> int:
 
 
 def audit(
-    folder: Path, request: AuditRequest, worlds: dict[str, World], single: bool = True
+    folder: Path, request: AuditRequest, worlds: dict[str, Population], single: bool = True
 ) -> tuple[int, AuditedRun | None]:
     """Measure one run, write RUN/audit and print the verdict.
 
@@ -92,8 +92,8 @@ def audit(
             folder, checkpoint=request.checkpoint, ema=request.ema, device=request.device
         )
         show(f"run    {folder}")
-        population = world.population(cfg, worlds, show)
-        biased = world.biased(cfg)
+        population = world.load_population(cfg, worlds, show)
+        biased = world.count_training_classes(cfg)
         settings = written.settings(folder, cfg, request)
         sampling = {key: settings[key] for key in ("n", "seed", "options")}
         sampling["batch_size"] = request.batch_size
@@ -102,7 +102,7 @@ def audit(
                 result = measure.audit(model, data, population, biased, sampling, meter.stage)
             except Exception as error:
                 return report_failure("audit", folder, error), None
-            described = written.described(folder, cfg, result, settings)
+            described = written.describe(folder, cfg, result, settings)
             title = f"{cfg.model['name']} on {data.name}"
             atomic_write.write_json(staging.path / JSON, described)
             atomic_write.write_text(
@@ -137,7 +137,7 @@ def _together(done: Sequence[AuditedRun], figures: Mapping[str, Any]) -> None:
     label = several.focus([one.result for one in done])
     rows = [several.row(name, one.result, label) for name, one in zip(labels, done, strict=True)]
     show("")
-    show(several.table(rows, done[0].result.world.classes[label]))
+    show(several.table(rows, done[0].result.population.classes[label]))
     sweep = done[0].folder.parent
     if not run_folder.is_sweep(sweep) or {one.folder for one in done} != set(
         run_folder.cells(sweep)
@@ -151,8 +151,10 @@ def _together(done: Sequence[AuditedRun], figures: Mapping[str, Any]) -> None:
     atomic_write.write_json(target / JSON, [one.described for one in done])
     everything = [(one.folder, one.described) for one in done]
     atomic_write.write_text(target / CSV, written.comma_separated(everything))
-    title = f"{done[0].result.world.classes[label]}: how often it is drawn, and what becomes of it"
-    readings = done[0].result.world.readings
+    title = (
+        f"{done[0].result.population.classes[label]}: how often it is drawn, and what becomes of it"
+    )
+    readings = done[0].result.population.readings
     with style.output(**validation.figure_settings(figures, [one.config for one in done])):
         sweep_figure.of_sweep(target / FIGURE, rows, readings, label, title=title)
         drawn = style.written(target / FIGURE)

@@ -68,44 +68,46 @@ class Mirror(Model):
 
 
 @pytest.fixture(scope="module")
-def here() -> world.World:
+def here() -> world.Population:
     from genai_cli.data.sources import load
 
     data = load({"name": "digits"})
-    reader = world.Reader(reference(data), 0.8)
+    reader = world.RejectingClassifier(reference(data), 0.8)
     read = reader(data.test.batch(torch.arange(len(data.test))).x)
     assert data.test.y is not None
-    return world.World(data, data.test.y.numpy(), reader, "", read)
+    return world.Population(data, data.test.y.numpy(), reader, "", read)
 
 
-def audited(here: world.World, shares: np.ndarray | None = None, **mirror: object) -> measure.Audit:
+def audited(
+    here: world.Population, shares: np.ndarray | None = None, **mirror: object
+) -> measure.Audit:
     """A mirror that should draw ``shares``, those of the test split if not given."""
-    shares = here.population if shares is None else shares
-    biased = world.Biased((10_000 * shares).astype(int), shares, None)
+    shares = here.shares if shares is None else shares
+    biased = world.TrainingClasses((10_000 * shares).astype(int), shares, None)
     model = Mirror(here.data, **mirror)
     how = {"n": 2000, "seed": 0, "options": {}, "batch_size": 500}
     return measure.audit(model, here.data, here, biased, how, lambda name, n: lambda done: None)
 
 
-def test_the_population_itself_raises_no_alarm(here: world.World) -> None:
+def test_the_population_itself_raises_no_alarm(here: world.Population) -> None:
     found = audited(here)
     assert found.samples is not None
     assert not found.samples.marks.any()
-    assert found.fates is not None
-    assert not found.fates.lost().any()
+    assert found.outcomes is not None
+    assert not found.outcomes.lost().any()
     words = say.verdict(found)
     assert words[0].startswith("no class is drawn more or less often than in training")
     assert words[1] == "no class comes back as itself less often than its originals, beyond chance"
 
 
-def test_a_class_it_leaves_out_is_marked_and_no_other(here: world.World) -> None:
+def test_a_class_it_leaves_out_is_marked_and_no_other(here: world.Population) -> None:
     found = audited(here, share=0.02)
     assert found.samples is not None
     assert np.flatnonzero(found.samples.marks == -1).tolist() == [8]
     assert "under-represented in samples, beyond chance: 8 0." in say.verdict(found)[0]
 
 
-def test_a_rare_class_drawn_as_rarely_is_none(here: world.World) -> None:
+def test_a_rare_class_drawn_as_rarely_is_none(here: world.Population) -> None:
     rare = np.full(10, 0.99 / 9)
     rare[8] = 0.01
     found = audited(here, rare, share=0.01)
@@ -113,19 +115,19 @@ def test_a_rare_class_drawn_as_rarely_is_none(here: world.World) -> None:
     assert not found.samples.marks.any()
 
 
-def test_a_class_that_turns_into_another_is_told(here: world.World) -> None:
+def test_a_class_that_turns_into_another_is_told(here: world.Population) -> None:
     found = audited(here, turns=True)
-    assert found.fates is not None
-    assert np.flatnonzero(found.fates.lost()).tolist() == [8]
-    top, share, _ = found.fates.into()
+    assert found.outcomes is not None
+    assert np.flatnonzero(found.outcomes.lost()).tolist() == [8]
+    top, share, _ = found.outcomes.into()
     assert (top[8], share.value[8]) == (3, 1.0)
     assert found.focus == 8
     assert any("8 comes back as 8 in 0.0 %" in line for line in say.verdict(found))
 
 
-def test_of_no_clear_sample_no_share_is_told(here: world.World) -> None:
+def test_of_no_clear_sample_no_share_is_told(here: world.Population) -> None:
     found = audited(here)
-    found.samples = measure.counted(found, np.r_[np.zeros(10, int), 2000])
+    found.samples = measure.summarize_counts(found, np.r_[np.zeros(10, int), 2000])
     assert say.verdict(found)[0].startswith("0 samples of a clear class are too few")
     assert all(row["samples"] is None for row in say.rows(found))
     assert "nan" not in say.table(found)
