@@ -25,9 +25,9 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
-from genai_cli.evaluation.drawing import stored
+from genai_cli.evaluation.drawing import quantize
 from genai_cli.evaluation.extractor import Extractor
-from genai_cli.evaluation.features import make
+from genai_cli.evaluation.features import make_extractor
 from genai_cli.evaluation.fidelity import neighbourhoods
 from genai_cli.evaluation.memorisation import Memorisation, closest, memorisation
 from genai_cli.evaluation.modes import class_shares
@@ -75,7 +75,7 @@ def main(words: list[str] | None = None) -> int:
         data, key = run.data, f"{run.data.hash} {run.data.split_hash}"
         classes = len(data.spec.classes)
         if key not in known:
-            known[key] = make("reference", data)
+            known[key] = make_extractor("reference", data)
             print(known[key].note)
             real = whole(data.test)
             floors[key] = measure(real, data, known[key])
@@ -87,7 +87,7 @@ def main(words: list[str] | None = None) -> int:
         extractor = known[key]
         for seed in range(args.seeds):
             clock.lap()
-            samples = stored(run.draw(args.n or len(data.test), seed), data.spec)
+            samples = quantize(run.draw(args.n or len(data.test), seed), data.spec)
             seconds = clock.lap()
             spread = class_shares(extractor.predicted(samples), classes)
             shares.append(f"{f'{run.name} seed {seed}':32} {_percent(spread)}")

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError
-from genai_cli.evaluation.drawing import stored
+from genai_cli.evaluation.drawing import quantize
 from genai_cli.evaluation.extractor import Extractor
-from genai_cli.evaluation.features import make
+from genai_cli.evaluation.features import make_extractor
 from genai_cli.evaluation.fidelity import frechet_distance, moments
 from genai_cli.rng import generator
 
@@ -75,7 +75,7 @@ def main(words: list[str] | None = None) -> int:
     for run in opened(args):
         data, key = run.data, f"{run.data.hash} {run.data.split_hash}"
         if key not in known:
-            extractor = make("reference", data)
+            extractor = make_extractor("reference", data)
             print(extractor.note)
             known[key] = extractor, moments(extractor.features(whole(data.test)))
             train = whole(data.train)
@@ -103,7 +103,7 @@ def measure(
         clock.lap()
         images = draw(args.n, seed)
         seconds += clock.lap()
-        features = extractor.features(stored(images, data.spec))
+        features = extractor.features(quantize(images, data.spec))
         values.append(frechet_distance(features, real))
     return {
         "images": name,

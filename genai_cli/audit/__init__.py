@@ -1,1 +1,1 @@
-"""Which classes a model serves: shares of samples, errors and fates of reconstructions by class."""
+"""Audit a model by class: shares of samples, errors and outcomes of reconstructions."""

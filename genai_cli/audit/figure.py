@@ -1,4 +1,4 @@
-"""audit.png of a run: shares of the classes, errors by class, and what one class comes back as."""
+"""Draw audit.png of a run: shares of the classes, errors by class, images of one class."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 
 @styled()
 def of_run(path: str | Path, result: Audit, *, title: str) -> None:
-    """Shares with intervals above, errors by class in the middle, a class's images below."""
+    """Draw shares with intervals above, errors by class in the middle, a class's images below."""
     classes = _selected_classes(result)
     has_errors = result.outcomes is not None and result.outcomes.error is not None
     images = result.outcomes.images if result.outcomes is not None else ()

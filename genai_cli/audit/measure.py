@@ -1,4 +1,4 @@
-"""One run by class: shares of its samples, fates of its reconstructions, asked classes."""
+"""Measure one run by class: shares of samples, outcomes of reconstructions, requested classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from genai_cli.audit.shares import (
 from genai_cli.audit.world import Population, TrainingClasses
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import reconstruction
-from genai_cli.evaluation.drawing import ALIGN, Drawing, NotFinite, stored
+from genai_cli.evaluation.drawing import ALIGN, NotFinite, SampleSets, quantize
 from genai_cli.evaluation.intervals import of_means
 from genai_cli.models.base import Model
 from genai_cli.rng import RowGenerator
@@ -34,7 +34,7 @@ Stage = Callable[[str, int], Callable[[int], None]]
 
 
 class Samples(NamedTuple):
-    """What is read off a set of samples."""
+    """The classes that the classifier reads off a set of samples."""
 
     counts: np.ndarray  # (R,)
     share: ShareInterval  # (K,) among the clear ones
@@ -46,7 +46,7 @@ class Samples(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """What becomes of test examples of each class."""
+    """The classes that reconstructions or predictions of test examples are read as."""
 
     n: np.ndarray  # (K,) examples of each
     error: ShareInterval | None  # (K,) mean squared error; None for a model that predicts
@@ -56,13 +56,13 @@ class Outcomes(NamedTuple):
     labels: tuple[int, ...] = ()  # the class read off each of the outputs
 
     def kept(self) -> ShareInterval:
-        """(K,) share that is still read as its own class."""
+        """Return the share (K,) that is still read as its own class."""
         assert self.reads is not None
         whole = of_counts(self.reads)
         return ShareInterval(*(part.diagonal() for part in whole))
 
     def into(self) -> tuple[np.ndarray, ShareInterval, np.ndarray]:
-        """(the most frequent other class (K,), its share, that share among the originals)."""
+        """Return the most frequent other class (K,), its share, and that share of the originals."""
         assert self.reads is not None
         k = len(self.reads)
         others = self.reads[:, :k] * (1 - np.eye(k, dtype=int))
@@ -72,14 +72,14 @@ class Outcomes(NamedTuple):
         return top, share, of_counts(real).value[rows, top]
 
     def unclear(self) -> tuple[np.ndarray, np.ndarray]:
-        """(K,) share of which no class is clear, and that share among the originals."""
+        """Return the share (K,) without a clear class, and that share among the originals."""
         assert self.reads is not None
         real = self.reads if self.real is None else self.real
         ours, theirs = (of_counts(counts).value[:, -1] for counts in (self.reads, real))
         return ours, theirs
 
     def lost(self) -> np.ndarray:
-        """(K,) whether a class is read as itself less often than its originals, beyond chance."""
+        """Return for each class (K,) if it is read as itself less often than its originals."""
         if self.reads is None or self.real is None:
             return np.zeros(len(self.n), bool)
         z = quantile(len(self.n))
@@ -90,7 +90,7 @@ class Outcomes(NamedTuple):
 
 @dataclass
 class Audit:
-    """One run; a part that is None has its reason under its name in ``reasons``."""
+    """The audit of one run; a part that is None has its reason under its name in ``reasons``."""
 
     population: Population
     training: TrainingClasses
@@ -111,7 +111,7 @@ def audit(
     settings: dict[str, Any],
     stage: Stage,
 ) -> Audit:
-    """Measure one run.
+    """Measure the shares, outcomes and errors of one run by class.
 
     Args:
         model: in evaluation mode, on the device of ``data``.
@@ -151,7 +151,7 @@ def _measure_samples(
     free = labelled and "guidance" in options
     if free:  # what it draws when nobody asks for a class
         options["guidance"] = 0.0
-    drawing = Drawing(model, data, options, settings["batch_size"])
+    drawing = SampleSets(model, data, options, settings["batch_size"])
     counts, tick = np.zeros(k, int), stage("samples", n)
     try:
         for x in drawing.batches(n, seed, tick):
@@ -171,7 +171,7 @@ def _measure_samples(
 
 
 def summarize_counts(result: Audit, counts: np.ndarray) -> Samples:
-    """``counts`` (R,) of samples held against images drawn as in training."""
+    """Compare ``counts`` (R,) of samples with images drawn as in training."""
     confusion = result.population.confusion
     assert confusion is not None
     drawn = result.training.drawn
@@ -249,7 +249,7 @@ def _measure_outputs(result: Audit, model: Model, data: Dataset, stage: Stage) -
 def _as_data(x: Tensor, population: Population) -> Tensor:
     """Images as the data's own file would hold them, on the CPU; what is not finite is nan."""
     x = x.cpu()
-    return stored(x.where(x.isfinite(), torch.nan), population.data.spec)
+    return quantize(x.where(x.isfinite(), torch.nan), population.data.spec)
 
 
 def _by_class(errors: np.ndarray, truth: np.ndarray, k: int) -> ShareInterval:

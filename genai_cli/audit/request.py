@@ -1,4 +1,4 @@
-"""What `genai audit` takes."""
+"""The request of `genai audit`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genai_cli.config.signatures import (
 
 @dataclass
 class AuditRequest:
-    """A line of `genai audit`."""
+    """Hold the options of `genai audit`."""
 
     n: Annotated[int, Between(10), Help("samples whose classes are read")] = 2000  # 1 % ± 0.5 %
     seed: Annotated[Natural, Help("of the samples")] = 0

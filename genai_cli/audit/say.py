@@ -1,4 +1,4 @@
-"""An audit as data, as a table, and in a line or two of words."""
+"""Format an audit as data, as a table, and as a verdict of a line or two."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def rows(result: Audit) -> list[dict[str, Any]]:
-    """A row for each class, with `COLUMNS`; None where there is no number."""
+    """Return a row with `COLUMNS` for each class; None where there is no number."""
     names = [str(name) for name in result.population.classes]
     none: list[Any] = [None] * len(names)
     table: dict[str, Sequence[Any]] = dict.fromkeys(COLUMNS, none)
@@ -71,7 +71,7 @@ def rows(result: Audit) -> list[dict[str, Any]]:
 
 
 def error_ratios(error: ShareInterval) -> np.ndarray:
-    """(K,) to the mean of the classes; nan where that is none."""
+    """Return the errors (K,) over their mean; nan where there is no error."""
     if not np.isfinite(error.value).any() or not np.nanmean(error.value):
         return np.full_like(error.value, np.nan)
     return error.value / np.nanmean(error.value)
@@ -92,7 +92,7 @@ def _numbers(values: np.ndarray) -> list[float | None]:
 
 
 def verdict(result: Audit) -> list[str]:
-    """What the numbers say, a sentence each; nothing beyond chance is no alarm."""
+    """Return the findings beyond chance as sentences."""
     lines = [*_sample_lines(result), *_outcome_lines(result)]
     return lines or ["nothing of this family can be counted by class"]
 
@@ -190,7 +190,7 @@ def _doubt(outcomes: Outcomes, i: int) -> str:
 
 
 def table(result: Audit) -> str:
-    """Shares and fates by class in plain text; the parts without numbers with their reasons."""
+    """Format shares and outcomes by class as text, with reasons for parts without numbers."""
     data = rows(result)
     head, columns = ["class", "population", "training"], ["class", "population", "training"]
     if _redrawn(result):
@@ -239,7 +239,8 @@ def _reasons(result: Audit) -> list[str]:
         out += [
             f"  read by the reference classifier {classifier.hash}, right on "
             f"{classifier.accuracy:.1%} of {len(population.truth):,} test images; {UNCLEAR}: it is "
-            f"less than {population.classifier.least:.0%} sure, as of {DOUBT:.0%} of the test images"
+            f"less than {population.classifier.least:.0%} sure, as of {DOUBT:.0%} of the test "
+            "images"
         ]
     if result.samples is not None:
         value, low, high = result.samples.unclear

@@ -1,4 +1,4 @@
-"""Several runs beside each other: what becomes of one class in each."""
+"""Compare the audits of several runs for one class."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def labels(folders: Sequence[Path], audits: Sequence[Audit]) -> list[str]:
 
 
 def focus(audits: Sequence[Audit]) -> int:
-    """The class that most runs made rare; if none did, the first run's."""
+    """Return the class that most runs made rare; if none did, the first run's focus."""
     rare = Counter(one.training.rare for one in audits if one.training.rare is not None)
     return rare.most_common(1)[0][0] if rare else audits[0].focus
 
 
 def row(name: str, result: Audit, label: int) -> ClassRow:
-    """The class ``label`` in one run."""
+    """Return the row of class ``label`` in one run."""
     s, outcomes = result.samples, result.outcomes
     error = None if outcomes is None or outcomes.error is None else outcomes.error
     why = result.reasons.get("samples", "no sample is of a clear class")
@@ -93,7 +93,7 @@ def _at(share: ShareInterval, label: int) -> tuple[float, float, float] | None:
 
 
 def table(rows: Sequence[ClassRow], name: str) -> str:
-    """One class in every run, in plain text."""
+    """Format one class in every run as a text table."""
     head = ("run", "training", "samples", "95 % interval", "ratio", "", "unclear", "comes back",
             "error ×mean")  # fmt: skip
     marks = {1: "over", -1: "under", 0: ""}

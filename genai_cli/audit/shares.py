@@ -37,14 +37,14 @@ def quantile(tests: int) -> float:
 
 
 def of_counts(counts: np.ndarray, z: float = 1.96) -> ShareInterval:
-    """Shares of counts (…, K) along the last axis, each with Wilson's interval; of none nan."""
+    """Return shares of counts (…, K) along the last axis with Wilson's intervals; nan of none."""
     n = counts.sum(-1, keepdims=True)
     share = np.where(n > 0, counts / np.maximum(n, 1), np.nan)
     return ShareInterval(share, *wilson(share, n, z))
 
 
 def apparent(shares: np.ndarray, confusion: np.ndarray, z: float = 1.96) -> ShareInterval:
-    """What the classifier would read off examples with ``shares`` (K,) of each class.
+    """Return the shares that the classifier would read off examples with ``shares`` (K,).
 
     Args:
         shares: p (K,), exact.
@@ -85,7 +85,7 @@ def among_clear(shares: np.ndarray, confusion: np.ndarray) -> tuple[np.ndarray, 
 
 
 def marks(counts: np.ndarray, shares: np.ndarray, confusion: np.ndarray) -> np.ndarray:
-    """(K,) of each class 1 over-represented, −1 under-represented, 0 neither beyond chance.
+    """Mark each class (K,): 1 over-represented, −1 under-represented, 0 neither beyond chance.
 
     Of all classes together a run that draws exactly ``shares`` gets a mark with a probability of
     about 5 %: of simulated ones up to 4 % at 2,000 samples, 8 % at 50,000, where it shows that
@@ -101,6 +101,6 @@ def marks(counts: np.ndarray, shares: np.ndarray, confusion: np.ndarray) -> np.n
 
 
 def confusion_of(true: np.ndarray, read: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Counts (K, R) of ``true`` (n,) by ``read`` (n,)."""
+    """Count ``true`` (n,) by ``read`` (n,) as a matrix (K, R)."""
     rows, columns = shape
     return np.bincount(true * columns + read, minlength=rows * columns).reshape(shape)

@@ -1,4 +1,4 @@
-"""audit.png of several runs: how often each draws one class, and what that class comes back as."""
+"""Draw audit.png of several runs: each run's share and reconstructions of one class."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 def of_sweep(
     path: str | Path, rows: Sequence[ClassRow], readings: Sequence[str], label: int, *, title: str
 ) -> None:
-    """A row for each run: left the class's share of samples, right the fates of its test examples.
+    """Draw a row for each run: left the class's share of samples, right its reconstructions.
 
     Args:
         path: of the PNG.

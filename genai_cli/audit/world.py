@@ -1,4 +1,4 @@
-"""What a run's samples are held against: the population, the training split, and the reader."""
+"""The references of an audit: the population, the training split, and the classifier."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genai_cli.data.dataset import Dataset, Split
 from genai_cli.data.rare import class_index
 from genai_cli.data.sources import SOURCES, DataNote, load
 from genai_cli.errors import UserError
-from genai_cli.evaluation.reference import Reference, reference
+from genai_cli.evaluation.reference import ReferenceClassifier, reference
 from genai_cli.training.loop import EVALUATION_BATCH
 
 OURS = (  # what a run does to the data, and no part of the population
@@ -36,7 +36,7 @@ class RejectingClassifier(NamedTuple):
     that poor samples happen to fall into would look frequent.
     """
 
-    reference: Reference
+    reference: ReferenceClassifier
     least: float  # probability of a class below which it is unclear: of 5 % of the test images
 
     @torch.no_grad()
@@ -51,7 +51,7 @@ class RejectingClassifier(NamedTuple):
 
 
 class Population(NamedTuple):
-    """The data as they are, without what a run made of them, and the classifier trained on them."""
+    """The data without a run's changes to them, and the classifier trained on them."""
 
     data: Dataset  # labelled; its test split is the runs'
     truth: np.ndarray  # (n,) labels of the test split
@@ -65,21 +65,21 @@ class Population(NamedTuple):
 
     @property
     def readings(self) -> tuple[str, ...]:
-        """(R,) what can be read: the classes, and last that none is clear."""
+        """Return the possible readings (R,): the classes, and last `UNCLEAR`."""
         return (*self.classes, UNCLEAR)
 
     @property
     def shares(self) -> np.ndarray:
-        """(K,) shares in the test split."""
+        """Return the shares (K,) in the test split."""
         return np.bincount(self.truth, minlength=len(self.classes)) / max(1, len(self.truth))
 
     @property
     def confusion(self) -> np.ndarray | None:
-        """(K, R) counts of test images, true class by what is read."""
+        """Return counts (K, R) of test images, true class by reading."""
         return None if self.read is None else self.count_by_class(self.read)
 
     def count_by_class(self, read: np.ndarray) -> np.ndarray:
-        """(K, R) counts of readings (n,) of what came of the test images."""
+        """Count readings (n,) of the test images' outputs by true class, (K, R)."""
         return confusion_of(self.truth, read, (len(self.classes), len(self.readings)))
 
 
@@ -98,7 +98,7 @@ class TrainingClasses(NamedTuple):
 def load_population(
     cfg: TrainConfig, known: dict[str, Population], say: Callable[[str], None] = print
 ) -> Population:
-    """The world of a run; of runs on the same data the same one, kept in ``known``.
+    """Return the population of a run; runs on the same data share one, kept in ``known``.
 
     The classifier learns from the population too, never from a run's own biased split. With an
     official test set the split seed moves validation examples alone, and the shipped one serves.
@@ -130,7 +130,7 @@ def load_population(
 
 
 def count_training_classes(cfg: TrainConfig) -> TrainingClasses:
-    """The classes of a run's training split; of pairs of images too, which leave labels out."""
+    """Count the classes of a run's training split, of pairs of images too."""
     data = _loaded({**cfg.dataset, "pair": None}, cfg.split_seed)
     classes = data.spec.classes
     assert data.train.y is not None
@@ -142,7 +142,7 @@ def count_training_classes(cfg: TrainConfig) -> TrainingClasses:
 
 
 @torch.no_grad()
-def _least(classifier: Reference, test: Split) -> float:
+def _least(classifier: ReferenceClassifier, test: Split) -> float:
     """The quantile of how sure the classifier is of test images."""
     sure = [classifier.network(x.cpu().float()).softmax(1).amax(1) for x in _images(test)]
     return float(torch.cat(sure).quantile(DOUBT))

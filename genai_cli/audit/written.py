@@ -1,4 +1,4 @@
-"""What `genai audit` writes: audit.json with passports, audit.csv with a row for each class."""
+"""Write the files of `genai audit`: audit.json with passports, audit.csv with a row a class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERSION = 1  # of what the numbers mean
 
 
 def settings(folder: Path, cfg: TrainConfig, request: AuditRequest) -> dict[str, Any]:
-    """What the numbers depend on besides the run."""
+    """Return the settings that change the numbers besides the run."""
     averaged = cfg.trainer.ema is not None if request.ema is None else request.ema
     name = checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint).name
     return {
@@ -38,7 +38,7 @@ def settings(folder: Path, cfg: TrainConfig, request: AuditRequest) -> dict[str,
 def describe(
     folder: Path, cfg: TrainConfig, result: Audit, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """audit.json: a row for each class, the confusions behind it, a passport for each part."""
+    """Return the content of audit.json: rows by class, confusion matrices, passports."""
     population, training = result.population, result.training
     out: dict[str, Any] = {
         "schema": run_folder.SCHEMA,
@@ -106,7 +106,7 @@ def _passport(
 
 
 def comma_separated(audits: Iterable[tuple[Path, Mapping[str, Any]]]) -> str:
-    """A row for each run and class; an empty cell is a number that is not there."""
+    """Format a CSV row for each run and class; an empty cell is a missing number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", "model", "rare", "rare_share", "balance", *COLUMNS])

@@ -1,1 +1,1 @@
-"""`genai compare`: what runs and evaluations say side by side. Only `pictures` imports torch."""
+"""`genai compare` puts runs and their evaluations side by side; only `pictures` imports torch."""

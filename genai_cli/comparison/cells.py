@@ -17,7 +17,7 @@ from genai_cli.errors import UserError
 from genai_cli.evaluation.measures import BY_NAME
 from genai_cli.figures import cross_table
 from genai_cli.figures.axes import column
-from genai_cli.figures.curves import Curve, Panel, cell_curves
+from genai_cli.figures.curves import CurvePanel, LossCurve, cell_curves
 from genai_cli.figures.style import VALIDATION, number
 from genai_cli.store import run_folder as folders
 
@@ -27,7 +27,7 @@ METRICS = ("prediction/accuracy", "prediction/r2", "reconstruction/mse")  # the 
 
 
 class Setting(NamedTuple):
-    """The cells that differ in their seed alone."""
+    """The cells of a sweep that differ only in their seed."""
 
     values: Mapping[str, str]  # of the varied keys, as they were typed
     runs: Sequence[Run]
@@ -109,19 +109,19 @@ def _facet(settings: Sequence[Setting]) -> str | None:
     return next((key for key, count in counts.items() if 1 < count <= MOST), None)
 
 
-def _curve(run: Run, label: str = "", colour: str = VALIDATION) -> Curve:
+def _curve(run: Run, label: str = "", colour: str = VALIDATION) -> LossCurve:
     columns = (column(run.metrics, name) for name in ("epoch", "val/loss", "train/loss"))
-    return Curve(*columns, label=label, colour=colour)
+    return LossCurve(*columns, label=label, colour=colour)
 
 
-def _panel(setting: Setting) -> Panel:
+def _panel(setting: Setting) -> CurvePanel:
     run = setting.runs[0]
     curve = _curve(run)
     more = {"note": _note(run, curve), "objective": _objective(run)}
-    return Panel(_words(setting.values), [curve], **more)
+    return CurvePanel(_words(setting.values), [curve], **more)
 
 
-def _faceted(settings: Sequence[Setting], key: str) -> list[Panel]:
+def _faceted(settings: Sequence[Setting], key: str) -> list[CurvePanel]:
     """A panel for each value of a key, a line for each combination of the others."""
     rest = [{k: v for k, v in s.values.items() if k != key} for s in settings]
     named = list(dict.fromkeys(_words(values) for values in rest))
@@ -137,7 +137,7 @@ def _faceted(settings: Sequence[Setting], key: str) -> list[Panel]:
     for (title, objective), members in panels.items():
         suffix = f": {members[0][0].config.get('loss.name')}" if titles.count(title) > 1 else ""
         curves = [_curve(run, name, colour[name]) for run, name in members]
-        out.append(Panel(f"{title}{suffix}", curves, objective=objective))
+        out.append(CurvePanel(f"{title}{suffix}", curves, objective=objective))
     return out
 
 
@@ -146,7 +146,7 @@ def _objective(run: Run) -> str:
     return repr((run.dataset, run.split, run.model, sorted(loss.items(), key=str)))
 
 
-def _note(run: Run, curve: Curve) -> str:
+def _note(run: Run, curve: LossCurve) -> str:
     """Its numbers in two lines; of a run that came to no end, how it stands."""
     parts = [] if run.status in DONE else [run.status]
     name, entry = _metric(run)
@@ -205,7 +205,7 @@ def _table(path: Path, settings: Sequence[Setting]) -> list[Path]:
     return [path]
 
 
-def _line(name: str, row: Sequence[Setting | None]) -> cross_table.Line:
+def _line(name: str, row: Sequence[Setting | None]) -> cross_table.TableRow:
     """One row, by the first metric that any of its runs has."""
     metrics = [_metric(run)[0] for setting in row if setting for run in setting.runs]
     metric = next(filter(None, metrics), METRICS[0])
@@ -225,9 +225,9 @@ def _line(name: str, row: Sequence[Setting | None]) -> cross_table.Line:
         near = one is best or (
             None not in (low, high, *best[1:]) and low <= best[2] and high >= best[1]
         )
-        entries.append(cross_table.Entry(value, _format(value, metric), below, near))
+        entries.append(cross_table.TableEntry(value, _format(value, metric), below, near))
     label = f"{BY_NAME[metric].label} {'↑' if rising else '↓'}"
-    return cross_table.Line(name, label, entries, rising)
+    return cross_table.TableRow(name, label, entries, rising)
 
 
 def _measured(setting: Setting, metric: str) -> tuple[float, float | None, float | None] | None:

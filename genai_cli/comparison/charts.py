@@ -1,4 +1,4 @@
-"""Figures of a comparison that need the runs' plain files alone: no model is loaded."""
+"""Figures of a comparison that read only the runs' text files and load no model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genai_cli.comparison.read import Run
 from genai_cli.comparison.seeds import mean_interval
 from genai_cli.figures import frontier, generator, rate_distortion
 from genai_cli.figures.axes import column
-from genai_cli.figures.curves import Curve, Panel, overlay
+from genai_cli.figures.curves import CurvePanel, LossCurve, overlay
 from genai_cli.figures.families import NAMES
 from genai_cli.figures.style import number
 from genai_cli.store.labels import UNINTERESTING, differing_keys, format_value
@@ -67,7 +67,9 @@ def quality_speed(folder: Path, runs: Sequence[Run]) -> list[Path]:
     return [path]
 
 
-def _quality_panel(measured: list[tuple[Run, dict[str, Any], dict, dict, str]]) -> frontier.Panel:
+def _quality_panel(
+    measured: list[tuple[Run, dict[str, Any], dict, dict, str]],
+) -> frontier.FrontierPanel:
     settings = [_setting(*each[1:3]) for each in measured]
     runs = [run for run, *_ in measured]
     points = []
@@ -98,7 +100,7 @@ def _quality_panel(measured: list[tuple[Run, dict[str, Any], dict, dict, str]]) 
         if clock.get(k) is not None
     )
     floors = [q["floor"]["value"] for _, _, q, *_ in measured if q.get("floor")]
-    return frontier.Panel(
+    return frontier.FrontierPanel(
         title + (f"\nspeed: {hardware.replace('1 threads', '1 thread')}" if hardware else ""),
         points,
         float(np.mean(floors)) if floors else None,
@@ -146,7 +148,7 @@ def bottlenecks(
             whole = isinstance(run.config.get("bottleneck"), int)
             if whole and measured.entry["value"] is not None and measured.entry["value"] > 0:
                 by_ruler.setdefault(_ruler(measured.entry), {})[i] = (run, measured.entry)
-    best: tuple[list[rate_distortion.Curve], list[tuple[Run, dict[str, Any]]]] = ([], [])
+    best: tuple[list[rate_distortion.RateCurve], list[tuple[Run, dict[str, Any]]]] = ([], [])
     for entries in by_ruler.values():
         curves = _curves(list(entries.values()))
         if len(curves) > len(best[0]):
@@ -177,7 +179,7 @@ def bottlenecks(
     return [path]
 
 
-def _curves(measured: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.Curve]:
+def _curves(measured: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.RateCurve]:
     """Runs that differ in bottleneck and seed alone, as curves, seeds averaged."""
     groups: dict[tuple[str, str], dict[int, list[tuple[Run, dict[str, Any]]]]] = {}
     for run, entry in measured:
@@ -202,13 +204,13 @@ def _curves(measured: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.
             points.append([k, mean, *(np.nan if v is None else v for v in (low, high))])
         label = " ".join([NAMES.get(model, model), *words])
         columns = np.array(points, dtype=float).T
-        curves.append(rate_distortion.Curve(label, model, *columns))
+        curves.append(rate_distortion.RateCurve(label, model, *columns))
     return curves
 
 
 def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
     """losses.png: the validation loss of all runs, a row of panels for each objective."""
-    groups: dict[str, tuple[str, str, dict[str, Any], list[Curve]]] = {}
+    groups: dict[str, tuple[str, str, dict[str, Any], list[LossCurve]]] = {}
     for run in runs:
         rows = run.metrics
         columns = dict.fromkeys(name for row in rows for name in row)
@@ -229,7 +231,7 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
             group = groups.setdefault(key, (title, who, loss_settings, []))
             epochs, seconds, values = (column(rows, c) for c in ("epoch", "seconds", name))
             more = {"seconds": seconds, "label": run.label, "model": run.model}
-            group[3].append(Curve(epochs, values, **more))
+            group[3].append(LossCurve(epochs, values, **more))
     if not groups:
         return []
     objectives = []
@@ -237,7 +239,7 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
         alike = [other for t, _, other, _ in groups.values() if t == title]
         differ = {k: v for k, v in loss_settings.items() if any(o.get(k) != v for o in alike)}
         more = ", ".join(f"{k.rpartition('.')[2]}={_short(v)}" for k, v in differ.items())
-        objectives.append(Panel(f"{title} ({more})" if more else title, lines, not who))
+        objectives.append(CurvePanel(f"{title} ({more})" if more else title, lines, not who))
     objectives.sort(key=lambda objective: -len(objective.curves))
     path = folder / "losses.png"
     detail = "losses of different objectives do not compare: each has a row of its own · "

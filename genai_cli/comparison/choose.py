@@ -1,4 +1,4 @@
-"""Which of a run's numbers is shown, where it was evaluated more than once."""
+"""Choose the number to show of a run that was evaluated more than once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from genai_cli.comparison.read import Measured, Run, number
+from genai_cli.comparison.read import Measurement, Run, number
 
 SAMPLED = ("samples", "memorisation", "speed")  # groups that depend on how samples are drawn
 FIRST = "samples/frechet"  # its player is taken for the others of these groups, where there is one
@@ -15,8 +15,8 @@ BESIDE = ("likelihood", "draws", "seed", "checkpoint")  # of a player: not how s
 
 
 @dataclass
-class Cell:
-    """One number of the table, or why there is none."""
+class TableCell:
+    """One number of the table, or the reason why there is none."""
 
     value: float | None
     low: float | None
@@ -35,7 +35,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Equal for equal rulers."""
+        """Return a key that is equal for equal rulers."""
         return ruler_key(self.ruler)
 
 
@@ -44,14 +44,14 @@ def ruler_key(ruler: Mapping[str, Any]) -> str:
 
 
 def way(player: Mapping[str, Any]) -> dict[str, Any]:
-    """How samples are drawn: sampler, steps, weights."""
+    """Return the part of a player that decides how samples are drawn: sampler, steps, weights."""
     return {k: v for k, v in player.items() if k not in BESIDE}
 
 
 def cells(
     runs: Sequence[Run], names: Sequence[str], wanted: Mapping[str, Any] | None = None
-) -> list[dict[str, Cell]]:
-    """For each run the cell of every measure it has a number or a reason for.
+) -> list[dict[str, TableCell]]:
+    """Return for each run the cells of all measures it has a number or a reason for.
 
     Of several numbers, of samples, the one drawn as for the Fréchet distance, by which the row is
     named; then the one on the ruler that most of the runs share; then an evaluation before the end
@@ -63,7 +63,7 @@ def cells(
         names: of measures.
         wanted: settings of the evaluations to look at; all if empty.
     """
-    out: list[dict[str, Cell]] = [{} for _ in runs]
+    out: list[dict[str, TableCell]] = [{} for _ in runs]
     ordered = sorted(names, key=lambda name: name != FIRST)
     for name in ordered:
         offers = [_offers(run, name, wanted or {}) for run in runs]
@@ -80,8 +80,8 @@ def cells(
 
 def _preference(
     order: Mapping[str, int], drawn: Mapping[str, Any] | None
-) -> Callable[[Measured], tuple[Any, ...]]:
-    def of(m: Measured) -> tuple[Any, ...]:
+) -> Callable[[Measurement], tuple[Any, ...]]:
+    def of(m: Measurement) -> tuple[Any, ...]:
         papers = m.entry.get("passport", {})
         alike = drawn is None or way(papers.get("player", {})) == drawn
         rank = order.get(ruler_key(papers.get("ruler", {})), len(order))
@@ -90,7 +90,7 @@ def _preference(
     return of
 
 
-def _offers(run: Run, name: str, wanted: Mapping[str, Any]) -> list[Measured]:
+def _offers(run: Run, name: str, wanted: Mapping[str, Any]) -> list[Measurement]:
     if not wanted:
         return list(run.numbers(name))
     chosen = {
@@ -102,7 +102,7 @@ def _offers(run: Run, name: str, wanted: Mapping[str, Any]) -> list[Measured]:
     return [m for m in run.numbers(name) if id(m.entry) in chosen or (free and not m.evaluated)]
 
 
-def _rulers(offers: Sequence[Sequence[Measured]]) -> dict[str, int]:
+def _rulers(offers: Sequence[Sequence[Measurement]]) -> dict[str, int]:
     """Place of each ruler: shared by most runs first, then the newest."""
     shared: dict[str, int] = {}
     newest: dict[str, str] = {}
@@ -119,10 +119,10 @@ def _rulers(offers: Sequence[Sequence[Measured]]) -> dict[str, int]:
     return {key: i for i, key in enumerate(ordered)}
 
 
-def _cell(entry: Mapping[str, Any]) -> Cell:
+def _cell(entry: Mapping[str, Any]) -> TableCell:
     papers = entry.get("passport", {})
     n = number(entry.get("n"))
-    return Cell(
+    return TableCell(
         value=entry["value"],
         low=entry.get("low"),
         high=entry.get("high"),

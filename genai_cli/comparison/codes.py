@@ -1,4 +1,4 @@
-"""Codes of a run's examples and draws from its prior: what the figure of both shows."""
+"""Codes of a run's test examples and draws from its prior, as the figure of both needs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genai_cli.comparison.read import Run
-from genai_cli.figures.posterior import Pair
+from genai_cli.figures.posterior import CodesAndDraws
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,12 +54,12 @@ def beside(runs: Sequence[Run]) -> list[Run]:
 
 
 def known(model: Model) -> bool:
-    """Whether a model draws codes from a prior and finds those of examples by an encoder."""
+    """Return True if a model has both a prior and an encoder of its codes."""
     coded = hasattr(model, "encode") and hasattr(model, "prior")
     return coded and getattr(model, "reconstructs_by", "code") == "code"
 
 
-def pair(run: Run, model: Model, data: Dataset) -> Pair:
+def pair(run: Run, model: Model, data: Dataset) -> CodesAndDraws:
     """Codes of test examples, drawn from q(z | x) where the model has one: the aggregate posterior
     is their mixture, and means alone would look narrower than it is."""
     import torch
@@ -84,4 +84,6 @@ def pair(run: Run, model: Model, data: Dataset) -> Pair:
 
     arrays = (x.detach().float().cpu().numpy() for x in (ours, draws))
     floor = apart(ours, others[: len(ours)])
-    return Pair(run.label, PRIORS.get(run.model, "its own"), *arrays, apart(ours, draws), floor)
+    return CodesAndDraws(
+        run.label, PRIORS.get(run.model, "its own"), *arrays, apart(ours, draws), floor
+    )

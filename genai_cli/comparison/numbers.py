@@ -1,4 +1,4 @@
-"""Numbers with intervals in few characters: as many digits as the interval lets stand."""
+"""Format numbers with intervals; the digits follow from the width of the interval."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genai_cli.system.text import format_number
 
 
 def decimals(half: float) -> int:
-    """Digits behind the point that a half-width supports: two if it starts with 1 or 2.
+    """Return the decimals that a half-width supports: two digits of it if it starts with 1 or 2.
 
     Negative where it supports none, and hundreds or thousands are rounded.
     """
@@ -17,7 +17,7 @@ def decimals(half: float) -> int:
 
 
 def half_width(value: float, low: float, high: float) -> float:
-    """The wider side of an interval."""
+    """Return the wider side of an interval."""
     return max(high - value, value - low, 0.0)
 
 
@@ -26,7 +26,7 @@ def format_rounded(value: float, digits: int) -> str:
 
 
 def format_value(value: float) -> str:
-    """A number without an interval."""
+    """Format a number without an interval."""
     return (
         f"{int(value):,}"
         if float(value).is_integer() and abs(value) < 1e15
@@ -35,7 +35,7 @@ def format_value(value: float) -> str:
 
 
 def format_plus_minus(value: float, low: float | None, high: float | None) -> str:
-    """``12.3 ±0.4``; ``10 ±0`` where nothing varied; without an interval the number alone."""
+    """Format as ``12.3 ±0.4``, ``10 ±0`` where nothing varied, or a number without interval."""
     if low is None or high is None:
         return format_value(value)
     half = half_width(value, low, high)
@@ -48,7 +48,7 @@ def format_plus_minus(value: float, low: float | None, high: float | None) -> st
 
 
 def format_interval(value: float, low: float | None, high: float | None) -> str:
-    """``1.88 (1.86–1.91)``, for a sentence."""
+    """Format as ``1.88 (1.86–1.91)``, for a sentence."""
     if low is None or high is None:
         return format_value(value)
     half = half_width(value, low, high)

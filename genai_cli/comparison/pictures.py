@@ -1,4 +1,4 @@
-"""The figures of a comparison, into its folder. Only what shows models loads them, and torch."""
+"""Draw the figures of a comparison; only those that need models load them, and torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genai_cli.comparison import cells, charts, codes
 from genai_cli.comparison.read import Run
 from genai_cli.config import validation
 from genai_cli.figures import compare_sheet, posterior, style
-from genai_cli.figures.compare_sheet import Row
+from genai_cli.figures.compare_sheet import ImageRow
 from genai_cli.store import run_folder as folders
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ WAYS |= {"denoising": "from its noised image"}
 
 
 class Runs(Protocol):
-    """What is needed of a comparison."""
+    """The part of a comparison that the figures need."""
 
     runs: Sequence[Run]
 
@@ -40,7 +40,7 @@ def draw(
     loads: bool = True,
     figures: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Draw what the runs allow; the files.
+    """Draw every figure that the runs allow and return the files.
 
     Args:
         folder: exists.
@@ -51,11 +51,11 @@ def draw(
     """
     runs = list(comparison.runs)
     with style.output(**validation.figure_settings(figures or {}, [run.config for run in runs])):
-        return [file for path in _draw(folder, runs, loads) for file in style.written(path)]
+        return [file for path in _draw(folder, runs, loads) for file in style.output_files(path)]
 
 
 def _draw(folder: Path, runs: Sequence[Run], loads: bool) -> list[Path]:
-    seen = Seen(folder)
+    seen = ComparisonPictures(folder)
     if loads:
         seen.look(runs)
         seen.write()
@@ -68,13 +68,13 @@ def _draw(folder: Path, runs: Sequence[Run], loads: bool) -> list[Path]:
     return files
 
 
-class Seen:
-    """What loaded models made, sorted by data set, until the figures are drawn."""
+class ComparisonPictures:
+    """Collect the outputs of loaded models by data set until the figures are drawn."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: list[Path] = []
-        self.groups: dict[tuple[str, str], Group] = {}
+        self.groups: dict[tuple[str, str], DatasetPictures] = {}
         self.floor: dict[int, float] = {}
 
     def look(self, runs: Sequence[Run]) -> None:
@@ -85,7 +85,7 @@ class Seen:
         for run in runs:
             key = run.dataset, run.split
             count = per_group[key] = per_group.get(key, 0) + 1
-            group = self.groups.setdefault(key, Group(run.dataset))
+            group = self.groups.setdefault(key, DatasetPictures(run.dataset))
             if count > MOST and id(run) not in coded:
                 group.beyond += 1
                 continue
@@ -106,20 +106,20 @@ class Seen:
             self.files += group.draw(self.folder, ending)
 
 
-class Group:
-    """Runs on one data set."""
+class DatasetPictures:
+    """Collect the outputs of the runs on one data set."""
 
     def __init__(self, name: str) -> None:
         self.name, self.data = name, None
-        self.rebuilt: list[Row] = []
-        self.drawn: list[Row] = []
-        self.pairs: list[posterior.Pair] = []
+        self.rebuilt: list[ImageRow] = []
+        self.drawn: list[ImageRow] = []
+        self.pairs: list[posterior.CodesAndDraws] = []
         self.failed: list[str] = []
         self.unable: dict[str, list[str]] = {"reconstruct": [], "sample": []}
         self.beyond = 0
 
     def add(self, run: Run, sheets: bool, coded: bool) -> None:
-        """Load one run and keep what it makes, as arrays."""
+        """Load one run and keep its outputs as arrays."""
         import torch
 
         from genai_cli.runner import load
@@ -140,7 +140,7 @@ class Group:
                 self.pairs.append(codes.pair(run, model, data))
 
     def _reconstruct(self, run: Run, model: Model, data: Dataset) -> None:
-        from genai_cli.evaluation.run_figures import rebuilt
+        from genai_cli.evaluation.run_figures import reconstruction_rows
         from genai_cli.rng import RowGenerator
 
         if not hasattr(model, "reconstruct"):
@@ -148,12 +148,14 @@ class Group:
             return
         index = _index(data, model.reconstructs_by)
         batch = data.test.batch(index)
-        made = list(rebuilt(model, batch.x, RowGenerator(0, "compare", 0, len(index))).values())[-1]
+        made = list(
+            reconstruction_rows(model, batch.x, RowGenerator(0, "compare", 0, len(index))).values()
+        )[-1]
         target = batch.y if data.spec.target == "image" else batch.x
         error = float((made - target).square().mean())
         way = WAYS.get(model.reconstructs_by)
         label = f"{run.label} {way}" if way else run.label
-        self.rebuilt.append(Row(label, _array(made), error))
+        self.rebuilt.append(ImageRow(label, _array(made), error))
 
     def _sample(self, run: Run, model: Model, data: Dataset) -> None:
         from genai_cli.rng import RowGenerator
@@ -163,10 +165,10 @@ class Group:
             return
         n = COLUMNS if data.spec.is_image else POINTS
         made = model.sample(n, generator=RowGenerator(0, "sample", 0, n))
-        self.drawn.append(Row(run.label, _array(made)))
+        self.drawn.append(ImageRow(run.label, _array(made)))
 
     def draw(self, folder: Path, ending: str) -> list[Path]:
-        """The sheets and the codes of this data set."""
+        """Draw the sheets and the codes of this data set."""
         files = []
         for name, rows in (("reconstruct", self.rebuilt), ("sample", self.drawn)):
             if rows:
@@ -185,7 +187,7 @@ class Group:
             files.append(path)
         return files
 
-    def _sheet(self, path: Path, what: str, rows: list[Row]) -> None:
+    def _sheet(self, path: Path, what: str, rows: list[ImageRow]) -> None:
         data, rebuilds = self.data, what == "reconstruct"
         detail = f"{len(rows)} run{'s' if len(rows) > 1 else ''}"
         if self.beyond:
@@ -209,11 +211,11 @@ class Group:
         index = _index(data, "code")
         batch = data.test.batch(index)
         pair = data.spec.target == "image"
-        real = [Row("test images", _array(batch.x))]
+        real = [ImageRow("test images", _array(batch.x))]
         if rebuilds:
-            real = [Row("input" if pair else "original", _array(batch.x))]
+            real = [ImageRow("input" if pair else "original", _array(batch.x))]
             if pair:
-                real += [Row("target", _array(batch.y)), _baseline_row(data, batch)]
+                real += [ImageRow("target", _array(batch.y)), _baseline_row(data, batch)]
             detail += " · MSE of the images shown"
         else:
             detail += " · drawn as each model draws if not told otherwise"
@@ -227,7 +229,7 @@ class Group:
         )  # fmt: skip
 
     def floor(self, runs: Iterable[Run]) -> dict[int, float]:
-        """MSE on the test split of PCA with each of the runs' bottlenecks."""
+        """Return the test MSE of PCA with each of the runs' bottlenecks."""
         data = self.data
         if data is None or not len(data.test) or data.spec.target == "image":
             return {}
@@ -246,12 +248,12 @@ class Group:
         return {k: float((total - kept[k - 1]) / width) for k in ks}
 
 
-def _baseline_row(data: Dataset, batch: Batch) -> Row:
+def _baseline_row(data: Dataset, batch: Batch) -> ImageRow:
     """What interpolation makes of pairs of images."""
     from genai_cli.models import restoration
 
     baseline, way = restoration.of_pair(batch, data.spec)
-    return Row(way, _array(baseline), float((baseline - batch.y).square().mean()))
+    return ImageRow(way, _array(baseline), float((baseline - batch.y).square().mean()))
 
 
 def _can_be_drawn(data: Dataset) -> bool:
@@ -262,10 +264,10 @@ def _index(data: Dataset, way: str) -> Tensor:
     """The fixed test examples, or points."""
     import torch
 
-    from genai_cli.evaluation.run_figures import shown_examples
+    from genai_cli.evaluation.run_figures import fixed_examples
 
     if data.spec.is_image:
-        return shown_examples(data)
+        return fixed_examples(data)
     return torch.arange(min(POINTS if way == "code" else FEWER, len(data.test)))
 
 

@@ -1,4 +1,4 @@
-"""Best, and not distinguishable from it: only among numbers of one ruler."""
+"""Rank numbers of one ruler: the best, and those not distinguishable from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.choose import TableCell
 from genai_cli.evaluation.measures import BY_NAME
 from genai_cli.evaluation.passport import differences
 
@@ -19,7 +19,7 @@ EXACT = ("speed/calls", "cost/seconds")  # counted, or what was spent: without a
 
 @dataclass
 class Ranking:
-    """Rows whose numbers of a measure one ruler made, best first."""
+    """Rows whose numbers of a measure share a ruler, best first."""
 
     name: str
     rows: list[Row]
@@ -28,18 +28,18 @@ class Ranking:
     def best(self) -> Row:
         return self.rows[0]
 
-    def cell(self, row: Row) -> Cell:
+    def cell(self, row: Row) -> TableCell:
         return row.cells[self.name]
 
     @property
     def tied(self) -> list[Row]:
-        """Rows not distinguishable from the best."""
+        """Return the rows not distinguishable from the best."""
         top = self.cell(self.best)
         return [row for row in self.rows[1:] if alike(top, self.cell(row))]
 
 
-def alike(a: Cell, b: Cell) -> bool:
-    """Whether two numbers cannot be told apart at 95 %.
+def alike(a: TableCell, b: TableCell) -> bool:
+    """Return True if two numbers are not distinguishable at 95 %.
 
     The interval of the difference is put together from the two by their squares on the facing
     sides (MOVER: Zou & Donner 2008, eq. 4), as if independent. Runs measured on the same
@@ -55,7 +55,7 @@ def alike(a: Cell, b: Cell) -> bool:
 
 
 def rankings(rows: Sequence[Row], name: str) -> list[Ranking]:
-    """The rows that have a number, by ruler; the ruler of most rows first.
+    """Return the rows that have a number by ruler, the ruler of most rows first.
 
     What a classifier cost is not ranked with what a model of samples did: they are for other uses.
     """
@@ -76,8 +76,8 @@ def rankings(rows: Sequence[Row], name: str) -> list[Ranking]:
     return sorted(made, key=lambda r: -len(r.rows))
 
 
-def mark(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Set the marks of all cells; what was not ranked together, and why, as notes."""
+def mark_cells(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Set the marks of all cells; return notes on numbers that were not ranked together."""
     notes: dict[str, list[str]] = {}
     for name in names:
         if BY_NAME[name].better is None:
@@ -100,11 +100,11 @@ def mark(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
         if single and name not in EXACT:
             note = f"the best has no interval, taken as it stands ({', '.join(single)})"
             notes.setdefault(note, []).append(name)
-    return [f"{listed(names)}: {note}" for note, names in notes.items()]
+    return [f"{join_names(names)}: {note}" for note, names in notes.items()]
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names of measures, those of a group together: ``samples/{frechet,kernel,recall}``."""
+def join_names(names: Sequence[str]) -> str:
+    """Join names of measures, those of a group as ``samples/{frechet,kernel,recall}``."""
     if len(names) <= 3:
         return ", ".join(names)
     groups = dict.fromkeys(name.split("/")[0] for name in names)

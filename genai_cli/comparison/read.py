@@ -1,4 +1,4 @@
-"""What a comparison knows of a run: its folder's plain files, checked entry by entry."""
+"""Read the text files of a run folder for a comparison, checked entry by entry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUMMARY = {  # what the end of a run measures in the same way
 PREDICTED = {"test/accuracy": "prediction/accuracy", "test/r2": "prediction/r2"}
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """One number that a run could show for a measure."""
 
     entry: dict[str, Any]
@@ -60,7 +60,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv; none of one that cannot be read."""
+        """Return the rows of metrics.csv, [] where it cannot be read."""
         try:
             return run_folder.read_metrics(self.path)
         except (OSError, UserError):
@@ -68,15 +68,15 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether an evaluation measured all that applies to the family."""
+        """Return True if an evaluation measured everything that applies to the family."""
         return any(not settings_of(e).get("only") for e in self.evaluations if not self.stale(e))
 
     def stale(self, evaluation: Mapping[str, Any]) -> bool:
-        """Whether the run was trained on after the evaluation."""
+        """Return True if the run was trained further after the evaluation."""
         return str(evaluation.get("finished") or "") < self.finished
 
     def matches(self, evaluation: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-        """Whether an evaluation was made with these settings; a family's option is one, too."""
+        """Return True if an evaluation has these settings, the family's options included."""
         settings = settings_of(evaluation)
         options = settings.get("options")
         have = settings | (options if isinstance(options, dict) else {})
@@ -94,18 +94,18 @@ class Run:
         except (OSError, ValueError):
             return word
 
-    def numbers(self, name: str) -> Iterator[Measured]:
-        """Everything the folder holds for a measure, oldest first."""
+    def numbers(self, name: str) -> Iterator[Measurement]:
+        """Yield all numbers that the folder holds for a measure, oldest first."""
         if name in self.summary:
-            yield Measured(self.summary[name], "", False)
+            yield Measurement(self.summary[name], "", False)
         for evaluation in self.evaluations:
             if name in evaluation["metrics"]:
                 when = str(evaluation.get("finished") or "")
-                yield Measured(evaluation["metrics"][name], when, True)
+                yield Measurement(evaluation["metrics"][name], when, True)
 
 
 def read(folder: Path) -> Run:
-    """A run; nothing in it is trusted to be there or to be whole."""
+    """Read a run folder; any of its files may be missing or damaged."""
     notes: list[str] = []
     label = reference(folder)
     try:
@@ -224,7 +224,7 @@ def _sound_floor(floor: Mapping[str, Any]) -> bool:
 
 
 def number(value: Any) -> float | None:
-    """A finite number as it is, else None."""
+    """Return a finite number as it is, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) < HUGE else None

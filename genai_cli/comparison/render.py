@@ -1,4 +1,4 @@
-"""A comparison as text for a terminal, Markdown, CSV and JSON."""
+"""Render a comparison as text for a terminal, Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from genai_cli.comparison import verdict, words
-from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.choose import TableCell
 from genai_cli.comparison.rows import Comparison, Row, Section
-from genai_cli.comparison.words import LEGEND, Table, raised
+from genai_cli.comparison.words import LEGEND, Table, superscript
 from genai_cli.system.text import csv_cell
 
 SCHEMA = 1
@@ -23,13 +23,13 @@ NARROW = 18  # a column of words is wrapped, but not below this
 
 
 def render_text(comparison: Comparison) -> str:
-    """For a terminal or a pipe."""
+    """Render a comparison as text for a terminal or a pipe."""
     blocks = [LEGEND]
     for section in comparison.sections:
         content = words.of_section(section, comparison)
         blocks.append(f"── {content.title} " + "─" * max(0, 60 - len(content.title)))
         blocks += [_text_table(part) for table in content.tables for part in _split(table)]
-        below = [f"{raised(i)} {reason}" for i, reason in enumerate(content.reasons, 1)]
+        below = [f"{superscript(i)} {reason}" for i, reason in enumerate(content.reasons, 1)]
         below += [f"note: {note}" for note in content.notes]
         below = [_wrapped(line, "  ") for line in below]
         for command in content.commands:  # whole, to be copied
@@ -115,7 +115,7 @@ def _lines(text: str, width: int | None) -> list[str]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """GitHub's tables, with everything below them in lists."""
+    """Render a comparison as GitHub's tables, with everything below them in lists."""
     out = ["# Comparison", "", LEGEND.replace("*", r"\*").replace("   ", " · "), ""]
     for section in comparison.sections:
         content = words.of_section(section, comparison)
@@ -129,7 +129,9 @@ def markdown(comparison: Comparison) -> str:
             cells = [[_escaped(c.strip()) for c in row] for row in [table.head, *table.rows]]
             rows = [cells[0], rule, *cells[1:]]
             out += ["| " + " | ".join(row) + " |" for row in rows] + [""]
-        below = [f"{raised(i)} {_escaped(reason)}" for i, reason in enumerate(content.reasons, 1)]
+        below = [
+            f"{superscript(i)} {_escaped(reason)}" for i, reason in enumerate(content.reasons, 1)
+        ]
         below += [f"– {content.gaps}: `{command}`" for command in content.commands]
         below += [_escaped(note) for note in content.notes]
         out += [f"- {line}" for line in below] + [""] * bool(below)
@@ -170,7 +172,7 @@ def _parts(name: str) -> list[str]:
     return ["", " low", " high", " n", " ruler", *kind]
 
 
-def _fields(name: str, cell: Cell | None) -> list[str]:
+def _fields(name: str, cell: TableCell | None) -> list[str]:
     if cell is None or cell.value is None:
         return [""] * len(_parts(name))
     numbers = ["" if x is None else repr(x) for x in (cell.value, cell.low, cell.high, cell.n)]
@@ -181,7 +183,7 @@ def _fields(name: str, cell: Cell | None) -> list[str]:
 
 
 def json_text(comparison: Comparison) -> str:
-    """Everything, with rulers and players, for scripts."""
+    """Render everything as JSON, with rulers and players, for scripts."""
     value = {
         "schema": SCHEMA,
         "sections": [_section(section, comparison) for section in comparison.sections],
@@ -217,7 +219,7 @@ def _row(row: Row, section: Section) -> dict[str, Any]:
     }
 
 
-def _entry(cell: Cell) -> dict[str, Any]:
+def _entry(cell: TableCell) -> dict[str, Any]:
     if cell.value is None:
         return {"value": None, "reason": cell.reason}
     named = {"*": "best", "≈": "not distinguishable from the best"}

@@ -1,4 +1,4 @@
-"""The rows of a comparison: a run, or runs that differ in their seed alone."""
+"""The rows of a comparison: a run each, or the runs that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli.comparison import choose
-from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.choose import TableCell
 from genai_cli.comparison.read import DONE, Run
 from genai_cli.store.run_folder import cells, is_sweep
 
 NEUTRAL = {"temperature": 1, "guidance": 1, "eta": 0}  # options that change nothing so
 
 
-def played(player: Mapping[str, Any]) -> str:
-    """``ddim, 50 steps, averaged weights``."""
+def sampler_text(player: Mapping[str, Any]) -> str:
+    """Return the sampling settings as text: ``ddim, 50 steps, averaged weights``."""
     words = [str(player["sampler"])] if player.get("sampler") else []
     if player.get("steps"):
         words.append(f"{player['steps']} steps")
@@ -31,11 +31,11 @@ def played(player: Mapping[str, Any]) -> str:
 
 @dataclass(eq=False)  # a row is itself: comparing all its numbers would take long in a large sweep
 class Row:
-    """A run, or runs that differ in their seed alone."""
+    """One row: a run, or the runs that differ only in their seed."""
 
     label: str
     runs: list[Run]
-    cells: dict[str, Cell]
+    cells: dict[str, TableCell]
     settings: dict[str, str]  # keys that differ within the section, as text
 
     @property
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def references(self) -> str:
-        """What to type for the row: k3f9/000, or k3f9/000 … 002 for several."""
+        """Return the row's run references: k3f9/000, or k3f9/000 … 002 for several."""
         names = [run.reference for run in self.runs]
         if len(names) == 1:
             return names[0]
@@ -63,7 +63,7 @@ class Row:
         return ", ".join(names) if len(names) <= 2 else f"{first} +{len(names) - 1}"
 
     def applies(self, name: str) -> bool:
-        """Whether a missing number could be measured: '–', not 'n/a'."""
+        """Return True if a missing number could be measured: '–', not 'n/a'."""
         if name in self.cells:
             return True
         group = name.split("/")[0]
@@ -78,10 +78,10 @@ class Row:
 
     @property
     def player(self) -> str:
-        """How its samples are drawn, in words."""
+        """Return the row's sampling settings in words."""
         for name in (choose.FIRST, "speed/many", *self.cells):
             if name in self.cells and self.cells[name].player:
-                return played(self.cells[name].player)
+                return sampler_text(self.cells[name].player)
         return ""
 
 
@@ -99,7 +99,7 @@ class Section:
 
 @dataclass
 class Comparison:
-    """What `genai compare` shows."""
+    """The sections and notes that `genai compare` prints."""
 
     runs: list[Run]
     sections: list[Section]
@@ -111,7 +111,7 @@ class Comparison:
 
     @cached_property
     def sweep(self) -> Path | None:
-        """The sweep of which these are all cells, if they are."""
+        """Return the sweep whose cells are exactly these runs, if there is one."""
         paths = {run.path.resolve() for run in self.runs}
         parents = {path.parent for path in paths}
         if len(parents) != 1:

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone, as one row: the mean and Student's interval."""
+"""Average runs that differ only in their seed: the mean and Student's interval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Z975 = 1.959964
 
 
 def student(df: int) -> float:
-    """The 97.5 % point of Student's t, to 1e-4: a comparison starts without SciPy.
+    """Return the 97.5 % point of Student's t to 1e-4, so that a comparison needs no SciPy.
 
     Beyond the table the first terms of the Cornish–Fisher expansion (Abramowitz & Stegun 26.7.5).
     """
@@ -25,7 +25,7 @@ def student(df: int) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """(mean, low, high), 95 %, of numbers from independent seeds; one seed has no interval."""
+    """Return (mean, low, high), 95 %, of numbers from independent seeds; one has no interval."""
     m = len(values)
     mean = math.fsum(values) / m
     if m < 2:

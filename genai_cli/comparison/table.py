@@ -1,4 +1,4 @@
-"""Runs as rows, measures as columns: one section for each data set."""
+"""Build the table: runs as rows, measures as columns, one section for each data set."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from genai_cli.comparison import choose, rank
-from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.choose import TableCell
 from genai_cli.comparison.read import DONE, Run, read
-from genai_cli.comparison.remarks import otherwise, partly
+from genai_cli.comparison.remarks import missing_seeds, other_samplers
 from genai_cli.comparison.rows import Comparison, Row, Section
 from genai_cli.comparison.seeds import mean_interval
 from genai_cli.evaluation.measures import MEASURES
@@ -29,7 +29,7 @@ PREDICTIONS = ("prediction/accuracy",)  # for runs that predict
 def compare(
     folders: Sequence[Path], apart: bool = False, wanted: Mapping[str, Any] | None = None
 ) -> Comparison:
-    """Read runs and put them side by side.
+    """Read runs and compare them side by side.
 
     Args:
         folders: of runs; one named twice counts once.
@@ -91,7 +91,11 @@ def _section(
             if offered:
                 row.cells[name] = _joined(name, offered)
     columns = [name for name in names if _is_column(name, rows)]
-    notes += rank.mark(rows, columns) + partly(rows, columns) + otherwise(rows, columns)
+    notes += (
+        rank.mark_cells(rows, columns)
+        + missing_seeds(rows, columns)
+        + other_samplers(rows, columns)
+    )
     return Section(dataset, rows, columns, differ, _floors(rows, columns), notes)
 
 
@@ -129,7 +133,7 @@ def _groups(runs: Sequence[Run], apart: bool) -> tuple[list[list[int]], list[str
     return sorted(out, key=lambda group: group[0]), notes
 
 
-def _joined(name: str, cells: Sequence[Cell]) -> Cell:
+def _joined(name: str, cells: Sequence[TableCell]) -> TableCell:
     """One cell of several seeds: the mean of those that most of them measured alike.
 
     Numbers on another ruler, or of another sampler, other weights or other draws of a bound, are
@@ -156,7 +160,7 @@ def _joined(name: str, cells: Sequence[Cell]) -> Cell:
             low = high = None
     player = {k: v for k, v in first.player.items() if all(c.player.get(k) == v for c in same)}
     floor = first.floor if all(cell.floor == first.floor for cell in same) else None
-    return Cell(value, low, high, first.n, None, first.ruler, player, floor, len(same))
+    return TableCell(value, low, high, first.n, None, first.ruler, player, floor, len(same))
 
 
 def _repeated(name: str, player: Mapping[str, Any]) -> dict[str, Any]:

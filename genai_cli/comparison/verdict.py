@@ -1,10 +1,10 @@
-"""Which model for which use, in sentences with the numbers that decide it."""
+"""Recommend a model for each use, in sentences with the numbers that decide it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from genai_cli.comparison.choose import Cell, way
+from genai_cli.comparison.choose import TableCell, way
 from genai_cli.comparison.numbers import format_interval, format_value
 from genai_cli.comparison.rank import EXACT, Ranking, alike, rankings
 from genai_cli.comparison.rows import Row, Section
@@ -16,7 +16,7 @@ OTHERS = 3  # rows named beside the best
 
 
 def sentences(section: Section) -> list[str]:
-    """One or two for each use that something was measured for; a description of a single row."""
+    """Yield one or two sentences for each measured use; of a single row a description."""
     rows = section.rows
     if len(rows) == 1:
         return [text] if (text := _description(rows[0], section)) else []
@@ -33,7 +33,7 @@ def _named(row: Row) -> str:
     return f"{row.label} ({row.seeds} seeds)" if row.seeds > 1 else row.label
 
 
-def _value(name: str, cell: Cell) -> str:
+def _value(name: str, cell: TableCell) -> str:
     """``1.88 bits/dim (1.86–1.91)``."""
     assert cell.value is not None
     number, space, interval = format_interval(cell.value, cell.low, cell.high).partition(" (")
@@ -112,14 +112,14 @@ def _likelihood(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{text}{_elsewhere(rows, name)}."
 
 
-def _bounded(name: str, cell: Cell) -> str:
+def _bounded(name: str, cell: TableCell) -> str:
     kind = cell.player.get("likelihood")
     if kind == "bound":
         return f"at most {_value(name, cell)} (bound)"
     return f"{_value(name, cell)}{', exact' if kind == 'exact' else ''}"
 
 
-def _each(rows: Sequence[Row], ranking: Ranking, say: Callable[[str, Cell], str]) -> str:
+def _each(rows: Sequence[Row], ranking: Ranking, say: Callable[[str, TableCell], str]) -> str:
     """``a 0.1, b 0.2, 3 more``."""
     parts = [f"{_named(r)} {say(ranking.name, ranking.cell(r))}" for r in rows[:OTHERS]]
     more = [f"{len(rows) - OTHERS} more"] if len(rows) > OTHERS else []
@@ -146,13 +146,13 @@ def _reconstruction(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{title}, {value}{_elsewhere(members, name)}."
 
 
-def _beside(cell: Cell) -> str:
+def _beside(cell: TableCell) -> str:
     """The floor behind a number: ``; PCA with 8 components is better, 0.0236``, or not."""
     if not cell.floor:
         return ""
     value, low, high = (cell.floor.get(key) for key in ("value", "low", "high"))
     what = cell.floor.get("what", "the floor")
-    floor = Cell(value, low, high, cell.n)
+    floor = TableCell(value, low, high, cell.n)
     if alike(cell, floor):
         return f"; {what} {format_value(value)}, not distinguishable"
     better = cell.value is not None and value < cell.value
@@ -180,7 +180,7 @@ def _diversity(rows: Sequence[Row]) -> Iterator[str]:
     if ranking is not None:
         floor = ranking.cell(ranking.best).floor
         real = floor["value"] if floor else ranking.cell(ranking.best).value
-        full = Cell(real, None, None, 0)
+        full = TableCell(real, None, None, 0)
         poor = [r for r in reversed(ranking.rows) if not alike(ranking.cell(r), full)]
         if poor:
             names = _list(poor, ranking)

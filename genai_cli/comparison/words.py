@@ -1,4 +1,4 @@
-"""A comparison as tables of words: what every form of output is made from."""
+"""Turn a comparison into tables of text, from which every form of output is made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.choose import TableCell
 from genai_cli.comparison.numbers import format_plus_minus
 from genai_cli.comparison.read import DONE, settings_of
 from genai_cli.comparison.rows import Comparison, Row, Section
@@ -46,8 +46,8 @@ class Table:
 
 
 @dataclass
-class Words:
-    """A section in words: its tables, the reasons under them, what to type for the gaps."""
+class SectionText:
+    """One section as text: tables, reasons below them, and commands that fill the gaps."""
 
     title: str
     tables: list[Table]
@@ -58,13 +58,13 @@ class Words:
 
     @property
     def gaps(self) -> str:
-        """``not measured yet (samples, speed and cost)``."""
+        """Return the note on gaps: ``not measured yet (samples, speed and cost)``."""
         what = f" ({', '.join(self.unmeasured)})" if self.unmeasured else ""
         return f"not measured yet{what}"
 
 
-def of_section(section: Section, comparison: Comparison) -> Words:
-    """All tables of a data set, footnotes numbered over all of them."""
+def of_section(section: Section, comparison: Comparison) -> SectionText:
+    """Return all tables of a data set, footnotes numbered across them."""
     reasons: list[str] = []
     tables = [_runs(section)]
     unmeasured = []
@@ -91,7 +91,7 @@ def of_section(section: Section, comparison: Comparison) -> Words:
     if len(known) > 1 and all(row.seeds == 1 for row in section.rows):
         notes.append(ONE_SEED)
     notes += [f"{floor_name(what)}: {what}" for what in section.floors if floor_name(what) != what]
-    return Words(
+    return SectionText(
         f"{section.dataset}: {count} {plural}",
         tables,
         reasons,
@@ -151,12 +151,12 @@ def _measured_on(rulers: Sequence[Mapping[str, Any]]) -> str:
 
 
 def floor_name(what: str) -> str:
-    """A floor's row: in its own words if they are few; a note tells longer ones."""
+    """Return the name of a floor's row, shortened where it is long."""
     return what if len(what) <= LONGEST_FLOOR else ("real data" if "real" in what else "floor")
 
 
 def heading(measure: Measure) -> str:
-    """``NLL nats ↓``."""
+    """Return the column heading of a measure: ``NLL nats ↓``."""
     unit = f" {measure.unit}" if measure.unit and measure.unit not in measure.label else ""
     return f"{measure.label}{'' if measure.label == 'bits/dim' else unit}{ARROWS[measure.better]}"
 
@@ -170,15 +170,15 @@ def _cell(row: Row, name: str, reasons: list[str]) -> str:
         reason = format_value(cell.reason)
         if reason not in reasons:
             reasons.append(reason)
-        return f"{ABSENT}{raised(reasons.index(reason) + 1)}"
+        return f"{ABSENT}{superscript(reasons.index(reason) + 1)}"
     return f"{number(name, cell)}{cell.mark or ' '}"
 
 
-def raised(i: int) -> str:
+def superscript(i: int) -> str:
     return str(i).translate(_RAISED)
 
 
-def number(name: str, cell: Cell) -> str:
+def number(name: str, cell: TableCell) -> str:
     assert cell.value is not None
     if name == "memorisation/p":
         text = "<.001" if cell.value < 0.001 else f"{cell.value:.3f}"
@@ -188,11 +188,11 @@ def number(name: str, cell: Cell) -> str:
 
 
 def _value(name: str, floor: dict[str, object]) -> str:
-    return number(name, Cell(floor["value"], floor.get("low"), floor.get("high"), 0))  # type: ignore[arg-type]
+    return number(name, TableCell(floor["value"], floor.get("low"), floor.get("high"), 0))  # type: ignore[arg-type]
 
 
 def commands(section: Section, comparison: Comparison) -> list[str]:
-    """What to type so that no ``–`` is left."""
+    """Return the commands that measure every missing number (``–``)."""
     lacking = [
         run for row in section.rows for run in row.runs if run.status in DONE and not run.complete
     ]
@@ -209,14 +209,14 @@ def commands(section: Section, comparison: Comparison) -> list[str]:
 
 
 def typed(path: Path) -> str:
-    """The shortest word for a run or sweep that works from here: its suffix, else its path."""
+    """Return the shortest reference to a run or sweep that works here: its suffix or its path."""
     if path.resolve().is_relative_to(run_folder.outputs_root().resolve()):
         return reference(path)
     return shlex.quote(str(path))
 
 
 def common_keys(comparison: Comparison) -> list[str]:
-    """n and features of the most frequent evaluation, so that a new one is on the same ruler."""
+    """Return n and features of the most frequent evaluation, so that a new one shares its ruler."""
     seen: dict[tuple[str, ...], int] = {}
     for run in comparison.runs:
         for evaluation in run.evaluations:

@@ -1,1 +1,1 @@
-"""`genai doctor`: what the curves of a run show, in the lecture's words. No torch."""
+"""`genai doctor` diagnoses a run from its curves; it imports no torch."""

@@ -1,4 +1,4 @@
-"""What to type after a finding: for this family, with values near the run's own."""
+"""Suggest the next command after a finding, with values near the run's."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ WORDS = {
 def make_finding(
     phrase: str, r: Reading, evidence: str, confidence: float, since: float | None = None
 ) -> Finding:
-    """A finding with what to do about it."""
+    """Return a finding with the command and advice that follow from it."""
     epoch = None if since is None else int(since)
     return Finding(phrase, evidence, round(confidence, 2), epoch, command(phrase, r), WORDS[phrase])
 
 
 def command(phrase: str, r: Reading) -> str:
-    """The next command of a run of ours, or "" for a CSV of another tool."""
+    """Return the next command for a genai run, or "" for a CSV of another tool."""
     if not r.family:
         return ""
     if phrase == "still learning":

@@ -1,4 +1,4 @@
-"""The doctor at the end of `genai train`: one to three lines, and a note in loss_curve.png."""
+"""Diagnose at the end of `genai train`: one to three lines, and a note in loss_curve.png."""
 
 from __future__ import annotations
 

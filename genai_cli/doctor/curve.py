@@ -1,4 +1,4 @@
-"""The shape of a loss curve in numbers that know no scale: shares of its own fall.
+"""Scale-free features of a loss curve, as shares of its fall.
 
 They work from 3 epochs to thousands. Levels are medians, so one wild epoch moves none of them.
 """
@@ -15,7 +15,7 @@ WIDTH = 40  # a smoothed value is the median over a fortieth of the epochs to ei
 
 
 class Curve:
-    """Loss by epoch; rows without a finite number are left out.
+    """Describe a loss by epoch; rows without a finite number are left out.
 
     Args:
         epochs: (n,) as the CSV counts them.
@@ -45,12 +45,12 @@ class Curve:
 
     @cached_property
     def end(self) -> float:
-        """Median of the last tenth."""
+        """Return the median of the last tenth."""
         return float(np.median(self.values[-max(1, len(self) // TAIL) :]))
 
     @cached_property
     def best(self) -> float:
-        """Lowest smoothed value."""
+        """Return the lowest smoothed value."""
         return float(self.smooth.min())
 
     @cached_property
@@ -59,16 +59,16 @@ class Curve:
 
     @cached_property
     def fall(self) -> float:
-        """From the first value to the best; at least a trifle, so that it can divide."""
+        """Return the fall from the first value to the best, at least a tiny number."""
         return max(self.start - self.best, 1e-9 * max(abs(self.start), 1e-12))
 
     def level(self, share: float) -> float:
-        """Smoothed value after a share of the epochs."""
+        """Return the smoothed value after a share of the epochs."""
         return float(self.smooth[round(share * (len(self) - 1))])
 
     @cached_property
     def steps(self) -> np.ndarray:
-        """(n − 1,) changes from epoch to epoch."""
+        """Return the changes (n − 1,) from epoch to epoch."""
         return np.diff(self.values)
 
     @cached_property
@@ -83,7 +83,7 @@ class Curve:
 
     @cached_property
     def late(self) -> float:
-        """Share of the fall that came in the second half of the epochs."""
+        """Return the share of the fall that came in the second half of the epochs."""
         half = self.smooth[round(0.5 * (len(self) - 1)) :]
         return float(half[0] - half.min()) / self.fall
 

@@ -1,4 +1,4 @@
-"""What the doctor says: phrases from a closed list, each with its evidence."""
+"""Findings of the doctor: phrases from a closed list, each with its evidence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEALTHY = PHRASES[:2]
 
 @dataclass(frozen=True)
 class Finding:
-    """One phrase.
+    """One phrase with evidence, confidence and advice.
 
     Attributes:
         phrase: of `PHRASES`.
@@ -50,10 +50,10 @@ class Finding:
 
 
 def beyond(value: float, limit: float) -> float:
-    """Confidence that a value is above its limit (both positive)."""
+    """Return the confidence that a value is above its limit (both positive)."""
     return 1 - 0.5 * min(1.0, limit / max(value, 1e-30))
 
 
 def below(value: float, limit: float) -> float:
-    """Confidence that a value is below its limit."""
+    """Return the confidence that a value is below its limit."""
     return 1 - 0.5 * min(1.0, max(value, 0.0) / limit)

@@ -1,4 +1,4 @@
-"""What is said of a run in which no rule finds anything: that there is more to come, or not."""
+"""Diagnose a run in which no rule finds a fault: still learning, or converged."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def healthy(r: Reading) -> Finding:
         )
         return make_finding("converged", r, evidence, 0.5)
     error, mean = signs.errors(r)
-    if error is not None and mean and error > limits.MEAN * mean:
+    if error is not None and mean and error > limits.MEAN_ERROR * mean:
         evidence = f"the error is still {error / mean:.0%} of that of {signs.constant(r)}"
         return make_finding("still learning", r, evidence, 0.6)
     evidence = (
         f"{c.late:.1%} of the fall came in the second half of the epochs; "
         f"as many again may add {c.ahead:.1%}"
     )
-    weight = max(c.ahead / limits.AHEAD, c.late / limits.MOVING)
+    weight = max(c.ahead / limits.EXPECTED_GAIN, c.late / limits.LATE_FALL)
     if weight > 1:
         return make_finding("still learning", r, evidence, beyond(weight, 1))
     return make_finding("converged", r, f"{evidence}; loss {format_number(c.end)}", below(weight, 1))

@@ -1,4 +1,4 @@
-"""Run folders and CSV files, ours and other tools', as a `Reading`.
+"""Read run folders, and CSV files of genai and other tools, as a `Reading`.
 
 Of other tools' files are understood: Keras' CSVLogger (``epoch,loss,val_loss``), Lightning's (a row
 per logged step, half of the cells empty, ``train_loss`` or ``train_loss_epoch``), any order of the
@@ -32,7 +32,7 @@ LARGEST = 50_000_000  # bytes of a CSV: a loss for every epoch of years is small
 
 
 def run(folder: Path) -> Reading:
-    """A run of ours, however it stands; damage shows as missing evidence."""
+    """Read a genai run in any state; damaged files show as missing evidence."""
     config = schema.flatten(run_folder.read_config(folder))
     rows = run_folder.read_metrics(folder)
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -47,7 +47,7 @@ def run(folder: Path) -> Reading:
 
 
 def command(described: dict[str, Any]) -> list[str]:
-    """The words that started a run; [] where they started a sweep, or are not known."""
+    """Return the words of the command that started a run; [] for a sweep, or where unknown."""
     try:
         words = shlex.split(str(described.get("command") or ""))
     except ValueError:
@@ -57,7 +57,7 @@ def command(described: dict[str, Any]) -> list[str]:
 
 
 def numbers(summary: dict[str, Any]) -> dict[str, float]:
-    """The values of a summary.json, measured and as evidence."""
+    """Return the values of a summary.json, both metrics and evidence."""
     values = {}
     for name, entry in (summary.get("metrics") or {}).items():
         if isinstance(entry, dict) and isinstance(entry.get("value"), int | float):
@@ -69,7 +69,7 @@ def numbers(summary: dict[str, Any]) -> dict[str, float]:
 
 
 def failure(folder: Path, status: str) -> str:
-    """Of a failed run, the loss that was no number any more."""
+    """Return the message of a failed run about the loss that became nan or infinite."""
     if status != "failed":
         return ""
     try:
@@ -81,7 +81,7 @@ def failure(folder: Path, status: str) -> str:
 
 
 def file(path: Path) -> Reading:
-    """A CSV with epoch, training loss and validation loss.
+    """Read a CSV with epoch, training loss and validation loss.
 
     Raises:
         UserError: it cannot be read, or lacks one of the three.

@@ -1,4 +1,4 @@
-"""What the doctor looks at: the curves and numbers of one run, or of one CSV."""
+"""The input of the doctor: the curves and numbers of one run, or of one CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genai_cli.doctor.curve import Curve
 
 @dataclass
 class Reading:
-    """One run as plain data; of a bare CSV only name and columns."""
+    """Hold one run as data; a CSV has only a name and columns."""
 
     name: str  # what to type for it
     columns: dict[str, np.ndarray]  # (rows,) of metrics.csv; nan where a cell is empty
@@ -53,19 +53,19 @@ class Reading:
 
     @property
     def steps(self) -> float:
-        """Optimizer steps taken; 0 where the file does not say."""
+        """Return the optimizer steps taken; 0 where the file holds none."""
         steps = self.columns.get("step")
         return float(steps[-1]) if steps is not None and len(steps) else 0.0
 
     @property
     def family(self) -> str:
-        """ "" of a CSV."""
+        """Return the name of the model, an empty string for a CSV."""
         return str(self.config.get("model.name", ""))
 
     def setting(self, key: str, default: Any = None) -> Any:
         return self.config.get(key, default)
 
     def number(self, name: str) -> float | None:
-        """A number of the summary; None where it is not there or not finite."""
+        """Return a number of the summary; None where it is missing or not finite."""
         value = self.numbers.get(name)
         return value if value is not None and np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Findings as text: a line each, the rows of a table, and a note in a figure."""
+"""Format findings as lines, as rows of a table, and as a note in a figure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST = 3  # lines at the end of `genai train`
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """One line for each of the first findings; the next command behind it."""
+    """Return one line for each of the first findings, with the next command behind it."""
     out = []
     for f in findings[:MOST]:
         since = "" if f.since is None else f" from epoch {f.since}"
@@ -20,7 +20,7 @@ def lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def pages(name: str, findings: Sequence[Finding]) -> list[str]:
-    """A run by itself: phrase and confidence, then evidence and what to do, a line each."""
+    """Format a single run: phrase and confidence, then evidence and advice, a line each."""
     out = [name]
     for f in findings:
         since = "" if f.since is None else f" from epoch {f.since}"
@@ -31,7 +31,7 @@ def pages(name: str, findings: Sequence[Finding]) -> list[str]:
 
 
 def row(name: str, findings: Sequence[Finding]) -> tuple[str, str, str, str, str]:
-    """Of the table of several runs: the first finding, and how many others there are."""
+    """Return a run's row in the table of several: its first finding and the number of others."""
     first = findings[0]
     more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
     since = "" if first.since is None else str(first.since)
@@ -39,7 +39,7 @@ def row(name: str, findings: Sequence[Finding]) -> tuple[str, str, str, str, str
 
 
 def note(findings: Sequence[Finding]) -> tuple[str, int | None]:
-    """What loss_curve.png says, and the epoch it points at; of a healthy run only the phrase."""
+    """Return the note in loss_curve.png and the epoch it points at."""
     words = " · ".join(
         f.phrase if f.since is None else f"{f.phrase} from epoch {f.since}" for f in findings[:MOST]
     )

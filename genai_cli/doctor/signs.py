@@ -1,4 +1,4 @@
-"""Signs that several rules ask for; each a number or a yes, of one run."""
+"""Features of a run that several rules use."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from genai_cli.doctor.reading import Reading
 
 
 def rate(r: Reading) -> float | None:
-    """The rate over the usual one; None where there is no usual one."""
+    """Return the learning rate over the usual one; None where there is no usual one."""
     lr = r.setting("optimizer.lr")
     if r.setting("optimizer.name") not in limits.ADAPTIVE or not lr:
         return None
-    return float(lr) / limits.USUAL
+    return float(lr) / limits.USUAL_RATE
 
 
 def fall(r: Reading) -> float:
-    """From the higher of the two first losses to the best of either."""
+    """Return the fall from the higher of the two first losses to the best of either."""
     curves = [c for c in (r.train, r.val) if c is not None]
     return max(c.start for c in curves) - min(c.best for c in curves)
 
@@ -28,7 +28,7 @@ def fall_of_validation(t: Curve, v: Curve) -> float:
 
 
 def unrest(r: Reading) -> float:
-    """Of training and validation the calmer: what only one shows is its own noise."""
+    """Return the unrest of the calmer of training and validation; the other's may be its noise."""
     return min(c.unrest for c in (settled(r), r.val) if c is not None)
 
 
@@ -42,7 +42,7 @@ def settled(r: Reading) -> Curve | None:
 
 
 def climb(c: Curve) -> float:
-    """How far the loss rose above its first value on the way, in sizes of that or of the fall."""
+    """Return the rise of the loss above its first value, relative to that value or the fall."""
     return (float(c.values.max()) - c.start) / max(abs(c.start), c.fall)
 
 
@@ -56,44 +56,44 @@ def blast(r: Reading) -> float:
 
 
 def regularised(r: Reading) -> bool:
-    """Whether something acts in training only."""
+    """Return True if a regulariser acts in training only."""
     return any(r.setting(key) for key in limits.REGULARISERS)
 
 
 def errors(r: Reading) -> tuple[float | None, float | None]:
-    """Squared errors of the model and of the mean example, or mean target, in its place."""
+    """Return the squared errors of the model and of the mean example or mean target."""
     if (r2 := r.number("test/r2")) is not None:
         return 1 - r2, 1.0
     return r.number("own_mse"), r.number("mean_mse")
 
 
 def constant(r: Reading) -> str:
-    """What the error is compared with, in words."""
+    """Return the name of the constant prediction that the error is compared with."""
     return "the shares of the classes" if "test/accuracy" in r.numbers else "the mean example"
 
 
 def fell(c: Curve) -> bool:
-    """Whether it ends below its first row by more than noise makes of a flat curve."""
-    return c.start - c.end > limits.ABOVE_NOISE * c.noise
+    """Return True if a curve ends below its first row by more than its noise explains."""
+    return c.start - c.end > limits.FALL_OVER_NOISE * c.noise
 
 
 def learned(r: Reading) -> bool:
-    """Whether training or validation fell."""
+    """Return True if training or validation loss fell."""
     return any(fell(c) for c in (r.train, r.val) if c is not None)
 
 
 def on_its_way(r: Reading) -> bool:
-    """Still falling to the mean image, or away from it: every run passes it."""
+    """Return True while the error still passes that of the mean image, as it does in every run."""
     error, mean = errors(r)
-    dead = (rate(r) or 0.0) >= limits.FAR_ABOVE  # it will not get there
-    if error is not None and mean and error > limits.ABOVE_MEAN * mean and not dead:
+    dead = (rate(r) or 0.0) >= limits.RATE_FAR_ABOVE  # it will not get there
+    if error is not None and mean and error > limits.ABOVE_MEAN_ERROR * mean and not dead:
         return True
     c = r.val or r.train
-    return c is not None and c.late > limits.LEAVING and fell(c)
+    return c is not None and c.late > limits.LEAVING_MEAN and fell(c)
 
 
 def players(r: Reading) -> tuple[float, float] | None:
-    """D's mean probabilities for real and generated examples in the last fifth of the epochs."""
+    """Return D's mean outputs for real and generated examples in the last fifth of the epochs."""
     if r.setting("loss.name") not in ("minimax", "nonsaturating"):
         return None
     columns = [r.column(f"train/discriminator/d_{name}") for name in ("real", "fake")]
@@ -105,4 +105,4 @@ def players(r: Reading) -> tuple[float, float] | None:
 
 def poor_samples(r: Reading) -> bool:
     covered = r.number("sample_coverage")
-    return covered is None or covered < limits.UNCOVERED
+    return covered is None or covered < limits.SAMPLE_COVERAGE

@@ -1,4 +1,4 @@
-"""How long what follows a training may take, and how much of the test split is measured in it."""
+"""The time budget of measurements after training, and the test examples that fit it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST = 1000  # test examples: a 95 % interval 3 times as wide as that of 10,000
 
 @dataclass
 class Budget:
-    """Seconds for the numbers and figures at the end of a run.
+    """Hold the seconds that numbers and figures at the end of a run may take.
 
     Attributes:
         seconds: in all; infinite where all is to be measured, however long it takes.
@@ -33,16 +33,16 @@ class Budget:
     began: float = field(default_factory=time.monotonic)
 
     def left(self) -> float:
-        """Seconds."""
+        """Return the seconds that are left."""
         return self.seconds - (time.monotonic() - self.began)
 
     def for_test(self) -> float:
-        """Seconds left for the numbers."""
+        """Return the seconds that are left for the numbers."""
         return self.left() - (1 - TEST) * self.seconds if self.seconds < math.inf else math.inf
 
 
 def of_training(seconds: float, measure: Any = None) -> Budget:
-    """The budget of a run that was trained for ``seconds``.
+    """Return the budget of a run that was trained for ``seconds``.
 
     Args:
         seconds: of all its sessions.
@@ -53,10 +53,10 @@ def of_training(seconds: float, measure: Any = None) -> Budget:
     return Budget() if measure == "all" else Budget(max(SECONDS, SHARE * seconds))
 
 
-def fitting(
+def fit_to_budget(
     whole: MeasuredPart, each: float, once: float, seconds: float, size: int
 ) -> MeasuredPart:
-    """As much of ``whole`` as fits into ``seconds``: fewer draws first, then fewer examples.
+    """Return the part of ``whole`` that fits: fewer draws first, then fewer examples.
 
     The variance of a mean over n examples with k draws each is (a + b / k) / n, a between the
     examples and b between the draws of one. For the n k passes that the time allows this is
@@ -80,8 +80,8 @@ def fitting(
     return MeasuredPart(min(batches * size, whole.n), 1)
 
 
-def affordable(n: int, draw: Callable[[int], object], seconds: float) -> int:
-    """``n``, or where a few samples show that as many take longer, how many can be had."""
+def affordable_samples(n: int, draw: Callable[[int], object], seconds: float) -> int:
+    """Return ``n``, or the fewer samples that fit into ``seconds``, by timing a few."""
     taken = math.inf
     for _ in range(2):  # the first call allocates
         began = time.monotonic()

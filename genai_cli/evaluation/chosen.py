@@ -1,4 +1,4 @@
-"""Which test examples are looked at where not all are: the same for every model and measure."""
+"""A fixed random subset of the test examples, the same for every model and measure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from genai_cli.data.dataset import Split
 from genai_cli.rng import generator
 
 
-def chosen(split: Split, n: int) -> Tensor:
-    """``n`` indices of ``split`` in random order; all of them in theirs where there are no more.
+def subset(split: Split, n: int) -> Tensor:
+    """Return ``n`` random indices of ``split``, or all of them in order where there are no more.
 
     Not the first: a test set that comes in folders is sorted by class. Fewer begin more.
     """

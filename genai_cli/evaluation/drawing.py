@@ -1,4 +1,4 @@
-"""Fresh sets of samples, a batch at a time: set s is what ``genai sample RUN seed=s`` draws."""
+"""Fresh sets of samples, a batch at a time; ``genai sample RUN seed=s`` draws set s."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ALIGN = 64  # rows a call of the model is a multiple of: kernels for fewer add u
 
 
 class NotFinite(Exception):
-    """Samples hold numbers that are not finite: nothing can be measured on them."""
+    """Samples hold values that are not finite, so nothing can be measured on them."""
 
 
 @dataclass
-class Drawing:
-    """A model with the options it is sampled with."""
+class SampleSets:
+    """Draw sets of samples from a model with fixed sampling options."""
 
     model: Model
     data: Dataset
@@ -39,14 +39,14 @@ class Drawing:
 
     @torch.no_grad()
     def draw(self, n: int, seed: int, start: int = 0) -> Tensor:
-        """(n, *event) rows ``start`` … of set ``seed``, as the model gives them."""
+        """Draw rows ``start`` … of set ``seed``, (n, *event), as the model gives them."""
         rows = -(-n // ALIGN) * ALIGN
         source = RowGenerator(seed, "sample", start, rows)
         x = self.model.sample(rows, self.labels(rows, seed, start), source, **self.options)
         return x[:n]
 
     def labels(self, n: int, seed: int, start: int) -> Tensor | None:
-        """Those of training examples in random order, for a model that is told them."""
+        """Return labels (n,) of random training examples; None for an unconditional model."""
         if not self.conditional:
             return None
         order = permutation(len(self.data.train), seed, 0)
@@ -54,7 +54,7 @@ class Drawing:
         return self.data.train.batch(index).y.to(self.device)
 
     def batches(self, n: int, seed: int, tick: Callable[[int], None]) -> Iterator[Tensor]:
-        """The n examples of set ``seed`` on the CPU, as the data's own file would hold them.
+        """Yield the n samples of set ``seed`` on the CPU, quantized like the data.
 
         Raises:
             NotFinite: one of them is not.
@@ -65,12 +65,12 @@ class Drawing:
             x = self.draw(size, seed, start).cpu()
             if not x.isfinite().all():  # clamped to [0, 1] an infinity would pass for white
                 raise NotFinite
-            yield stored(x, self.data.spec)
+            yield quantize(x, self.data.spec)
             tick(size)
 
 
-def stored(x: Tensor, spec: Spec) -> Tensor:
-    """Samples in [0, 1] and rounded to the data's levels, where the data are.
+def quantize(x: Tensor, spec: Spec) -> Tensor:
+    """Clip samples to [0, 1] and round them to the data's levels, where the data have these.
 
     Real images have levels and samples do not, so a measure would see the rounding.
     """

@@ -1,4 +1,4 @@
-"""Energy distance: are two sets of points draws of one distribution? No features, no parameter."""
+"""Energy distance between two sets of points; it needs no features and no parameter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long an evaluation will take, told before it begins: from a few examples of each part."""
+"""Estimate the time of an evaluation beforehand, from a few examples of each part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SQUARE = 1024  # side of the matrix product that says how fast the search for co
 
 
 def estimate(job: Evaluation, extractor: Extractor | None, known: bool) -> str:
-    """A line: seconds, and what they are spent on.
+    """Return a line with the estimated time and the work behind it.
 
     Args:
         job: the run, about to be measured.
@@ -83,7 +83,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def clock(total: float) -> str:
-    """A time as a person says it: never less than 5 s, for what no probe sees."""
+    """Format a time in round units: never less than 5 s, because probes miss fixed costs."""
     if total < 100:
         return f"{max(5, 5 * round(total / 5))} s"
     return f"{total / 60:.0f} min" if total < 5400 else f"{total / 3600:.1f} h"

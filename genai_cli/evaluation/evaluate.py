@@ -1,4 +1,4 @@
-"""All numbers of one run, each with interval and passport: what `genai evaluate` writes.
+"""All numbers of one run, each with interval and passport, as `genai evaluate` writes them.
 
 The parts (reconstruction, likelihood, samples, speed, prediction) know nothing of passports; this
 file knows nothing of how they measure.
@@ -19,9 +19,16 @@ from genai_cli.errors import UserError
 from genai_cli.evaluation import likelihood, prediction, reconstruction, speed
 from genai_cli.evaluation.drawing import NotFinite
 from genai_cli.evaluation.intervals import over_sets, wilson
-from genai_cli.evaluation.job import Evaluation, summarised
+from genai_cli.evaluation.job import Evaluation, summarize
 from genai_cli.evaluation.request import MOST_N, EvaluateRequest
-from genai_cli.evaluation.samples import MOST, TRAINING, Measured, Reference, measure, shares_table
+from genai_cli.evaluation.samples import (
+    MOST,
+    TRAINING,
+    SampleMeasurements,
+    TrainingReference,
+    measure,
+    shares_table,
+)
 from genai_cli.figures import calibration, evaluated, predictions
 from genai_cli.rng import RowGenerator
 from genai_cli.store import run_folder
@@ -32,7 +39,7 @@ FIDELITY = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 
 
 def samples_wanted(request: EvaluateRequest, data: Dataset) -> int:
-    """``n``, or by default as many as there are test examples, so that the floor is at equal n."""
+    """Return ``n``, by default the number of test examples, so that the floor is at equal n."""
     return request.n or max(10, min(MOST_N, len(data.test)))
 
 
@@ -40,8 +47,8 @@ Tick = Callable[[int], None]
 Stage = Callable[[str, int], Tick]
 
 
-def measured(job: Evaluation, real: Callable[[], Reference], stage: Stage) -> None:
-    """Every part that was asked for and that the run's family has.
+def measure_run(job: Evaluation, real: Callable[[], TrainingReference], stage: Stage) -> None:
+    """Measure every requested part that the run's family has.
 
     Args:
         job: the run, to be filled.
@@ -79,7 +86,7 @@ def _reconstruction(job: Evaluation, stage: Stage) -> None:
             what, floor = baseline
             floors = {
                 name: {"value": mean, "low": low, "high": high, "n": n, "what": what}
-                for name, (mean, low, high) in summarised(floor).items()
+                for name, (mean, low, high) in summarize(floor).items()
             }
         job.means("reconstruction", values, job.player, floors)
 
@@ -109,7 +116,7 @@ def _likelihood(job: Evaluation, stage: Stage) -> None:
         job.means("likelihood", {name: values}, player, metric=metric, space=space)
 
 
-def _samples(job: Evaluation, real: Callable[[], Reference], stage: Stage) -> None:
+def _samples(job: Evaluation, real: Callable[[], TrainingReference], stage: Stage) -> None:
     request, model = job.request, job.model
     if not hasattr(model, "sample"):
         job.lacks("samples", FIDELITY, "its class defines no sample")
@@ -138,8 +145,8 @@ def _samples(job: Evaluation, real: Callable[[], Reference], stage: Stage) -> No
 
 def _fidelity(
     job: Evaluation,
-    result: Measured,
-    real: Reference,
+    result: SampleMeasurements,
+    real: TrainingReference,
     floor: dict[str, float],
     player: dict[str, Any],
     papers: dict[str, Any],
@@ -187,7 +194,7 @@ def _range(name: str, data: Dataset) -> tuple[float, float]:
     return 0.0, most.get(name, float(len(data.spec.classes)) if name == "classes" else 1.0)
 
 
-def _memorisation(job: Evaluation, result: Measured, player: dict[str, Any]) -> None:
+def _memorisation(job: Evaluation, result: SampleMeasurements, player: dict[str, Any]) -> None:
     copies, n = result.copies, len(result.copies.near.distance)
     more = {"n": n, "player": player, "reference_n": min(len(job.data.train), TRAINING)}
     job.add("memorisation/p", copies.p, **more)

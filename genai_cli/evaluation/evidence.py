@@ -1,4 +1,4 @@
-"""Numbers of a trained model that a curve does not show, for `genai doctor` (doctor/rules.py).
+"""Diagnostic numbers of a trained model that no loss curve shows, for `genai doctor`.
 
 They are no measures of quality: few examples, no interval, nothing is ranked by them. One pass
 through `EXAMPLES` test examples each, some milliseconds in all.
@@ -26,7 +26,7 @@ LARGEST = 1e30  # JSON has no infinity
 
 @torch.no_grad()
 def measure(model: Model, data: Dataset, seed: int) -> dict[str, float]:
-    """What the family has of these, in data space; {} without a test split:
+    """Return the diagnostics the family has, in data space; {} without a test split:
 
     - ``own_mse``, ``mean_mse``, ``swapped_mse``: mean squared error per element of the
       reconstruction, of the mean training example in its place, and of the reconstruction from

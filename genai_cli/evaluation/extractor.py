@@ -1,4 +1,4 @@
-"""A feature extractor: the fixed network in whose features sample sets are compared."""
+"""The feature extractor: a fixed network in whose features sample sets are compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genai_cli.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Extractor:
-    """A fixed function from examples to rows of numbers.
+    """Map examples to rows of features by a fixed function.
 
     A distance in one extractor's features compares with no other's: `passport` says which.
     """
@@ -31,7 +31,7 @@ class Extractor:
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """(n, *event) in data space, on any device, to (n, width) in single precision on the CPU.
+        """Map (n, *event) in data space to features (n, width), single precision, on the CPU.
 
         Raises:
             ValueError: there are no examples.
@@ -42,16 +42,16 @@ class Extractor:
         return torch.cat([part.float().cpu() for part in parts])
 
     def predicted(self, x: Tensor) -> Tensor | None:
-        """(n, *event) to (n,) int64 classes; None if the extractor knows none."""
+        """Map (n, *event) to int64 classes (n,); None if the extractor knows none."""
         return None if self.classify is None else self.classes_of(self.features(x))
 
     @torch.no_grad()
     def classes_of(self, features: Tensor) -> Tensor | None:
-        """As `predicted`, of `features` that are there already."""
+        """Return the classes (n,) of `features` that are computed already."""
         return None if self.classify is None else self.classify(features).argmax(1)
 
     def passport(self) -> dict[str, Any]:
-        """What a number's ruler holds of it."""
+        """Return the fields of a number's ruler that name this extractor."""
         return {
             "extractor": self.name,
             "extractor_hash": self.hash,
@@ -60,5 +60,5 @@ class Extractor:
 
 
 def drawn_shape(data: Dataset) -> tuple[int, ...]:
-    """What a model of ``data`` draws: the target where the data is a pair of images."""
+    """Return the shape of a sample: the target's where the data are pairs of images."""
     return data.spec.target_shape if data.spec.target == "image" else data.spec.event_shape

@@ -1,4 +1,4 @@
-"""What sample measures compare: features of images by a fixed network, or raw values."""
+"""Choose the extractor of the sample measures: a fixed network's features, or raw values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Name = Literal["auto", "reference", "inception", "pixels"]
 NAMES = ("auto", "reference", "inception", "pixels")
 
 
-def make(
+def make_extractor(
     name: str,
     data: Dataset,
     *,
@@ -26,7 +26,7 @@ def make(
     say: Say = print,
     tick: Tick | None = None,
 ) -> Extractor:
-    """The extractor ``name`` for ``data``.
+    """Return the extractor ``name`` for ``data``.
 
     Args:
         name: reference (the classifier of `reference`, for labelled images), inception (the

@@ -28,7 +28,7 @@ class Moments(NamedTuple):
 
 
 class Running:
-    """`moments` of features that come in parts: D² numbers are held, however many examples.
+    """Accumulate `moments` of features that come in parts; memory is D², whatever n is.
 
     Means and centred products of two parts combine exactly (Chan, Golub & LeVeque 1983, eq. 2.1),
     so nothing is lost as it is in the sum of squares less the square of sums.
@@ -40,7 +40,7 @@ class Running:
         self.products = torch.zeros(width, width, dtype=torch.float64)
 
     def add(self, features: Tensor) -> None:
-        """(b, D) more of them.
+        """Add features (b, D).
 
         Raises:
             ValueError: they differ in width, or are not finite.
@@ -57,7 +57,7 @@ class Running:
         self.n = n
 
     def moments(self) -> Moments:
-        """Of all so far.
+        """Return the moments of all features added so far.
 
         Raises:
             ValueError: fewer than two examples.
@@ -68,7 +68,7 @@ class Running:
 
 
 def moments(features: Tensor) -> Moments:
-    """Of (n, D) features, n ≥ 2.
+    """Return the moments of features (n, D), n ≥ 2.
 
     Raises:
         ValueError: fewer than two examples, or a number that is not finite.
@@ -151,7 +151,7 @@ def _finite(features: Tensor) -> Tensor:
 
 
 class Neighbourhoods(NamedTuple):
-    """Four shares and rates of samples and real examples, by k-nearest-neighbour balls."""
+    """Precision, recall, density and coverage by k-nearest-neighbour balls."""
 
     precision: float
     recall: float
@@ -160,7 +160,7 @@ class Neighbourhoods(NamedTuple):
 
 
 class Real:
-    """Real examples with their k-nearest-neighbour balls, found once for any number of sets.
+    """Hold real examples with their k-nearest-neighbour balls, computed once for all sets.
 
     Args:
         features: (n, *event), n > k.
@@ -177,7 +177,7 @@ class Real:
         self.reach = _reach(self.points, k)
 
     def against(self, fake: Tensor) -> Neighbourhoods:
-        """The four measures of (m, *event) samples, m > k.
+        """Return the four measures of samples (m, *event), m > k.
 
         Raises:
             ValueError: no k-th neighbour, other columns, or a number that is not finite.
@@ -201,7 +201,7 @@ class Real:
         )
 
     def coverage(self, fake: Tensor) -> float:
-        """That of `against` alone; any number of samples from 1 will do."""
+        """Return the coverage alone, which is defined from one sample on."""
         blocks = _squared(self.points, self._placed(fake), SLACK)
         held = sum(int((d.amin(1) <= self.reach[i : i + len(d)]).sum()) for i, d in blocks)
         return held / len(self.points)
@@ -238,7 +238,7 @@ def neighbourhoods(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhoods:
 
 
 def coverage(real: Tensor, fake: Tensor, k: int = 5) -> float:
-    """The share of real k-nearest-neighbour balls that hold a sample (Naeem et al. 2020).
+    """Return the share of real k-nearest-neighbour balls that hold a sample (Naeem et al. 2020).
 
     As in `neighbourhoods`, but any number of samples from 1 will do.
     """

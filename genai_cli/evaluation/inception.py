@@ -30,7 +30,7 @@ _TIMEOUT = 30.0  # seconds of silence from a server
 
 
 def inception(data: Dataset, device: torch.device | str = "cpu", say: Say = print) -> Extractor:
-    """The extractor of ``data``'s images.
+    """Return the Inception extractor for ``data``'s images.
 
     Raises:
         UserError: no grey or colour images; weights that are missing and cannot be fetched, or
@@ -58,13 +58,13 @@ def inception(data: Dataset, device: torch.device | str = "cpu", say: Say = prin
 
 
 def bytes_of(x: Tensor) -> Tensor:
-    """(B, 1 or 3, H, W) in [0, 1] to uint8 (B, 3, H, W)."""
+    """Convert images (B, 1 or 3, H, W) in [0, 1] to uint8 (B, 3, H, W)."""
     levels = (x.clamp(0, 1) * 255).round().to(torch.uint8)
     return levels.expand(-1, 3, -1, -1)
 
 
 def weights(say: Say = print) -> Path:
-    """The file of weights: $GENAI_INCEPTION, or torch hub's, fetched where it is not there.
+    """Return the file of weights: $GENAI_INCEPTION, or torch hub's, downloaded where missing.
 
     Raises:
         UserError: it is not there and cannot be fetched.

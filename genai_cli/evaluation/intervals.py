@@ -17,7 +17,7 @@ Interval = tuple[float, float | None, float | None]  # mean, low, high; None whe
 
 
 def of_means(columns: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Interval]:
-    """(mean, low, high) of each per-example column (n,) of test examples.
+    """Return (mean, low, high) of each per-example column (n,) of test examples.
 
     By `bootstrap`; of fewer than 20 by Student's t, of a share of right answers by `wilson`. One
     example has no interval but of a share.
@@ -75,7 +75,7 @@ def wilson(share: np.ndarray, n: np.ndarray, z: float = 1.96) -> tuple[np.ndarra
 def over_sets(
     values: Sequence[float], least: float = -math.inf, most: float = math.inf
 ) -> Interval:
-    """(mean, low, high) of a number measured on each of several independent sets.
+    """Return (mean, low, high) of a number measured on several independent sets.
 
     A bootstrap within one set would be biased for distances of distributions: a resample repeats
     examples. One set has no interval. ``least`` and ``most`` are what the number can be.

@@ -1,4 +1,4 @@
-"""One run being measured: where numbers get their interval and passport."""
+"""The run being evaluated: it gives numbers their interval and passport."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.evaluation import passport
-from genai_cli.evaluation.drawing import Drawing
+from genai_cli.evaluation.drawing import SampleSets
 from genai_cli.evaluation.intervals import Interval, of_means
 from genai_cli.evaluation.measures import missing_entry, value_entry
 from genai_cli.evaluation.request import EvaluateRequest
@@ -26,7 +26,7 @@ from genai_cli.version import __version__
 
 @dataclass
 class Evaluation:
-    """One run being measured.
+    """Collect the numbers, tables and files of one run's evaluation.
 
     Attributes:
         metrics: {"samples/frechet": entry}, see measures.py.
@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def examples(self) -> int:
-        """Test examples looked at one by one."""
+        """Return the number of test examples that are measured one by one."""
         return min(self.n, len(self.data.test))
 
     @property
@@ -63,15 +63,15 @@ class Evaluation:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """The player of a number that samples decide."""
+        """Return the player of a number that depends on samples."""
         options = self.request.options
         if hasattr(self.model, "resolve_sampler"):  # what an option that is not given comes to
             resolved = self.model.resolve_sampler(**options)
             options = {key: getattr(resolved, key) for key in options}
         return self.player | options
 
-    def drawing(self) -> Drawing:
-        return Drawing(self.model, self.data, self.request.options, self.request.batch_size)
+    def drawing(self) -> SampleSets:
+        return SampleSets(self.model, self.data, self.request.options, self.request.batch_size)
 
     @contextmanager
     def clock(self, part: str) -> Iterator[None]:
@@ -94,7 +94,7 @@ class Evaluation:
         floor: dict[str, Any] | None = None,
         **ruler: Any,
     ) -> None:
-        """A number under ``name``; its ruler's metric is the last word of it, if not given."""
+        """Add a number under ``name``; by default the last word of it is the ruler's metric."""
         if not math.isfinite(value):
             self.metrics[name] = missing_entry(f"it is {value}: the model's numbers are not finite")
             return
@@ -106,7 +106,7 @@ class Evaluation:
         self.metrics[name] = value_entry(value, low, high, n=n, passport=papers, floor=floor)
 
     def lacks(self, group: str, names: Iterable[str], reason: str) -> None:
-        """No numbers, and why."""
+        """Add entries without a number, with the reason."""
         self.metrics |= {f"{group}/{name}": missing_entry(reason) for name in names}
 
     def means(
@@ -117,8 +117,8 @@ class Evaluation:
         floors: dict[str, dict[str, Any]] | None = None,
         **ruler: Any,
     ) -> None:
-        """Means of per-example values (n,), with their intervals."""
-        for name, (mean, low, high) in summarised(values).items():
+        """Add means of per-example values (n,) with their intervals."""
+        for name, (mean, low, high) in summarize(values).items():
             more = {"floor": (floors or {}).get(name), "player": player} | ruler
             self.add(f"{group}/{name}", mean, low, high, n=len(values[name]), **more)
 
@@ -126,7 +126,7 @@ class Evaluation:
         return self.request.settings(self.n, features, self.averaged, self.checkpoint)
 
     def described(self, features: str | None) -> dict[str, Any]:
-        """evaluation.json."""
+        """Return the content of evaluation.json."""
         return {
             "schema": run_folder.SCHEMA,
             "run": self.folder.name,
@@ -142,6 +142,6 @@ class Evaluation:
         }
 
 
-def summarised(values: dict[str, Tensor]) -> dict[str, Interval]:
-    """(mean, low, high) of per-example values."""
+def summarize(values: dict[str, Tensor]) -> dict[str, Interval]:
+    """Return (mean, low, high) of per-example values."""
     return of_means({name: column.double().numpy() for name, column in values.items()})

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
-from genai_cli.evaluation.chosen import chosen
+from genai_cli.evaluation.chosen import subset
 from genai_cli.models.base import Model
 from genai_cli.rng import RowGenerator
 
@@ -26,7 +26,7 @@ PURPOSE = "likelihood"  # of the random numbers
 
 
 class Likelihood(NamedTuple):
-    """Per-example numbers and how they came about."""
+    """Per-example likelihoods with the way they were computed."""
 
     values: dict[str, Tensor]  # nats, elbo, bits_per_dim: (n,) double, less is better
     spaces: dict[str, str]  # of each, as the passport's data_space
@@ -48,7 +48,7 @@ def likelihood(
     tick: Callable[[int], None],
     steps: int | None = 64,
 ) -> Likelihood:
-    """−log p of ``n`` test examples (`chosen`), what the family's class can give of it.
+    """Measure −log p of ``n`` test examples (`subset`) as far as the family's class gives it.
 
     - A family with `log_weights` (VAE): ``nats`` is the importance-weighted bound of ``draws``
       samples (Burda et al. 2016, eq. 8), ``elbo`` the mean over the same samples of the bound of
@@ -90,7 +90,7 @@ def likelihood(
 
     parts: list[dict[str, Tensor]] = []
     start = 0
-    for part in data.test.batches(chosen(data.test, n).split(batch)):
+    for part in data.test.batches(subset(data.test, n).split(batch)):
         values = call(part.x, part.y, RowGenerator(seed, PURPOSE, start, len(part.x)))
         parts.append({name: x.cpu().double() for name, x in values.items()})
         start += len(part.x)

@@ -1,4 +1,4 @@
-"""Everything `genai evaluate` measures: name, unit, which way is better. Imports no torch.
+"""All measures of `genai evaluate` with name, unit and direction; imports no torch.
 
 An entry is what stands in summary.json and evaluation.json under such a name: `found` or `absent`.
 """
@@ -64,7 +64,7 @@ def value_entry(
     passport: Mapping[str, Any],
     floor: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A number with its 95 % interval (None: it has none) and passport.
+    """Return the entry of a number with its 95 % interval (None: it has none) and passport.
 
     ``floor`` is what to hold it against: ``{"value", "low", "high", "n", "what"}``, PCA for a
     reconstruction, test against training images for a distance.
@@ -74,5 +74,5 @@ def value_entry(
 
 
 def missing_entry(reason: str) -> dict[str, Any]:
-    """No number, and why: "a GAN has no density"."""
+    """Return the entry of a number that is missing, with its reason: "a GAN has no density"."""
     return {"value": None, "low": None, "high": None, "n": 0, "reason": reason}

@@ -1,4 +1,4 @@
-"""Are samples copies of training examples? Nearest neighbours, against those of unseen data."""
+"""Test for copied training examples: nearest neighbours of samples against those of unseen data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Nearest(NamedTuple):
 
 
 def nearest(x: Tensor, reference: Tensor) -> Nearest:
-    """For each of (n, *event) the nearest of (m, *event), the first of several equally near.
+    """Return for each of (n, *event) the nearest of (m, *event), of equally near ones the first.
 
     Wide rows are searched in single precision, tile by tile, and the CANDIDATES of each measured in
     double: 2,000 images against 50,000 of 784 numbers take 4 s on one thread, 50 in double.
@@ -36,7 +36,7 @@ def nearest(x: Tensor, reference: Tensor) -> Nearest:
 
 
 def nearest_of(x: Tensor, parts: Iterable[Tensor]) -> Nearest:
-    """For each of (n, *event) the nearest of those that come in parts (b, *event).
+    """Return for each of (n, *event) the nearest of examples that come in parts (b, *event).
 
     Memory holds x, a part, and blocks of both in double precision. Distances of the nearest are
     taken from the differences: that of a copy is 0.
@@ -90,7 +90,7 @@ def closest(near: Nearest, most: int = 8) -> Tensor:
 
 
 class Memorisation(NamedTuple):
-    """What `memorisation` found."""
+    """The result of `memorisation`."""
 
     near: Nearest  # (n,) of each sample its nearest training example
 
@@ -122,7 +122,7 @@ def memorisation(samples: Tensor, train: Tensor, test: Tensor | Nearest) -> Memo
 
 
 def compared(near: Nearest, held_out: Nearest) -> Memorisation:
-    """`memorisation` from the distances of samples and of unseen data."""
+    """Run the test of `memorisation` on the distances of samples and of unseen data."""
     ours, theirs = near.distance.cpu().numpy(), held_out.distance.cpu().numpy()
     result = mannwhitneyu(ours, theirs, alternative="less")
     closer = 1 - float(result.statistic) / (len(ours) * len(theirs))

@@ -1,4 +1,4 @@
-"""What a model's samples leave out: classes by a classifier's word, modes of a known mixture."""
+"""Classes and modes that samples leave out: by a classifier, and of a known mixture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def class_shares(predicted: Tensor, classes: int) -> Tensor:
 
 
 class Modes(NamedTuple):
-    """How samples fall on the components of a mixture."""
+    """The distribution of samples over the components of a mixture."""
 
     hits: Tensor  # (K,) int64, samples within the radius of each centre
     covered: int  # centres with enough hits
@@ -30,7 +30,7 @@ class Modes(NamedTuple):
 
 
 def modes(points: Tensor, centres: Tensor, radius: float, least: int = 20) -> Modes:
-    """Which of the ``centres`` samples reach (the ring of Metz et al. 2017, section 3.1).
+    """Count the ``centres`` that samples reach (the ring of Metz et al. 2017, section 3.1).
 
     A sample hits its nearest centre if it lies within ``radius`` of it, usually three standard
     deviations of the component: a perfect sample of a normal one in the plane does with

@@ -1,4 +1,4 @@
-"""Distances between all rows of two sets, a block at a time: what the sample measures stand on."""
+"""Distances between all rows of two sets, a block at a time, as the sample measures need them."""
 
 from __future__ import annotations
 

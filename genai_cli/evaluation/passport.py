@@ -1,4 +1,4 @@
-"""How a number was measured. Two numbers are ranked only where their rulers agree."""
+"""The passport of a number; two numbers are ranked only where their rulers agree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHAPING = ("scale", "target_scale", "size", "channels", "crop", "pair", "factor"
 def ruler(
     metric: str, data: Dataset, cfg: TrainConfig, n: int, space: str | None = None, **more: Any
 ) -> dict[str, Any]:
-    """What must agree: the metric, the examples, their number and space, the extractor.
+    """Return the ruler: the metric, the examples, their number and space, the extractor.
 
     Args:
         metric: its name, with the objective or the condition in it where that is part of it.

@@ -1,4 +1,4 @@
-"""How well a supervised model predicts: classes and how sure it was of them, or values."""
+"""Quality of a supervised model: accuracy and calibration of classes, errors of values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset
-from genai_cli.evaluation.chosen import chosen
+from genai_cli.evaluation.chosen import subset
 from genai_cli.evaluation.intervals import RESAMPLES
 from genai_cli.models.base import Model
 from genai_cli.rng import derive_seed
@@ -34,17 +34,17 @@ class Prediction(NamedTuple):
 def prediction(
     model: Model, data: Dataset, *, n: int, batch: int, tick: Callable[[int], None]
 ) -> Prediction:
-    """Of labels: accuracy, nll, brier, calibration; of values: mse, mae, r2.
+    """Measure predictions: accuracy, nll, brier, calibration of labels; mse, mae, r2 of values.
 
     Args:
         model: in evaluation mode, with a `predict`.
         data: on the model's device.
-        n: test examples, see `chosen`.
+        n: test examples, see `subset`.
         batch: examples in the model at once.
         tick: called with how many more are done.
     """
     outputs, targets = [], []
-    for part in data.test.batches(chosen(data.test, n).split(batch)):
+    for part in data.test.batches(subset(data.test, n).split(batch)):
         outputs.append(model.predict(part.x).cpu().double())
         targets.append(part.y.cpu())
         tick(len(part.x))
@@ -116,10 +116,10 @@ def calibration_error(
     def statistic(times: np.ndarray) -> float:
         return np.abs(np.bincount(bins, times * gap, BINS)).sum() / len(bins)
 
-    return resampled(statistic, len(bins), "calibration", seed)
+    return bootstrap_classes(statistic, len(bins), "calibration", seed)
 
 
-def resampled(
+def bootstrap_classes(
     statistic: Callable[[np.ndarray], float], n: int, purpose: str, seed: int = 0
 ) -> tuple[float, float, float]:
     """(value, low, high): the bias-corrected 95 % percentile interval of ``statistic(times)``.
@@ -165,5 +165,5 @@ def _numbers(predicted: Tensor, target: Tensor, data: Dataset) -> Prediction:
 
     whole = {}
     if (y != y[0]).any(0).all():  # a constant has nothing to explain
-        whole["r2"] = resampled(r2, len(y), "r2")
+        whole["r2"] = bootstrap_classes(r2, len(y), "r2")
     return Prediction(values, whole, {}, y, predicted.numpy())

@@ -1,4 +1,4 @@
-"""How much of a test example a model's code keeps, and how much as many components keep."""
+"""Reconstruction quality of test examples, beside that of PCA with as many components."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Spec, Split
-from genai_cli.evaluation.chosen import chosen
+from genai_cli.evaluation.chosen import subset
 from genai_cli.evaluation.pairwise import rows
 from genai_cli.evaluation.ssim import ssim
 from genai_cli.models import restoration
@@ -28,14 +28,14 @@ REASONS = {
 
 
 def reason(model: Model) -> str | None:
-    """Why a model's reconstructions are not measured, or None where they are."""
+    """Return the reason why reconstructions are not measured, or None where they are."""
     if not hasattr(model, "reconstruct"):
         return "its class defines no reconstruct"
     return REASONS.get(model.reconstructs_by)
 
 
 def measures(output: Tensor, truth: Tensor, spec: Spec) -> dict[str, Tensor]:
-    """Per-example values (B,) in double precision, on the CPU.
+    """Return per-example measures (B,) in double precision, on the CPU.
 
     ``mse``, the mean over the elements, for any data. Of images in [0, 1] also ``psnr``,
     −10 log₁₀ mse in dB for a peak of 1, where an mse below 1e-10 counts as 1e-10 (100 dB), and
@@ -54,7 +54,7 @@ def measures(output: Tensor, truth: Tensor, spec: Spec) -> dict[str, Tensor]:
 def reconstruction(
     model: Model, data: Dataset, *, n: int, batch: int, tick: Callable[[int], None]
 ) -> dict[str, Tensor]:
-    """`measures` (n,) of ``n`` test examples (`chosen`); of the target images where data are pairs.
+    """Return `measures` (n,) of ``n`` test examples (`subset`), of targets where data are pairs.
 
     Args:
         model: in evaluation mode, one that reconstructs by its code (`reason` is None).
@@ -75,7 +75,7 @@ def reconstruction(
 def floor(
     model: Model, data: Dataset, components: int | None, n: int
 ) -> tuple[str, dict[str, Tensor]] | None:
-    """(what it is, its `measures` (n,)) of that against which a reconstruction is held, if any:
+    """Return (name, `measures` (n,)) of the baseline of a reconstruction, if there is one:
     interpolation where data are pairs of images, else PCA with as many ``components``."""
     if data.spec.target == "image":
         parts, what = [], ""
@@ -90,7 +90,7 @@ def floor(
 
 
 def pca(data: Dataset, components: int, n: int) -> dict[str, Tensor]:
-    """`measures` (n,) of the best linear code of that size: the floor of a reconstruction.
+    """Return `measures` (n,) of PCA with as many components: the floor of a reconstruction.
 
     Principal components of the training split, in double precision. Reconstructions are clipped
     to [0, 1] where the data lie there. As many components as columns, or more, lose nothing.
@@ -142,4 +142,4 @@ def _centred(split: Split, mean: Tensor) -> Iterator[Tensor]:
 
 
 def _batches(split: Split, n: int, size: int) -> Iterator:
-    return split.batches(chosen(split, n).split(size))
+    return split.batches(subset(split, n).split(size))

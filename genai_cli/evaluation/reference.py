@@ -1,4 +1,4 @@
-"""The reference: a classifier of a data set, trained once, whose features samples are compared in.
+"""The reference classifier of a data set, trained once; samples are compared in its features.
 
 Its network and training are `classifier`'s. The hash of its weights is part of every number's
 ruler. Another CPU may train another one, so the weights of digits and Fashion-MNIST ship with the
@@ -37,16 +37,16 @@ VERSION = 1  # of network and training, in the name of a kept file
 Say = Callable[[str], None]
 
 
-class Reference(NamedTuple):
-    """A trained network, in eval mode."""
+class ReferenceClassifier(NamedTuple):
+    """A trained network in evaluation mode, with its accuracy and hash."""
 
     network: Network
     accuracy: float  # on the test split
     hash: str  # of its weights
 
 
-def reference(data: Dataset, say: Say = print, tick: Tick | None = None) -> Reference:
-    """The classifier of ``data``: shipped, from the cache, or trained now and kept there.
+def reference(data: Dataset, say: Say = print, tick: Tick | None = None) -> ReferenceClassifier:
+    """Return the classifier of ``data``: shipped, from the cache, or trained now and cached.
 
     Args:
         data: labelled images of any size and number of channels.
@@ -80,20 +80,22 @@ def reference(data: Dataset, say: Say = print, tick: Tick | None = None) -> Refe
             f"{duration(steps, data.spec.event_shape)} on one core"
         )
         network = train(data, tick)
-        classifier = Reference(network, accuracy(network, data.test), weights_hash(network))
+        classifier = ReferenceClassifier(
+            network, accuracy(network, data.test), weights_hash(network)
+        )
         _check(classifier, data)
         _keep(kept, classifier, say)
     return classifier
 
 
 def cache() -> Path:
-    """The folder of trained classifiers: in $GENAI_CACHE, or in genai of the user's cache."""
+    """Return the folder of trained classifiers: in $GENAI_CACHE, or in the user's cache."""
     given = os.environ.get("GENAI_CACHE")
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "genai"
     return (Path(given) if given else home).expanduser() / "reference"
 
 
-def _check(classifier: Reference, data: Dataset) -> None:
+def _check(classifier: ReferenceClassifier, data: Dataset) -> None:
     recipe = RECIPES.get(data.name, Recipe())
     if classifier.accuracy < recipe.least and len(data.train) >= recipe.examples:
         raise UserError(
@@ -106,11 +108,11 @@ def _check(classifier: Reference, data: Dataset) -> None:
 
 
 class Damaged(Exception):
-    """A file of weights that is not what it says."""
+    """A file of weights does not hold what its header says."""
 
 
-def read(path: Path, data: Dataset) -> Reference:
-    """The network in ``path``.
+def read(path: Path, data: Dataset) -> ReferenceClassifier:
+    """Read the network in ``path``.
 
     Raises:
         Damaged: the file cannot be read, is another network, or its weights changed.
@@ -125,14 +127,16 @@ def read(path: Path, data: Dataset) -> Reference:
         correct = float(metadata["accuracy"])
     except Exception as error:  # safetensors, torch and the file system raise nearly anything
         raise Damaged(one_line(" ".join(str(error).split()) or type(error).__name__, 80)) from None
-    classifier = Reference(network.eval().requires_grad_(False), correct, weights_hash(network))
+    classifier = ReferenceClassifier(
+        network.eval().requires_grad_(False), correct, weights_hash(network)
+    )
     if classifier.hash != metadata.get("hash"):
         raise Damaged(f"its weights have the hash {classifier.hash} and not {metadata.get('hash')}")
     return classifier
 
 
-def write(path: Path, classifier: Reference) -> None:
-    """Beside and renamed: another process sees the whole file or none."""
+def write(path: Path, classifier: ReferenceClassifier) -> None:
+    """Write the file atomically, so that another process sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     weights = {k: v.half().contiguous() for k, v in classifier.network.state_dict().items()}
@@ -146,7 +150,7 @@ def write(path: Path, classifier: Reference) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _cached(path: Path, data: Dataset, say: Say) -> Reference | None:
+def _cached(path: Path, data: Dataset, say: Say) -> ReferenceClassifier | None:
     try:
         if not path.exists():
             return None
@@ -156,7 +160,7 @@ def _cached(path: Path, data: Dataset, say: Say) -> Reference | None:
         return None
 
 
-def _keep(path: Path, classifier: Reference, say: Say) -> None:
+def _keep(path: Path, classifier: ReferenceClassifier, say: Say) -> None:
     try:
         write(path, classifier)
     except Exception as error:  # a disk that is full or read-only must not stop an evaluation

@@ -1,4 +1,4 @@
-"""What `genai evaluate` takes, and the settings that name its result."""
+"""The request of `genai evaluate`, and the settings that name its result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FEATURES = dict.fromkeys(("auto", "reference", "inception", "pixels"), "")
 
 @dataclass
 class EvaluateRequest:
-    """A line of `genai evaluate`."""
+    """Hold the options of `genai evaluate`."""
 
     n: Annotated[
         Annotated[int, Between(10)] | None,
@@ -87,7 +87,7 @@ class EvaluateRequest:
     def settings(
         self, n: int, features: str | None, averaged: bool, checkpoint: str
     ) -> dict[str, Any]:
-        """What the numbers depend on besides the run: neither batch size nor device."""
+        """Return the settings that change the numbers: neither batch size nor device is one."""
         options = {k: getattr(self, k) for k in ("sets", "seed", "k", "draws", "only", "options")}
         return (
             {"n": n, "features": features} | options | {"checkpoint": checkpoint, "ema": averaged}
@@ -95,7 +95,7 @@ class EvaluateRequest:
 
 
 def folder_name(settings: dict[str, Any]) -> str:
-    """``reference-n360-3f2a90c1``: the same settings, the same folder."""
+    """Return ``reference-n360-3f2a90c1``; the same settings give the same folder."""
     import hashlib
     import json
 
@@ -107,7 +107,7 @@ def folder_name(settings: dict[str, Any]) -> str:
 def resolve_request(
     request: Any, model: type[Model] | Model, name: str, strict: bool = True
 ) -> Any:
-    """A copy of a request with the family's own options checked and filled in.
+    """Return a copy of a request with the family's options checked and filled in.
 
     Args:
         request: of the command line, for one run or several; any request with ``options``.
@@ -132,7 +132,7 @@ def resolve_request(
 
 
 def resolve_requests(folders: Sequence[Path], request: Any) -> list[Any]:
-    """The request of each run with its family's options.
+    """Return the request of each run with its family's options.
 
     Raises:
         UserError: a run that cannot be measured, or an option that none of them has.

@@ -1,4 +1,4 @@
-"""Which figures a run gets: asked of the model's abilities and the data's shape, drawn by the rest.
+"""The figures of a run, chosen by the model's abilities and the data's shape.
 
 The only file of this room that knows models; the drawing functions take plain arrays.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Batch, Dataset
-from genai_cli.evaluation.budget import affordable
+from genai_cli.evaluation.budget import affordable_samples
 from genai_cli.figures import (
     curves,
     density,
@@ -74,7 +74,7 @@ def draw(
     files, tick = [], stage(len(figures))
     with torch.no_grad(), style.output(**dataclasses.asdict(cfg.figures)):
         for figure in figures:
-            files += style.written(figure())
+            files += style.output_files(figure())
             tick(1)
     return files
 
@@ -131,8 +131,8 @@ def _generator(folder: Path, cfg: TrainConfig) -> Path:
     return path
 
 
-def shown_examples(data: Dataset) -> Tensor:
-    """Indices of the fixed test examples: the first of each class, else the first ones."""
+def fixed_examples(data: Dataset) -> Tensor:
+    """Return indices of the fixed test examples: the first of each class, else the first ones."""
     n = min(EXAMPLES, len(data.test))
     if data.spec.target != "labels" or len(data.spec.classes) > EXAMPLES:
         return torch.arange(n)
@@ -142,8 +142,8 @@ def shown_examples(data: Dataset) -> Tensor:
     return torch.tensor((firsts + others)[:n])
 
 
-def rebuilt(model: Model, x: Tensor, source: Source) -> dict[str, Tensor]:
-    """What stands below the originals in a reconstruction figure, {row: (B, *event)}."""
+def reconstruction_rows(model: Model, x: Tensor, source: Source) -> dict[str, Tensor]:
+    """Return the rows below the originals of a reconstruction figure, {name: (B, *event)}."""
     if hasattr(model, "stages"):
         return model.stages(x, source)
     name = {"optimisation": "z optimised"}.get(model.reconstructs_by, "reconstruction")
@@ -152,13 +152,13 @@ def rebuilt(model: Model, x: Tensor, source: Source) -> dict[str, Tensor]:
 
 def _reconstructions(folder: Path, model: Model, data: Dataset, seed: int, title: str) -> Path:
     path = folder / "reconstructions.png"
-    index = shown_examples(data)
+    index = fixed_examples(data)
     if data.spec.event_shape == (2,):
         most = POINTS if model.reconstructs_by == "code" else FEWER
         index = torch.arange(min(most, len(data.test)))
     batch, source = data.test.batch(index), RowGenerator(seed, "reconstructions", 0, len(index))
     task = restoration.task(model, data.spec, batch, source)
-    rows = rebuilt(model, task.given, source)
+    rows = reconstruction_rows(model, task.given, source)
     reconstructions(path, model, data, batch, task, rows, f"{title}: test examples")
     return path
 
@@ -172,7 +172,7 @@ def reconstructions(
     rows: dict[str, Tensor],
     title: str,
 ) -> None:
-    """The figure of test examples and what `rebuilt` gave for them, as the data asks for it."""
+    """Draw test examples and their `reconstruction_rows` in the form that fits the data."""
     spec = data.spec
     outputs = {name: _array(images) for name, images in rows.items()}
     last, final = list(outputs.items())[-1]
@@ -212,15 +212,15 @@ def _samples(
     device = next(model.parameters()).device
     n = SAMPLES if data.spec.is_image else POINTS
     if data.spec.is_image and left < math.inf:
-        n = affordable(n, lambda k: model.sample(k, generator=generator(0, "probe", 0, device)),
-                        left / 2)  # fmt: skip
+        source = generator(0, "probe", 0, device)
+        n = affordable_samples(n, lambda k: model.sample(k, generator=source), left / 2)
     drawn = model.sample(n, generator=generator(cfg.seed, "samples", 0, device))
     samples(path, _array(drawn), data, f"{title}: samples")
     return path
 
 
 def samples(path: Path, drawn: np.ndarray, data: Dataset, title: str) -> None:
-    """The figure of samples (N, *event): a sheet of images, or beside the test split."""
+    """Draw samples (N, *event): images as a sheet, others beside the test split."""
     spec = data.spec
     if spec.is_image:
         grids.samples(path, drawn, title=title)
@@ -240,7 +240,7 @@ def _trajectory(folder: Path, model: Model, data: Dataset, seed: int, title: str
 
 
 def trajectory(path: Path, x: np.ndarray, data: Dataset, title: str) -> None:
-    """Frames (F, n, *event) from noise to samples: at most 11 of them as columns, or panels."""
+    """Draw frames (F, n, *event) from noise to samples: at most 11, as columns or panels."""
     at = np.linspace(0, len(x) - 1, min(len(x), COLUMNS)).round().astype(int)
     names = [f"{100 * i / max(1, len(x) - 1):.0f} %" for i in at]
     names = ["noise", *names[1:-1], "sample"] if len(names) > 1 else ["sample"]
@@ -255,7 +255,7 @@ def trajectory(path: Path, x: np.ndarray, data: Dataset, title: str) -> None:
 
 
 def real_points(data: Dataset) -> np.ndarray:
-    """The first test examples, (N, D)."""
+    """Return the first test examples, (N, D)."""
     return _array(data.test.batch(torch.arange(min(POINTS, len(data.test)))).x)
 
 

@@ -1,4 +1,4 @@
-"""How good samples are: fidelity, diversity, classes and memorisation over fresh sets of samples.
+"""Quality of samples: fidelity, diversity, classes and memorisation over fresh sets.
 
 Memory is bounded whatever n: moments are accumulated, what needs all pairs looks at the first
 MOST samples of a set, and of an image only its features and its nearest training image are kept.
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from genai_cli.data.dataset import Dataset, Split
-from genai_cli.evaluation.chosen import chosen
-from genai_cli.evaluation.drawing import Drawing, NotFinite
+from genai_cli.evaluation.chosen import subset
+from genai_cli.evaluation.drawing import NotFinite, SampleSets
 from genai_cli.evaluation.energy import energy_distance
 from genai_cli.evaluation.extractor import Extractor, drawn_shape
 from genai_cli.evaluation.fidelity import Moments, Real, Running, frechet_distance, kernel_distance
@@ -39,13 +39,13 @@ CLOSEST_PAIRS = 10  # closest pairs
 
 
 def examples(split: Split, order: Tensor, image_target: bool) -> Iterator[Tensor]:
-    """What a model of this data draws, on the CPU: x, or the target where the data is a pair."""
+    """Yield examples as a model draws them, on the CPU: x, of pairs the target."""
     for batch in split.batches(order.split(EVALUATION_BATCH)):
         yield (batch.y if image_target else batch.x).cpu()
 
 
 class Side(NamedTuple):
-    """What is kept of a set of examples."""
+    """The features, moments and classes that are kept of a set of examples."""
 
     moments: Moments
     features: Tensor  # (min(n, MOST), D)
@@ -54,7 +54,7 @@ class Side(NamedTuple):
 
 
 def side(parts: Iterable[Tensor], extractor: Extractor, classes: int) -> Side:
-    """Features of examples that come in parts.
+    """Compute the features of examples that come in parts.
 
     Raises:
         NotFinite: a feature is no number.
@@ -75,8 +75,8 @@ def side(parts: Iterable[Tensor], extractor: Extractor, classes: int) -> Side:
 
 
 @dataclass
-class Reference:
-    """The real side, made once for all runs on the same data."""
+class TrainingReference:
+    """Hold the features of real examples, computed once for all runs on the same data."""
 
     data: Dataset
     extractor: Extractor
@@ -90,8 +90,8 @@ class Reference:
     @classmethod
     def make(
         cls, data: Dataset, extractor: Extractor, k: int, tick: Callable[[int], None]
-    ) -> Reference:
-        """Features of the training split: all of them, or TRAINING drawn at random."""
+    ) -> TrainingReference:
+        """Compute features of the training split: of all examples, or of TRAINING random ones."""
         order = torch.randperm(len(data.train), generator=generator(0, "reference"))[:TRAINING]
         parts = ticked(examples(data.train, order, data.spec.target == "image"), tick)
         return cls(data, extractor, k, side(parts, extractor, len(data.spec.classes)), {}, {})
@@ -102,17 +102,17 @@ class Reference:
         return torch.randperm(n, generator=generator(0, "reference"))[:TRAINING]
 
     def neighbours(self, n: int) -> Real:
-        """k-nearest-neighbour balls of n training examples, as many as there are samples."""
+        """Return the k-nearest-neighbour balls of n training examples."""
         n = min(n, len(self.train.features))
         if n not in self.near:
             self.near = {n: Real(self.train.features[:n], self.k)}  # the last one is kept
         return self.near[n]
 
     def test(self, n: int) -> Iterator[Tensor]:
-        return examples(self.data.test, chosen(self.data.test, n), self.data.spec.target == "image")
+        return examples(self.data.test, subset(self.data.test, n), self.data.spec.target == "image")
 
     def floor(self, n: int) -> dict[str, float]:
-        """What n real test examples reach in place of samples; fewer where there are no more.
+        """Return the measures of n real test examples (of all at most) in place of samples.
 
         Without what so few cannot have: neighbours, or a covariance.
         """
@@ -127,11 +127,11 @@ class Reference:
         return self.floors[n]
 
     def energy(self, x: Tensor) -> float:
-        """Of (m, D) examples to as many training examples."""
+        """Return the energy distance of examples (m, D) to as many training examples."""
         return energy_distance(self.picked(torch.arange(min(len(x), self.train.n))), x)
 
     def training(self) -> Iterator[Tensor]:
-        """The training examples in the reference's order: kept where they are small."""
+        """Return the training examples in the reference's order; small ones are kept in memory."""
         parts = examples(self.data.train, self.order, self.data.spec.target == "image")
         if len(self.order) * math.prod(drawn_shape(self.data)) > KEPT:
             yield from parts
@@ -140,19 +140,19 @@ class Reference:
             yield from self.images.split(TILE[1])
 
     def picked(self, index: Tensor) -> Tensor:
-        """Training examples by their place in the reference's order."""
+        """Return training examples by their index in the reference's order."""
         return torch.cat(
             list(examples(self.data.train, self.order[index], self.data.spec.target == "image"))
         )
 
     def copies(self, samples: Tensor) -> Memorisation:
-        """Whether samples are closer to the training examples than as many test examples are."""
+        """Test samples for copies: are they closer to training examples than test examples are?"""
         if self.held_out is None or len(self.held_out.distance) < len(samples):
             self.held_out = nearest_of(torch.cat(list(self.test(len(samples)))), self.training())
         return compared(nearest_of(samples, self.training()), self.held_out)
 
     def closest(self, x: Tensor, near: Nearest) -> Pairs:
-        """The SHOWN of x that lie closest to their training example."""
+        """Return the `CLOSEST_PAIRS` of x that lie closest to their training example."""
         of, its = closest(near, CLOSEST_PAIRS).T
         return Pairs(x[of], self.picked(its), near.distance[of])
 
@@ -163,8 +163,8 @@ def ticked(parts: Iterable[Tensor], tick: Callable[[int], None]) -> Iterator[Ten
         tick(len(part))
 
 
-def distances(fake: Side, real: Reference) -> dict[str, float]:
-    """Each number of one set of samples, in the extractor's space."""
+def distances(fake: Side, real: TrainingReference) -> dict[str, float]:
+    """Return the measures of one set of samples, in the extractor's space."""
     out = {
         "frechet": frechet_distance(real.train.moments, fake.moments),
         "kernel": kernel_distance(real.train.features, fake.features),
@@ -185,8 +185,8 @@ class Pairs(NamedTuple):
     distance: Tensor  # (P,)
 
 
-class Measured(NamedTuple):
-    """Over all sets of samples."""
+class SampleMeasurements(NamedTuple):
+    """The measures of all sets of samples."""
 
     sets: list[dict[str, float]]
     shares: list[Tensor]  # (classes,) of each set; empty without a classifier
@@ -196,12 +196,12 @@ class Measured(NamedTuple):
 
 
 def measure(
-    drawing: Drawing,
-    real: Reference,
+    drawing: SampleSets,
+    real: TrainingReference,
     n: int,
     seeds: Iterable[int],
     tick: Callable[[int], None],
-) -> Measured:
+) -> SampleMeasurements:
     """Draw every set and measure it.
 
     Args:
@@ -240,11 +240,13 @@ def measure(
     assert first is not None
     assert real.held_out is not None
     test = torch.cat(list(real.test(len(real.held_out.distance))))
-    return Measured(sets, shares, first, pairs, real.closest(test, real.held_out))
+    return SampleMeasurements(sets, shares, first, pairs, real.closest(test, real.held_out))
 
 
-def shares_table(data: Dataset, result: Measured, real: Reference) -> dict[str, Any] | None:
-    """Class shares with intervals over the sets, beside those of the training images."""
+def shares_table(
+    data: Dataset, result: SampleMeasurements, real: TrainingReference
+) -> dict[str, Any] | None:
+    """Return class shares with intervals over the sets, beside those of the training images."""
     from genai_cli.evaluation.intervals import over_sets
 
     if not result.shares or real.train.shares is None:

@@ -1,4 +1,4 @@
-"""How fast a model draws: examples a second, one at a time and many at once, and network calls."""
+"""Sampling speed: examples a second, one at a time and many at once, and network calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLOW = 2.0  # seconds: a draw that takes so long is timed once, and needs no war
 
 
 class Rate(NamedTuple):
-    """Examples a second."""
+    """A sampling rate in examples a second, with its interval."""
 
     value: float  # the median over draws
     low: float | None  # of its 95 % interval, which makes no assumption on how times are spread
@@ -56,7 +56,7 @@ def _seconds(draw: Callable[[int], Tensor], size: int, device: torch.device) -> 
 
 
 def calls(model: nn.Module, draw: Callable[[int], Tensor]) -> int:
-    """How often a network runs for one batch of samples (NFE): the calls of its busiest layer.
+    """Count the network evaluations of one batch (NFE): the calls of its busiest layer.
 
     Guidance that doubles a batch counts once; a model that draws without its layers has 0.
     """

@@ -13,8 +13,8 @@ from torch import Tensor
 from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Batch, Dataset
 from genai_cli.evaluation import passport
-from genai_cli.evaluation.budget import Budget, fitting
-from genai_cli.evaluation.chosen import chosen
+from genai_cli.evaluation.budget import Budget, fit_to_budget
+from genai_cli.evaluation.chosen import subset
 from genai_cli.evaluation.intervals import of_means
 from genai_cli.evaluation.measures import value_entry
 from genai_cli.models import restoration
@@ -29,8 +29,8 @@ LIKELIHOODS = ("bits_per_dim", "bound", "loss")  # terms that are one, where a f
 ACTIVE = 0.01  # variance of a posterior mean above which a unit counts as active (Burda 2016)
 
 
-class Measured(NamedTuple):
-    """What was found on the test examples, (n, …) each."""
+class TestMeasurements(NamedTuple):
+    """Per-example values of the test examples, (n, …) each."""
 
     values: dict[str, Tensor]  # (n,) of every term
     extra: dict[str, Tensor]  # codes, predictions and targets, which the figures need
@@ -42,7 +42,7 @@ Stage = Callable[[MeasuredPart, float], Callable[[int], None]]
 
 
 def quietly(part: MeasuredPart, seconds: float) -> Callable[[int], None]:
-    """The stage of somebody who looks at nothing."""
+    """Return a progress callback that does nothing."""
     return lambda n: None
 
 
@@ -53,18 +53,18 @@ def per_example(
     ranks: Ranks = SINGLE_RANK,
     budget: Budget | None = None,
     stage: Stage = quietly,
-) -> Measured:
-    """The values of test examples: of all in their order, or of as many as the budget allows.
+) -> TestMeasurements:
+    """Measure test examples: all in their order, or as many as the budget allows.
 
     ``mse`` is that of the reconstruction without noise, per element, in data space; of the target
-    image where the data is a pair. Of what is to be restored (evaluation/restoring.py) ``plain`` is
+    image where the data is a pair. Of what is to be restored (models/restoration.py) ``plain`` is
     the error without a model, and ``denoised_mse`` that with one, where the task is to take noise
     away. Other terms are means over the noise draws the family asks for (``test_draws``). Ranks
     take the batches in turns, and all get all.
 
-    Where the budget does not suffice for all, `budget.fitting` says how much is measured, once,
-    from the time of the first batch (of the second, if the first was slow: it may have had to
-    allocate). Fewer examples are those that `chosen` gives.
+    Where the budget does not suffice for all, `budget.fit_to_budget` gives the part to measure,
+    once, from the time of the first batch (of the second, if the first was slow: it may have had to
+    allocate). Fewer examples are those of `subset`.
 
     Args:
         model: with the weights that are kept.
@@ -94,11 +94,11 @@ def _pass(
     budget: Budget,
     stage: Stage,
     known: bool,
-) -> Measured | MeasuredPart:
+) -> TestMeasurements | MeasuredPart:
     """`per_example` of a part of the split; or the smaller part, where that turns out to be too
     much and ``known`` does not say that it is to be measured."""
     split, player = data.test, model.players()
-    chunks = chosen(split, part.n).split(EVALUATION_BATCH)
+    chunks = subset(split, part.n).split(EVALUATION_BATCH)
     rounds = -(-len(chunks) // ranks.world)
     values: dict[str, list[Tensor]] = {}
     once: dict[str, list[Tensor]] = {}
@@ -126,7 +126,7 @@ def _pass(
             size = EVALUATION_BATCH * ranks.world
             seconds = ranks.broadcast(budget.for_test())
             budget.whole = rounds * (part.draws * slowest[0] + slowest[1])
-            fits = fitting(part, *slowest, seconds, size)
+            fits = fit_to_budget(part, *slowest, seconds, size)
             if fits == part or draw or k:  # else another look: the first batch had to allocate
                 if fits.n < part.n:
                     return fits
@@ -136,7 +136,7 @@ def _pass(
         draw += 1
     means = {name: [total / part.draws for total in totals] for name, totals in values.items()}
     joined = (_joined(parts, len(chunks), ranks) for parts in (means | once, extra))
-    return Measured(*joined, way, part)
+    return TestMeasurements(*joined, way, part)
 
 
 def _add(values: dict[str, list[Tensor]], terms: dict[str, Tensor], draw: int, k: int) -> None:
@@ -247,7 +247,7 @@ def metrics(
 
 
 def ruler(metric: str, model: Model, data: Dataset, cfg: TrainConfig, n: int) -> dict[str, Any]:
-    """The passport's ruler of a test term, of n examples."""
+    """Return the ruler of a test term of n examples."""
     likelihood = getattr(model, "likelihood", None)
     space = None
     if likelihood is not None and metric in ("loss", "reconstruction", "kl"):

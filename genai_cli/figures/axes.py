@@ -18,7 +18,7 @@ STAR = {"marker": "*", "markersize": 11, "markeredgecolor": INK, "linestyle": "n
 
 
 def column(rows: Sequence[Mapping[str, float]], key: str) -> np.ndarray:
-    """(epochs,) floats of one column; nan where it is missing, empty, infinite or absurd."""
+    """Return one column (epochs,) as floats; nan where it is missing, empty, infinite or absurd."""
     values = [row.get(key) for row in rows]
     numbers = np.array([np.nan if v is None or v == "" else float(v) for v in values], dtype=float)
     numbers[~(np.abs(numbers) < HUGE)] = np.nan
@@ -47,7 +47,7 @@ def draw_line(
 
 
 def epoch_axis(ax: Axes, epochs: np.ndarray) -> None:
-    """Whole epochs on the x axis, with room around a single one."""
+    """Put whole epochs on the x axis, with room around a single one."""
     ax.set_xlabel("epoch")
     known = epochs[np.isfinite(epochs)]
     if not known.size:
@@ -90,7 +90,7 @@ def log_axis(ax: Axes, losses: Sequence[np.ndarray]) -> float | None:
 
 
 def powers(low: float, high: float, fewest: int = 3) -> np.ndarray:
-    """Powers of ten in [low, high], every second or third when many; 1-2-5 steps when few."""
+    """Return powers of ten in [low, high], every second or third of many; 1-2-5 steps of few."""
     if high < low:
         return np.array([])
     exponents = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
@@ -111,7 +111,7 @@ def log_ticks(
     bins: Sequence[int] = (),
     digits: int = 3,
 ) -> None:
-    """Numbers at powers of ten of a log axis from ``low`` to ``high``, and no other marks.
+    """Label powers of ten of a log axis from ``low`` to ``high``, without other ticks.
 
     Args:
         axis: already logarithmic.

@@ -1,4 +1,4 @@
-"""How sure a classifier was against how often it was right: the reliability diagram."""
+"""The reliability diagram: confidence of a classifier against its accuracy."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def reliability(
     *,
     title: str,
 ) -> None:
-    """Accuracy against confidence in equal bins, and below how many examples are in each.
+    """Draw accuracy against confidence in equal bins, and below the examples in each.
 
     Args:
         path: of the PNG.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genai_cli.figures.grids import aligned, cell_width, draw_image, row_height
-from genai_cli.figures.scatter import PALE, frame, thinned
+from genai_cli.figures.scatter import PALE, frame, thin
 from genai_cli.figures.style import (
     GREY,
     INK,
@@ -33,7 +33,7 @@ LETTER = 12  # pixels a letter of a row's name takes at the house's 9 points
 MOST_LETTERS = 24  # of a row's name in one line
 
 
-class Row(NamedTuple):
+class ImageRow(NamedTuple):
     """One run of a sheet."""
 
     name: str
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 @styled()
 def image_rows(
     path: str | Path,
-    rows: Sequence[Row],
+    rows: Sequence[ImageRow],
     *,
     real: int = 1,
     columns: Sequence[str] = (),
@@ -52,7 +52,7 @@ def image_rows(
     detail: str = "",
     caption: str = "",
 ) -> None:
-    """Rows of images with the run's name before and its error behind.
+    """Draw rows of images with the run's name before and its error behind.
 
     The first ``real`` rows are data and stand apart. ``columns`` are names above.
     Values outside [0, 1] are clipped, nan is drawn in pink.
@@ -95,22 +95,22 @@ def image_rows(
 def point_panels(
     path: str | Path,
     real: np.ndarray,
-    rows: Sequence[Row],
+    rows: Sequence[ImageRow],
     *,
     title: str,
     detail: str = "",
     across: int = 4,
 ) -> None:
-    """One panel a run, points (N, 2) over the data (M, 2), all in the frame of the data."""
+    """Draw one panel a run, points (N, 2) over the data (M, 2), all in the frame of the data."""
     across = min(across, 1 + len(rows))
     down = -(-(1 + len(rows)) // across)
     side = 2.25 if across > 3 else 6.8 / across
     fig = chart(side * across, (side + 0.3) * down, title, detail)
     axes = panels(fig, 1 + len(rows), across, sharex=True, sharey=True)
-    real = thinned(np.asarray(real, dtype=float))[0]
+    real = thin(np.asarray(real, dtype=float))[0]
     low, high = frame(real)
-    for ax, row in zip(axes, [Row("test split", real), *rows], strict=True):
-        points = thinned(np.asarray(row.images, dtype=float))[0]
+    for ax, row in zip(axes, [ImageRow("test split", real), *rows], strict=True):
+        points = thin(np.asarray(row.images, dtype=float))[0]
         ax.scatter(*real.T, s=3, color=PALE, linewidths=0)
         if row.images is not real:
             ax.scatter(*points.T, s=3, color=TRAIN, alpha=0.6, linewidths=0)
@@ -123,7 +123,7 @@ def point_panels(
     save(fig, path)
 
 
-def _errors(rows: Sequence[Row]) -> list[str]:
+def _errors(rows: Sequence[ImageRow]) -> list[str]:
     """The rows' errors with the same number of decimals, "" where a row has none."""
     known = [row.error for row in rows if row.error is not None]
     texts = iter(aligned(np.array(known)) if known else ())

@@ -17,8 +17,8 @@ NONE = "#f1f2f4"  # a cell that no run is in
 MAP = "GnBu"
 
 
-class Entry(NamedTuple):
-    """What one cell shows."""
+class TableEntry(NamedTuple):
+    """The number, text and frame of one cell."""
 
     value: float
     text: str  # the value as it is written
@@ -26,12 +26,12 @@ class Entry(NamedTuple):
     best: bool = False  # of its row, or as good as it
 
 
-class Line(NamedTuple):
+class TableRow(NamedTuple):
     """One row; its metric is its own, and so is its scale of colours."""
 
     name: str
     metric: str  # with ↑ or ↓: which way is better
-    entries: Sequence[Entry | None]
+    entries: Sequence[TableEntry | None]
     rising: bool = True
 
 
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 def cross_table(
     path: str | Path,
     columns: Sequence[str],
-    lines: Sequence[Line],
+    lines: Sequence[TableRow],
     *,
     title: str,
     detail: str = "",
@@ -86,7 +86,7 @@ def cross_table(
     save(fig, path)
 
 
-def _shares(line: Line) -> list[float]:
+def _shares(line: TableRow) -> list[float]:
     """Of each entry how good it is, the worst of the row 0 and the best 1."""
     values = np.array([np.nan if e is None else e.value for e in line.entries], dtype=float)
     known = values[np.isfinite(values)]

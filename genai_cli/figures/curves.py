@@ -55,7 +55,7 @@ ABOVE = 3  # times the first validation loss of most: where an axis ends above c
 FAR = 20  # and from where on a curve's end is out of sight; so is a 20th of the lowest
 
 
-class Curve(NamedTuple):
+class LossCurve(NamedTuple):
     """The losses of one run among several."""
 
     epochs: np.ndarray  # (E,)
@@ -67,11 +67,11 @@ class Curve(NamedTuple):
     colour: str = VALIDATION
 
 
-class Panel(NamedTuple):
+class CurvePanel(NamedTuple):
     """Curves that share an axis: of runs that minimise the same number."""
 
     title: str
-    curves: Sequence[Curve]
+    curves: Sequence[LossCurve]
     falls: bool = True  # lower is better: not the loss of one of two players
     note: str = ""  # numbers, below the title
     objective: str = ""  # cells of one objective share their limits
@@ -96,7 +96,7 @@ def loss_curve(
     best_epoch: int | None,
     note: tuple[str, int | None] = ("", None),
 ) -> None:
-    """Train and validation loss, linear and log, with one small panel per further term.
+    """Draw training and validation loss, linear and log, with a small panel per further term.
 
     rows: one dict per epoch with the columns of metrics.csv; missing or non-finite numbers become
     gaps. unit: of the loss, "nats per image". best_epoch: what the monitor chose, or None.
@@ -146,8 +146,10 @@ def loss_curve(
 
 
 @styled()
-def overlay(path: str | Path, objectives: Sequence[Panel], *, title: str, detail: str = "") -> None:
-    """A row of two panels for each objective: validation losses by seconds of training, by epochs.
+def overlay(
+    path: str | Path, objectives: Sequence[CurvePanel], *, title: str, detail: str = ""
+) -> None:
+    """Draw two panels for each objective: validation losses by seconds of training, by epochs.
 
     Losses of different objectives have different units and zero points, so they never share an
     axis. At most six objectives of 24 lines each; what is left out is counted in the grey line.
@@ -183,8 +185,10 @@ def overlay(path: str | Path, objectives: Sequence[Panel], *, title: str, detail
 
 
 @styled()
-def cell_curves(path: str | Path, cells: Sequence[Panel], *, title: str, detail: str = "") -> None:
-    """Small panels, validation solid and training dashed: what a key of a sweep does, at once.
+def cell_curves(
+    path: str | Path, cells: Sequence[CurvePanel], *, title: str, detail: str = ""
+) -> None:
+    """Draw small panels of a sweep's cells, validation solid and training dashed.
 
     A panel of one curve has those of all others behind it in grey; curves of several are coloured,
     with one legend for all panels.
@@ -297,7 +301,7 @@ def _detail(rows: list[dict[str, float]], loss: list[_Series], terms: list[str])
     return " · ".join(parts)
 
 
-def _overlay_axis(ax: Axes, curves: Sequence[Curve]) -> str:
+def _overlay_axis(ax: Axes, curves: Sequence[LossCurve]) -> str:
     """A log axis where all losses are above 0, else a linear one, symlog where the first epochs
     would flatten the rest; its name for the title."""
     if not curves:
@@ -311,7 +315,7 @@ def _overlay_axis(ax: Axes, curves: Sequence[Curve]) -> str:
     return f", {ax.get_yscale()} axis"
 
 
-def _end(curve: Curve, colour: str, falls: bool) -> End:
+def _end(curve: LossCurve, colour: str, falls: bool) -> End:
     """The label at the last finite loss, with the lowest one where lower is better."""
     least = f"  {number(float(np.nanmin(curve.validation)))}" if falls else ""
     at = np.flatnonzero(np.isfinite(curve.validation))[-1]
@@ -319,7 +323,7 @@ def _end(curve: Curve, colour: str, falls: bool) -> End:
     return End(*last, short(curve.label, 34) + least, colour)
 
 
-def _cell_handles(cells: Sequence[Panel], single: bool) -> list[Line2D]:
+def _cell_handles(cells: Sequence[CurvePanel], single: bool) -> list[Line2D]:
     """What the lines are: the same in all panels."""
     dashed = {"linestyle": DASHED, "label": "training"}
     if single:
@@ -333,7 +337,7 @@ def _cell_handles(cells: Sequence[Panel], single: bool) -> list[Line2D]:
     return [*handles, Line2D([], [], color=GREY, **dashed)]
 
 
-def _cell_axes(ax: Axes, curves: Sequence[Curve]) -> None:
+def _cell_axes(ax: Axes, curves: Sequence[LossCurve]) -> None:
     """The limits that all cells of an objective share.
 
     A loss that explodes in one cell, or a training loss that vanishes, must not flatten the rest.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genai_cli.figures.scatter import by_label, frame, thinned
+from genai_cli.figures.scatter import by_label, frame, thin
 from genai_cli.figures.style import GREY, SEQUENTIAL, chart, empty, number, save, styled
 
 BRIGHTEST = 0.999  # share of the mass at whose density the colours end: one spike hides the rest
@@ -21,7 +21,7 @@ def density(
     side: int,
     title: str,
 ) -> None:
-    """Data (N, 2) left, the model's density on ``side`` × ``side`` points of the same frame right.
+    """Draw data (N, 2) left, the model's density on ``side`` × ``side`` points right.
 
     log_prob: points (M, 2) to nats (M,); kind: what it is, "exact" or "bound". Where the density
     is very high for a thousandth of the mass, the colours end below it. Values that are not finite
@@ -44,7 +44,7 @@ def density(
     detail += f", {number(100 * mass, 3)} % of the mass within the frame"
     fig = chart(8.8, 4.0, title, detail)
     left, right = fig.subplots(1, 2, sharex=True, sharey=True)
-    by_label(fig, left, thinned(data)[0], None, (), colour=GREY)
+    by_label(fig, left, thin(data)[0], None, (), colour=GREY)
     left.set(title="data", xlabel="x₁", ylabel="x₂")
     right.set(title=f"the model's {word}", xlabel="x₁")
     right.grid(False)

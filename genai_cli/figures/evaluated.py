@@ -46,7 +46,7 @@ def closest_pairs(
     p: float,
     title: str,
 ) -> None:
-    """The samples nearest to a training image, above those images, the closest pair first.
+    """Draw the samples nearest to a training image above those images, the closest first.
 
     Args:
         path: of the PNG.
@@ -88,7 +88,7 @@ def closest_pairs(
 
 
 def in_words(p: float) -> str:
-    """What a p-value of the test for copying says."""
+    """Interpret a p-value of the test for copying in a sentence."""
     if not np.isfinite(p):
         return "the test for copying gave no number"
     value = "p < 0.001" if p < 1e-3 else f"p = {p:.2g}"
@@ -118,7 +118,7 @@ def class_shares(
     *,
     title: str,
 ) -> None:
-    """Share of each class among samples, with 95 % intervals, beside its share of real data.
+    """Draw each class's share of samples with 95 % intervals beside its share of real data.
 
     All (K,); low and high may be None. Few classes stand side by side with a bar each; many are
     sorted by how far the share is from the real one and drawn as points.

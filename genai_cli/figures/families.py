@@ -35,7 +35,7 @@ NAMES = {
 
 
 class Look(NamedTuple):
-    """How a family is drawn."""
+    """The colour and marker of a family."""
 
     colour: str
     marker: str

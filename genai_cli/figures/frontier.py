@@ -1,4 +1,4 @@
-"""Quality against speed: which run, with which sampler, is worth its time."""
+"""Quality of samples against sampling speed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Point(NamedTuple):
     run: str = ""  # points of one run are joined by a line
 
 
-class Panel(NamedTuple):
+class FrontierPanel(NamedTuple):
     """Points that one ruler measured."""
 
     title: str
@@ -53,8 +53,10 @@ class Panel(NamedTuple):
 
 
 @styled()
-def frontier(path: str | Path, drawn: Sequence[Panel], *, title: str, detail: str = "") -> None:
-    """One panel for each ruler: seconds for one sample (log) against quality, lower is better.
+def frontier(
+    path: str | Path, drawn: Sequence[FrontierPanel], *, title: str, detail: str = ""
+) -> None:
+    """Draw a panel for each ruler: seconds for one sample (log) against quality, lower is better.
 
     Points that no other beats in both are ringed, and a staircase shows what they reach together,
     the Pareto front; several settings of one run share a thin line. The dashed line is
@@ -87,12 +89,12 @@ def pareto(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def _drawn(panel: Panel) -> list[Point]:
+def _drawn(panel: FrontierPanel) -> list[Point]:
     known = [p for p in panel.points if np.isfinite([p.seconds, p.quality]).all()]
     return [p for p in known if p.seconds > 0]
 
 
-def _panel(ax: Axes, panel: Panel) -> None:
+def _panel(ax: Axes, panel: FrontierPanel) -> None:
     points = _drawn(panel)
     ax.set_title(panel.title)
     if not points:

@@ -1,4 +1,4 @@
-"""What a generator is told by its discriminator: how sure that is, and how hard the loss pulls."""
+"""The generator's gradient against the discriminator's output on its samples."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TINY = 1e-7  # D(G(z)) below which float32's 1 - D is 1
 
 
 class Pull(NamedTuple):
-    """One GAN over its training."""
+    """The generator's gradient and D(G(z)) of one GAN over its training."""
 
     label: str
     loss: str  # minimax, hinge, …
@@ -46,7 +46,7 @@ class Pull(NamedTuple):
 
 
 def of_rows(label: str, loss: str, rows: Sequence[Mapping[str, float]]) -> Pull:
-    """A `Pull` from the rows of a metrics.csv; without a gradient where an older one has none."""
+    """Return a `Pull` from the rows of a metrics.csv; older ones may hold no gradient."""
     columns = ("epoch", "train/generator/gradient", "train/generator/d_fake")
     return Pull(label, loss, *(column(rows, name) for name in columns))
 

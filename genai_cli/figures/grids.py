@@ -47,7 +47,7 @@ def reconstructions(
     title: str,
     caption: str | None = "",
 ) -> None:
-    """Original, code and reconstruction, one example per column, with each column's MSE.
+    """Draw original, code and reconstruction, one example per column, with each column's MSE.
 
     original (N, C, H, W), reconstruction and target (N, C, H2, W2) in [0, 1], C 1 or 3; code
     (N, K) or None for a model without one; the first ten examples are drawn. Several rows named by
@@ -120,7 +120,7 @@ def reconstructions(
 
 @styled()
 def samples(path: str | Path, images: np.ndarray, *, title: str) -> None:
-    """The first 64 images (N, C, H, W) in [0, 1] as a tight 8 × 8 sheet."""
+    """Draw the first 64 images (N, C, H, W) in [0, 1] as a tight 8 × 8 sheet."""
     n = min(SHEET, len(images))
     detail = "no samples"
     if n:
@@ -153,7 +153,7 @@ def _mse(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
 
 
 def aligned(errors: np.ndarray) -> list[str]:
-    """Errors with the decimals that give their mean three digits, to be read as a row."""
+    """Format errors with the decimals that give their mean three digits, to be read as a row."""
     mean = float(np.mean(errors))
     if not 1e-4 <= mean < 1e3:
         return [number(float(e)) for e in errors]
@@ -192,7 +192,7 @@ def _grid(k: int) -> tuple[int, int]:
 
 
 def draw_image(ax: Axes, image: np.ndarray, left: float, width: float, height: float) -> None:
-    """One (C, H, W) image with a hairline, so that a white image ends somewhere."""
+    """Draw one image (C, H, W) with a hairline, so that a white image has an edge."""
     finite = np.isfinite(image).all(axis=0)
     rgb = np.clip(np.nan_to_num(np.asarray(image, dtype=float)), 0, 1).transpose(1, 2, 0)
     rgb = np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb.copy()

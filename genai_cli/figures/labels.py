@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]  # left, below, right, above, in pixels
 
 
 class End(NamedTuple):
-    """The last point of a line, and what to write there."""
+    """The last point of a line, and the text to write there."""
 
     x: float
     y: float

@@ -1,11 +1,11 @@
-"""The latent space in two dimensions: where a model puts its examples."""
+"""The latent space of a model in two dimensions."""
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from genai_cli.figures.scatter import by_label, class_colour, class_name, discrete, thinned
+from genai_cli.figures.scatter import by_label, class_colour, class_name, discrete, thin
 from genai_cli.figures.style import GREY, INK, TRAIN, chart, empty, save, styled
 
 FIT = 1000  # examples that fix the axes of a wide code; an SVD of all of them takes minutes
@@ -24,7 +24,7 @@ def latent(
     components, K = 1 one histogram per class. Integer labels are classes, floats a colour bar."""
     n = len(codes)
     codes = np.asarray(codes, dtype=float).reshape(n, int(np.prod(np.shape(codes)[1:])))
-    codes, labels = thinned(codes, labels)
+    codes, labels = thin(codes, labels)
     finite = np.isfinite(codes).all(axis=1)
     codes, labels = codes[finite], None if labels is None else np.asarray(labels)[finite]
     k = codes.shape[1]

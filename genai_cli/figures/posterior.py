@@ -1,4 +1,4 @@
-"""The aggregate posterior against the prior: where codes are, and where samples are drawn from."""
+"""The aggregate posterior against the prior that samples are drawn from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from genai_cli.figures.scatter import PALE, thinned
+from genai_cli.figures.scatter import PALE, thin
 from genai_cli.figures.style import (
     TRAIN,
     VALIDATION,
@@ -25,7 +25,7 @@ from genai_cli.figures.style import (
 REACH = 0.005  # quantile of codes and draws that may lie outside the frame, on each side
 
 
-class Pair(NamedTuple):
+class CodesAndDraws(NamedTuple):
     """Codes of one run and draws from its prior."""
 
     label: str
@@ -38,9 +38,14 @@ class Pair(NamedTuple):
 
 @styled()
 def posterior_prior(
-    path: str | Path, pairs: Sequence[Pair], *, title: str, detail: str = "", caption: str = ""
+    path: str | Path,
+    pairs: Sequence[CodesAndDraws],
+    *,
+    title: str,
+    detail: str = "",
+    caption: str = "",
 ) -> None:
-    """A column for each run: codes of test examples above, draws from its prior below.
+    """Draw a column for each run: codes of test examples above, draws from its prior below.
 
     Both are projected on the first two principal components of the run's codes and stand in one
     frame; the other set lies pale behind. Below, the mismatch of the two in numbers.
@@ -54,9 +59,9 @@ def posterior_prior(
     save(fig, path)
 
 
-def _column(axes: Sequence[Axes], pair: Pair, first: bool) -> None:
+def _column(axes: Sequence[Axes], pair: CodesAndDraws, first: bool) -> None:
     codes, draws = project(pair.codes, pair.draws)
-    codes, draws = thinned(codes)[0], thinned(draws)[0]
+    codes, draws = thin(codes)[0], thin(draws)[0]
     both = np.concatenate([codes, draws])
     both = both[np.isfinite(both).all(axis=1)]
     top, bottom = axes

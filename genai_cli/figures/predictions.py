@@ -1,4 +1,4 @@
-"""What a supervised model predicts against what is true: classes, and continuous targets."""
+"""Predictions of a supervised model against the truth: classes, and continuous targets."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from genai_cli.figures.scatter import thinned
+from genai_cli.figures.scatter import thin
 from genai_cli.figures.style import (
     EMPTY,
     GREY,
@@ -37,7 +37,7 @@ def confusion(
     *,
     title: str,
 ) -> None:
-    """Confusion matrix: true (N,) down, predicted (N,) across, class numbers into `classes`.
+    """Draw a confusion matrix: true (N,) down, predicted (N,) across, indices into `classes`.
     Colour is the share of the true class, numbers are counts; the bars are the recall."""
     k = len(classes)
     true, predicted = np.asarray(true, dtype=int), np.asarray(predicted, dtype=int)
@@ -101,10 +101,10 @@ def predicted_vs_true(
     *,
     title: str,
 ) -> None:
-    """Predicted against true, one panel per target with the identity line, R² and RMSE.
+    """Draw predicted against true, one panel per target with the identity line, R² and RMSE.
     true, predicted (N, K) in the targets' own units; names: K target names."""
     total = len(true)
-    true, predicted = thinned(
+    true, predicted = thin(
         np.asarray(true, dtype=float).reshape(total, len(names)),
         np.asarray(predicted, dtype=float).reshape(total, len(names)),
     )

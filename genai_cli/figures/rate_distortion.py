@@ -1,4 +1,4 @@
-"""How much of an image a code of K numbers keeps: reconstruction error against the bottleneck."""
+"""Rate–distortion curves: reconstruction error against the bottleneck."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LETTER, WIDTH = 0.066, 6.9  # inches: of a letter of a name, of the panel
 BENT = 0.05  # distance from the chord, of its height, below which a curve has no knee
 
 
-class Curve(NamedTuple):
+class RateCurve(NamedTuple):
     """One family over a sweep of the bottleneck, seeds averaged."""
 
     label: str
@@ -34,14 +34,14 @@ class Curve(NamedTuple):
 @styled()
 def rate_distortion(
     path: str | Path,
-    curves: Sequence[Curve],
+    curves: Sequence[RateCurve],
     floor: tuple[np.ndarray, np.ndarray] | None,
     *,
     psnr: bool = True,
     title: str,
     detail: str = "",
 ) -> None:
-    """Test MSE (log) of each curve against the bottleneck (log₂), PCA below as the floor.
+    """Draw the test MSE (log) of each curve against the bottleneck (log₂), with PCA as the floor.
 
     Args:
         path: of the PNG.
@@ -105,7 +105,7 @@ def knee(k: np.ndarray, mse: np.ndarray) -> int | None:
 
 def _axes(
     ax: Axes,
-    curves: Sequence[Curve],
+    curves: Sequence[RateCurve],
     floor: tuple[np.ndarray, np.ndarray] | None,
     share: float,
 ) -> None:

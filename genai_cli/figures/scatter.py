@@ -47,7 +47,7 @@ def scatter_reconstructions(
 ) -> None:
     """Data left, reconstruction right, same colours and limits. original, reconstruction (N, 2);
     labels (N,) int or float, or None. Thin lines on the right lead back to the originals."""
-    original, reconstruction, labels = thinned(original, reconstruction, labels)
+    original, reconstruction, labels = thin(original, reconstruction, labels)
     error = np.mean((original - reconstruction) ** 2) if len(original) else np.nan
     detail = f"mean MSE {number(float(error))} over {len(original):,} points"
     fig = chart(8.6, 4.0, title, detail if len(original) else "no examples")
@@ -68,7 +68,7 @@ def scatter_samples(path: str | Path, data: np.ndarray, samples: np.ndarray, *, 
     """Data (N, 2) left, samples (M, 2) right, same limits. Samples far from the data do not
     shrink the data: the frame reaches a quarter of the data's range beyond them, the rest is
     counted."""
-    data, samples = thinned(data)[0], thinned(samples)[0]
+    data, samples = thin(data)[0], thin(samples)[0]
     fig = chart(8.0, 4.0, title, f"{len(data):,} data points, {len(samples):,} samples")
     left, right = fig.subplots(1, 2, sharex=True, sharey=True)
     by_label(fig, left, data, None, (), colour=GREY)
@@ -81,7 +81,7 @@ def scatter_samples(path: str | Path, data: np.ndarray, samples: np.ndarray, *, 
 
 
 def frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high), (2,) each: a square around the finite points (N, 2), with a margin."""
+    """Return (low, high), (2,) each: a square around the finite points (N, 2), with a margin."""
     points = np.asarray(points, dtype=float)
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
@@ -101,7 +101,7 @@ def scatter_frames(
     title: str,
     detail: str = "",
 ) -> None:
-    """Points on their way: frames (F, N, 2), a panel each, five in a row, over the data (M, 2)."""
+    """Draw frames (F, N, 2) over the data (M, 2), a panel each, five in a row."""
     across = min(5, len(frames))
     down = -(-len(frames) // across)
     fig = chart(2.0 * across, 2.15 * down, title, detail)
@@ -113,7 +113,7 @@ def scatter_frames(
 
 
 def scatter_pictures(data: np.ndarray, frames: np.ndarray) -> list[Image.Image]:
-    """The same points as pictures of one size, for a GIF."""
+    """Render the same points as images of one size, for a GIF."""
     return [_scatter_picture(data, points) for points in frames]
 
 
@@ -158,17 +158,17 @@ def scatter_ways(
 def _over_data(ax: Axes, data: np.ndarray, points: np.ndarray | None) -> None:
     """Points in a bare frame about the data, which is pale behind them."""
     low, high = frame(data)
-    ax.scatter(*thinned(data)[0].T, s=4, color=PALE, linewidths=0, rasterized=True)
+    ax.scatter(*thin(data)[0].T, s=4, color=PALE, linewidths=0, rasterized=True)
     if points is not None:
-        ax.scatter(*thinned(points)[0].T, s=4, color=TRAIN, alpha=0.8, linewidths=0)
+        ax.scatter(*thin(points)[0].T, s=4, color=TRAIN, alpha=0.8, linewidths=0)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[])
     ax.set_aspect("equal")
     ax.grid(False)
     ax.spines[:].set(visible=True, color="#c4c9d0", linewidth=0.5)
 
 
-def thinned(*arrays: np.ndarray | None) -> list[np.ndarray | None]:
-    """The same evenly spaced MOST_POINTS rows of every array."""
+def thin(*arrays: np.ndarray | None) -> list[np.ndarray | None]:
+    """Return the same evenly spaced MOST_POINTS rows of every array."""
     n = max((len(a) for a in arrays if a is not None), default=0)
     keep = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(int)) if n else slice(None)
     return [None if a is None else np.asarray(a)[keep] for a in arrays]
@@ -218,7 +218,7 @@ def by_label(
 
 
 def discrete(labels: np.ndarray) -> bool:
-    """Whether labels are classes few enough for a legend."""
+    """Return True if labels are classes, and few enough for a legend."""
     labels = np.asarray(labels)
     return labels.dtype.kind in "iub" and np.unique(labels).size <= MOST_CLASSES
 

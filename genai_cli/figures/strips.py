@@ -42,7 +42,7 @@ def strip(
     caption: str = "",
     together: int = 1,
 ) -> None:
-    """images (R, F, C, H, W) in [0, 1] as a grid of R rows and F columns with their names.
+    """Draw images (R, F, C, H, W) in [0, 1] as a grid of R named rows and F named columns.
 
     Values outside [0, 1] are clipped, nan is drawn in pink. Every ``together`` rows stand closer.
     """
@@ -88,7 +88,7 @@ def moving(
     back: bool = False,
     seconds: float = 4.0,
 ) -> None:
-    """A GIF of N pictures side by side: frames (F, N, C, H, W) in [0, 1], ``columns`` in a row.
+    """Write a GIF of N images side by side: frames (F, N, C, H, W) in [0, 1], ``columns`` a row.
 
     It runs ``seconds`` and rests on the last frame; with ``back`` it rests on both ends and returns
     the way it came. nan is black.
@@ -113,7 +113,7 @@ def moving(
 def animate(
     path: str | Path, sheets: list[Image.Image], *, back: bool = False, seconds: float = 4.0
 ) -> None:
-    """Pictures of one size as an endless GIF, written beside ``path`` and renamed."""
+    """Write images of one size as an endless GIF, atomically."""
     path, each, rest = Path(path), max(20, round(1000 * seconds / len(sheets))), 1000
     times = [each] * len(sheets)
     times[-1] += rest

@@ -1,4 +1,4 @@
-"""One look for every figure: palette, size of type, heading, legends, and how files are written.
+"""The common style of all figures: palette, font sizes, headings, legends, file formats.
 
 Figures are `matplotlib.figure.Figure` on an Agg canvas, never pyplot: pyplot is slow to import
 and keeps every figure alive. Lengths are inches for charts and pixels for sheets of images, where
@@ -79,7 +79,7 @@ MARGIN = 0.12  # inches around everything
 
 
 class Output(NamedTuple):
-    """What configs/figures/ sets of all figures drawn together."""
+    """The settings of configs/figures/ that hold for all figures drawn together."""
 
     name: str = "png"  # png | pdf | svg
     scale: float = 1.0
@@ -100,17 +100,17 @@ def output(name: str = "png", scale: float = 1.0) -> Iterator[None]:
 
 
 def text_inches(length: float = 1.0) -> float:
-    """A length of a `chart` that has to grow with the type, like the height of a row of text."""
+    """Scale a length of a `chart` with the font size, like the height of a row of text."""
     return length * _OUTPUT.get(Output()).scale
 
 
 def text_pixels(length: float) -> int:
-    """The same of a `sheet`, in whole pixels."""
+    """Scale a length of a `sheet` with the font size, in whole pixels."""
     return round(length * _OUTPUT.get(Output()).scale)
 
 
 def margin_pixels() -> int:
-    """The pixels around the content of a `sheet`."""
+    """Return the pixels around the content of a `sheet`."""
     return text_pixels(MARGIN * DPI)
 
 
@@ -131,7 +131,7 @@ def save(fig: Figure, path: str | Path) -> None:
     Each is written under another name and renamed: a reader never sees half a figure. Neither a
     date nor a version stands in them.
     """
-    for file in written(Path(path)):
+    for file in output_files(Path(path)):
         kind = "png" if file == Path(path) else file.suffix[1:]
         # zlib's level 6 took a sixth of a figure's time, and 4 makes files 2 % larger
         more = {"pil_kwargs": {"compress_level": LEVEL}} if kind == "png" else {}
@@ -146,8 +146,8 @@ def save(fig: Figure, path: str | Path) -> None:
             raise
 
 
-def written(path: Path) -> list[Path]:
-    """The files that `save` writes for the PNG ``path``; of another file, that alone."""
+def output_files(path: Path) -> list[Path]:
+    """Return the files that `save` writes for the PNG ``path``; of another file, only that."""
     kind = _OUTPUT.get(Output()).name
     png_only = kind == "png" or path.suffix != ".png"
     return [path] if png_only else [path, path.with_suffix(f".{kind}")]
@@ -168,7 +168,7 @@ def chart(width: float, height: float, title: str, detail: str = "") -> Figure:
 
 
 def panels(fig: FigureBase, n: int, across: int, **shared: Any) -> list[Axes]:
-    """Axes of ``n`` panels, ``across`` in a row; what is left of the last row stays blank.
+    """Return the axes of ``n`` panels, ``across`` in a row; the rest of the last row stays blank.
 
     ``shared``: of `Figure.subplots`, like ``sharex``.
     """
@@ -179,7 +179,7 @@ def panels(fig: FigureBase, n: int, across: int, **shared: Any) -> list[Axes]:
 
 
 def legend(at: Axes | Figure, handles: Sequence[Artist] | None = None, **look: Any) -> None:
-    """A legend where it covers nothing: right of a panel, or below the whole figure.
+    """Add a legend where it covers nothing: right of a panel, or below the whole figure.
 
     Without ``handles``, of what is labelled in the panel. ``look``: of `Axes.legend`; a ``loc``
     of "lower left" or "lower right" puts it above the panel, from that side on.
@@ -229,20 +229,20 @@ def add_axes(fig: Figure, left: float, top: float, width: float, height: float) 
 
 
 def fitting(texts: Sequence[str], width: float, size: float) -> float:
-    """The points of type, ``size`` at most, at which each text fits ``width`` pixels of a sheet."""
+    """Return the font size, at most ``size``, at which each text fits ``width`` pixels."""
     longest = max(map(len, texts), default=1) or 1
     return min(size, width * 72 / (0.62 * longest * text_inches(DPI)))
 
 
 def empty(ax: Axes, text: str) -> None:
-    """Say in the panel why there is nothing in it."""
+    """Write into an empty panel why it is empty."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Short and readable: 0.0123, 54.2, 1,234, 1.2×10⁻⁵."""
+    """Format a number for a figure: 0.0123, 54.2, 1,234, 1.2×10⁻⁵."""
     if not np.isfinite(value):
         return "not finite"
     size = abs(value)
@@ -259,19 +259,19 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def short(text: object, most: int = 18) -> str:
-    """A name cut to `most` characters, so that one long class cannot push the axes away."""
+    """Cut a name to `most` characters, so that one long class cannot push the axes away."""
     name = str(text)
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def wrap(text: str, inches: float, points: float, em: float = 0.56) -> list[str]:
-    """Lines of `text` that fit `inches`; `em` is the mean width of a letter in font sizes."""
+    """Wrap `text` to lines of `inches`; `em` is the mean width of a letter in font sizes."""
     letters = max(12, int(inches * 72 / (points * em)))
     return [line for part in text.splitlines() for line in textwrap.wrap(part, letters)]
 
 
 def panel_title(text: str, width: float) -> str:
-    """``text`` in lines that fit above a panel, which takes ``width`` inches of a `chart`."""
+    """Wrap ``text`` to lines that fit above a panel of ``width`` inches of a `chart`."""
     return "\n".join(wrap(text, 0.85 * width / text_inches(), PARAMETERS["axes.titlesize"]))
 
 

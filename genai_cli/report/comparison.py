@@ -32,6 +32,6 @@ def compare_cells(sweep: Path) -> dict[str, Any]:
         "sections": sections,
         "notes": result.notes,
         "legend": words.LEGEND,
-        "raised": words.raised,
+        "raised": words.superscript,
         "public": public,
     }

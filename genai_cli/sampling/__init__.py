@@ -1,1 +1,1 @@
-"""What `genai sample` draws, and the folder it is written to."""
+"""Draw the samples, interpolations and codes of `genai sample` and `genai encode`."""

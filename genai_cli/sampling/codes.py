@@ -1,4 +1,4 @@
-"""The codes of a split's examples, written batch by batch as an array or a table."""
+"""Encode the examples of a split, batch by batch, into an array or a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass
 class Codes:
-    """The codes of the first ``n`` examples of ``splits``, in order.
+    """Encode the first ``n`` examples of ``splits`` in order.
 
     Attributes:
         seconds: spent in the model so far.
@@ -41,7 +41,7 @@ class Codes:
 
     @torch.no_grad()
     def batches(self) -> Iterator[tuple[str, int, np.ndarray, np.ndarray | None]]:
-        """(split, index of the first, codes (B, K) float32, targets (B, …) or None)."""
+        """Yield (split, index of the first, codes (B, K) float32, targets (B, …) or None)."""
         left = self.n
         for name in self.splits:
             split = getattr(self.data, name)
@@ -58,7 +58,7 @@ class Codes:
 
 
 def targets(y: torch.Tensor | None, spec: Spec) -> np.ndarray | None:
-    """Labels (B,), or values (B, K) in the table's own units; an image is no column."""
+    """Return labels (B,), or values (B, K) in the table's units; None where targets are images."""
     if y is None or spec.target not in ("labels", "values"):
         return None
     if spec.target == "labels":
@@ -93,7 +93,7 @@ def write_npz(path: Path, codes: Codes) -> int:
 
 
 def write_csv(path: Path, codes: Codes) -> int:
-    """A line for each example: ``index``, ``label`` by name or the values by theirs, ``z0`` ….
+    """Write a line for each example: ``index``, ``label`` or target values, ``z0`` ….
 
     With several splits the first column is ``split``. Nine digits give each float32 back. The
     width K.
@@ -123,7 +123,7 @@ def write_csv(path: Path, codes: Codes) -> int:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A path to write to, renamed to ``path`` at the end; without an end nothing is left.
+    """Yield a temporary path that is renamed to ``path`` on success and removed on failure.
 
     Raises:
         UserError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""What is drawn for each ``what`` of `genai sample`, and how it is shown."""
+"""Draw and show each ``what`` of `genai sample`."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ MOVING = 36  # pictures in a moving one at most
 
 
 def draw(job: Job) -> None:
-    """Everything the request asks for, into the job's folder."""
+    """Draw everything that is requested into the job's folder."""
     with torch.no_grad():
         DRAWN[job.request.what](job)
 
 
 def batches(n: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, how many) of each batch."""
+    """Yield (start, size) of each batch."""
     for start in range(0, n, size):
         yield start, min(size, n - start)
 
 
 def samples(job: Job) -> None:
-    """Single images, an array, and one sheet of the first."""
+    """Draw samples as single images, an array, and one sheet of the first."""
     request, spec = job.request, job.data.spec
     most = run_figures.SAMPLES if spec.is_image else run_figures.POINTS
     images: list[np.ndarray] = []
@@ -71,7 +71,7 @@ def samples(job: Job) -> None:
 
 
 def decoder(job: Job) -> Callable[[Tensor], Tensor]:
-    """Codes (N, K) to data, in batches, with the first label where one is asked for."""
+    """Return a function from codes (N, K) to data, in batches, with the label that is requested."""
     known = takes_labels(job.model.decode)
     if job.y is not None and not known:
         raise UserError(f"y={job.request.y}: decode of this model takes no labels")
@@ -91,12 +91,12 @@ def decoder(job: Job) -> Callable[[Tensor], Tensor]:
 
 
 def evenly(frames: int) -> np.ndarray:
-    """Which of the frames a strip shows."""
+    """Return the indices of the frames a strip shows."""
     return np.linspace(0, frames - 1, min(frames, COLUMNS)).round().astype(int)
 
 
 def interpolation(job: Job) -> None:
-    """n ways between two codes, straight and along an arc."""
+    """Draw n paths between two codes, straight and along an arc."""
     request, n, frames = job.request, job.request.n, job.request.options["frames"]
     a, b, examples = paths.ends(job.model, job.data, n, request.seed)
     t = torch.linspace(0, 1, frames).to(a)
@@ -142,18 +142,18 @@ def interpolation(job: Job) -> None:
 
 
 def traversal(job: Job) -> None:
-    """One number of a code at a time, the n that change the example most."""
+    """Vary one dimension of a code at a time, the n that change the example most."""
     request, frames = job.request, job.request.options["frames"]
     decode = decoder(job)
-    first = int(run_figures.shown_examples(job.data)[0]) if len(job.data.test) else 0
+    first = int(run_figures.fixed_examples(job.data)[0]) if len(job.data.test) else 0
     base = paths.base_code(job.model, job.data, first, request.seed)
     mean, spread = paths.centre_and_spread(job.model, job.data, request.seed)
     low, high = mean - paths.REACH * spread, mean + paths.REACH * spread
-    dims = paths.that_matter(base, low, high, request.n, decode)
+    dims = paths.most_influential(base, low, high, request.n, decode)
     at = dims.to(mean.device)
     t = torch.linspace(-paths.REACH, paths.REACH, frames).to(mean)
     values = mean[at, None] + t * spread[at, None]  # (n, F)
-    z = paths.turned(base, dims, values)
+    z = paths.replace_dimension(base, dims, values)
     x = decode(z.flatten(0, 1)).unflatten(0, (len(dims), frames))
     x = job.array(x, each=2)
     with Arrays(job.folder / ARRAYS) as arrays:
@@ -190,7 +190,7 @@ def _signed(value: float) -> str:
 
 
 def trajectory(job: Job) -> None:
-    """n samples on their way from noise."""
+    """Draw n samples on their way from noise."""
     request = job.request
     parts = []
     for start, n in batches(request.n, request.batch_size):
@@ -219,7 +219,7 @@ def reconstruction(job: Job) -> None:
     """The fixed test examples of the run's figure, or the first n in that order, and what the
     model makes of them."""
     request, data = job.request, job.data
-    index = run_figures.shown_examples(data)
+    index = run_figures.fixed_examples(data)
     others = [i for i in range(len(data.test)) if i not in set(index.tolist())]
     index = torch.cat([index, torch.tensor(others, dtype=torch.int64)])[: request.n]
     batch, source = data.test.batch(index), RowGenerator(request.seed, "reconstructions", 0, len(index))
@@ -228,7 +228,7 @@ def reconstruction(job: Job) -> None:
     for start, n in batches(len(index), request.batch_size):
         with job.clock():
             source = RowGenerator(request.seed, "reconstructions", start, n)
-            made = run_figures.rebuilt(job.model, task.given[start : start + n], source)
+            made = run_figures.reconstruction_rows(job.model, task.given[start : start + n], source)
             for name, x in made.items():
                 rows.setdefault(name, []).append(x.cpu())
         job.tick(n)

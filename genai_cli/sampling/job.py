@@ -1,4 +1,4 @@
-"""One request on its way: model, data, where it is drawn to, and what has come out so far."""
+"""One sampling request with its model, data, folder and results so far."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Job:
         return self.folder / name
 
     def labels(self, start: int, n: int) -> Tensor | None:
-        """(n,) labels of rows start … start + n."""
+        """Return the labels (n,) of rows start … start + n."""
         if self.y is None:
             return None
         rows = torch.arange(start, start + n) % len(self.y)
         return torch.tensor(self.y)[rows].to(next(self.model.parameters()).device)
 
     def array(self, x: Tensor, each: int = 1) -> np.ndarray:
-        """On the host as float32; ``each`` of its leading axes count examples."""
+        """Copy to the host as float32; ``each`` leading axes count examples."""
         out = x.detach().float().cpu().numpy()
         flat = out.reshape(int(np.prod(out.shape[:each])), -1)
         self.made += len(flat)

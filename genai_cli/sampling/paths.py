@@ -1,4 +1,4 @@
-"""Ways through a model's code: from one to another, and along one number at a time."""
+"""Paths through a latent space: from one code to another, and along one dimension at a time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def pairs(data: Dataset, n: int, seed: int) -> Tensor:
-    """Indices (n, 2) of test examples; of two classes each, where the data have classes."""
+    """Return indices (n, 2) of test examples, of two classes each where the data have classes."""
     order = torch.randperm(len(data.test), generator=generator(seed, "pairs")).tolist()
     labelled = data.spec.target == "labels"
     y = data.test.y.tolist() if labelled and data.test.y is not None else [0] * len(order)
@@ -78,13 +78,13 @@ def centre_and_spread(model: Model, data: Dataset, seed: int) -> tuple[Tensor, T
 
 
 def base_code(model: Model, data: Dataset, index: int, seed: int) -> Tensor:
-    """(1, K): the code of one test example, or a drawn one."""
+    """Return a code (1, K): of one test example, or a drawn one."""
     if hasattr(model, "encode"):
         return model.encode(data.test.batch(torch.tensor([index])).x)
     return model.prior(1, generator=RowGenerator(seed, "traversal", 0, 1))
 
 
-def turned(base: Tensor, dims: Tensor, values: Tensor) -> Tensor:
+def replace_dimension(base: Tensor, dims: Tensor, values: Tensor) -> Tensor:
     """(len(dims), F, K): ``base`` (1, K) with one number replaced by each of its values
     (len(dims), F)."""
     z = base.expand(len(dims), values.shape[1], -1).clone()
@@ -93,13 +93,13 @@ def turned(base: Tensor, dims: Tensor, values: Tensor) -> Tensor:
     return z
 
 
-def that_matter(base: Tensor, low: Tensor, high: Tensor, n: int, decode: Decode) -> Tensor:
+def most_influential(base: Tensor, low: Tensor, high: Tensor, n: int, decode: Decode) -> Tensor:
     """The n dimensions whose way from low to high (K,) changes the decoded example most, in the
     mean square, largest first; at most TRIED evenly spaced ones are tried."""
     k = base.shape[1]
     dims = torch.linspace(0, k - 1, min(k, TRIED)).round().long()
     at = dims.to(low.device)
-    both = turned(base, dims, torch.stack([low[at], high[at]], 1))  # (dims, 2, K)
+    both = replace_dimension(base, dims, torch.stack([low[at], high[at]], 1))  # (dims, 2, K)
     x = decode(both.flatten(0, 1)).unflatten(0, (len(dims), 2))
     change = (x[:, 1] - x[:, 0]).square().flatten(1).mean(1)
     return dims[change.argsort(descending=True, stable=True)[:n].cpu()]

@@ -1,4 +1,4 @@
-"""What `genai sample` and `genai encode` take, and whether a family can do it."""
+"""The requests of `genai sample` and `genai encode`, checked against the family."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MOST = 1000  # of what is kept in memory whole: all but samples
 
 @dataclass
 class SampleRequest:
-    """A line of `genai sample`."""
+    """Hold the options of `genai sample`."""
 
     what: Annotated[
         str,
@@ -80,7 +80,7 @@ class SampleRequest:
 
 @dataclass
 class EncodeRequest:
-    """A line of `genai encode`."""
+    """Hold the options of `genai encode`."""
 
     split: Annotated[str, OneOf({"train": "", "val": "", "test": "", "all": "the three"})] = "test"
     format: Annotated[
@@ -144,7 +144,7 @@ def takes_labels(call: Callable[..., Any]) -> bool:
 
 
 def labels(request: SampleRequest, conditional: bool, name: str, spec: Spec) -> list[int] | None:
-    """The labels that ``y`` names, to be repeated over the samples; None without ``y``.
+    """Return the labels that ``y`` names, to be repeated over the samples; None without ``y``.
 
     Args:
         request: the request.

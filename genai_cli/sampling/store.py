@@ -1,4 +1,4 @@
-"""A folder of results within a run: written beside its place, then renamed, so never half."""
+"""A folder of results within a run, written under a temporary name and then renamed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Folder:
             self.parent.rmdir()  # where nothing else is in it
 
     def publish(self, name: str | None = None) -> Path:
-        """Take the place of a folder ``name``, if there is one; else the name with the time.
+        """Rename to ``name``, replacing a folder of that name, or to the name with the time.
 
         Another process may do the same: the last one stays, and both are told the place.
 
@@ -95,7 +95,7 @@ class Folder:
 
 
 class Arrays:
-    """An npz file written as the numbers come: memory holds a batch, not the whole."""
+    """Write an npz file batch by batch, so that memory holds one batch."""
 
     def __init__(self, path: Path) -> None:
         self.zip = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
@@ -108,7 +108,7 @@ class Arrays:
 
     @contextmanager
     def stream(self, name: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
-        """A file that takes the bytes of a float32 array of ``shape``, in C order."""
+        """Yield a file that takes the bytes of a float32 array of ``shape``, in C order."""
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same seed, the same bytes
         with self.zip.open(member, "w", force_zip64=True) as file:
@@ -116,14 +116,14 @@ class Arrays:
             yield file
 
     def add(self, name: str, array: np.ndarray) -> None:
-        """A whole array; floats as float32."""
+        """Write a whole array; floats as float32."""
         array = array.astype("<f4") if array.dtype.kind == "f" else array
         with self.zip.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
             np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def write_images(folder: Path, images: np.ndarray, start: int) -> None:
-    """Images (N, C, H, W) in [0, 1] as 8-bit 000000.png …, numbered from ``start``."""
+    """Write images (N, C, H, W) in [0, 1] as 8-bit 000000.png …, numbered from ``start``."""
     folder.mkdir(exist_ok=True)
     for i, pixels in enumerate(eight_bits(images), start):
         image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
@@ -131,5 +131,5 @@ def write_images(folder: Path, images: np.ndarray, start: int) -> None:
 
 
 def eight_bits(images: np.ndarray) -> np.ndarray:
-    """uint8, rounded and clipped; what is not a number becomes 0 (and is counted elsewhere)."""
+    """Convert to uint8, rounded and clipped; nan becomes 0 (and is counted elsewhere)."""
     return np.rint(np.clip(np.nan_to_num(images), 0, 1) * 255).astype(np.uint8)

@@ -19,7 +19,7 @@ from genai_cli.audit.shares import (
     quantile,
 )
 from genai_cli.audit.world import RejectingClassifier
-from genai_cli.evaluation.reference import Reference
+from genai_cli.evaluation.reference import ReferenceClassifier
 
 K = 10
 TRUE = np.full(K, 0.1)
@@ -125,7 +125,7 @@ def test_confusions_count() -> None:
 
 
 def test_what_is_no_number_is_of_no_clear_class() -> None:
-    brighter = Reference(lambda x: 100 * x.flatten(1), 1.0, "")  # of two pixels
+    brighter = ReferenceClassifier(lambda x: 100 * x.flatten(1), 1.0, "")  # of two pixels
     reader = RejectingClassifier(brighter, 0.9)
     images = torch.tensor([[0.0, 1.0], [0.0, torch.nan], [0.0, torch.inf], [1.0, 0.0]])
     spec = SimpleNamespace(unit_interval=True, levels=256)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genai_cli.comparison import render, verdict
-from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.choose import TableCell
 from genai_cli.comparison.numbers import format_plus_minus
 from genai_cli.comparison.table import compare
 
@@ -26,7 +26,7 @@ def test_of_equal_numbers_the_exact_one_leads_and_both_are_best(outputs: Any, ma
     found = compare([vae, flow])
     assert [row.cells[BITS].mark for row in found.rows] == ["*", "*"]
     assert "Best likelihood: flow, 2.00 bits/dim (1.90–2.10), exact" in said(vae, flow)
-    assert not Cell(2, None, None, 1).bound  # only what says so is a bound
+    assert not TableCell(2, None, None, 1).bound  # only what says so is a bound
 
 
 def test_a_number_of_zero_is_ranked(outputs: Any, made: Any) -> None:

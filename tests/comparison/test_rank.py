@@ -9,7 +9,7 @@ import pytest
 from scipy.special import stdtrit
 
 from genai_cli.comparison import rank, render
-from genai_cli.comparison.choose import Cell
+from genai_cli.comparison.choose import TableCell
 from genai_cli.comparison.numbers import format_interval, format_plus_minus
 from genai_cli.comparison.seeds import mean_interval, student
 from genai_cli.comparison.table import compare
@@ -44,17 +44,19 @@ def test_interval_of_seeds() -> None:
     ],
 )
 def test_distinguishable(a: tuple, b: tuple, tied: bool) -> None:
-    def cell(value: float, half: float | None) -> Cell:
-        return Cell(value, *((None, None) if half is None else (value - half, value + half)), 1)
+    def cell(value: float, half: float | None) -> TableCell:
+        return TableCell(
+            value, *((None, None) if half is None else (value - half, value + half)), 1
+        )
 
     assert rank.alike(cell(*a), cell(*b)) is tied
     assert rank.alike(cell(*b), cell(*a)) is tied
 
 
 def test_facing_sides_of_a_skewed_interval_count() -> None:
-    low, high = Cell(10, 5, 10.1, 1), Cell(11, 10.9, 20, 1)
+    low, high = TableCell(10, 5, 10.1, 1), TableCell(11, 10.9, 20, 1)
     assert not rank.alike(low, high)
-    assert rank.alike(Cell(10, 9.9, 15, 1), high)
+    assert rank.alike(TableCell(10, 9.9, 15, 1), high)
 
 
 def test_best_and_ties_by_direction(outputs: Any, made: Any) -> None:

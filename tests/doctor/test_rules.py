@@ -15,7 +15,7 @@ from genai_cli.config.catalog import config_dir
 from genai_cli.config.schema import TrainConfig
 from genai_cli.doctor.advice import WORDS, command
 from genai_cli.doctor.finding import PHRASES, Finding, below, beyond
-from genai_cli.doctor.limits import ADAPTIVE, FITS, USUAL
+from genai_cli.doctor.limits import ACTIVATIONS_OF_LOSS, ADAPTIVE, USUAL_RATE
 from genai_cli.doctor.reading import Reading
 from genai_cli.doctor.rules import examine
 from genai_cli.losses import elementwise
@@ -45,13 +45,13 @@ def test_the_pairs_are_those_of_the_losses() -> None:
     for task in ("reconstruction", "regression", "binary", "multiclass"):
         for name, fits in elementwise.fitting(task, unit_interval=True).items():
             wanted.setdefault(name, set()).update(fits)
-    assert {name: set(fits) for name, fits in FITS.items()} == wanted
+    assert {name: set(fits) for name, fits in ACTIVATIONS_OF_LOSS.items()} == wanted
 
 
 def test_the_usual_rate_is_that_of_our_optimizers() -> None:
     for name in ADAPTIVE:
         text = (config_dir() / "optimizer" / f"{name}.yaml").read_text()
-        assert USUAL <= yaml.safe_load(text)["lr"] <= 2 * USUAL
+        assert USUAL_RATE <= yaml.safe_load(text)["lr"] <= 2 * USUAL_RATE
 
 
 @pytest.mark.parametrize("epochs", [5, 20, 200, 2000])

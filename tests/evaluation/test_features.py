@@ -10,7 +10,7 @@ import torch
 from genai_cli.data.dataset import Dataset
 from genai_cli.data.sources import load
 from genai_cli.errors import UserError
-from genai_cli.evaluation.features import make
+from genai_cli.evaluation.features import make_extractor
 
 
 def quiet(text: str) -> None:
@@ -27,7 +27,7 @@ def unlabelled(data: Dataset) -> Dataset:
 
 
 def test_labelled_images_get_the_reference(digits: Dataset) -> None:
-    found = make("auto", digits, say=quiet)
+    found = make_extractor("auto", digits, say=quiet)
     assert (found.name, found.width, found.accuracy) == ("reference", 128, 355 / 360)
     assert found.note == (
         "features: 128 of the reference classifier 99d3e9894e62f781 (accuracy 0.986 on the test "
@@ -38,23 +38,23 @@ def test_labelled_images_get_the_reference(digits: Dataset) -> None:
         "extractor_hash": "99d3e9894e62f781",
         "extractor_accuracy": 355 / 360,
     }
-    assert make("reference", digits, say=quiet).passport() == found.passport()
+    assert make_extractor("reference", digits, say=quiet).passport() == found.passport()
 
 
 def test_unlabelled_images_get_pixels_and_hear_why(digits: Dataset) -> None:
-    found = make("auto", unlabelled(digits), say=quiet)
+    found = make_extractor("auto", unlabelled(digits), say=quiet)
     assert found.note == "features: the 64 pixels, as digits has no labels"
     assert found.passport() == {
         "extractor": "pixels",
         "extractor_hash": None,
         "extractor_accuracy": None,
     }
-    assert make("pixels", digits, say=quiet).note == "features: the 64 pixels"
+    assert make_extractor("pixels", digits, say=quiet).note == "features: the 64 pixels"
 
 
 def test_of_a_pair_the_target_is_what_is_drawn() -> None:
     data = load({"name": "digits", "pair": "superresolution", "factor": 2})
-    found = make("auto", data, say=quiet)
+    found = make_extractor("auto", data, say=quiet)
     assert found.note == "features: the 64 pixels, as an image pair has no labels"
     batch = data.test.batch(torch.arange(3))
     assert batch.x.shape == (3, 1, 4, 4)
@@ -65,7 +65,7 @@ def test_of_a_pair_the_target_is_what_is_drawn() -> None:
 def test_points_and_tables_get_their_values(name: str, width: int) -> None:
     data = load({"name": name})
     for asked in ("auto", "pixels"):
-        found = make(asked, data, say=quiet)
+        found = make_extractor(asked, data, say=quiet)
         assert (found.name, found.width) == ("values", width)
         assert found.note == f"features: the {width} values"
     x = data.test.x[:5]
@@ -78,17 +78,17 @@ def test_points_and_tables_get_their_values(name: str, width: int) -> None:
 def test_what_does_not_work_is_answered_in_a_line(name: str) -> None:
     for data in (load({"name": "moons"}), load({"name": "wine"})):
         with pytest.raises(UserError, match=f"features={name} .*features=pixels") as said:
-            make(name, data, say=quiet)
+            make_extractor(name, data, say=quiet)
         assert "\n" not in str(said.value)
 
 
 def test_an_unknown_extractor_lists_the_known(digits: Dataset) -> None:
     with pytest.raises(UserError, match=r"features=vgg .*auto, inception, pixels, reference"):
-        make("vgg", digits)
+        make_extractor("vgg", digits)
 
 
 def test_features_and_classes_are_the_networks(digits: Dataset) -> None:
-    found = make("reference", digits, say=quiet)
+    found = make_extractor("reference", digits, say=quiet)
     x = digits.test.batch(torch.arange(40))
     features = found.features(x.x)
     assert features.shape == (40, 128)
@@ -102,13 +102,13 @@ def test_features_and_classes_are_the_networks(digits: Dataset) -> None:
 
 @pytest.mark.parametrize("name", ["reference", "pixels"])
 def test_features_do_not_depend_on_batch_or_precision(name: str, digits: Dataset) -> None:
-    found = make(name, digits, say=quiet)
+    found = make_extractor(name, digits, say=quiet)
     x = digits.test.batch(torch.arange(50)).x
     whole = found.features(x)
     assert torch.allclose(replace(found, batch=7).features(x), whole, rtol=1e-5, atol=1e-6)
     torch.set_default_dtype(torch.float64)
     try:
-        double = make(name, digits, say=quiet).features(x.double())
+        double = make_extractor(name, digits, say=quiet).features(x.double())
     finally:
         torch.set_default_dtype(torch.float32)
     assert double.dtype == torch.float32
@@ -117,4 +117,4 @@ def test_features_do_not_depend_on_batch_or_precision(name: str, digits: Dataset
 
 def test_no_examples_have_no_features(digits: Dataset) -> None:
     with pytest.raises(ValueError, match="no examples"):
-        make("pixels", digits).features(torch.zeros(0, 1, 8, 8))
+        make_extractor("pixels", digits).features(torch.zeros(0, 1, 8, 8))

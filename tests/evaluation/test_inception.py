@@ -16,7 +16,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as theirs
 from genai_cli.data.dataset import Dataset
 from genai_cli.data.sources import load
 from genai_cli.errors import UserError
-from genai_cli.evaluation.features import make
+from genai_cli.evaluation.features import make_extractor
 from genai_cli.evaluation.inception import bytes_of
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -63,7 +63,7 @@ def test_features_are_torch_fidelitys(
     digits: Dataset, random_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENAI_INCEPTION", str(random_weights))
-    found = make("inception", digits, say=pytest.fail)
+    found = make_extractor("inception", digits, say=pytest.fail)
     x = digits.test.batch(torch.arange(2)).x
     features = found.features(x)
     network = theirs.FeatureExtractorInceptionV3(
@@ -97,7 +97,7 @@ def test_a_file_on_disk_needs_no_network(
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / FILE).symlink_to(random_weights)
-    assert make("inception", digits, say=pytest.fail).hash
+    assert make_extractor("inception", digits, say=pytest.fail).hash
 
 
 def test_without_file_and_network_it_names_both_file_and_address(
@@ -105,7 +105,7 @@ def test_without_file_and_network_it_names_both_file_and_address(
 ) -> None:
     said: list[str] = []
     with pytest.raises(UserError) as error:
-        make("inception", digits, say=said.append)
+        make_extractor("inception", digits, say=said.append)
     line = str(error.value)
     path = tmp_path / "hub" / "checkpoints" / FILE
     assert str(path) in line
@@ -123,7 +123,7 @@ def test_a_given_file_that_is_not_there(
 ) -> None:
     monkeypatch.setenv("GENAI_INCEPTION", str(tmp_path / "no.pth"))
     with pytest.raises(UserError, match=r"GENAI_INCEPTION=\S+no\.pth is not a file"):
-        make("inception", digits, say=pytest.fail)
+        make_extractor("inception", digits, say=pytest.fail)
 
 
 class Harmful:
@@ -147,7 +147,7 @@ def test_a_file_that_is_something_else(
         path.write_bytes(pickle.dumps(Harmful(trace)))
     monkeypatch.setenv("GENAI_INCEPTION", str(path))
     with pytest.raises(UserError, match=r"weights\.pth does not hold Inception's weights") as error:
-        make("inception", digits, say=pytest.fail)
+        make_extractor("inception", digits, say=pytest.fail)
     assert "\n" not in str(error.value)
     assert not trace.exists()
 
@@ -155,4 +155,4 @@ def test_a_file_that_is_something_else(
 def test_images_of_two_channels_are_refused(digits: Dataset) -> None:
     two = replace(digits, spec=digits.spec._replace(event_shape=(2, 8, 8)))
     with pytest.raises(UserError, match="digits has images of 2 channels; use features=pixels"):
-        make("inception", two)
+        make_extractor("inception", two)

@@ -15,7 +15,7 @@ from genai_cli.config.schema import TrainConfig
 from genai_cli.data.dataset import Dataset
 from genai_cli.data.sources import load
 from genai_cli.evaluation import passport
-from genai_cli.evaluation.chosen import chosen
+from genai_cli.evaluation.chosen import subset
 from genai_cli.evaluation.likelihood import Likelihood, likelihood
 from genai_cli.models.base import Model
 from genai_cli.models.build import build_model
@@ -62,7 +62,7 @@ class Case:
         return likelihood(self.model, self.data, self.cfg, **given | options)
 
     def x(self, n: int = 40) -> Tensor:
-        return self.data.test.batch(chosen(self.data.test, n)).x
+        return self.data.test.batch(subset(self.data.test, n)).x
 
 
 LINES = [
@@ -184,7 +184,7 @@ def test_fewer_steps_of_a_ddpm_estimate_the_sum_of_all():
 
 def test_a_conditional_model_is_given_the_label():
     case = Case("ddpm dataset=digits model.conditional=true")
-    batch = case.data.test.batch(chosen(case.data.test, 40))
+    batch = case.data.test.batch(subset(case.data.test, 40))
     wanted = -case.model.log_prob(
         batch.x, RowGenerator(0, "likelihood", 0, 40), y=batch.y, steps=30
     )

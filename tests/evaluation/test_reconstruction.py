@@ -13,7 +13,7 @@ from torch import Tensor
 from genai_cli.data.dataset import Dataset, Spec
 from genai_cli.data.sources import load
 from genai_cli.evaluation import reconstruction as measured
-from genai_cli.evaluation.chosen import chosen
+from genai_cli.evaluation.chosen import subset
 from genai_cli.evaluation.ssim import ssim
 from genai_cli.models.base import Model
 from genai_cli.models.build import model_class
@@ -117,7 +117,7 @@ def test_components_are_scikit_learns(digits, components):
     n = 100
     found = measured.pca(digits, components, n)
     reference = PCA(components, svd_solver="full").fit(matrix(digits.train))
-    x = matrix(digits.test)[chosen(digits.test, n)]
+    x = matrix(digits.test)[subset(digits.test, n)]
     rebuilt = reference.inverse_transform(reference.transform(x)).clip(0, 1)
     assert np.allclose(found["mse"], ((x - rebuilt) ** 2).mean(1), rtol=1e-6)
     assert len(found["psnr"]) == len(found["ssim"]) == n
@@ -181,7 +181,7 @@ class Half(Model):
 def test_the_same_examples_whatever_the_batch(digits, batch):
     ticks = []
     found = measured.reconstruction(Half(), digits, n=30, batch=batch, tick=ticks.append)
-    x = matrix(digits.test)[chosen(digits.test, 30)]
+    x = matrix(digits.test)[subset(digits.test, 30)]
     assert np.allclose(found["mse"], (x**2 / 4).mean(1))
     assert sum(ticks) == 30
     assert len(ticks) == math.ceil(30 / batch)
@@ -191,7 +191,7 @@ def test_a_pair_is_measured_against_its_target():
     data = load({"name": "digits", "pair": "superresolution"})
     model = Half(data.spec.target_shape)
     found = measured.reconstruction(model, data, n=10, batch=4, tick=lambda n: None)
-    y = data.test.batch(chosen(data.test, 10)).y.double()
+    y = data.test.batch(subset(data.test, 10)).y.double()
     assert torch.allclose(found["mse"], (y - 0.25).square().flatten(1).mean(1))
     assert found["ssim"].shape == (10,)
 

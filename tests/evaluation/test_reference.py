@@ -240,7 +240,7 @@ def test_images_decoded_on_demand_train_it_too(tmp_path: Path) -> None:
 def test_weights_are_half_precision_numbers() -> None:
     network = Network((1, 8, 8), 10)
     before = network.first.weight.detach().clone()
-    classifier.rounded(network)
+    classifier.round_to_half(network)
     assert torch.equal(network.first.weight, before.half().float())
     assert network.first.weight.dtype == torch.float32
 

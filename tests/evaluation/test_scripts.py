@@ -15,7 +15,7 @@ import torch
 from genai_cli.config import compose
 from genai_cli.data.sources import load
 from genai_cli.errors import UserError
-from genai_cli.evaluation.drawing import stored
+from genai_cli.evaluation.drawing import quantize
 from genai_cli.runner.prepare import prepare, start
 from genai_cli.store import run_folder
 from genai_cli.training import checkpoint, setup
@@ -134,10 +134,10 @@ def test_subsets_of_training_images_do_not_overlap(script: Callable) -> None:
 
 def test_samples_are_rounded_as_the_data_is_stored() -> None:
     spec = load({"name": "digits"}).spec
-    rounded = stored(torch.tensor([-0.3, 0.1, 0.99, 1.7]), spec)
+    rounded = quantize(torch.tensor([-0.3, 0.1, 0.99, 1.7]), spec)
     assert rounded.tolist() == [0, 2 / 16, 1, 1]
     vectors = spec._replace(levels=None, unit_interval=False)
-    assert stored(torch.tensor([-0.3, 1.7]), vectors).tolist() == pytest.approx([-0.3, 1.7])
+    assert quantize(torch.tensor([-0.3, 1.7]), vectors).tolist() == pytest.approx([-0.3, 1.7])
 
 
 def test_samples_do_not_depend_on_the_batch(run: Callable, script: Callable) -> None:

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from genai_cli.figures import cross_table, curves
-from genai_cli.figures.cross_table import Entry, Line
-from genai_cli.figures.curves import Curve, Panel
+from genai_cli.figures.cross_table import TableEntry, TableRow
+from genai_cli.figures.curves import CurvePanel, LossCurve
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -29,10 +29,10 @@ def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Figure]:
     return seen
 
 
-def panel(values: np.ndarray, title: str = "a", objective: str = "o", **more: object) -> Panel:
+def panel(values: np.ndarray, title: str = "a", objective: str = "o", **more: object) -> CurvePanel:
     epochs = np.arange(1.0, len(values) + 1)
-    curve = Curve(epochs, values, values / 2, **more)
-    return Panel(title, [curve], note="a note", objective=objective)
+    curve = LossCurve(epochs, values, values / 2, **more)
+    return CurvePanel(title, [curve], note="a note", objective=objective)
 
 
 def test_an_explosion_does_not_flatten_the_others(saved: dict, tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_an_explosion_does_not_flatten_the_others(saved: dict, tmp_path: Path) -
 
 
 def test_a_training_loss_that_vanishes_does_not_either(saved: dict, tmp_path: Path) -> None:
-    curve = Curve(EPOCHS, FALLS, FALLS * 1e-6)
-    curves.cell_curves(tmp_path / "c.png", [Panel("a", [curve])], title="t")
+    curve = LossCurve(EPOCHS, FALLS, FALLS * 1e-6)
+    curves.cell_curves(tmp_path / "c.png", [CurvePanel("a", [curve])], title="t")
     assert saved["fig"].axes[0].get_ylim()[0] > FALLS.min() / 50
 
 
@@ -84,16 +84,22 @@ def test_losses_below_zero_have_a_linear_axis(saved: dict, tmp_path: Path) -> No
 
 
 def test_lines_of_one_panel_are_in_the_legend_once(saved: dict, tmp_path: Path) -> None:
-    lines = [Curve(EPOCHS, FALLS * k, FALLS, label=f"lr={k}", colour=f"C{k}") for k in (1, 2)]
-    panels = [Panel(name, lines) for name in "abcde"]
+    lines = [LossCurve(EPOCHS, FALLS * k, FALLS, label=f"lr={k}", colour=f"C{k}") for k in (1, 2)]
+    panels = [CurvePanel(name, lines) for name in "abcde"]
     curves.cell_curves(tmp_path / "c.png", panels, title="t")
     legend = [text.get_text() for text in saved["fig"].legends[0].get_texts()]
     assert legend == ["lr=1", "lr=2", "training"]
 
 
 def test_the_best_of_a_row_is_darkest_and_framed(saved: dict, tmp_path: Path) -> None:
-    up = Line("wine", "accuracy ↑", [Entry(0.9, "0.9", "0.8 – 1", True), Entry(0.5, "0.5"), None])
-    down = Line("images", "MSE ↓", [Entry(0.9, "0.9"), None, Entry(0.5, "0.5", best=True)], False)
+    up = TableRow(
+        "wine",
+        "accuracy ↑",
+        [TableEntry(0.9, "0.9", "0.8 – 1", True), TableEntry(0.5, "0.5"), None],
+    )
+    down = TableRow(
+        "images", "MSE ↓", [TableEntry(0.9, "0.9"), None, TableEntry(0.5, "0.5", best=True)], False
+    )
     cross_table.cross_table(tmp_path / "t.png", ["a", "b", "c d"], [up, down], title="t")
     assert cross_table._shares(up) == [1.0, 0.0, 0.0]
     assert cross_table._shares(down) == [0.0, 0.0, 1.0]

@@ -9,9 +9,9 @@ from PIL import Image
 from genai_cli.figures import compare_sheet, curves, evaluated, frontier, labels, style
 from genai_cli.figures import posterior as codes
 from genai_cli.figures import rate_distortion as rd
-from genai_cli.figures.compare_sheet import Row
+from genai_cli.figures.compare_sheet import ImageRow
 from genai_cli.figures.families import FAMILIES, OTHERS, colours, look
-from genai_cli.figures.frontier import Panel, Point, pareto
+from genai_cli.figures.frontier import FrontierPanel, Point, pareto
 
 pytestmark = pytest.mark.filterwarnings("error")
 RNG = np.random.default_rng(0)
@@ -92,8 +92,10 @@ def test_spread_keeps_order_and_gap_and_moves_no_more_than_it_must():
 def test_a_sheet_grows_by_a_row_for_each_run_and_holds_every_image(figures, tmp_path):
     heights = []
     for runs in (1, 3):
-        rows = [Row("original", RNG.random((10, 1, 8, 8)))]
-        rows += [Row(f"run {i}", RNG.random((10, 1, 8, 8)), 0.01 * (i + 1)) for i in range(runs)]
+        rows = [ImageRow("original", RNG.random((10, 1, 8, 8)))]
+        rows += [
+            ImageRow(f"run {i}", RNG.random((10, 1, 8, 8)), 0.01 * (i + 1)) for i in range(runs)
+        ]
         path = tmp_path / f"{runs}.png"
         compare_sheet.image_rows(path, rows, columns="0123456789", title="t", caption="c")
         heights.append(size(path)[1])
@@ -103,7 +105,10 @@ def test_a_sheet_grows_by_a_row_for_each_run_and_holds_every_image(figures, tmp_
 
 
 def test_a_sheet_without_errors_has_no_column_for_them(figures, tmp_path):
-    rows = [Row("test images", RNG.random((4, 3, 16, 12))), Row("r", RNG.random((4, 3, 16, 12)))]
+    rows = [
+        ImageRow("test images", RNG.random((4, 3, 16, 12))),
+        ImageRow("r", RNG.random((4, 3, 16, 12))),
+    ]
     compare_sheet.image_rows(tmp_path / "a.png", rows, title="t")
     assert "MSE" not in texts(figures[-1])
     size(tmp_path / "a.png")
@@ -111,7 +116,7 @@ def test_a_sheet_without_errors_has_no_column_for_them(figures, tmp_path):
 
 def test_a_long_name_stays_on_the_sheet(figures, tmp_path):
     name = "a run with a name that is longer than any name of a run should be, really, and more"
-    rows = [Row(name, RNG.random((10, 1, 28, 28)))] * 2
+    rows = [ImageRow(name, RNG.random((10, 1, 28, 28)))] * 2
     compare_sheet.image_rows(tmp_path / "a.png", rows, title="t")
     fig = figures[-1]
     renderer = fig.canvas.get_renderer()
@@ -122,7 +127,7 @@ def test_a_long_name_stays_on_the_sheet(figures, tmp_path):
 
 @pytest.mark.parametrize("runs", [1, 6])
 def test_points_get_a_panel_for_each_run_and_one_for_the_data(runs, figures, tmp_path):
-    rows = [Row(f"run {i}", RNG.normal(size=(300, 2)), 0.5) for i in range(runs)]
+    rows = [ImageRow(f"run {i}", RNG.normal(size=(300, 2)), 0.5) for i in range(runs)]
     compare_sheet.point_panels(tmp_path / "a.png", RNG.normal(size=(400, 2)), rows, title="t")
     shown = [ax for ax in figures[-1].axes if ax.axison]
     assert len(shown) == runs + 1
@@ -152,7 +157,7 @@ def sweep_points():
 
 def test_quality_and_speed_draw_every_point_the_floor_and_names_apart(figures, tmp_path):
     points = sweep_points()
-    frontier.frontier(tmp_path / "a.png", [Panel("p", points, 4.0)], title="t")
+    frontier.frontier(tmp_path / "a.png", [FrontierPanel("p", points, 4.0)], title="t")
     ax = figures[-1].axes[0]
     dots = [line for line in ax.lines if line.get_marker() in {m for _, m in FAMILIES.values()}
             and line.get_fillstyle() == "full"]  # fmt: skip
@@ -180,7 +185,7 @@ def test_a_name_nearer_to_another_point_has_a_line_to_its_own(figures, tmp_path)
         (5.6, 80.7),
     ]
     points = [Point(f"bottleneck={i}", "vae", x * 1e-6, y) for i, (x, y) in enumerate(spots)]
-    frontier.frontier(tmp_path / "a.png", [Panel("p", points, 0.5)], title="t")
+    frontier.frontier(tmp_path / "a.png", [FrontierPanel("p", points, 0.5)], title="t")
     ax = figures[-1].axes[0]
     dots = ax.transData.transform([(p.seconds, p.quality) for p in points])
     lost = 0
@@ -196,7 +201,7 @@ def test_a_name_nearer_to_another_point_has_a_line_to_its_own(figures, tmp_path)
 
 def test_of_many_points_only_the_front_is_named(figures, tmp_path):
     points = [Point(f"run {i}", "vae", 1e-4 * (1 + i % 7), 10.0 + i) for i in range(40)]
-    frontier.frontier(tmp_path / "a.png", [Panel("p", points)], title="t")
+    frontier.frontier(tmp_path / "a.png", [FrontierPanel("p", points)], title="t")
     assert len(boxes(figures[-1].axes[0])) == len(pareto(points)) < 5
 
 
@@ -209,7 +214,9 @@ def test_few_and_odd_points_are_a_figure_too(figures, tmp_path):
         [Point("a", "gan", 1e-3, -0.02, -0.1, 0.1), Point("b", "vae", 1.0, 3.0, 2.9, 3.1)],
     ]
     floors = (1.0, None, 1.0, None, 1.0)
-    panels = [Panel(f"panel {i}", *both) for i, both in enumerate(zip(odd, floors, strict=True))]
+    panels = [
+        FrontierPanel(f"panel {i}", *both) for i, both in enumerate(zip(odd, floors, strict=True))
+    ]
     frontier.frontier(tmp_path / "a.png", panels, title="t")
     assert sum(ax.axison for ax in figures[-1].axes) == len(odd)
     size(tmp_path / "a.png")
@@ -244,7 +251,7 @@ def test_two_points_have_no_knee():
 
 def curve(label, model, mse):
     mse = np.array(mse)
-    return rd.Curve(label, model, 2.0 ** np.arange(1, 1 + len(mse)), mse, 0.9 * mse, 1.1 * mse)
+    return rd.RateCurve(label, model, 2.0 ** np.arange(1, 1 + len(mse)), mse, 0.9 * mse, 1.1 * mse)
 
 
 def test_bottlenecks_show_curves_intervals_floor_knee_and_psnr(figures, tmp_path):
@@ -264,7 +271,7 @@ def test_bottlenecks_show_curves_intervals_floor_knee_and_psnr(figures, tmp_path
 
 def test_bottlenecks_without_floor_interval_and_psnr(figures, tmp_path):
     none = np.full(3, np.nan)
-    lines = [rd.Curve("mine", "mine", np.array([1, 2, 3.0]), np.array([3, 2, 1.0]), none, none)]
+    lines = [rd.RateCurve("mine", "mine", np.array([1, 2, 3.0]), np.array([3, 2, 1.0]), none, none)]
     rd.rate_distortion(tmp_path / "a.png", lines, None, psnr=False, title="t")
     assert len(figures[-1].axes) == 1
     size(tmp_path / "a.png")
@@ -275,13 +282,15 @@ def test_bottlenecks_without_floor_interval_and_psnr(figures, tmp_path):
 
 def line(label, model="vae", n=20, start=1.0):
     e = np.arange(1.0, n + 1)
-    return curves.Curve(e, start / e, seconds=e * 0.3, label=label, model=model)
+    return curves.LossCurve(e, start / e, seconds=e * 0.3, label=label, model=model)
 
 
 def test_each_objective_has_its_own_two_panels(figures, tmp_path):
-    found = [curves.Panel("mse loss", [line("a"), line("b", start=2.0)]),
-             curves.Panel("generator", [line("gan", "gan", 9, -1.0)], falls=False)]  # fmt: skip
-    curves.overlay(tmp_path / "a.png", found, title="t")
+    objectives = [
+        curves.CurvePanel("mse loss", [line("a"), line("b", start=2.0)]),
+        curves.CurvePanel("generator", [line("gan", "gan", 9, -1.0)], falls=False),
+    ]
+    curves.overlay(tmp_path / "a.png", objectives, title="t")
     axes = figures[-1].axes
     assert len(axes) == 4
     assert [ax.get_yscale() for ax in axes] == ["log", "log", "linear", "linear"]
@@ -295,7 +304,7 @@ def test_each_objective_has_its_own_two_panels(figures, tmp_path):
 
 def test_names_of_many_curves_stay_apart_and_on_the_figure(figures, tmp_path):
     lines = [line(f"run with a long name {i}") for i in range(30)]
-    curves.overlay(tmp_path / "a.png", [curves.Panel("x", lines)], title="t")
+    curves.overlay(tmp_path / "a.png", [curves.CurvePanel("x", lines)], title="t")
     ax = figures[-1].axes[1]
     found = boxes(ax)
     assert len(found) == curves.MOST_LINES
@@ -306,12 +315,12 @@ def test_names_of_many_curves_stay_apart_and_on_the_figure(figures, tmp_path):
 
 def test_a_diverged_run_and_a_comparison_without_losses_are_figures_too(figures, tmp_path):
     dead, huge = (
-        curves.Curve(np.arange(3.0), np.array(values), seconds=np.arange(3.0), label="x")
+        curves.LossCurve(np.arange(3.0), np.array(values), seconds=np.arange(3.0), label="x")
         for values in ([np.nan] * 3, [1e6, 3.0, -1.0])
     )
-    curves.overlay(tmp_path / "a.png", [curves.Panel("x", [dead])], title="t")
+    curves.overlay(tmp_path / "a.png", [curves.CurvePanel("x", [dead])], title="t")
     assert "no finite value" in texts(figures[-1])
-    curves.overlay(tmp_path / "b.png", [curves.Panel("x", [dead, huge])], title="t")
+    curves.overlay(tmp_path / "b.png", [curves.CurvePanel("x", [dead, huge])], title="t")
     assert figures[-1].axes[0].get_yscale() == "symlog"
     curves.overlay(tmp_path / "c.png", [], title="t")
     assert "no run has a validation loss" in texts(figures[-1])
@@ -323,9 +332,12 @@ def test_a_diverged_run_and_a_comparison_without_losses_are_figures_too(figures,
 @pytest.mark.parametrize("k", [1, pytest.param(2, marks=pytest.mark.slow), 16])
 def test_codes_and_draws_share_a_frame(k, figures, tmp_path):
     pairs = [
-        codes.Pair(f"run {i}", "N(0, I)", 3 * RNG.normal(size=(200, k)), RNG.normal(size=(200, k)),
-                   0.05, 0.01 * i) for i in range(2)
-    ]  # fmt: skip
+        codes.CodesAndDraws(
+            *(f"run {i}", "N(0, I)", 3 * RNG.normal(size=(200, k)), RNG.normal(size=(200, k))),
+            *(0.05, 0.01 * i),
+        )
+        for i in range(2)
+    ]
     codes.posterior_prior(tmp_path / "a.png", pairs, title="t")
     top, _, bottom, other = figures[-1].axes
     assert top.get_xlim() == bottom.get_xlim()

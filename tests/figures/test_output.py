@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from genai_cli.figures import curves, frontier, generator, grids, style
-from genai_cli.figures.curves import Curve, Panel
+from genai_cli.figures.curves import CurvePanel, LossCurve
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -85,10 +85,10 @@ def test_larger_type_on_a_picture_as_wide(tmp_path: Path) -> None:
 def test_the_output_ends_with_its_block(tmp_path: Path) -> None:
     with pytest.raises(KeyError), style.output("pdf", 1.5):
         raise KeyError
-    assert style.written(tmp_path / "a.png") == [tmp_path / "a.png"]
+    assert style.output_files(tmp_path / "a.png") == [tmp_path / "a.png"]
     with style.output("svg"):
-        assert style.written(tmp_path / "a.png") == [tmp_path / "a.png", tmp_path / "a.svg"]
-        assert style.written(tmp_path / "a.gif") == [tmp_path / "a.gif"]
+        assert style.output_files(tmp_path / "a.png") == [tmp_path / "a.png", tmp_path / "a.svg"]
+        assert style.output_files(tmp_path / "a.gif") == [tmp_path / "a.gif"]
 
 
 @pytest.mark.parametrize("which", ["run", "gan", "overlay", "cells", "generator", "frontier"])
@@ -100,7 +100,7 @@ def test_no_word_of_the_largest_type_is_cut_off(
         monkeypatch.setattr(room, "save", lambda fig, path: seen.append(fig))
     path, title = tmp_path / "a.png", "a title of some words"
     lines = [
-        Curve(EPOCHS, k / EPOCHS, k / EPOCHS / 2, EPOCHS, f"vae bottleneck={k}", "vae")
+        LossCurve(EPOCHS, k / EPOCHS, k / EPOCHS / 2, EPOCHS, f"vae bottleneck={k}", "vae")
         for k in (2, 4, 8, 16)
     ]
     with style.output("png", 1.8):
@@ -111,11 +111,11 @@ def test_no_word_of_the_largest_type_is_cut_off(
             rows = [{"epoch": e} | {f"train/generator/{t}": 1 / e for t in terms} for e in EPOCHS]
             curves.loss_curve(path, rows, title=title, unit="", best_epoch=None)
         elif which == "overlay":
-            objectives = [Panel("discriminator, nonsaturating loss on digits", lines)] * 2
+            objectives = [CurvePanel("discriminator, nonsaturating loss on digits", lines)] * 2
             curves.overlay(path, objectives, title=title)
         elif which == "cells":
             note = "test MSE 0.0798 · 0.13 s\nlowest 0.0791 in epoch 4\nlast 0.079, training 0.0868"
-            cells = [Panel(c.label, [c], note=note) for c in lines * 2]
+            cells = [CurvePanel(c.label, [c], note=note) for c in lines * 2]
             curves.cell_curves(path, cells, title=title)
         elif which == "generator":
             pulls = [
@@ -125,7 +125,9 @@ def test_no_word_of_the_largest_type_is_cut_off(
             generator.generator(path, pulls, title=title)
         else:
             points = [frontier.Point(f"{k} steps", "ddpm", k / 1e3, 9 / k) for k in (1, 5, 50)]
-            frontier.frontier(path, [frontier.Panel("digits, 100 samples", points)], title=title)
+            frontier.frontier(
+                path, [frontier.FrontierPanel("digits, 100 samples", points)], title=title
+            )
         (fig,) = seen
         fig.draw_without_rendering()
     words = [t for ax in fig.axes for t in (*ax.texts, ax.xaxis.label, ax.yaxis.label)]

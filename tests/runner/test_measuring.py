@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from genai_cli.evaluation import budget, evidence, summary
-from genai_cli.evaluation.budget import Budget, fitting
+from genai_cli.evaluation.budget import Budget, fit_to_budget
 from genai_cli.runner import lifecycle, stacked
 from genai_cli.store import run_folder
 from genai_cli.store.run_folder import MeasuredPart
@@ -294,14 +294,14 @@ def test_verbs_say_that_it_is_not_measured_yet(genai: Callable, stop_at: Callabl
 
 def test_fewer_draws_come_before_fewer_examples() -> None:
     whole = MeasuredPart(10_000, 8)
-    assert fitting(whole, 1.0, 0.0, 160.0, 500) == whole
-    assert fitting(whole, 1.0, 0.0, 159.0, 500) == MeasuredPart(10_000, 7)
-    assert fitting(whole, 1.0, 1.0, 159.0, 500) == MeasuredPart(10_000, 6)
-    assert fitting(whole, 1.0, 0.0, 20.0, 500) == MeasuredPart(10_000, 1)
-    assert fitting(whole, 1.0, 0.0, 19.9, 500) == MeasuredPart(9_500, 1)
-    assert fitting(whole, 1.0, 0.0, -5.0, 500) == MeasuredPart(budget.LEAST, 1)
-    assert fitting(MeasuredPart(360, 8), 1.0, 0.0, 3.0, 500) == MeasuredPart(360, 3)
-    assert fitting(MeasuredPart(360, 1), 9.0, 9.0, 3.0, 500) == MeasuredPart(
+    assert fit_to_budget(whole, 1.0, 0.0, 160.0, 500) == whole
+    assert fit_to_budget(whole, 1.0, 0.0, 159.0, 500) == MeasuredPart(10_000, 7)
+    assert fit_to_budget(whole, 1.0, 1.0, 159.0, 500) == MeasuredPart(10_000, 6)
+    assert fit_to_budget(whole, 1.0, 0.0, 20.0, 500) == MeasuredPart(10_000, 1)
+    assert fit_to_budget(whole, 1.0, 0.0, 19.9, 500) == MeasuredPart(9_500, 1)
+    assert fit_to_budget(whole, 1.0, 0.0, -5.0, 500) == MeasuredPart(budget.LEAST, 1)
+    assert fit_to_budget(MeasuredPart(360, 8), 1.0, 0.0, 3.0, 500) == MeasuredPart(360, 3)
+    assert fit_to_budget(MeasuredPart(360, 1), 9.0, 9.0, 3.0, 500) == MeasuredPart(
         360, 1
     )  # a batch is the least
 
@@ -414,11 +414,13 @@ def test_samples_that_take_long_are_fewer(monkeypatch: pytest.MonkeyPatch) -> No
 
         return draw
 
-    assert budget.affordable(64, takes(0.1), 6.5) == 64
-    assert budget.affordable(64, takes(0.1, first=9.0), 6.5) == 64  # the first call allocates
-    assert budget.affordable(64, takes(0.1), 3.3) == 32
-    assert budget.affordable(64, takes(0.1), -1.0) == budget.FEWEST
-    assert budget.affordable(64, takes(0.01), -1.0) == 64  # not worth a look
+    assert budget.affordable_samples(64, takes(0.1), 6.5) == 64
+    assert (
+        budget.affordable_samples(64, takes(0.1, first=9.0), 6.5) == 64
+    )  # the first call allocates
+    assert budget.affordable_samples(64, takes(0.1), 3.3) == 32
+    assert budget.affordable_samples(64, takes(0.1), -1.0) == budget.FEWEST
+    assert budget.affordable_samples(64, takes(0.01), -1.0) == 64  # not worth a look
 
 
 def test_what_the_average_of_weights_costs_is_seen_on_a_few_examples(

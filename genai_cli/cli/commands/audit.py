@@ -113,7 +113,7 @@ def audit(
                 **validation.figure_settings(validation.figure_keys(request), [config])
             ):
                 figures.of_run(staging.path / FIGURE, result, title=title)
-                drawn = style.written(folder / FOLDER / FIGURE)
+                drawn = style.output_files(folder / FOLDER / FIGURE)
             meter.stop()
             staging.publish(FOLDER)
     if single:
@@ -157,7 +157,7 @@ def _together(done: Sequence[AuditedRun], figures: Mapping[str, Any]) -> None:
     readings = done[0].result.population.readings
     with style.output(**validation.figure_settings(figures, [one.config for one in done])):
         sweep_figure.of_sweep(target / FIGURE, rows, readings, label, title=title)
-        drawn = style.written(target / FIGURE)
+        drawn = style.output_files(target / FIGURE)
     show("")
     for path in (target / JSON, target / CSV, *drawn):
         show(f"  {path}")

@@ -18,7 +18,7 @@ from genai_cli.system.text import format_table
 if TYPE_CHECKING:
     from genai_cli.evaluation.job import Evaluation
     from genai_cli.evaluation.request import EvaluateRequest
-    from genai_cli.evaluation.samples import Reference
+    from genai_cli.evaluation.samples import TrainingReference
 
 WITHIN = "evaluation"  # folder of a run
 RESULT = "evaluation.json"
@@ -40,7 +40,7 @@ def main(args: list[str]) -> int:
         )
         folders |= dict.fromkeys(named)
     requests = resolve_requests(list(folders), request)
-    known: dict[Any, Reference] = {}
+    known: dict[Any, TrainingReference] = {}
     codes = []
     for i, folder in enumerate(folders):
         if i:
@@ -49,7 +49,7 @@ def main(args: list[str]) -> int:
     return max(codes)
 
 
-def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]) -> int:
+def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, TrainingReference]) -> int:
     """Measure one run, write the folder of the result and return the exit code.
 
     Args:
@@ -94,7 +94,7 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
             device = machine.pick_device(request.device)
             with exit_on_signal(), Meter() as meter:
                 tick = meter.counted("reference classifier")
-                extractor = features.make(
+                extractor = features.make_extractor(
                     request.features, data, device=device, say=show, tick=tick
                 )
             name = extractor.name
@@ -108,7 +108,7 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
                 *(folder, staging.path, model, data, cfg, replace(request), n, averaged, path.name)
             )
 
-            def real() -> Reference:
+            def real() -> TrainingReference:
                 return _reference(job, extractor, known, meter)
 
             try:
@@ -120,8 +120,10 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
                         validation.figure_keys(request), [schema.flatten(schema.to_dict(cfg))]
                     )
                 ):
-                    room.measured(job, real, meter.stage)
-                    job.files = [f.name for file in job.files for f in style.written(Path(file))]
+                    room.measure_run(job, real, meter.stage)
+                    job.files = [
+                        f.name for file in job.files for f in style.output_files(Path(file))
+                    ]
             except Exception as error:
                 return report_failure("evaluate", folder, error)
             atomic_write.write_json(staging.path / RESULT, job.described(name))
@@ -135,17 +137,17 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, Reference]
 
 
 def _reference(
-    job: Evaluation, extractor: Any, known: dict[Any, Reference], meter: Meter
-) -> Reference:
+    job: Evaluation, extractor: Any, known: dict[Any, TrainingReference], meter: Meter
+) -> TrainingReference:
     """The training side in the extractor's features, made once for all runs on the same data."""
-    from genai_cli.evaluation.samples import TRAINING, Reference
+    from genai_cli.evaluation.samples import TRAINING, TrainingReference
 
     data, key = job.data, _key(job, extractor)
     if key not in known:
         known.clear()  # one at a time: features of a large set are large
         n = min(len(data.train), TRAINING)
         tick = meter.stage(f"{extractor.name}: {n:,} training examples", n)
-        known[key] = Reference.make(data, extractor, job.request.k, tick)
+        known[key] = TrainingReference.make(data, extractor, job.request.k, tick)
     return known[key]
 
 

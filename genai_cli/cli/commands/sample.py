@@ -73,7 +73,7 @@ def make(folder: Path, request: SampleRequest, loaded: Loaded, cfg: TrainConfig)
             with progress(request) as tick, style.output(**validation.figure_settings(*drawn)):
                 job = Job(model, data, request, y, staging.path, f"{name} on {data.name}", tick)
                 draw.draw(job)
-                job.files = [f.name for file in job.files for f in style.written(Path(file))]
+                job.files = [f.name for file in job.files for f in style.output_files(Path(file))]
             atomic_write.write_json(
                 staging.path / store.DESCRIBED, described(folder, request, job, cfg)
             )

@@ -233,13 +233,13 @@ def test_its_figures_are_drawn(run: Callable[[str], Path], drawn: None) -> None:
 
 def test_a_set_is_what_sample_draws_with_that_seed(run: Callable[[str], Path]) -> None:
     import genai_cli
-    from genai_cli.evaluation.drawing import Drawing
+    from genai_cli.evaluation.drawing import SampleSets
 
     path = run("vae")
     assert main(["sample", str(path), "n=70", "seed=3"]) == 0
     (drawn,) = path.glob("samples/*/samples.npz")
     model, data, _ = genai_cli.load(path)
-    (mine,) = Drawing(model, data, {}, 512).batches(70, 3, lambda n: None)
+    (mine,) = SampleSets(model, data, {}, 512).batches(70, 3, lambda n: None)
     saved = np.load(drawn)["x"]
     assert mine.shape == saved.shape
     np.testing.assert_allclose(mine, saved, atol=0.5 / 16 + 1e-6)  # ours are rounded to levels

@@ -229,16 +229,16 @@ def test_traversal_turns_one_number_at_a_time_those_that_matter_first(trained, s
 def test_what_matters_is_what_the_decoder_uses():
     weight = torch.tensor([0.0, 5.0, 1.0, 3.0])
     base, high = torch.zeros(1, 4), torch.ones(4)
-    found = paths.that_matter(base, -high, high, 2, lambda z: z * weight)
+    found = paths.most_influential(base, -high, high, 2, lambda z: z * weight)
     assert found.tolist() == [1, 3]
 
 
 def test_reconstruction_shows_the_fixed_test_examples(trained, sample):
     import genai_cli
-    from genai_cli.evaluation.run_figures import shown_examples
+    from genai_cli.evaluation.run_figures import fixed_examples
 
     model, data, _ = genai_cli.load(trained["vae"])
-    x = data.test.batch(shown_examples(data)).x
+    x = data.test.batch(fixed_examples(data)).x
     arrays = np.load(sample(trained["vae"], "what=reconstruction") / "samples.npz")
     torch.testing.assert_close(torch.from_numpy(arrays["original"]), x)
     with torch.no_grad():
