@@ -14,8 +14,9 @@ from genai_cli.comparison.seeds import mean_interval
 from genai_cli.figures import frontier, generator, rate_distortion
 from genai_cli.figures.axes import column
 from genai_cli.figures.curves import CurvePanel, LossCurve, overlay
-from genai_cli.figures.families import NAMES
+from genai_cli.figures.families import Look
 from genai_cli.figures.style import number
+from genai_cli.models.families import family
 from genai_cli.store.labels import UNINTERESTING, differing_keys, format_value
 
 QUALITIES = {"samples/frechet": "Fréchet distance", "samples/energy": "energy distance"}
@@ -81,7 +82,7 @@ def _quality_panel(
         points.append(
             frontier.Point(
                 label,
-                run.model,
+                _look(run.model),
                 1 / speed["value"],
                 quality["value"],
                 quality.get("low"),
@@ -106,6 +107,10 @@ def _quality_panel(
         float(np.mean(floors)) if floors else None,
         QUALITIES[name],
     )
+
+
+def _look(model: str) -> Look:
+    return Look(*family(model)[:3])
 
 
 def _known(metrics: dict[str, Any], name: str) -> bool:
@@ -202,9 +207,9 @@ def _curves(measured: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.
             if len(entries) == 1:
                 low, high = entries[0].get("low"), entries[0].get("high")
             points.append([k, mean, *(np.nan if v is None else v for v in (low, high))])
-        label = " ".join([NAMES.get(model, model), *words])
+        label = " ".join([family(model).label, *words])
         columns = np.array(points, dtype=float).T
-        curves.append(rate_distortion.RateCurve(label, model, *columns))
+        curves.append(rate_distortion.RateCurve(label, _look(model), *columns))
     return curves
 
 
@@ -230,7 +235,7 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
             title = f"{who}, {title}" if who else title
             group = groups.setdefault(key, (title, who, loss_settings, []))
             epochs, seconds, values = (column(rows, c) for c in ("epoch", "seconds", name))
-            more = {"seconds": seconds, "label": run.label, "model": run.model}
+            more = {"seconds": seconds, "label": run.label, "look": _look(run.model)}
             group[3].append(LossCurve(epochs, values, **more))
     if not groups:
         return []

@@ -9,6 +9,7 @@ import numpy as np
 
 from genai_cli.comparison.read import Run
 from genai_cli.figures.posterior import CodesAndDraws
+from genai_cli.models.families import family
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 
 CODES = 2000  # of each run, and as many draws
 MOST = 6  # runs side by side
-PRIORS = {  # what a family draws its codes from
-    "vae": "N(0, I)",
-    "latent_flow": "a flow",
-    "autoencoder": "Gaussian mixture",
-}
 
 EXPLAINED = (
     "First two principal components of the codes. The decoder was trained on codes; samples are "
@@ -35,11 +31,11 @@ EXPLAINED = (
 def beside(runs: Sequence[Run]) -> list[Run]:
     """At most six runs with codes, families side by side: of many, those at the bottleneck that
     most families have."""
-    able = [run for run in runs if run.model in PRIORS]
-    able += [run for run in runs if run.model not in PRIORS and not run.predicts]
+    able = [run for run in runs if family(run.model).prior]
+    able += [run for run in runs if not family(run.model).prior and not run.predicts]
     families: dict[Any, set[str]] = {}
     for run in able:
-        if run.model in PRIORS:
+        if family(run.model).prior:
             families.setdefault(run.config.get("bottleneck"), set()).add(run.model)
     if len(able) <= MOST or not families:
         return able[:MOST]
@@ -85,5 +81,5 @@ def pair(run: Run, model: Model, data: Dataset) -> CodesAndDraws:
     arrays = (x.detach().float().cpu().numpy() for x in (ours, draws))
     floor = apart(ours, others[: len(ours)])
     return CodesAndDraws(
-        run.label, PRIORS.get(run.model, "its own"), *arrays, apart(ours, draws), floor
+        run.label, family(run.model).prior or "its own", *arrays, apart(ours, draws), floor
     )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from genai_cli.config import schema
 from genai_cli.errors import UserError
 from genai_cli.evaluation.measures import BY_NAME
+from genai_cli.models.families import family
 from genai_cli.store import run_folder
 from genai_cli.store.labels import reference
 from genai_cli.store.metrics_csv import last_row
@@ -143,7 +144,7 @@ def read(folder: Path) -> Run:
     if run_folder.unmeasured(done):
         notes.append(f"{label}: {run_folder.UNMEASURED}; genai resume {label}")
     measured = {name for e in evaluations for name in e["metrics"]}
-    run.predicts = run.model == "mlp" or any(n.startswith("prediction/") for n in measured)
+    run.predicts = family(run.model).predicts or any(n.startswith("prediction/") for n in measured)
     run.predicts |= any(name in metrics for name in PREDICTED)
     names = PREDICTED if run.predicts else SUMMARY
     run.summary = {names[k]: v for k, v in metrics.items() if k in names and _sound(v)}

@@ -82,7 +82,8 @@ def _values(phrase: str, r: Reading) -> dict[str, object]:
         beta = float(r.setting("model.beta") or 1)
         if beta > 1:
             return {"model.beta": 1}
-        return {"model.kl_warmup": 500} | ({"model.free_bits": 0.1} if r.family == "vae" else {})
+        bits = {"model.free_bits": 0.1} if "model.free_bits" in r.config else {}
+        return {"model.kl_warmup": 500} | bits
     if phrase == "decoder ignores the code":
         return {"optimizer.lr": f"{lr / 10:g}"}
     if phrase == "discriminator won":

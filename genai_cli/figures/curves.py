@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from genai_cli.figures.axes import FEW, STAR, column, draw_line, epoch_axis, log_axis, log_ticks
-from genai_cli.figures.families import colours
+from genai_cli.figures.families import Look, colours
 from genai_cli.figures.labels import LINE, End, label_ends
 from genai_cli.figures.style import (
     EMPTY,
@@ -63,7 +63,7 @@ class LossCurve(NamedTuple):
     train: np.ndarray | None = None  # (E,), for `cell_curves`
     seconds: np.ndarray | None = None  # (E,) of training so far, for `overlay`
     label: str = ""
-    model: str = ""
+    look: Look = Look()  # of its family
     colour: str = VALIDATION
 
 
@@ -165,7 +165,7 @@ def overlay(
     named = []
     for (left, right), objective in zip(axes, selected, strict=False):
         drawn = [curve for curve in objective.curves if np.isfinite(curve.validation).any()]
-        hues = colours([curve.model for curve in drawn])
+        hues = colours([curve.look for curve in drawn])
         for ax, key in ((left, "seconds"), (right, "epochs")):
             for curve, hue in zip(drawn, hues, strict=True):
                 draw_line(ax, getattr(curve, key), curve.validation, hue, width=1.4)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from genai_cli.figures.axes import log_ticks
-from genai_cli.figures.families import NAMES, look
+from genai_cli.figures.families import Look
 from genai_cli.figures.labels import label_points
 from genai_cli.figures.style import (
     EMPTY,
@@ -35,7 +35,7 @@ class Point(NamedTuple):
     """One evaluation of one run."""
 
     label: str  # of the point: "VAE", "50 steps ddim"
-    model: str
+    look: Look
     seconds: float  # for one sample
     quality: float  # lower is better
     low: float | None = None
@@ -104,10 +104,10 @@ def _panel(ax: Axes, panel: FrontierPanel) -> None:
         of_run = sorted((p for p in points if p.run == run), key=lambda p: p.seconds)
         if len(of_run) > 1:
             path = np.array([(p.seconds, p.quality) for p in of_run]).T
-            ax.plot(*path, color=look(of_run[0].model).colour, linewidth=1.1, alpha=0.55, zorder=2,
+            ax.plot(*path, color=of_run[0].look.colour, linewidth=1.1, alpha=0.55, zorder=2,
                     gid="way")  # fmt: skip
     for p in points:
-        colour, marker = look(p.model)
+        _, colour, marker = p.look
         if p.low is not None and p.high is not None:
             ax.plot([p.seconds] * 2, [p.low, p.high], color=colour, linewidth=1.6, zorder=2.5,
                     gid="way")  # fmt: skip
@@ -149,10 +149,9 @@ def _axes(ax: Axes, points: list[Point], floor: float | None) -> None:
 
 def _legend(ax: Axes, points: list[Point], floor: float | None) -> None:
     handles = []
-    for model in dict.fromkeys(p.model for p in points):
-        colour, marker = look(model)
+    for name, colour, marker in dict.fromkeys(p.look for p in points):
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none",
-                              markersize=6, label=NAMES.get(model, model)))  # fmt: skip
+                              markersize=6, label=name))  # fmt: skip
     front = "Pareto front" + (", named" if len(points) > MOST_NAMES else "")
     handles.append(Line2D([], [], color=INK, marker="o", fillstyle="none", markersize=9,
                           linestyle=(0, (1, 2)), linewidth=0.9, label=front))  # fmt: skip

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
 from genai_cli.figures.axes import column, draw_line, epoch_axis, log_ticks, powers
-from genai_cli.figures.families import colours
+from genai_cli.figures.families import sequence
 from genai_cli.figures.labels import End, label_ends
 from genai_cli.figures.style import (
     CLASSES,
@@ -67,7 +67,7 @@ def generator(path: str | Path, pulls: Sequence[Pull], *, title: str, detail: st
     pulls = pulls[:MOST]
     sure = [pull for pull in pulls if pull.loss in SLOPES]
     many = len(pulls) > len(CLASSES)
-    hues = colours(["gan"] * len(pulls)) if many else list(CLASSES[: len(pulls)])
+    hues = sequence(len(pulls)) if many else list(CLASSES[: len(pulls)])
     of = {id(pull): hue for pull, hue in zip(pulls, hues, strict=True)}
     fig = chart(WIDTH if sure else 6.0, 2.3 + text_inches(), title, detail)
     axes = fig.subplots(1, 3 if sure else 1, squeeze=False)[0]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from genai_cli.figures.axes import log_ticks
-from genai_cli.figures.families import look
+from genai_cli.figures.families import Look
 from genai_cli.figures.labels import End, label_ends
 from genai_cli.figures.style import GREY, chart, save, short, styled, text_inches
 
@@ -24,7 +24,7 @@ class RateCurve(NamedTuple):
     """One family over a sweep of the bottleneck, seeds averaged."""
 
     label: str
-    model: str
+    look: Look
     k: np.ndarray  # (N,) bottlenecks, rising
     mse: np.ndarray  # (N,)
     low: np.ndarray  # (N,), nan where there is no interval
@@ -54,9 +54,9 @@ def rate_distortion(
     ax = fig.subplots()
     ends, seen = [], {}
     for curve in curves:
-        colour, marker = look(curve.model)
-        style = STYLES[seen.setdefault(curve.model, 0) % len(STYLES)]
-        seen[curve.model] += 1
+        _, colour, marker = curve.look
+        style = STYLES[seen.setdefault(curve.look, 0) % len(STYLES)]
+        seen[curve.look] += 1
         ax.plot(curve.k, curve.mse, color=colour, marker=marker, markersize=5, linestyle=style,
                 markeredgecolor="white", markeredgewidth=0.6, zorder=3)  # fmt: skip
         known = np.isfinite(curve.low) & np.isfinite(curve.high)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from genai_cli.config.resumable import resume_command
+from genai_cli.models.families import family
 from genai_cli.report import curves, numbers, settings
 from genai_cli.report.facts import Facts, mapping, number
 from genai_cli.report.figures import OF_A_RUN, Figure, caption_order, load_figures
@@ -175,6 +176,6 @@ def suggest_commands(facts: Facts) -> list[tuple[str, str]]:
     if facts.status in ("finished", "stopped", "interrupted", "died"):
         if not facts.evaluations:
             lines.append((f"genai evaluate {ref}", "measures it with one ruler for all families"))
-        if facts.model != "mlp":
+        if not family(facts.model).predicts:
             lines.append((f"genai sample {ref} n=100", "draws from it"))
     return [*lines, (f"genai compare {ref} OTHER", "puts it beside another run")]

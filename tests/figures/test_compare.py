@@ -10,8 +10,9 @@ from genai_cli.figures import compare_sheet, curves, evaluated, frontier, labels
 from genai_cli.figures import posterior as codes
 from genai_cli.figures import rate_distortion as rd
 from genai_cli.figures.compare_sheet import ImageRow
-from genai_cli.figures.families import FAMILIES, OTHERS, colours, look
+from genai_cli.figures.families import Look, colours
 from genai_cli.figures.frontier import FrontierPanel, Point, pareto
+from genai_cli.models.families import FAMILIES, USER_STYLES, family
 
 pytestmark = pytest.mark.filterwarnings("error")
 RNG = np.random.default_rng(0)
@@ -56,22 +57,25 @@ def apart(found):
 # --- families and labels
 
 
+def look(model):
+    return Look(*family(model)[:3])
+
+
 def test_every_family_has_a_colour_and_a_marker_of_its_own():
-    looks = [*FAMILIES.values(), *OTHERS]
+    looks = [*(f[1:3] for f in FAMILIES.values()), *USER_STYLES]
     assert len({c for c, _ in looks}) == len({m for _, m in looks}) == len(looks)
-    assert look("mine") == look("mine")
+    assert family("mine") == family("mine")
+    assert family("mine")[1:3] in USER_STYLES
 
 
 @pytest.mark.parametrize("models", [["vae"] * 6, ["vae", "vae", "flow", "vae"], list(FAMILIES)])
 def test_lines_of_one_panel_have_different_colours(models):
-    assert len(set(colours(models))) == len(models)
+    assert len(set(colours([*map(look, models)]))) == len(models)
 
 
 def test_a_family_alone_keeps_its_colour():
-    assert [c.upper() for c in colours(["vae", "flow"])] == [
-        look("vae").colour,
-        look("flow").colour,
-    ]
+    looks = [look("vae"), look("flow")]
+    assert [c.upper() for c in colours(looks)] == [one.colour for one in looks]
 
 
 def test_spread_keeps_order_and_gap_and_moves_no_more_than_it_must():
@@ -140,17 +144,17 @@ def test_points_get_a_panel_for_each_run_and_one_for_the_data(runs, figures, tmp
 
 
 def test_the_front_is_what_nobody_beats():
-    a, b, c, d, e = (Point(n, "vae", *xy) for n, xy in zip(
+    a, b, c, d, e = (Point(n, look("vae"), *xy) for n, xy in zip(
         "abcde", [(1, 9), (2, 5), (3, 6), (4, 5), (5, 1)], strict=True))  # fmt: skip
     assert pareto([e, d, c, b, a]) == [a, b, e]
     assert pareto([]) == []
 
 
 def sweep_points():
-    found = [Point(m, m, 2e-5 * (1 + 0.1 * i), 40 - 4 * i, 38 - 4 * i, 42 - 4 * i, m)
+    found = [Point(m, look(m), 2e-5 * (1 + 0.1 * i), 40 - 4 * i, 38 - 4 * i, 42 - 4 * i, m)
              for i, m in enumerate(("vae", "autoencoder", "latent_flow", "gan"))]  # fmt: skip
     return found + [
-        Point(f"ddim, {n} steps", "ddpm", n * 3e-5, 5 + 300 / n, None, None, "d")
+        Point(f"ddim, {n} steps", look("ddpm"), n * 3e-5, 5 + 300 / n, None, None, "d")
         for n in (10, 20, 50, 100, 250)
     ]
 
@@ -159,7 +163,7 @@ def test_quality_and_speed_draw_every_point_the_floor_and_names_apart(figures, t
     points = sweep_points()
     frontier.frontier(tmp_path / "a.png", [FrontierPanel("p", points, 4.0)], title="t")
     ax = figures[-1].axes[0]
-    dots = [line for line in ax.lines if line.get_marker() in {m for _, m in FAMILIES.values()}
+    dots = [line for line in ax.lines if line.get_marker() in {f.marker for f in FAMILIES.values()}
             and line.get_fillstyle() == "full"]  # fmt: skip
     assert len(dots) == len(points)
     assert ax.get_xscale() == ax.get_yscale() == "log"
@@ -184,7 +188,7 @@ def test_a_name_nearer_to_another_point_has_a_line_to_its_own(figures, tmp_path)
         (5.85, 108.7),
         (5.6, 80.7),
     ]
-    points = [Point(f"bottleneck={i}", "vae", x * 1e-6, y) for i, (x, y) in enumerate(spots)]
+    points = [Point(f"bottleneck={i}", look("vae"), x * 1e-6, y) for i, (x, y) in enumerate(spots)]
     frontier.frontier(tmp_path / "a.png", [FrontierPanel("p", points, 0.5)], title="t")
     ax = figures[-1].axes[0]
     dots = ax.transData.transform([(p.seconds, p.quality) for p in points])
@@ -200,7 +204,7 @@ def test_a_name_nearer_to_another_point_has_a_line_to_its_own(figures, tmp_path)
 
 
 def test_of_many_points_only_the_front_is_named(figures, tmp_path):
-    points = [Point(f"run {i}", "vae", 1e-4 * (1 + i % 7), 10.0 + i) for i in range(40)]
+    points = [Point(f"run {i}", look("vae"), 1e-4 * (1 + i % 7), 10.0 + i) for i in range(40)]
     frontier.frontier(tmp_path / "a.png", [FrontierPanel("p", points)], title="t")
     assert len(boxes(figures[-1].axes[0])) == len(pareto(points)) < 5
 
@@ -208,10 +212,13 @@ def test_of_many_points_only_the_front_is_named(figures, tmp_path):
 def test_few_and_odd_points_are_a_figure_too(figures, tmp_path):
     odd = [
         [],
-        [Point("one", "gan", 1e-3, 3.0)],
-        [Point("a", "gan", 1e-3, 0.0), Point("b", "vae", 1e-3, 0.0)],
-        [Point("a", "gan", 1e-3, float("nan")), Point("b", "vae", 0.0, 2.0)],
-        [Point("a", "gan", 1e-3, -0.02, -0.1, 0.1), Point("b", "vae", 1.0, 3.0, 2.9, 3.1)],
+        [Point("one", look("gan"), 1e-3, 3.0)],
+        [Point("a", look("gan"), 1e-3, 0.0), Point("b", look("vae"), 1e-3, 0.0)],
+        [Point("a", look("gan"), 1e-3, float("nan")), Point("b", look("vae"), 0.0, 2.0)],
+        [
+            Point("a", look("gan"), 1e-3, -0.02, -0.1, 0.1),
+            Point("b", look("vae"), 1.0, 3.0, 2.9, 3.1),
+        ],
     ]
     floors = (1.0, None, 1.0, None, 1.0)
     panels = [
@@ -251,7 +258,9 @@ def test_two_points_have_no_knee():
 
 def curve(label, model, mse):
     mse = np.array(mse)
-    return rd.RateCurve(label, model, 2.0 ** np.arange(1, 1 + len(mse)), mse, 0.9 * mse, 1.1 * mse)
+    return rd.RateCurve(
+        label, look(model), 2.0 ** np.arange(1, 1 + len(mse)), mse, 0.9 * mse, 1.1 * mse
+    )
 
 
 def test_bottlenecks_show_curves_intervals_floor_knee_and_psnr(figures, tmp_path):
@@ -271,7 +280,9 @@ def test_bottlenecks_show_curves_intervals_floor_knee_and_psnr(figures, tmp_path
 
 def test_bottlenecks_without_floor_interval_and_psnr(figures, tmp_path):
     none = np.full(3, np.nan)
-    lines = [rd.RateCurve("mine", "mine", np.array([1, 2, 3.0]), np.array([3, 2, 1.0]), none, none)]
+    lines = [
+        rd.RateCurve("mine", look("mine"), np.array([1, 2, 3.0]), np.array([3, 2, 1.0]), none, none)
+    ]
     rd.rate_distortion(tmp_path / "a.png", lines, None, psnr=False, title="t")
     assert len(figures[-1].axes) == 1
     size(tmp_path / "a.png")
@@ -282,7 +293,7 @@ def test_bottlenecks_without_floor_interval_and_psnr(figures, tmp_path):
 
 def line(label, model="vae", n=20, start=1.0):
     e = np.arange(1.0, n + 1)
-    return curves.LossCurve(e, start / e, seconds=e * 0.3, label=label, model=model)
+    return curves.LossCurve(e, start / e, seconds=e * 0.3, label=label, look=look(model))
 
 
 def test_each_objective_has_its_own_two_panels(figures, tmp_path):

@@ -16,10 +16,12 @@ from PIL import Image
 
 from genai_cli.figures import curves, frontier, generator, grids, style
 from genai_cli.figures.curves import CurvePanel, LossCurve
+from genai_cli.figures.families import Look
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 EPOCHS = np.arange(1.0, 13.0)
+LOOK = Look("VAE", "#D55E00", "s")
 ROWS = [{"epoch": e, "lr": 1 / e, "train/loss": 2 / e, "val/loss": 3 / e} for e in EPOCHS]
 IMAGES = np.random.default_rng(0).random((9, 1, 8, 8))
 
@@ -100,7 +102,7 @@ def test_no_word_of_the_largest_type_is_cut_off(
         monkeypatch.setattr(room, "save", lambda fig, path: seen.append(fig))
     path, title = tmp_path / "a.png", "a title of some words"
     lines = [
-        LossCurve(EPOCHS, k / EPOCHS, k / EPOCHS / 2, EPOCHS, f"vae bottleneck={k}", "vae")
+        LossCurve(EPOCHS, k / EPOCHS, k / EPOCHS / 2, EPOCHS, f"vae bottleneck={k}", LOOK)
         for k in (2, 4, 8, 16)
     ]
     with style.output("png", 1.8):
@@ -124,7 +126,7 @@ def test_no_word_of_the_largest_type_is_cut_off(
             ]
             generator.generator(path, pulls, title=title)
         else:
-            points = [frontier.Point(f"{k} steps", "ddpm", k / 1e3, 9 / k) for k in (1, 5, 50)]
+            points = [frontier.Point(f"{k} steps", LOOK, k / 1e3, 9 / k) for k in (1, 5, 50)]
             frontier.frontier(
                 path, [frontier.FrontierPanel("digits, 100 samples", points)], title=title
             )
