@@ -33,7 +33,7 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 
 
 @styled()
-def of_run(path: str | Path, result: Audit, *, title: str) -> None:
+def plot_run(path: str | Path, result: Audit, *, title: str) -> None:
     """Draw shares with intervals above, errors by class in the middle, a class's images below."""
     classes = _selected_classes(result)
     has_errors = result.outcomes is not None and result.outcomes.error is not None

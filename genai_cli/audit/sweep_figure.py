@@ -31,7 +31,7 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 
 
 @styled()
-def of_sweep(
+def plot_sweep(
     path: str | Path, rows: Sequence[ClassRow], readings: Sequence[str], label: int, *, title: str
 ) -> None:
     """Draw a row for each run: left the class's share of samples, right its reconstructions.

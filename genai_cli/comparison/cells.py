@@ -33,7 +33,7 @@ class Setting(NamedTuple):
     runs: Sequence[Run]
 
 
-def of_sweep(folder: Path, runs: Sequence[Run]) -> list[Path]:
+def draw_sweep(folder: Path, runs: Sequence[Run]) -> list[Path]:
     """curves.png and, of a sweep over a group and more, table.png; nothing for other runs.
 
     Args:

@@ -213,7 +213,7 @@ def _curves(measured: list[tuple[Run, dict[str, Any]]]) -> list[rate_distortion.
     return curves
 
 
-def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
+def overlay_losses(folder: Path, runs: Sequence[Run]) -> list[Path]:
     """losses.png: the validation loss of all runs, a row of panels for each objective."""
     groups: dict[str, tuple[str, str, dict[str, Any], list[LossCurve]]] = {}
     for run in runs:
@@ -256,7 +256,7 @@ def overlaid(folder: Path, runs: Sequence[Run]) -> list[Path]:
 def generators(folder: Path, runs: Sequence[Run]) -> list[Path]:
     """generator.png: how hard the loss pulls at the generators of the GANs among the runs."""
     pulls = [
-        generator.of_rows(run.label, str(run.config.get("loss.name")), run.metrics)
+        generator.pull_from_rows(run.label, str(run.config.get("loss.name")), run.metrics)
         for run in runs
         if any("train/generator/gradient" in row for row in run.metrics)
     ]

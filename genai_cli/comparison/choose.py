@@ -43,7 +43,7 @@ def ruler_key(ruler: Mapping[str, Any]) -> str:
     return json.dumps(ruler, sort_keys=True, default=str)
 
 
-def way(player: Mapping[str, Any]) -> dict[str, Any]:
+def sampler_settings(player: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a player that decides how samples are drawn: sampler, steps, weights."""
     return {k: v for k, v in player.items() if k not in BESIDE}
 
@@ -72,7 +72,9 @@ def cells(
             if not offered:
                 continue
             first = mine.get(FIRST)
-            drawn = way(first.player) if first and name.split("/")[0] in SAMPLED else None
+            drawn = (
+                sampler_settings(first.player) if first and name.split("/")[0] in SAMPLED else None
+            )
 
             mine[name] = _cell(max(offered, key=_preference(order, drawn)).entry)
     return out
@@ -83,7 +85,7 @@ def _preference(
 ) -> Callable[[Measurement], tuple[Any, ...]]:
     def of(m: Measurement) -> tuple[Any, ...]:
         papers = m.entry.get("passport", {})
-        alike = drawn is None or way(papers.get("player", {})) == drawn
+        alike = drawn is None or sampler_settings(papers.get("player", {})) == drawn
         rank = order.get(ruler_key(papers.get("ruler", {})), len(order))
         return m.entry["value"] is not None, alike, -rank, m.evaluated, m.finished
 

@@ -28,7 +28,7 @@ EXPLAINED = (
 )
 
 
-def beside(runs: Sequence[Run]) -> list[Run]:
+def choose_runs(runs: Sequence[Run]) -> list[Run]:
     """At most six runs with codes, families side by side: of many, those at the bottleneck that
     most families have."""
     able = [run for run in runs if family(run.model).prior]
@@ -49,13 +49,13 @@ def beside(runs: Sequence[Run]) -> list[Run]:
     return first[:MOST]
 
 
-def known(model: Model) -> bool:
+def has_prior_and_encoder(model: Model) -> bool:
     """Return True if a model has both a prior and an encoder of its codes."""
     coded = hasattr(model, "encode") and hasattr(model, "prior")
     return coded and getattr(model, "reconstructs_by", "code") == "code"
 
 
-def pair(run: Run, model: Model, data: Dataset) -> CodesAndDraws:
+def codes_and_draws(run: Run, model: Model, data: Dataset) -> CodesAndDraws:
     """Codes of test examples, drawn from q(z | x) where the model has one: the aggregate posterior
     is their mixture, and means alone would look narrower than it is."""
     import torch

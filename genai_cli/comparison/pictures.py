@@ -62,9 +62,9 @@ def _draw(folder: Path, runs: Sequence[Run], loads: bool) -> list[Path]:
     files = list(seen.files)
     files += charts.quality_speed(folder, runs)
     files += charts.bottlenecks(folder, runs, seen.floor)
-    files += charts.overlaid(folder, runs)
+    files += charts.overlay_losses(folder, runs)
     files += charts.generators(folder, runs)
-    files += cells.of_sweep(folder, runs)
+    files += cells.draw_sweep(folder, runs)
     return files
 
 
@@ -79,7 +79,7 @@ class ComparisonPictures:
 
     def look(self, runs: Sequence[Run]) -> None:
         """Load each run that has a model, one at a time."""
-        coded = {id(run) for run in codes.beside(runs)}
+        coded = {id(run) for run in codes.choose_runs(runs)}
         per_group: dict[tuple[str, str], int] = {}
         splits: set[str] = set()
         for run in runs:
@@ -136,8 +136,8 @@ class DatasetPictures:
             if sheets and _can_be_drawn(data):
                 self._reconstruct(run, model, data)
                 self._sample(run, model, data)
-            if coded and codes.known(model):
-                self.pairs.append(codes.pair(run, model, data))
+            if coded and codes.has_prior_and_encoder(model):
+                self.pairs.append(codes.codes_and_draws(run, model, data))
 
     def _reconstruct(self, run: Run, model: Model, data: Dataset) -> None:
         from genai_cli.evaluation.run_figures import reconstruction_rows

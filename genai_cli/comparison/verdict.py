@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from genai_cli.comparison.choose import TableCell, way
+from genai_cli.comparison.choose import TableCell, sampler_settings
 from genai_cli.comparison.numbers import format_interval, format_value
 from genai_cli.comparison.rank import EXACT, Ranking, alike, rankings
 from genai_cli.comparison.rows import Row, Section
@@ -219,7 +219,8 @@ def _trade(rows: Sequence[Row]) -> Iterator[str]:
     able = [
         row
         for row in (quality.best, *quality.tied)
-        if row in speed.rows and way(quality.cell(row).player) == way(speed.cell(row).player)
+        if row in speed.rows
+        and sampler_settings(quality.cell(row).player) == sampler_settings(speed.cell(row).player)
     ]
     if not able:
         return

@@ -200,15 +200,15 @@ def commands(section: Section, comparison: Comparison) -> list[str]:
         return []
     keys = common_keys(comparison)
     if len(lacking) == 1:
-        return [" ".join(["genai evaluate", typed(lacking[0].path), *keys])]
+        return [" ".join(["genai evaluate", shortest_reference(lacking[0].path), *keys])]
     if comparison.sweep is not None:
-        names = [typed(comparison.runs[0].path.parent)]
+        names = [shortest_reference(comparison.runs[0].path.parent)]
     else:
-        names = [typed(run.path) for run in lacking]
+        names = [shortest_reference(run.path) for run in lacking]
     return [" ".join(["genai compare", *names, *keys, "--evaluate"])]
 
 
-def typed(path: Path) -> str:
+def shortest_reference(path: Path) -> str:
     """Return the shortest reference to a run or sweep that works here: its suffix or its path."""
     if path.resolve().is_relative_to(run_folder.outputs_root().resolve()):
         return reference(path)

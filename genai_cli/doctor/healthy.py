@@ -19,7 +19,7 @@ def healthy(r: Reading) -> Finding:
         return make_finding(
             "still learning", r, f"{len(c)} of at least 3 epochs; too early to see more", 0.5
         )
-    if not signs.learned(r):
+    if not signs.has_learned(r):
         evidence = (
             f"no fall beyond the noise: {format_number(c.start)} in the first epoch, {format_number(c.end)} in "
             "the last; nothing was learned, or all of it within the first epoch"

@@ -43,7 +43,7 @@ def order(r: Reading) -> tuple[Rule, ...]:
     return (
         *(rate_too_low, ema_too_young),  # everything is then as it was before the training
         *(inside if r.steps >= limits.FEWEST_STEPS else ()),
-        *((overfitting, plateau, jumps) if signs.learned(r) else ()),  # shapes of a fall
+        *((overfitting, plateau, jumps) if signs.has_learned(r) else ()),  # shapes of a fall
         *(rate_too_high, validation_below),
     )
 
@@ -145,7 +145,7 @@ def rate_too_high(r: Reading) -> Finding | None:
         )
         return make_finding("learning rate too high", r, evidence, 0.9)
     limit, unrest = limits.UNREST / 3 if known else limits.UNREST, signs.unrest(r)
-    if unrest > limit and (known or signs.learned(r)):
+    if unrest > limit and (known or signs.has_learned(r)):
         evidence = f"one epoch in five rises by {unrest:.1%} of the whole fall and more"
         if known:
             evidence += f", at {rate:.3g} times the usual rate of {limits.USUAL_RATE:g}"
@@ -209,8 +209,8 @@ def validation_below(r: Reading) -> Finding | None:
     later = t.values[1:] - v.values[:-1]  # of the next epoch: an epoch's mean lags behind its end
     later = later[len(later) // 2 :]
     gap = float(np.median(later)) / max(signs.fall(r), 1e-30)
-    limit = limits.VALIDATION_GAP if signs.regularised(r) else limits.VALIDATION_GAP_CSV
-    if (r.family and not signs.regularised(r)) or gap < limit or (later > 0).mean() < 0.8:
+    limit = limits.VALIDATION_GAP if signs.has_regulariser(r) else limits.VALIDATION_GAP_CSV
+    if (r.family and not signs.has_regulariser(r)) or gap < limit or (later > 0).mean() < 0.8:
         return None
     evidence = f"validation {format_number(v.end)}, training {format_number(t.end)}: {gap:.0%} of the fall between"
     return make_finding("validation below training", r, evidence, beyond(gap, limit))
@@ -221,7 +221,7 @@ def posterior_collapse(r: Reading) -> Finding | None:
     if nats is None or active is None or nats > limits.CODE_NATS or active > 0:
         return None
     beta = float(r.setting("model.beta") or 1)
-    if beta < limits.LARGE_BETA and signs.on_its_way(r):
+    if beta < limits.LARGE_BETA and signs.passes_mean_error(r):
         return None
     evidence = f"{format_number(nats)} nats in the code, no active unit" + f", beta {beta:g}" * (beta != 1)
     return make_finding("posterior collapse", r, evidence, below(nats, limits.CODE_NATS))
@@ -250,7 +250,7 @@ def code_ignored(r: Reading) -> Finding | None:
 
 def mean_collapse(r: Reading) -> Finding | None:
     error, mean = signs.errors(r)
-    if error is None or mean is None or signs.on_its_way(r):
+    if error is None or mean is None or signs.passes_mean_error(r):
         return None
     if not limits.MEAN_ERROR * mean < error < limits.ABOVE_MEAN_ERROR * mean:
         return None

@@ -29,10 +29,10 @@ def fall_of_validation(t: Curve, v: Curve) -> float:
 
 def unrest(r: Reading) -> float:
     """Return the unrest of the calmer of training and validation; the other's may be its noise."""
-    return min(c.unrest for c in (settled(r), r.val) if c is not None)
+    return min(c.unrest for c in (without_first_epoch(r), r.val) if c is not None)
 
 
-def settled(r: Reading) -> Curve | None:
+def without_first_epoch(r: Reading) -> Curve | None:
     """Training without its first epoch where that was a blast, of which no later share tells: its
     mean lies further above the loss after it than all that was gained from then on."""
     t, v = r.train, r.val
@@ -55,7 +55,7 @@ def blast(r: Reading) -> float:
     return (r.train.start - r.val.start) / max(size, 1e-30)
 
 
-def regularised(r: Reading) -> bool:
+def has_regulariser(r: Reading) -> bool:
     """Return True if a regulariser acts in training only."""
     return any(r.setting(key) for key in limits.REGULARISERS)
 
@@ -72,24 +72,24 @@ def constant(r: Reading) -> str:
     return "the shares of the classes" if "test/accuracy" in r.numbers else "the mean example"
 
 
-def fell(c: Curve) -> bool:
+def has_fallen(c: Curve) -> bool:
     """Return True if a curve ends below its first row by more than its noise explains."""
     return c.start - c.end > limits.FALL_OVER_NOISE * c.noise
 
 
-def learned(r: Reading) -> bool:
+def has_learned(r: Reading) -> bool:
     """Return True if training or validation loss fell."""
-    return any(fell(c) for c in (r.train, r.val) if c is not None)
+    return any(has_fallen(c) for c in (r.train, r.val) if c is not None)
 
 
-def on_its_way(r: Reading) -> bool:
+def passes_mean_error(r: Reading) -> bool:
     """Return True while the error still passes that of the mean image, as it does in every run."""
     error, mean = errors(r)
     dead = (rate(r) or 0.0) >= limits.RATE_FAR_ABOVE  # it will not get there
     if error is not None and mean and error > limits.ABOVE_MEAN_ERROR * mean and not dead:
         return True
     c = r.val or r.train
-    return c is not None and c.late > limits.LEAVING_MEAN and fell(c)
+    return c is not None and c.late > limits.LEAVING_MEAN and has_fallen(c)
 
 
 def players(r: Reading) -> tuple[float, float] | None:

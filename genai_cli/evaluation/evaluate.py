@@ -38,7 +38,7 @@ ONE, MANY = 1, 1024  # samples at once, for the speed
 FIDELITY = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 
 
-def samples_wanted(request: EvaluateRequest, data: Dataset) -> int:
+def number_of_samples(request: EvaluateRequest, data: Dataset) -> int:
     """Return ``n``, by default the number of test examples, so that the floor is at equal n."""
     return request.n or max(10, min(MOST_N, len(data.test)))
 
@@ -75,7 +75,7 @@ def measure_run(job: Evaluation, real: Callable[[], TrainingReference], stage: S
 def _reconstruction(job: Evaluation, stage: Stage) -> None:
     reason = reconstruction.reason(job.model)
     if reason:
-        job.lacks("reconstruction", ("mse", "psnr", "ssim"), reason)
+        job.add_missing("reconstruction", ("mse", "psnr", "ssim"), reason)
         return
     n = job.examples
     with job.clock("reconstruction"):
@@ -104,11 +104,13 @@ def _likelihood(job: Evaluation, stage: Stage) -> None:
             tick=tick,
         )
     for name, reason in result.reasons.items():
-        job.lacks("likelihood", [name], reason)
+        job.add_missing("likelihood", [name], reason)
     if not {"elbo", "nats"} & result.reasons.keys() and "elbo" not in result.values:
-        job.lacks("likelihood", ["elbo"], "the ELBO is a VAE's bound; the NLL is this family's")
+        job.add_missing(
+            "likelihood", ["elbo"], "the ELBO is a VAE's bound; the NLL is this family's"
+        )
     elif "nats" in result.reasons:
-        job.lacks("likelihood", ["elbo"], result.reasons["nats"])
+        job.add_missing("likelihood", ["elbo"], result.reasons["nats"])
     given = " given the label" if getattr(job.model, "classes", 0) else ""
     for name, values in result.values.items():
         player = job.player | result.player | {"likelihood": result.kind}
@@ -119,7 +121,7 @@ def _likelihood(job: Evaluation, stage: Stage) -> None:
 def _samples(job: Evaluation, real: Callable[[], TrainingReference], stage: Stage) -> None:
     request, model = job.request, job.model
     if not hasattr(model, "sample"):
-        job.lacks("samples", FIDELITY, "its class defines no sample")
+        job.add_missing("samples", FIDELITY, "its class defines no sample")
         return
     reference = real()
     tick = stage(f"samples, {request.sets} sets of {job.n:,}", request.sets * job.n)
@@ -131,7 +133,7 @@ def _samples(job: Evaluation, real: Callable[[], TrainingReference], stage: Stag
     except NotFinite:
         for group, names in (("samples", FIDELITY), ("memorisation", ("p", "closer"))):
             if request.wants(group):
-                job.lacks(group, names, "samples hold numbers that are not finite")
+                job.add_missing(group, names, "samples hold numbers that are not finite")
         return
     player = job.sampling | {"seed": request.seed}
     if job.drawing().conditional:
@@ -153,7 +155,7 @@ def _fidelity(
 ) -> None:
     paired = min(job.n, MOST)
     few = [name for name in FIDELITY if name not in result.sets[0]]
-    job.lacks("samples", few, f"k={real.k} needs more than {real.k} training examples")
+    job.add_missing("samples", few, f"k={real.k} needs more than {real.k} training examples")
     for name in result.sets[0]:
         whole = name in ("frechet", "classes", "class_distance")
         n, against = (job.n, real.train.n) if whole else (paired, min(paired, real.train.n))
@@ -177,7 +179,7 @@ def _fidelity(
     if table is None:
         if job.data.spec.target == "labels" and job.data.spec.is_image:
             reason = f"features={real.extractor.name} names no classes; use features=reference"
-            job.lacks("samples", ("classes", "class_distance"), reason)
+            job.add_missing("samples", ("classes", "class_distance"), reason)
         return
     job.tables["classes"] = table
     job.files.append("classes.png")
@@ -212,7 +214,7 @@ def _memorisation(job: Evaluation, result: SampleMeasurements, player: dict[str,
 
 def _speed(job: Evaluation, stage: Stage) -> None:
     if not hasattr(job.model, "sample"):
-        job.lacks("speed", ("one", "many"), "its class defines no sample")
+        job.add_missing("speed", ("one", "many"), "its class defines no sample")
         return
     drawing, device = job.drawing(), job.drawing().device
 
@@ -235,7 +237,7 @@ def _speed(job: Evaluation, stage: Stage) -> None:
             try:
                 rate = speed.rate(draw, size, device)
             except torch.OutOfMemoryError:
-                job.lacks("speed", [name], f"{size:,} at once do not fit into memory")
+                job.add_missing("speed", [name], f"{size:,} at once do not fit into memory")
             else:
                 more = where | {"batch": size, "metric": "samples a second"}
                 player = job.sampling | {"draws": rate.draws}
@@ -259,7 +261,7 @@ def _cost(job: Evaluation) -> None:
     if done and isinstance(seconds, int | float):
         job.add("cost/seconds", seconds, n=n, player={}, **hardware)
     else:
-        job.lacks("cost", ["seconds"], reason)
+        job.add_missing("cost", ["seconds"], reason)
     if rows and "images" in rows[-1]:
         job.add("cost/images", rows[-1]["images"], n=n, player={})
     parameters = sum(p.numel() for p in job.model.parameters())

@@ -105,7 +105,7 @@ class Evaluation:
         papers = {"ruler": measured, "player": player}
         self.metrics[name] = value_entry(value, low, high, n=n, passport=papers, floor=floor)
 
-    def lacks(self, group: str, names: Iterable[str], reason: str) -> None:
+    def add_missing(self, group: str, names: Iterable[str], reason: str) -> None:
         """Add entries without a number, with the reason."""
         self.metrics |= {f"{group}/{name}": missing_entry(reason) for name in names}
 
@@ -125,7 +125,7 @@ class Evaluation:
     def settings(self, features: str | None) -> dict[str, Any]:
         return self.request.settings(self.n, features, self.averaged, self.checkpoint)
 
-    def described(self, features: str | None) -> dict[str, Any]:
+    def to_json(self, features: str | None) -> dict[str, Any]:
         """Return the content of evaluation.json."""
         return {
             "schema": run_folder.SCHEMA,

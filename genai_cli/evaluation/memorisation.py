@@ -118,10 +118,10 @@ def memorisation(samples: Tensor, train: Tensor, test: Tensor | Nearest) -> Memo
         ValueError: a set is empty, or they differ in width.
     """
     held_out = test if isinstance(test, Nearest) else nearest(test, train)
-    return compared(nearest(samples, train), held_out)
+    return compare_distances(nearest(samples, train), held_out)
 
 
-def compared(near: Nearest, held_out: Nearest) -> Memorisation:
+def compare_distances(near: Nearest, held_out: Nearest) -> Memorisation:
     """Run the test of `memorisation` on the distances of samples and of unseen data."""
     ours, theirs = near.distance.cpu().numpy(), held_out.distance.cpu().numpy()
     result = mannwhitneyu(ours, theirs, alternative="less")

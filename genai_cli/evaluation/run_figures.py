@@ -126,7 +126,7 @@ def _loss_curve(
 def _generator(folder: Path, cfg: TrainConfig) -> Path:
     path, loss = folder / "generator.png", cfg.loss["name"]
     title = f"{cfg.model['name']} on {cfg.dataset['name']}: what the generator learns from, {loss}"
-    pull = generator_figure.of_rows(loss, loss, run_folder.read_metrics(folder))
+    pull = generator_figure.pull_from_rows(loss, loss, run_folder.read_metrics(folder))
     generator_figure.generator(path, [pull], title=title)
     return path
 

@@ -25,7 +25,7 @@ from genai_cli.evaluation.memorisation import (
     Memorisation,
     Nearest,
     closest,
-    compared,
+    compare_distances,
     nearest_of,
 )
 from genai_cli.evaluation.modes import class_shares
@@ -93,7 +93,7 @@ class TrainingReference:
     ) -> TrainingReference:
         """Compute features of the training split: of all examples, or of TRAINING random ones."""
         order = torch.randperm(len(data.train), generator=generator(0, "reference"))[:TRAINING]
-        parts = ticked(examples(data.train, order, data.spec.target == "image"), tick)
+        parts = with_progress(examples(data.train, order, data.spec.target == "image"), tick)
         return cls(data, extractor, k, side(parts, extractor, len(data.spec.classes)), {}, {})
 
     @property
@@ -128,7 +128,7 @@ class TrainingReference:
 
     def energy(self, x: Tensor) -> float:
         """Return the energy distance of examples (m, D) to as many training examples."""
-        return energy_distance(self.picked(torch.arange(min(len(x), self.train.n))), x)
+        return energy_distance(self.select(torch.arange(min(len(x), self.train.n))), x)
 
     def training(self) -> Iterator[Tensor]:
         """Return the training examples in the reference's order; small ones are kept in memory."""
@@ -139,7 +139,7 @@ class TrainingReference:
             self.images = torch.cat(list(parts)) if self.images is None else self.images
             yield from self.images.split(TILE[1])
 
-    def picked(self, index: Tensor) -> Tensor:
+    def select(self, index: Tensor) -> Tensor:
         """Return training examples by their index in the reference's order."""
         return torch.cat(
             list(examples(self.data.train, self.order[index], self.data.spec.target == "image"))
@@ -149,15 +149,15 @@ class TrainingReference:
         """Test samples for copies: are they closer to training examples than test examples are?"""
         if self.held_out is None or len(self.held_out.distance) < len(samples):
             self.held_out = nearest_of(torch.cat(list(self.test(len(samples)))), self.training())
-        return compared(nearest_of(samples, self.training()), self.held_out)
+        return compare_distances(nearest_of(samples, self.training()), self.held_out)
 
     def closest(self, x: Tensor, near: Nearest) -> Pairs:
         """Return the `CLOSEST_PAIRS` of x that lie closest to their training example."""
         of, its = closest(near, CLOSEST_PAIRS).T
-        return Pairs(x[of], self.picked(its), near.distance[of])
+        return Pairs(x[of], self.select(its), near.distance[of])
 
 
-def ticked(parts: Iterable[Tensor], tick: Callable[[int], None]) -> Iterator[Tensor]:
+def with_progress(parts: Iterable[Tensor], tick: Callable[[int], None]) -> Iterator[Tensor]:
     for part in parts:
         yield part
         tick(len(part))

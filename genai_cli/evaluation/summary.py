@@ -41,7 +41,7 @@ class TestMeasurements(NamedTuple):
 Stage = Callable[[MeasuredPart, float], Callable[[int], None]]
 
 
-def quietly(part: MeasuredPart, seconds: float) -> Callable[[int], None]:
+def no_progress(part: MeasuredPart, seconds: float) -> Callable[[int], None]:
     """Return a progress callback that does nothing."""
     return lambda n: None
 
@@ -52,7 +52,7 @@ def per_example(
     seed: int,
     ranks: Ranks = SINGLE_RANK,
     budget: Budget | None = None,
-    stage: Stage = quietly,
+    stage: Stage = no_progress,
 ) -> TestMeasurements:
     """Measure test examples: all in their order, or as many as the budget allows.
 
@@ -204,7 +204,7 @@ def metrics(
     player: dict[str, Any],
     ranks: Ranks = SINGLE_RANK,
     budget: Budget | None = None,
-    stage: Stage = quietly,
+    stage: Stage = no_progress,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
     """({"test/mse": {value, low, high, n, passport}}, codes and predictions for the figures);
     arguments as of `per_example`."""

@@ -45,7 +45,7 @@ class Pull(NamedTuple):
     d_fake: np.ndarray  # (E,) D(G(z)) of the generator's samples: a probability in `SLOPES`
 
 
-def of_rows(label: str, loss: str, rows: Sequence[Mapping[str, float]]) -> Pull:
+def pull_from_rows(label: str, loss: str, rows: Sequence[Mapping[str, float]]) -> Pull:
     """Return a `Pull` from the rows of a metrics.csv; older ones may hold no gradient."""
     columns = ("epoch", "train/generator/gradient", "train/generator/d_fake")
     return Pull(label, loss, *(column(rows, name) for name in columns))

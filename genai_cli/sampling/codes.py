@@ -122,7 +122,7 @@ def write_csv(path: Path, codes: Codes) -> int:
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path that is renamed to ``path`` on success and removed on failure.
 
     Raises:

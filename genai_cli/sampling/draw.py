@@ -90,7 +90,7 @@ def decoder(job: Job) -> Callable[[Tensor], Tensor]:
     return decode
 
 
-def evenly(frames: int) -> np.ndarray:
+def evenly_spaced(frames: int) -> np.ndarray:
     """Return the indices of the frames a strip shows."""
     return np.linspace(0, frames - 1, min(frames, COLUMNS)).round().astype(int)
 
@@ -111,7 +111,7 @@ def interpolation(job: Job) -> None:
     of = "codes of test examples" if examples is not None else "drawn codes"
     title = f"{job.title}: between {of}"
     detail = "straight: (1 − t) a + t b · arc: spherical, the angle to a grows with t"
-    at = evenly(frames)
+    at = evenly_spaced(frames)
     if job.plane:
         real = run_figures.real_points(job.data)
         ways = x[:COLUMNS].swapaxes(0, 1)
@@ -177,9 +177,9 @@ def traversal(job: Job) -> None:
         return
     strips.strip(
         job.file("grid.png"),
-        x[:, evenly(frames)],
+        x[:, evenly_spaced(frames)],
         rows=names,
-        columns=[_signed(v) for v in t[evenly(frames)].tolist()],
+        columns=[_signed(v) for v in t[evenly_spaced(frames)].tolist()],
         title=title,
         detail=detail,
     )

@@ -58,7 +58,7 @@ def test_a_panel_for_each_cell_says_its_numbers(
     sweep: Callable, drawn: dict, tmp_path: Path
 ) -> None:
     runs = sweep([({"batch_size": "8"}, 0.5, None), ({"batch_size": "16"}, 0.25, None)])
-    assert names(cells.of_sweep(tmp_path, runs)) == ["curves.png"]
+    assert names(cells.draw_sweep(tmp_path, runs)) == ["curves.png"]
     (_, panels), heading = drawn["cell_curves"]
     assert [panel.title for panel in panels] == ["batch_size=8", "batch_size=16"]
     assert panels[0].note.split("\n") == [
@@ -77,7 +77,7 @@ def test_seeds_share_a_panel_and_losses_do_not_share_an_axis(
         for loss, widths in (("mse", "[8,8,8]"), ("mae", "[8,8,8]"), ("mae", "[4,2]"))
         for seed in ("0", "1")
     ]
-    cells.of_sweep(tmp_path, sweep(rows))
+    cells.draw_sweep(tmp_path, sweep(rows))
     (_, panels), heading = drawn["cell_curves"]
     assert [panel.title for panel in panels] == [
         "mse widths=3×8",
@@ -92,7 +92,7 @@ def test_a_panel_is_named_by_the_key_that_tells_all_apart(
     sweep: Callable, drawn: dict, tmp_path: Path
 ) -> None:
     rows = [({"loss": loss, "model.widths": "[8]"}, 0.5, None) for loss in ("mse", "mae")]
-    cells.of_sweep(tmp_path, sweep(rows))
+    cells.draw_sweep(tmp_path, sweep(rows))
     (_, panels), heading = drawn["cell_curves"]
     assert [panel.title for panel in panels] == ["mse", "mae"]
     assert heading["title"] == "Loss curves by loss"
@@ -106,7 +106,7 @@ def test_many_cells_become_lines_in_a_panel_for_each_value(
         for name in ("sgd", "adam")
         for rate in range(7)
     ]
-    files = cells.of_sweep(tmp_path, sweep(rows))
+    files = cells.draw_sweep(tmp_path, sweep(rows))
     assert names(files) == ["curves.png", "table.png"]
     (_, panels), _ = drawn["cell_curves"]
     assert [panel.title for panel in panels] == ["sgd", "adam"]
@@ -124,7 +124,7 @@ def test_a_table_of_tasks_and_losses(sweep: Callable, drawn: dict, tmp_path: Pat
         ({"dataset": "digits", "loss": "kl"}, 0.83, 0.02),
         ({"dataset": "moons", "loss": "bce"}, 0.7, 0.02),
     ]
-    files = cells.of_sweep(tmp_path, sweep(rows))
+    files = cells.draw_sweep(tmp_path, sweep(rows))
     assert names(files) == ["curves.png", "table.png"]
     (_, columns, lines), heading = drawn["cross_table"]
     assert heading["title"] == "Dataset against loss"
@@ -143,7 +143,7 @@ def test_seeds_are_a_mean_in_the_table(sweep: Callable, drawn: dict, tmp_path: P
         for k in ("2", "4")
         for seed, value in (("0", 0.4 + up), ("1", 0.6 + up))
     ]
-    cells.of_sweep(tmp_path, sweep(rows))
+    cells.draw_sweep(tmp_path, sweep(rows))
     (_, columns, lines), heading = drawn["cross_table"]
     assert columns == ["bottleneck=2", "bottleneck=4"]
     assert [line.entries[0].text for line in lines] == ["0.500", "0.600"]
@@ -162,7 +162,7 @@ def test_seeds_are_a_mean_in_the_table(sweep: Callable, drawn: dict, tmp_path: P
 def test_no_table_of_what_is_none(
     sweep: Callable, drawn: dict, tmp_path: Path, rows: list[dict[str, str]]
 ) -> None:
-    cells.of_sweep(tmp_path, sweep([(row, 0.5, None) for row in rows]))
+    cells.draw_sweep(tmp_path, sweep([(row, 0.5, None) for row in rows]))
     assert "cell_curves" in drawn
     assert "cross_table" not in drawn
 
@@ -170,6 +170,6 @@ def test_no_table_of_what_is_none(
 def test_other_runs_get_neither(outputs: Any, drawn: dict, tmp_path: Path) -> None:
     alone = [read(outputs.run("vae")) for _ in range(2)]
     damaged = [read(outputs.run("vae", sweep="abcd")) for _ in range(2)]
-    assert cells.of_sweep(tmp_path, alone) == []
-    assert cells.of_sweep(tmp_path, damaged) == []  # its sweep.yaml says nothing
+    assert cells.draw_sweep(tmp_path, alone) == []
+    assert cells.draw_sweep(tmp_path, damaged) == []  # its sweep.yaml says nothing
     assert drawn == {}

@@ -149,7 +149,7 @@ def test_one_objective_is_one_row_whatever_the_family(outputs, drawn, tmp_path):
         metrics_csv(folder, {"train/loss": 3, "val/loss": 2, "val/kl": 1})
     gan = outputs.run("gan", loss__name="nonsaturating")
     metrics_csv(gan, {"val/discriminator/loss": 1, "val/generator/loss": 2})
-    assert charts.overlaid(tmp_path, compared([*folders, gan, outputs.run("flow")]).runs)
+    assert charts.overlay_losses(tmp_path, compared([*folders, gan, outputs.run("flow")]).runs)
     (_, rows), _ = drawn["overlay"]
     assert [(r.title, len(r.curves), r.falls) for r in rows] == [
         ("gaussian loss on digits", 2, True),
@@ -166,10 +166,10 @@ def test_families_stand_beside_each_other_at_the_bottleneck_most_have():
         return SimpleNamespace(model=model, config={"bottleneck": k}, predicts=False)
 
     runs = [run(m, k) for m in ("autoencoder", "vae", "latent_flow") for k in (2, 4, 8)][:-1]
-    chosen = codes.beside(runs)
+    chosen = codes.choose_runs(runs)
     assert [(r.model, r.config["bottleneck"]) for r in chosen] == [
         ("autoencoder", 4), ("vae", 4), ("latent_flow", 4)]  # fmt: skip
-    alone = codes.beside([run("vae", k) for k in range(1, 21)])
+    alone = codes.choose_runs([run("vae", k) for k in range(1, 21)])
     assert len(alone) == codes.MOST
     assert alone[0].config["bottleneck"] == 1
     assert alone[-1].config["bottleneck"] == 20

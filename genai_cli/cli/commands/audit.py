@@ -112,7 +112,7 @@ def audit(
             with style.output(
                 **validation.figure_settings(validation.figure_keys(request), [config])
             ):
-                figures.of_run(staging.path / FIGURE, result, title=title)
+                figures.plot_run(staging.path / FIGURE, result, title=title)
                 drawn = style.output_files(folder / FOLDER / FIGURE)
             meter.stop()
             staging.publish(FOLDER)
@@ -156,7 +156,7 @@ def _together(done: Sequence[AuditedRun], figures: Mapping[str, Any]) -> None:
     )
     readings = done[0].result.population.readings
     with style.output(**validation.figure_settings(figures, [one.config for one in done])):
-        sweep_figure.of_sweep(target / FIGURE, rows, readings, label, title=title)
+        sweep_figure.plot_sweep(target / FIGURE, rows, readings, label, title=title)
         drawn = style.output_files(target / FIGURE)
     show("")
     for path in (target / JSON, target / CSV, *drawn):

@@ -70,7 +70,7 @@ def write(folder: Path, request: EncodeRequest, model: Model, data: Dataset) -> 
     n = min(request.n or there, there)
     codes = store.Codes(model, data, splits, n, request.batch_size)
     path = folder / CODES / f"{request.split}.{request.format}"
-    with store.beside(path) as part:
+    with store.atomic_path(path) as part:
         width = (store.write_npz if request.format == "npz" else store.write_csv)(part, codes)
         replaced = path.exists() and not filecmp.cmp(part, path, shallow=False)
     if request.n is not None and n < request.n:

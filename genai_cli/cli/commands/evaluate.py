@@ -82,7 +82,7 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, TrainingRe
         show(f"run    {folder}")
         show(f"       {cfg.model['name']} on {data.name}, weights of {path.name}")
         averaged = cfg.trainer.ema is not None if request.ema is None else request.ema
-        n = room.samples_wanted(request, data)
+        n = room.number_of_samples(request, data)
         draws = hasattr(model, "sample")
         if draws and request.wants("samples") and n <= request.k:
             raise UserError(
@@ -126,7 +126,7 @@ def evaluate(folder: Path, request: EvaluateRequest, known: dict[Any, TrainingRe
                     ]
             except Exception as error:
                 return report_failure("evaluate", folder, error)
-            atomic_write.write_json(staging.path / RESULT, job.described(name))
+            atomic_write.write_json(staging.path / RESULT, job.to_json(name))
             meter.stop()
             written = staging.publish(folder_name(job.settings(name)))
     if request.brief:

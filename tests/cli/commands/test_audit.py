@@ -140,7 +140,7 @@ def test_of_no_clear_sample_no_share_is_told(here: world.Population) -> None:
 def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test looks at the figure of an audit, which takes most of its time."""
     if request.node.name != "test_it_writes_numbers_table_and_figure":
-        monkeypatch.setattr("genai_cli.audit.figure.of_run", lambda *about, title: None)
+        monkeypatch.setattr("genai_cli.audit.figure.plot_run", lambda *about, title: None)
 
 
 class Trained(dict):
