@@ -95,9 +95,9 @@ class Audit:
     population: Population
     training: TrainingClasses
     samples: Samples | None = None
-    asked: np.ndarray | None = None  # (K, R) class asked for by what is read
+    asked: np.ndarray | None = None  # (K, R) requested class by reading
     outcomes: Outcomes | None = None
-    predicts: bool = False  # the fates are predictions, not reconstructions
+    predicts: bool = False  # the outcomes are predictions, not reconstructions
     drawn: np.ndarray | None = None  # samples (n, C, H, W) read as the focus class
     focus: int = 0  # the class a figure looks at: the rare one, else the most distorted
     reasons: dict[str, str] = field(default_factory=dict)
@@ -239,7 +239,7 @@ def _measure_outputs(result: Audit, model: Model, data: Dataset, stage: Stage) -
         tick(len(batch.x))
     error = _by_class(np.concatenate(errors), truth, k) if errors else None
     reads = population.count_by_class(np.concatenate(read)) if read else None
-    # a prediction is read by nobody: the reader's own errors are another ruler
+    # predictions are no readings: the classifier's errors are another ruler
     result.outcomes = Outcomes(n, error, reads, None if result.predicts else population.confusion)
     if reads is None:
         result.reasons["fates"] = population.why_not

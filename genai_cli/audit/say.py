@@ -179,7 +179,7 @@ def _outcome_lines(result: Audit) -> list[str]:
 
 
 def _doubt(outcomes: Outcomes, i: int) -> str:
-    """How often what comes back of class ``i`` is of no clear class."""
+    """Return how often outputs of class ``i`` have no clear class."""
     if outcomes.real is None:
         return ""
     ours, real = (share[i] for share in outcomes.unclear())
@@ -232,7 +232,7 @@ def table(result: Audit) -> str:
 
 
 def _reasons(result: Audit) -> list[str]:
-    """What the columns mean, and why others are missing."""
+    """Explain the columns, and why others are missing."""
     out, population = [], result.population
     if population.classifier is not None:
         classifier = population.classifier.reference

@@ -40,8 +40,10 @@ class ClassRow(NamedTuple):
 
 
 def labels(folders: Sequence[Path], audits: Sequence[Audit]) -> list[str]:
-    """A short name for each: the model, the task, and what was done to the classes; where that is
-    not enough, the settings that differ."""
+    """Return a short label for each run: the model, the task, and the change to its classes.
+
+    Where these are not enough, the settings that differ are added.
+    """
     configs = [schema.flatten(run_folder.read_config(folder)) for folder in folders]
     models = [str(config.get("model.name")) for config in configs]
     names = []

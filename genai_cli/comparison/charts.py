@@ -33,8 +33,11 @@ WEIGHTS = {  # keys of a model that change what its loss means, and where they d
 
 
 def quality_speed(folder: Path, runs: Sequence[Run]) -> list[Path]:
-    """quality_speed.png: a panel for each pair of rulers (quality, speed) that two points share, or
-    that is all there is."""
+    """Draw quality_speed.png: quality of samples against sampling speed.
+
+    Each pair of rulers (quality, speed) that two points share gets a panel, or the only one
+    there is.
+    """
     panels: dict[str, list[tuple[Run, dict[str, Any], dict, dict, str]]] = {}
     for run in runs:
         newest: dict[str, tuple] = {}

@@ -29,8 +29,10 @@ EXPLAINED = (
 
 
 def choose_runs(runs: Sequence[Run]) -> list[Run]:
-    """At most six runs with codes, families side by side: of many, those at the bottleneck that
-    most families have."""
+    """Return at most six runs with codes, families side by side.
+
+    Of more they are those at the bottleneck that most families have.
+    """
     able = [run for run in runs if family(run.model).prior]
     able += [run for run in runs if not family(run.model).prior and not run.predicts]
     families: dict[Any, set[str]] = {}
@@ -56,8 +58,11 @@ def has_prior_and_encoder(model: Model) -> bool:
 
 
 def codes_and_draws(run: Run, model: Model, data: Dataset) -> CodesAndDraws:
-    """Codes of test examples, drawn from q(z | x) where the model has one: the aggregate posterior
-    is their mixture, and means alone would look narrower than it is."""
+    """Return codes of test examples, and draws from the prior.
+
+    Codes are drawn from q(z | x) where the model has one: the aggregate posterior is their
+    mixture, and means alone would look narrower than it is.
+    """
     import torch
 
     from genai_cli.evaluation.energy import energy_distance, mean_distance

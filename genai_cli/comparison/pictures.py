@@ -249,7 +249,7 @@ class DatasetPictures:
 
 
 def _baseline_row(data: Dataset, batch: Batch) -> ImageRow:
-    """What interpolation makes of pairs of images."""
+    """Return the row of interpolated inputs of pairs of images."""
     from genai_cli.models import restoration
 
     baseline, way = restoration.of_pair(batch, data.spec)

@@ -158,7 +158,7 @@ def read(folder: Path) -> Run:
 
 
 def _costs(run: Run) -> dict[str, dict[str, Any]]:
-    """What a training took. Seconds compare on one machine, numbers learned anywhere."""
+    """Return the cost of a training. Seconds compare on one machine, numbers learned anywhere."""
     out: dict[str, dict[str, Any]] = {}
     last = last_row(run.path)
     rulers = {"cost/seconds": run.machine, "cost/images": {}, "cost/parameters": {}}
@@ -237,8 +237,10 @@ def _count(value: Any) -> int | None:
 
 
 def newest_number(folder: Path) -> float:
-    """When a number of a run was last written (st_mtime), 0 if none was: a figure of a comparison
-    that is older shows another state of it."""
+    """Return the time (st_mtime) at which a number of a run was last written, 0 if none was.
+
+    A figure of a comparison that is older shows another state of the run.
+    """
     files = [folder / run_folder.RUN, folder / run_folder.SUMMARY]
     files += (folder / EVALUATIONS).glob(f"*/{EVALUATION}")
     return max((f.stat().st_mtime for f in files if f.exists()), default=0.0)

@@ -140,16 +140,18 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What Markdown or HTML would read as its own, literally."""
+    """Escape what Markdown or HTML would interpret."""
     text = " ".join(text.split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\|*_`\[\]~#])", r"\\\1", text)
 
 
 def comma_separated(comparison: Comparison) -> str:
-    """One row for each row of the comparison; a number in five columns: value, low and high of the
-    interval, n, and a short hash of its ruler (rank only where it is the same). Of likelihoods a
-    sixth says exact or bound."""
+    """Render a CSV with one line for each row of the comparison.
+
+    A number takes five columns: value, low and high of the interval, n, and a short hash of its
+    ruler (rank only where it is the same). Of likelihoods a sixth says exact or bound.
+    """
     settings = list(dict.fromkeys(k for section in comparison.sections for k in section.settings))
     measures = list(dict.fromkeys(n for section in comparison.sections for n in section.columns))
     head = ["label", "dataset", "run", "model", "status", "seeds", *settings, "drawn with"]

@@ -164,7 +164,7 @@ def _joined(name: str, cells: Sequence[TableCell]) -> TableCell:
 
 
 def _repeated(name: str, player: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same of a player for its numbers to be averaged over seeds."""
+    """Return the part of a player that must agree for numbers to be averaged over seeds."""
     left_out = ["seed", "checkpoint"]
     if not name.startswith("likelihood/"):
         left_out.append("draws")  # of a speed: how many were timed

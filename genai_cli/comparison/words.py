@@ -102,7 +102,7 @@ def of_section(section: Section, comparison: Comparison) -> SectionText:
 
 
 def _runs(section: Section) -> Table:
-    """What each row is: run, status, seeds, settings that differ, how samples are drawn."""
+    """Return the table of runs: status, seeds, settings that differ, sampler."""
     head = ["", "run", "status"]
     seeds = any(row.seeds > 1 for row in section.rows)
     settings = any(row.settings for row in section.rows)

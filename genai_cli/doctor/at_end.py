@@ -21,9 +21,11 @@ def at_the_end(
     evidence: Mapping[str, float],
     log: Callable[[str], None],
 ) -> list[Finding]:
-    """Findings of a run whose summary is not written yet. Files of its folder that somebody has
-    broken meanwhile cost it these lines and nothing else; the rules take any numbers
-    (tests/doctor/test_rules.py)."""
+    """Return the findings of a run whose summary is not written yet.
+
+    A damaged file in its folder costs these lines and nothing else; the rules take any numbers
+    (tests/doctor/test_rules.py).
+    """
     try:
         reading = read.run(folder)
         reading.status = "finished"

@@ -31,8 +31,11 @@ class Curve:
 
     @cached_property
     def smooth(self) -> np.ndarray:
-        """(n,) running median; the curve itself below `WIDTH` epochs, and its last value always
-        the level of its end."""
+        """Return the running median (n,).
+
+        Below `WIDTH` epochs it is the curve itself, and its last value is always the level
+        of the end.
+        """
         half = len(self) // WIDTH
         if not half:
             return self.values
@@ -73,8 +76,11 @@ class Curve:
 
     @cached_property
     def noise(self) -> float:
-        """Standard deviation of an epoch about the trend: of second differences, which a straight
-        line has not, in the half of the run with the smaller ones."""
+        """Return the standard deviation of an epoch about the trend.
+
+        It comes from second differences, which are 0 on a straight line, in the half of the
+        run with the smaller ones.
+        """
         if len(self) < 4:
             return 0.0
         second = np.diff(self.values, 2)
@@ -89,9 +95,11 @@ class Curve:
 
     @cached_property
     def ahead(self) -> float:
-        """Share of the fall that as many epochs again can be expected to add: the gains of the
-        last two quarters, continued as a geometric series that does not grow. Of fewer than 8
-        epochs, what the second half gave."""
+        """Return the share of the fall that as many epochs again can be expected to add.
+
+        The gains of the last two quarters are continued as a geometric series that does not
+        grow. Of fewer than 8 epochs it is the gain of the second half.
+        """
         if len(self) < 8:
             return self.late
         quarter = self.smooth[round(0.75 * (len(self) - 1)) :]
@@ -101,8 +109,10 @@ class Curve:
 
     @cached_property
     def unrest(self) -> float:
-        """What a fifth of the epochs of the second half rises by at least, as a share of the
-        fall; 0 for a curve that falls, or jumps now and then."""
+        """Return the 80th percentile of the rises from epoch to epoch, as a share of the fall.
+
+        Only the second half counts; it is 0 for a curve that falls, or jumps now and then.
+        """
         half = self.steps[len(self.steps) // 2 :]
         if len(half) < 3:
             return 0.0
@@ -110,14 +120,17 @@ class Curve:
 
     @cached_property
     def learned(self) -> int:
-        """The first row with 19/20 of the fall: what comes after it has no say in how long a
-        plateau was."""
+        """Return the first row with 19/20 of the fall.
+
+        Later rows do not count for the length of a plateau.
+        """
         return int(np.argmax(self.smooth <= self.start - 0.95 * self.fall))
 
     @cached_property
     def flat(self) -> tuple[int, int, float]:
-        """The longest plateau with a fall behind it: (first row, last row, share of the fall that
-        came after it).
+        """Return the longest plateau with a fall behind it.
+
+        The result is (first row, last row, share of the fall that came after the plateau).
 
         On a plateau the envelope (lowest value so far) loses less than a twentieth of the fall.
         """
@@ -132,8 +145,10 @@ class Curve:
         return longest
 
     def spikes(self, size: float) -> list[int]:
-        """Rows to which the curve leaps by ``size`` from the level of the three rows before, and
-        from which it comes back by half."""
+        """Return the rows at which the curve leaps by ``size`` and falls back by half.
+
+        The leap is taken from the level of the three rows before.
+        """
         rows, i = [], 1
         while i < len(self):
             before = float(np.median(self.values[max(0, i - 3) : i]))

@@ -32,8 +32,10 @@ class Reading:
         return self.columns.get("epoch", np.zeros(0))
 
     def curve(self, name: str) -> Curve | None:
-        """A column as a curve; None without a finite number in it. Epochs in which the objective
-        itself still changes (KL warm-up) are left out."""
+        """Return a column as a curve; None without a finite number in it.
+
+        Epochs in which the objective itself still changes (KL warm-up) are left out.
+        """
         values = self.columns.get(name)
         if values is None:
             return None

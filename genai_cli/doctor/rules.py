@@ -22,9 +22,10 @@ Rule = Callable[[Reading], Finding | None]
 
 
 def examine(r: Reading) -> list[Finding]:
-    """What a run shows: a wrong pair of loss and activation, and the first rule of `order` that
-    finds anything, for what follows from a finding is none of its own. A healthy run gets one of
-    the two healthy phrases and nothing else; no run gets nothing.
+    """Return the findings of a run: a misfit of loss and activation, and the first rule that holds.
+
+    Later rules of `order` would report only effects of the first. A healthy run gets exactly one
+    of the two healthy phrases.
     """
     if over := diverged(r):
         return [over]
@@ -33,8 +34,10 @@ def examine(r: Reading) -> list[Finding]:
 
 
 def order(r: Reading) -> tuple[Rule, ...]:
-    """Causes before what they cause. What a network has not learned says nothing of one that has
-    hardly begun."""
+    """Return the rules in order, causes before their effects.
+
+    A network that has not learned shows nothing about one that has hardly begun.
+    """
     inside = (
         *(generator_vanishing, discriminator_won, mode_collapse, inverse_error),
         rate_far_too_high,  # a dead network ignores its code, too

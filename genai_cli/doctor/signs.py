@@ -33,8 +33,11 @@ def unrest(r: Reading) -> float:
 
 
 def without_first_epoch(r: Reading) -> Curve | None:
-    """Training without its first epoch where that was a blast, of which no later share tells: its
-    mean lies further above the loss after it than all that was gained from then on."""
+    """Return the training curve without an outlying first epoch.
+
+    Its mean then lies further above the loss after it than all that was gained from then on, so
+    that shares of the fall would show nothing else.
+    """
     t, v = r.train, r.val
     if t is None or v is None or len(t) < 5 or t.start - v.start <= v.start - v.best:
         return t
@@ -47,8 +50,10 @@ def climb(c: Curve) -> float:
 
 
 def blast(r: Reading) -> float:
-    """How far the first epoch's mean lies above the loss after it, in sizes of that loss or of
-    what was gained from then on."""
+    """Return the excess of the first epoch's mean over the loss after it.
+
+    It is relative to that loss or to what was gained from then on.
+    """
     if r.train is None or r.val is None:
         return 0.0
     size = max(abs(r.val.start), r.val.start - r.val.best)

@@ -1,7 +1,7 @@
 """All numbers of one run, each with interval and passport, as `genai evaluate` writes them.
 
-The parts (reconstruction, likelihood, samples, speed, prediction) know nothing of passports; this
-file knows nothing of how they measure.
+The parts (reconstruction, likelihood, samples, speed, prediction) only measure; this file adds
+intervals and passports.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _fidelity(
 
 
 def _range(name: str, data: Dataset) -> tuple[float, float]:
-    """What a number can be: no interval of a share holds more than all."""
+    """Return the bounds of a number, so that no interval of a share exceeds 1."""
     if name == "kernel":  # unbiased: below 0 as often as above where nothing differs
         return -math.inf, math.inf
     most = {"frechet": math.inf, "energy": math.inf, "density": math.inf}

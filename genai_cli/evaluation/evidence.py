@@ -71,8 +71,9 @@ def measure(model: Model, data: Dataset, seed: int) -> dict[str, float]:
 def unaveraged_loss(
     run: Training, data: Dataset, seed: int, precision: str, averaged: float
 ) -> dict[str, float]:
-    """``raw_loss``: the validation loss of the last weights themselves, where those of a short
-    run's average are shown: fewer steps than the average is long, 1 / (1 − decay).
+    """Return ``raw_loss``, the validation loss without weight averaging, of a short run.
+
+    Short is a run of fewer steps than the average is long, 1 / (1 − decay).
 
     Of a large split it is ``averaged``, the validation loss of the averaged weights, plus the
     difference of the two on the first `PAIRED` examples, with the same noise.

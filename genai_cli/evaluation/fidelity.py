@@ -1,5 +1,4 @@
-"""How like the real data samples are: Fréchet and kernel distance; precision, recall, density,
-coverage.
+"""Fréchet and kernel distance, precision, recall, density and coverage of samples.
 
 All of them compare rows: pixels, or better an extractor's features. Every value depends on the
 space and on both sample sizes, so it is shown beside that of real against real at the same sizes.

@@ -128,7 +128,7 @@ def _weights(model: Model, draws: int, mass: bool) -> Call:
 
 
 def _options(model: Model, draws: int, steps: int | None) -> dict[str, Any]:
-    """What the family's `log_prob` takes of draws, steps, generator and y."""
+    """Return the arguments that the family's `log_prob` takes: draws, steps, generator, y."""
     taken = inspect.signature(model.log_prob).parameters
     options: dict[str, Any] = {}
     exact = getattr(model, "log_prob_kind", "bound") == "exact"

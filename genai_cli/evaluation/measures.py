@@ -1,6 +1,6 @@
 """All measures of `genai evaluate` with name, unit and direction; imports no torch.
 
-An entry is what stands in summary.json and evaluation.json under such a name: `found` or `absent`.
+`value_entry` and `missing_entry` make the entries of summary.json and evaluation.json.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The figures of a run, chosen by the model's abilities and the data's shape.
 
-The only file of this room that knows models; the drawing functions take plain arrays.
+The drawing functions in figures/ take arrays and know no model.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _figures(
     note: tuple[str, int | None],
     left: Callable[[], float],
 ) -> list[Callable[[], Path]]:
-    """What draws each figure of a run, in their order; arguments as of `draw`."""
+    """Return a function for each figure of a run, in order; arguments as of `draw`."""
     title = f"{cfg.model['name']} on {data.name}"
     about = folder, model, data
     drawn = [lambda: _loss_curve(folder, model, cfg, epoch, note)]
@@ -260,9 +260,10 @@ def real_points(data: Dataset) -> np.ndarray:
 
 
 def has_density(model: Model) -> bool:
-    """Whether a density of the plane can be drawn: an exact one, or a bound that importance samples
-    tighten. The exponential of a bound from one draw of noise (DDPM) is mostly that noise: a grid
-    of them held 139 % of the mass where a flow's held 99.9 %.
+    """Return True if the model's density in the plane is exact, or a bound that samples tighten.
+
+    The exponential of a bound from one draw of noise (DDPM) is mostly that noise: a grid of
+    them held 139 % of the mass where a flow's held 99.9 %.
     """
     if not hasattr(model, "log_prob"):
         return False

@@ -206,8 +206,11 @@ def metrics(
     budget: Budget | None = None,
     stage: Stage = no_progress,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
-    """({"test/mse": {value, low, high, n, passport}}, codes and predictions for the figures);
-    arguments as of `per_example`."""
+    """Return the test metrics, and codes and predictions for the figures.
+
+    The metrics are {"test/mse": {value, low, high, n, passport}}; arguments as of
+    `per_example`.
+    """
     if not len(data.test):
         return {}, {}
 

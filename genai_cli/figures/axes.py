@@ -35,8 +35,10 @@ def draw_line(
     dots: float = 2.4,
     **look: Any,
 ) -> None:
-    """One curve, with a dot of size ``dots`` at every epoch of a short run, and of a long one at a
-    point with no neighbour, which has no line to be seen by."""
+    """Draw one curve with dots of size ``dots`` where a line alone would not show.
+
+    These are all epochs of a short run, and of a long one the points without a neighbour.
+    """
     ax.plot(x, y, color=colour, linewidth=width, **look)
     finite = np.isfinite(y)
     beside = np.append(False, finite[:-1]) | np.append(finite[1:], False)
@@ -60,8 +62,11 @@ def epoch_axis(ax: Axes, epochs: np.ndarray) -> None:
 
 
 def log_axis(ax: Axes, losses: Sequence[np.ndarray]) -> float | None:
-    """Log axis; symlog, and a title that says so, when a loss is at or below 0. Returns the half
-    width of the linear band of a symlog axis when it is in view (it is then shaded)."""
+    """Set a log axis, or a symlog axis with a title that says so when a loss is at or below 0.
+
+    Returns the half width of the linear band of a symlog axis when it is in view (it is then
+    shaded).
+    """
     ax.set_title("log axis")
     if not losses:
         return None

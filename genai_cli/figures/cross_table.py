@@ -44,8 +44,9 @@ def cross_table(
     title: str,
     detail: str = "",
 ) -> None:
-    """Darker is better within a row; the best of a row, and what its interval does not tell apart
-    from it, stand bold in a frame.
+    """Draw the table; darker is better within a row.
+
+    The best of a row, and those its interval does not distinguish from it, are bold and framed.
 
     Args:
         path: of the PNG.
@@ -87,7 +88,7 @@ def cross_table(
 
 
 def _shares(line: TableRow) -> list[float]:
-    """Of each entry how good it is, the worst of the row 0 and the best 1."""
+    """Scale each entry to its quality: the worst of the row 0 and the best 1."""
     values = np.array([np.nan if e is None else e.value for e in line.entries], dtype=float)
     known = values[np.isfinite(values)]
     low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)

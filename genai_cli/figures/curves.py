@@ -288,7 +288,7 @@ def _handles(loss: list[_Series], hues: Mapping[str, str], dots: bool) -> list[L
 
 
 def _detail(rows: list[dict[str, float]], loss: list[_Series], terms: list[str]) -> str:
-    """What the caller cannot know: last values, how much is missing."""
+    """Return the line below the title: last values, missing epochs."""
     parts = [f"{len(rows):,} epoch{'s' if len(rows) != 1 else ''}"]
     last = [(s.player, WORDS[s.split], number(s.values[-1])) for s in loss]
     if last:
@@ -324,7 +324,7 @@ def _end(curve: LossCurve, colour: str, falls: bool) -> End:
 
 
 def _cell_handles(cells: Sequence[CurvePanel], single: bool) -> list[Line2D]:
-    """What the lines are: the same in all panels."""
+    """Return the legend's handles, the same for all panels."""
     dashed = {"linestyle": DASHED, "label": "training"}
     if single:
         handles = [Line2D([], [], color=VALIDATION, label="validation"),

@@ -80,8 +80,10 @@ def frontier(
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
-    """Those that no other beats: nobody is both as fast and as good, and better in one. Sorted by
-    time."""
+    """Return the Pareto front, sorted by time.
+
+    No other point is at least as fast and as good, and better in one of the two.
+    """
     front: list[Point] = []
     for point in sorted(points, key=lambda p: (p.seconds, p.quality)):
         if not front or point.quality < front[-1].quality:

@@ -53,8 +53,9 @@ def pull_from_rows(label: str, loss: str, rows: Sequence[Mapping[str, float]]) -
 
 @styled()
 def generator(path: str | Path, pulls: Sequence[Pull], *, title: str, detail: str = "") -> None:
-    """Over the epochs, D(G(z)) and the norm of the generator's gradient, both on log axes; and the
-    reason: the slope of both losses of Goodfellow et al. 2014 against D(G(z)).
+    """Draw D(G(z)) and the norm of the generator's gradient by epoch, and the slopes of the losses.
+
+    The slopes are those of both losses of Goodfellow et al. 2014 against D(G(z)).
 
     With a = logit of D(G(z)), minimax minimises log(1 − sigmoid(a)), whose slope −sigmoid(a) goes
     to 0 as D grows sure that samples are generated; −log sigmoid(a) has −(1 − sigmoid(a)), which

@@ -162,15 +162,20 @@ def aligned(errors: np.ndarray) -> list[str]:
 
 
 def cell_width(widths: list[int], aim: int) -> int:
-    """Width of a cell in screen pixels: near `aim`, and a whole multiple of every image width
-    where one exists, so that each image pixel becomes the same square."""
+    """Return the width of a cell in screen pixels, near `aim`.
+
+    It is a whole multiple of every image width where one exists, so that each image pixel
+    becomes the same square.
+    """
     common = math.lcm(*widths)
     return aim if common > 1.5 * aim else max(1, round(aim / common)) * common
 
 
 def row_height(values: np.ndarray, is_code: bool, cell: int, original: np.ndarray) -> int:
-    """Height of a row in screen pixels; a code gets the box of the original image, less when
-    its grid is flatter."""
+    """Return the height of a row in screen pixels.
+
+    A code gets the box of the original image, less when its grid is flatter.
+    """
     if not len(original):
         return cell
     if is_code:

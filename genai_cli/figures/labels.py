@@ -31,8 +31,11 @@ class End(NamedTuple):
 
 
 def spread(targets: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Positions at least ``gap`` apart in the order of ``targets`` and as near to them as that
-    allows, inside [low, high] where there is room for all."""
+    """Return positions at least ``gap`` apart, in the order of ``targets``.
+
+    They are as near to the targets as that allows, inside [low, high] where there is room for
+    all.
+    """
     wanted = np.asarray(targets, dtype=float)
     order = np.argsort(wanted, kind="stable")
     steps = gap * np.arange(len(wanted))
@@ -146,7 +149,7 @@ def label_points(
 
 
 def _anothers(box: Box, target: tuple[float, float], dots: Sequence[tuple[float, float]]) -> bool:
-    """Whether a name stands nearer to another point than to its own, or about as near."""
+    """Return True if a name stands about as near to another point as to its own, or nearer."""
 
     def away(dot: tuple[float, float]) -> float:
         beside = max(box[0] - dot[0], 0.0, dot[0] - box[2])

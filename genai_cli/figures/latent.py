@@ -20,8 +20,11 @@ def latent(
     *,
     title: str,
 ) -> None:
-    """Codes (N, K) coloured by label (N,): K = 2 as they are, K > 2 on their first two principal
-    components, K = 1 one histogram per class. Integer labels are classes, floats a colour bar."""
+    """Draw codes (N, K) coloured by label (N,).
+
+    K = 2 as they are, K > 2 on their first two principal components, K = 1 one histogram per
+    class. Integer labels are classes, floats a colour bar.
+    """
     n = len(codes)
     codes = np.asarray(codes, dtype=float).reshape(n, int(np.prod(np.shape(codes)[1:])))
     codes, labels = thin(codes, labels)

@@ -107,8 +107,10 @@ def _histograms(axes: Sequence[Axes], codes: np.ndarray, draws: np.ndarray) -> N
 
 
 def project(codes: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both on the first two principal components of the codes, (N, 2) and (M, 2); a code of one
-    number keeps it, beside a 0."""
+    """Project codes and draws on the first two principal components of the codes.
+
+    Returns (N, 2) and (M, 2); a code of one number keeps it, beside a 0.
+    """
     codes, draws = np.asarray(codes, dtype=float), np.asarray(draws, dtype=float)
     mean = codes.mean(axis=0)
     if codes.shape[1] == 1:

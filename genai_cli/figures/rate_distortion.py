@@ -86,9 +86,10 @@ def rate_distortion(
 
 
 def knee(k: np.ndarray, mse: np.ndarray) -> int | None:
-    """Index after which more numbers buy less: where log MSE lies farthest below the chord of the
-    curve over log k, both scaled to [0, 1] (Kneedle, Satopää et al. 2011, section III, without
-    its smoothing).
+    """Return the index after which more numbers buy less.
+
+    Log MSE lies there farthest below the chord of the curve over log k, both scaled to [0, 1]
+    (Kneedle, Satopää et al. 2011, section III, without its smoothing).
 
     None for fewer than three points, a curve that does not fall, or one as good as straight (a
     power law has no knee).
@@ -122,7 +123,7 @@ def _axes(
 
 
 def _apart(ks: np.ndarray) -> list[float]:
-    """Those of the bottlenecks whose labels do not touch."""
+    """Return the bottlenecks whose tick labels do not touch."""
     chosen = [float(ks[-1])]
     least = np.log2(ks[-1] / ks[0]) / 14
     for k in ks[-2::-1]:

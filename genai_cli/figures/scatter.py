@@ -45,8 +45,11 @@ def scatter_reconstructions(
     classes: Sequence[str] = (),
     name: str = "reconstruction",
 ) -> None:
-    """Data left, reconstruction right, same colours and limits. original, reconstruction (N, 2);
-    labels (N,) int or float, or None. Thin lines on the right lead back to the originals."""
+    """Draw the data left and their reconstruction right, with the same colours and limits.
+
+    original, reconstruction (N, 2); labels (N,) int or float, or None. Thin lines on the right
+    lead back to the originals.
+    """
     original, reconstruction, labels = thin(original, reconstruction, labels)
     error = np.mean((original - reconstruction) ** 2) if len(original) else np.nan
     detail = f"mean MSE {number(float(error))} over {len(original):,} points"
@@ -65,9 +68,11 @@ def scatter_reconstructions(
 
 @styled()
 def scatter_samples(path: str | Path, data: np.ndarray, samples: np.ndarray, *, title: str) -> None:
-    """Data (N, 2) left, samples (M, 2) right, same limits. Samples far from the data do not
-    shrink the data: the frame reaches a quarter of the data's range beyond them, the rest is
-    counted."""
+    """Draw the data (N, 2) left and samples (M, 2) right, with the same limits.
+
+    Samples far from the data do not shrink the data: the frame reaches a quarter of the data's
+    range beyond them, the rest is counted.
+    """
     data, samples = thin(data)[0], thin(samples)[0]
     fig = chart(8.0, 4.0, title, f"{len(data):,} data points, {len(samples):,} samples")
     left, right = fig.subplots(1, 2, sharex=True, sharey=True)
@@ -137,9 +142,11 @@ def scatter_ways(
     detail: str = "",
     lines_of: Sequence[str] = (),
 ) -> None:
-    """Lines through the plane over the data (M, 2), a panel for each group: ways
-    (groups, R, F, 2), with a dot at every one of the F places and a ring at the first. lines_of:
-    names of the R lines, for a legend."""
+    """Draw lines through the plane over the data (M, 2), a panel for each group.
+
+    ways (groups, R, F, 2), with a dot at each of the F points and a ring at the first.
+    lines_of: names of the R lines, for a legend.
+    """
     fig = chart(max(4.2 * len(ways), 5.6), 4.0, title, detail)
     axes = fig.subplots(1, len(ways), squeeze=False)[0]
     for ax, lines, name in zip(axes, ways, names, strict=True):
@@ -184,8 +191,11 @@ def by_label(
     colour: str = TRAIN,
     key: bool = True,
 ) -> None:
-    """Scatter (N, 2) points in the colour of their label: ten colours × two markers with a legend
-    up to twenty classes, a colour bar for more or for continuous labels. key: draw that legend."""
+    """Scatter points (N, 2) in the colour of their label.
+
+    Up to twenty classes get ten colours × two markers with a legend, others a colour bar. key:
+    draw that legend.
+    """
     size = float(np.clip(9000 / max(1, len(points)), 9, 36))
     look = {"s": size, "linewidths": 0.25, "edgecolors": "white", "alpha": 0.85}
     if not len(points):

@@ -1,5 +1,4 @@
-"""Images in named rows and columns: from noise to sample, from one code to another, along one code;
-and the same as a moving picture."""
+"""Images in named rows and columns, along a sampler or a path of codes, still and as a GIF."""
 
 from __future__ import annotations
 

@@ -90,8 +90,10 @@ _OUTPUT: ContextVar[Output] = ContextVar("figures")
 
 @contextmanager
 def output(name: str = "png", scale: float = 1.0) -> Iterator[None]:
-    """Draw the figures of a block with type ``scale`` times as large, and write each as PDF or SVG,
-    too, if ``name`` says so; a PNG is always written: pages, loggers and previews show it."""
+    """Draw the figures of a block with type ``scale`` times as large, and as PDF or SVG, too.
+
+    ``name`` is the second format; a PNG is always written: pages, loggers and previews show it.
+    """
     token = _OUTPUT.set(Output(name, scale))
     try:
         yield
@@ -116,9 +118,11 @@ def margin_pixels() -> int:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """House parameters on top of matplotlib's defaults, so that a user's matplotlibrc changes
-    nothing; works as a decorator, `@styled()`. The parameters are process-wide: draw from one
-    thread at a time."""
+    """Set the package's parameters on top of matplotlib's defaults.
+
+    A user's matplotlibrc changes nothing; works as a decorator, `@styled()`. The parameters are
+    process-wide: draw from one thread at a time.
+    """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(PARAMETERS)
@@ -154,8 +158,10 @@ def output_files(path: Path) -> list[Path]:
 
 
 def chart(width: float, height: float, title: str, detail: str = "") -> Figure:
-    """A figure with room for `width × height` inches of axes, arranged by matplotlib, under a bold
-    title and a grey line of what the figure itself measured."""
+    """Return a figure with room for `width × height` inches of axes, laid out by matplotlib.
+
+    It has a bold title and a grey line with what the figure itself measured.
+    """
     width, height, dpi = width / text_inches(), height / text_inches(), text_inches(DPI)
     lines, top = _heading(title, detail, width)
     fig = Figure(figsize=(width, height + top), dpi=dpi, layout="constrained")
@@ -199,8 +205,10 @@ def legend(at: Axes | Figure, handles: Sequence[Artist] | None = None, **look: A
 def sheet(
     width: int, height: int, title: str, detail: str = "", caption: str = ""
 ) -> tuple[Figure, int]:
-    """A figure for `width × height` pixels of content placed by hand; also the pixel row where the
-    content starts. The caption stands below it."""
+    """Return a figure for `width × height` pixels of content, and the pixel row where it starts.
+
+    The caption stands below the content.
+    """
     dpi = text_inches(DPI)
     across = width / dpi
     lines, top = _heading(title, detail, across)
@@ -218,8 +226,10 @@ def sheet(
 
 
 def add_axes(fig: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Bare axes on a pixel rectangle of a sheet, measured from its top left corner; one data unit
-    is one pixel and y points down."""
+    """Add bare axes on a pixel rectangle of a sheet, measured from its top left corner.
+
+    One data unit is one pixel and y points down.
+    """
     w, h = fig.get_figwidth() * fig.dpi, fig.get_figheight() * fig.dpi
     with matplotlib.rc_context({"axes.grid": False}):  # gridlines take time even where unseen
         ax = fig.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))

@@ -44,9 +44,12 @@ def reconstructions_table(
     title: str,
     row: str = "reconstruction",
 ) -> None:
-    """Heat maps side by side, rows examples (the first 16): original (N, D), code (N, K) or None,
-    reconstruction (N, D), and their difference. Original and reconstruction share one scale; code
-    and difference have their own, symmetric about 0."""
+    """Draw heat maps of originals, codes, reconstructions and their differences.
+
+    Rows are examples (the first 16): original (N, D), code (N, K) or None, reconstruction (N,
+    D). Original and reconstruction share one scale; code and difference have their own,
+    symmetric about 0.
+    """
     n = min(ROWS, len(original))
     original = np.asarray(original, dtype=float)[:n]
     reconstruction = np.asarray(reconstruction, dtype=float)[:n]
@@ -118,8 +121,11 @@ def samples_table(
     *,
     title: str,
 ) -> None:
-    """One small histogram per feature (the first 12): data (N, D) filled, samples (M, D) as a
-    line, each with area 1, and the Kolmogorov–Smirnov distance between the two (0 to 1)."""
+    """Draw a small histogram for each of the first 12 features.
+
+    Data (N, D) are filled, samples (M, D) a line, each with area 1; the title has the
+    Kolmogorov–Smirnov distance between the two (0 to 1).
+    """
     data, samples = np.asarray(data, dtype=float), np.asarray(samples, dtype=float)
     d = len(features)
     k = min(PANELS, d)

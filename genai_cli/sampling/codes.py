@@ -68,8 +68,11 @@ def targets(y: torch.Tensor | None, spec: Spec) -> np.ndarray | None:
 
 
 def write_npz(path: Path, codes: Codes) -> int:
-    """``z`` (n, K) float32, ``index`` (n,) within the split, ``y`` where there are targets, and
-    ``split`` (n,) where there are several. The width K."""
+    """Write the codes as an npz file and return their width K.
+
+    It holds ``z`` (n, K) float32, ``index`` (n,) within the split, ``y`` where there are
+    targets, and ``split`` (n,) where there are several.
+    """
     parts = codes.batches()
     part = next(parts)
     width = part[2].shape[1]

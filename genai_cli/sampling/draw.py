@@ -216,8 +216,10 @@ def trajectory(job: Job) -> None:
 
 
 def reconstruction(job: Job) -> None:
-    """The fixed test examples of the run's figure, or the first n in that order, and what the
-    model makes of them."""
+    """Draw the fixed test examples of the run's figure, and their reconstructions.
+
+    Of more than these the first n are taken in the same order.
+    """
     request, data = job.request, job.data
     index = run_figures.fixed_examples(data)
     others = [i for i in range(len(data.test)) if i not in set(index.tolist())]

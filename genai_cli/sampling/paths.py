@@ -55,8 +55,10 @@ def pairs(data: Dataset, n: int, seed: int) -> Tensor:
 
 
 def ends(model: Model, data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Codes (n, K) to start from and to arrive at, and the test examples (n, 2, *event) they are
-    of; drawn ones, of no example, where the family has no encoder."""
+    """Return start and end codes (n, K), and the test examples (n, 2, *event) they encode.
+
+    A family without an encoder gets drawn codes, and no examples.
+    """
     if not hasattr(model, "encode"):
         z = model.prior(2 * n, generator=RowGenerator(seed, "interpolation", 0, 2 * n))
         return z[0::2], z[1::2], None
@@ -67,8 +69,10 @@ def ends(model: Model, data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor
 
 
 def centre_and_spread(model: Model, data: Dataset, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (K,) of the codes as the family draws them, else as it makes
-    them of test examples."""
+    """Return mean and standard deviation (K,) of codes.
+
+    They are those of codes drawn from the prior, or of test examples where there is none.
+    """
     if hasattr(model, "prior"):
         codes = model.prior(SPREAD, generator=RowGenerator(seed, "spread", 0, SPREAD))
     else:
@@ -85,8 +89,10 @@ def base_code(model: Model, data: Dataset, index: int, seed: int) -> Tensor:
 
 
 def replace_dimension(base: Tensor, dims: Tensor, values: Tensor) -> Tensor:
-    """(len(dims), F, K): ``base`` (1, K) with one number replaced by each of its values
-    (len(dims), F)."""
+    """Return (len(dims), F, K): ``base`` with one dimension set to each of its values.
+
+    ``base`` is (1, K), the values are (len(dims), F).
+    """
     z = base.expand(len(dims), values.shape[1], -1).clone()
     rows = torch.arange(len(dims))
     z[rows, :, dims.to(z.device)] = values
@@ -94,8 +100,11 @@ def replace_dimension(base: Tensor, dims: Tensor, values: Tensor) -> Tensor:
 
 
 def most_influential(base: Tensor, low: Tensor, high: Tensor, n: int, decode: Decode) -> Tensor:
-    """The n dimensions whose way from low to high (K,) changes the decoded example most, in the
-    mean square, largest first; at most TRIED evenly spaced ones are tried."""
+    """Return the n dimensions that change the decoded example most, largest first.
+
+    The change is the mean square between low and high (K,); at most TRIED evenly spaced
+    dimensions are tried.
+    """
     k = base.shape[1]
     dims = torch.linspace(0, k - 1, min(k, TRIED)).round().long()
     at = dims.to(low.device)
