@@ -394,7 +394,7 @@ def test_a_split_of_one_batch_counts_the_draws_that_were_taken(
 
     (folder,) = genai(*DDPM).folders
     model, data, _ = genai_cli.load(folder)
-    monkeypatch.setattr(summary, "fitting", lambda whole, *about: MeasuredPart(whole.n, 1))
+    monkeypatch.setattr(summary, "fit_to_budget", lambda whole, *about: MeasuredPart(whole.n, 1))
     cut = summary.per_example(model, data, 0, budget=Budget(1e-3))
     whole = summary.per_example(model, data, 0, budget=Budget(part=MeasuredPart(360, 2)))
     assert cut.part == whole.part == MeasuredPart(360, 2)
