@@ -96,7 +96,7 @@ def _outcomes(ax: Axes, rows: Sequence[ClassRow], readings: Sequence[str], label
     colours[len(readings) - 1] = UNCLEAR
     for at, shares in [(-1, rows[0].real), *((i, r.outcomes) for i, r in enumerate(rows))]:
         if shares is None:
-            why = (rows[at].why_no_fates if at >= 0 else "no classifier").partition(":")[0]
+            why = (rows[at].why_no_outcomes if at >= 0 else "no classifier").partition(":")[0]
             ax.text(0.01, at, f"n/a: {short(why, 56)}", size=7.5, color=GREY, va="center")
             continue
         left = 0.0
