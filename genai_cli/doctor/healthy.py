@@ -21,8 +21,9 @@ def healthy(r: Reading) -> Finding:
         )
     if not signs.has_learned(r):
         evidence = (
-            f"no fall beyond the noise: {format_number(c.start)} in the first epoch, {format_number(c.end)} in "
-            "the last; nothing was learned, or all of it within the first epoch"
+            f"no fall beyond the noise: {format_number(c.start)} in the first epoch, "
+            f"{format_number(c.end)} in the last; nothing was learned, "
+            "or all of it within the first epoch"
         )
         return make_finding("converged", r, evidence, 0.5)
     error, mean = signs.errors(r)
@@ -36,7 +37,9 @@ def healthy(r: Reading) -> Finding:
     weight = max(c.ahead / limits.EXPECTED_GAIN, c.late / limits.LATE_FALL)
     if weight > 1:
         return make_finding("still learning", r, evidence, beyond(weight, 1))
-    return make_finding("converged", r, f"{evidence}; loss {format_number(c.end)}", below(weight, 1))
+    return make_finding(
+        "converged", r, f"{evidence}; loss {format_number(c.end)}", below(weight, 1)
+    )
 
 
 def _adversarial(r: Reading) -> Finding:

@@ -84,8 +84,8 @@ def diverged(r: Reading) -> Finding | None:
     size = max(abs(c.start), c.fall)
     if c.end - c.start > limits.LOSS_RISE * size:
         ratio = (c.end - c.start) / size
-        return make_finding("diverged", r, f"training loss {format_number(c.start)} → {format_number(c.end)}",
-                        beyond(ratio, limits.LOSS_RISE), c.best_epoch)  # fmt: skip
+        evidence = f"training loss {format_number(c.start)} → {format_number(c.end)}"
+        return make_finding("diverged", r, evidence, beyond(ratio, limits.LOSS_RISE), c.best_epoch)
     return None
 
 
@@ -131,8 +131,8 @@ def rate_too_high(r: Reading) -> Finding | None:
     huge = r.family and blast > limits.FIRST_EPOCH_EXCESS_CSV  # ours are scaled: no large units
     if huge or (blast > limit and (known or (stays and (rate is None or rate > 3)))):
         evidence = (
-            f"training began with {format_number(c.start)} on average of its first epoch, after which "
-            f"validation had {format_number(r.val.start)}"
+            f"training began with {format_number(c.start)} on average of its first epoch, "
+            f"after which validation had {format_number(r.val.start)}"
         )
         return make_finding("learning rate too high", r, evidence, beyond(blast, limit))
     if known and signs.climb(c) > limits.LOSS_RISE:
@@ -199,7 +199,10 @@ def overfitting(r: Reading) -> Finding | None:
     learned = t.end < t.smooth[min(at, len(t) - 1)]
     if rose < limits.VALIDATION_RISE or not learned or v.end < t.end or v.end - v.best < noise:
         return None
-    evidence = f"validation {format_number(v.best)} → {format_number(v.end)} while training fell to {format_number(t.end)}"
+    evidence = (
+        f"validation {format_number(v.best)} → {format_number(v.end)} "
+        f"while training fell to {format_number(t.end)}"
+    )
     return make_finding(
         "overfitting", r, evidence, beyond(rose, limits.VALIDATION_RISE), v.best_epoch
     )
@@ -215,7 +218,10 @@ def validation_below(r: Reading) -> Finding | None:
     limit = limits.VALIDATION_GAP if signs.has_regulariser(r) else limits.VALIDATION_GAP_CSV
     if (r.family and not signs.has_regulariser(r)) or gap < limit or (later > 0).mean() < 0.8:
         return None
-    evidence = f"validation {format_number(v.end)}, training {format_number(t.end)}: {gap:.0%} of the fall between"
+    evidence = (
+        f"validation {format_number(v.end)}, training {format_number(t.end)}: "
+        f"{gap:.0%} of the fall between"
+    )
     return make_finding("validation below training", r, evidence, beyond(gap, limit))
 
 
@@ -226,7 +232,9 @@ def posterior_collapse(r: Reading) -> Finding | None:
     beta = float(r.setting("model.beta") or 1)
     if beta < limits.LARGE_BETA and signs.passes_mean_error(r):
         return None
-    evidence = f"{format_number(nats)} nats in the code, no active unit" + f", beta {beta:g}" * (beta != 1)
+    evidence = f"{format_number(nats)} nats in the code, no active unit" + f", beta {beta:g}" * (
+        beta != 1
+    )
     return make_finding("posterior collapse", r, evidence, below(nats, limits.CODE_NATS))
 
 
@@ -241,7 +249,8 @@ def code_ignored(r: Reading) -> Finding | None:
     if "test/kl" in r.numbers:  # posterior collapse says it
         return None
     evidence = (
-        f"with another example's code the error is {format_number(swapped)}, with its own {format_number(error)}"
+        f"with another example's code the error is {format_number(swapped)}, "
+        f"with its own {format_number(error)}"
     )
     return make_finding(
         "decoder ignores the code",
@@ -270,7 +279,9 @@ def generator_vanishing(r: Reading) -> Finding | None:
         or not signs.poor_samples(r)
     ):
         return None
-    evidence = f"D(G(z)) {format_number(p[1])}: so small is the gradient that minimax gives the generator"
+    evidence = (
+        f"D(G(z)) {format_number(p[1])}: so small is the gradient that minimax gives the generator"
+    )
     return make_finding("generator vanishing", r, evidence, below(p[1], limits.VANISHING_D_FAKE))
 
 

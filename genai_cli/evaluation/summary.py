@@ -189,7 +189,9 @@ def _mse(output: Tensor, truth: Tensor) -> Tensor:
 
 def _joined(parts: dict[str, list[Tensor]], batches: int, ranks: Ranks) -> dict[str, Tensor]:
     """In the order of the batches, of which rank r has number r, r + world, …"""
-    gathered = ranks.all_gather({name: [t.cpu() for t in tensors] for name, tensors in parts.items()})
+    gathered = ranks.all_gather(
+        {name: [t.cpu() for t in tensors] for name, tensors in parts.items()}
+    )
     ordered = {
         name: [gathered[i % ranks.world][name][i // ranks.world] for i in range(batches)]
         for name in gathered[0]

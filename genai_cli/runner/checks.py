@@ -14,7 +14,6 @@ from genai_cli.data.dataset import Dataset
 from genai_cli.errors import UserError, listing, nearest
 from genai_cli.models import build
 from genai_cli.models.base import Model
-from genai_cli.models.families import family
 from genai_cli.rng import generator
 from genai_cli.training import optimizers, room
 from genai_cli.training.machine import pick_device
@@ -82,13 +81,15 @@ def _refuse_or_warn(
     note(f"warning: {what} (fitting: {listing(choices)}); force_loss=true lets it run")
 
 
-def _what(cfg: TrainConfig, data: Spec) -> str:
-    model, dataset = cfg.model["name"], cfg.dataset["name"]
-    if data.target == "labels" and family(model).predicts:
-        return f"{model} on the {len(data.classes)} classes of {dataset}"
-    if data.target == "values" and family(model).predicts:
-        return f"{model} on the numeric target of {dataset}"
-    return f"{model} on {dataset}" + ("" if data.unit_interval else ", whose values leave [0, 1]")
+def _describe_pairing(cfg: TrainConfig, data: Spec) -> str:
+    """Name the family and what of the data its loss is computed on."""
+    family, dataset = cfg.model["name"], cfg.dataset["name"]
+    predicts = hasattr(build.model_class(family), "predict")
+    if predicts and data.target == "labels":
+        return f"{family} on the {len(data.classes)} classes of {dataset}"
+    if predicts and data.target == "values":
+        return f"{family} on the numeric target of {dataset}"
+    return f"{family} on {dataset}" + ("" if data.unit_interval else ", whose values leave [0, 1]")
 
 
 def check_built(

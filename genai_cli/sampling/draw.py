@@ -224,7 +224,10 @@ def reconstruction(job: Job) -> None:
     index = run_figures.fixed_examples(data)
     others = [i for i in range(len(data.test)) if i not in set(index.tolist())]
     index = torch.cat([index, torch.tensor(others, dtype=torch.int64)])[: request.n]
-    batch, source = data.test.batch(index), RowGenerator(request.seed, "reconstructions", 0, len(index))
+    batch, source = (
+        data.test.batch(index),
+        RowGenerator(request.seed, "reconstructions", 0, len(index)),
+    )
     task = restoration.task(job.model, data.spec, batch, source)
     rows: dict[str, list[Tensor]] = {}
     for start, n in batches(len(index), request.batch_size):
