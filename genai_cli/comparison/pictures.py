@@ -47,7 +47,7 @@ def draw(
         comparison: its ``runs``, labelled.
         loads: whether models are loaded, for sheets of images, the codes, and a PCA floor that no
             entry holds. Without it only the charts are drawn, in about a second.
-        figures: keys of `rules.FIGURES` that win over what the runs have.
+        figures: ``figures`` and ``figures.scale`` of the line, which win over what the runs have.
     """
     runs = list(comparison.runs)
     with style.output(**validation.figure_settings(figures or {}, [run.config for run in runs])):

@@ -15,7 +15,7 @@ from typing import Any
 from genai_cli.config.values import refuse_interpolation
 from genai_cli.errors import UserError, nearest
 from genai_cli.lecture.plan import Item
-from genai_cli.store import outputs as places
+from genai_cli.store import outputs as output_folders
 from genai_cli.store import run_folder
 from genai_cli.store.links import refuse_links
 from genai_cli.system import atomic_write
@@ -76,7 +76,7 @@ def new_state(
 
 
 def write(folder: Path, state: State) -> None:
-    atomic_write.write_json(folder / places.LECTURE, {"schema": SCHEMA} | asdict(state))
+    atomic_write.write_json(folder / output_folders.LECTURE, {"schema": SCHEMA} | asdict(state))
 
 
 def read(folder: Path) -> State:
@@ -85,7 +85,7 @@ def read(folder: Path) -> State:
     Raises:
         UserError: lecture.json is damaged, or a newer version's.
     """
-    path = folder / places.LECTURE
+    path = folder / output_folders.LECTURE
     content = run_folder.read_json(path)
     try:
         if content.pop("schema") > SCHEMA:
@@ -119,14 +119,16 @@ def refuse_untrusted(folder: Path, state: State) -> None:
     Raises:
         UserError: a word that leads elsewhere or looks something up; a link in the place of a file.
     """
-    path = folder / places.LECTURE
+    path = folder / output_folders.LECTURE
     refuse_interpolation(state.changes, path)
     for word in state.changes:
         key, equals, _ = word.partition("=")
         if not equals or key.startswith("-") or key == "outputs":
             raise UserError(f"{path}: '{word}' is no word of a lecture; start a new one")
     homes = [folder / part.folder for part in state.parts]
-    days = [day for home in homes for day in places.list_matching(home, places.DAYS)]
+    days = [
+        day for home in homes for day in output_folders.list_matching(home, output_folders.DAYS)
+    ]
     for path_to_check in (folder, *homes, *days):
         refuse_links(path_to_check)
 
@@ -153,10 +155,10 @@ def find(reference: str, outputs: str | None = None) -> Path:
     Raises:
         UserError: nothing, or more than one folder, answers to it.
     """
-    if places.is_lecture(Path(reference)):
+    if output_folders.is_lecture(Path(reference)):
         return Path(reference)
     root = run_folder.outputs_root(outputs)
-    lectures = places.lectures(root)
+    lectures = output_folders.lectures(root)
     if reference == "latest" and lectures:
         return lectures[-1]
     named = [p for p in lectures if reference in (p.name, p.name.rsplit("-", 1)[-1])]
@@ -173,4 +175,4 @@ def find(reference: str, outputs: str | None = None) -> Path:
 
 def list_made(item: Path) -> list[str]:
     """Return the runs, sweeps and comparisons in an item's folder, oldest first."""
-    return [str(path.relative_to(item)) for path in places.folders(item)]
+    return [str(path.relative_to(item)) for path in output_folders.folders(item)]

@@ -31,7 +31,8 @@ class Autoencoder(Model):
 
     Args:
         data: shapes; a target image has its own shape.
-        loss: mse mae msle huber bce, the mean over the elements of an image; see losses.py.
+        loss: mse mae msle huber bce, the mean over the elements of an image; see
+            losses/elementwise.py.
         bottleneck: numbers in the code.
         network: fully connected (``widths``) or convolutional (``channels depth hidden``).
         widths: hidden layers from the input to the code, mirrored in the decoder.

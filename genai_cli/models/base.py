@@ -49,7 +49,7 @@ class Model(nn.Module, ABC):
 
     - ``sample(n, y=None, generator=None, **options)``: (n, *event). Its annotated options
       (temperature, steps, sampler) are what ``genai sample`` takes for the family. ``generator``
-      is a torch.Generator or `randomness.Rows`; draw from it with randomness.normal and uniform.
+      is a torch.Generator or `rng.RowGenerator`; draw from it with rng.normal and rng.uniform.
     - ``encode(x)``: (B, K), ``decode(z)``: (B, *event), ``prior(n, generator)``: (n, K) codes as
       the family draws them; K is ``bottleneck`` where the family has a code of that size.
     - ``reconstruct(x)``: (B, *event), by the means that ``reconstructs_by`` names.

@@ -24,7 +24,7 @@ class MLP(Model):
 
     Args:
         data: shapes and kind of target; labels are predicted as classes, values as numbers.
-        loss: mse mae msle huber (values), cce bce kl (labels); see losses.py.
+        loss: mse mae msle huber (values), cce bce kl (labels); see losses/elementwise.py.
         bottleneck: width of the last hidden layer, after ``widths``.
         widths: the hidden layers before it.
         activation: of the hidden layers.

@@ -93,7 +93,7 @@ def read(folder: Path) -> Facts:
 
 
 def status(folder: Path, described: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """Return the status of a run, as `runs.status` does, or ``damaged``."""
+    """Return the status of a run, as `run_folder.status` does, or ``damaged``."""
     if not config or not described:
         return "damaged"
     return run_folder.status(folder, described)

@@ -75,7 +75,7 @@ class Reporter:
         self.close()
 
     def _take_lock(self, folder: Path) -> None:
-        """Take the lock; who only asks whether we live holds it for a moment (`runs.held`)."""
+        """Take the lock, which `run_folder.is_training` holds for a moment to ask whether we live."""
         until = time.monotonic() + PATIENCE
         try:
             while not lock(self.file.fileno()):

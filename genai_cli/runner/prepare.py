@@ -21,7 +21,7 @@ from genai_cli.system.gc_freeze import gc_paused
 if TYPE_CHECKING:
     from genai_cli.config.schema import TrainConfig
     from genai_cli.data.dataset import Dataset
-UNBUILT = ("seed", "outputs", "name", "tags")  # knobs that no check of a build depends on
+UNBUILT = ("seed", "outputs", "name", "tags")  # keys that no check of a build depends on
 NOT_DESCRIBED = (*UNBUILT, "optimizer", "schedule", "epochs", "monitor", "init_from", "force_loss")
 
 

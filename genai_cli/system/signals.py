@@ -1,7 +1,7 @@
 """Handle signals outside a run: half-written files are removed, and no traceback is printed.
 
 INT (Ctrl-C) leaves with 130; TERM, USR1 (a scheduler's notice) and HUP (the terminal is gone) with
-143. `nohup` has HUP ignored, and it stays so. While a run trains, `training.preempt` listens.
+143. `nohup` has HUP ignored, and it stays so. While a run trains, `system.preemption` listens.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Saver:
         keep: newest ones kept; the best one is kept besides.
         first: called before a checkpoint is written, to make durable what it counts on.
         back_to: steps of an epoch, where the run may be sent back to the start of one (see
-            rollback.py): then the newest checkpoint there is kept, too.
+            divergence/rollback.py): then the newest checkpoint there is kept, too.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ class Training:
     best_step: int = 0
     started: float = field(default_factory=time.monotonic)
     ranks: Ranks = field(default_factory=Ranks)  # the processes that train it together
-    cuts: tuple[int, ...] = ()  # steps from which on the rate is halved, see training/rollback.py
+    cuts: tuple[int, ...] = ()  # steps from which on the rate is halved, see divergence/rollback.py
 
     @property
     def epoch(self) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from genai_cli.cli.arguments import ReportRequest, parse_arguments
 from genai_cli.errors import UserError
 from genai_cli.store import lookup, run_folder
-from genai_cli.store import outputs as places
+from genai_cli.store import outputs as output_folders
 from genai_cli.system import atomic_write
 
 ENDINGS = (".html", ".htm")
@@ -22,7 +22,7 @@ def main(args: list[str]) -> int:
     if target.suffix.lower() not in ENDINGS or target.is_dir():
         raise UserError(f"out={target} is no HTML file; give a name that ends in .html")
 
-    if places.is_lecture(folder):
+    if output_folders.is_lecture(folder):
         from genai_cli.report.lecture_page import lecture_page
 
         text = lecture_page(folder)
@@ -77,12 +77,14 @@ def find(reference: str, outputs: str | None = None) -> Path:
         UserError: nothing, or more than one folder, answers to it.
     """
     path = Path(reference)
-    if run_folder.is_sweep(path) or run_folder.is_run(path) or places.is_lecture(path):
+    if run_folder.is_sweep(path) or run_folder.is_run(path) or output_folders.is_lecture(path):
         return path
     if reference == "latest":
         newest = lookup.find("latest", outputs)
         return newest.parent if run_folder.is_sweep(newest.parent) else newest
     root = run_folder.outputs_root(outputs)
-    several = [p for p in places.folders(root) if run_folder.is_sweep(p)] + places.lectures(root)
+    several = [
+        p for p in output_folders.folders(root) if run_folder.is_sweep(p)
+    ] + output_folders.lectures(root)
     named = [p for p in several if p.name == reference or p.name.endswith(f"-{reference}")]
     return named[0] if len(named) == 1 else lookup.find(reference, outputs)

@@ -18,7 +18,7 @@ from genai_cli.cli.arguments import ReproduceRequest, parse_arguments
 from genai_cli.config import ranks
 from genai_cli.config.resumable import NOTED
 from genai_cli.errors import UserError, listing
-from genai_cli.store import history as sessions
+from genai_cli.store import history as run_history
 from genai_cli.store import lookup, run_folder
 from genai_cli.store.run_diff import DIFFERS, RESULT, RunDiff, compare, same_weights
 from genai_cli.store.run_folder import MeasuredPart, measured_part
@@ -50,7 +50,7 @@ def main(args: list[str]) -> int:
         raise UserError(f"{folder} has no readable {run_folder.RUN}; it cannot be reproduced")
     if not rows:
         raise UserError(f"{folder} has no epoch to compare with; go on with: genai resume {name}")
-    parts = sessions.config_segments(config, run_info, NOTED)
+    parts = run_history.config_segments(config, run_info, NOTED)
     if request.device is not None:
         parts = [(step, part | {"device": request.device}) for step, part in parts]
     measured = measured_part(run_folder.read_json(folder / run_folder.SUMMARY).get("metrics"))
@@ -105,7 +105,7 @@ def _prepared(
     now |= {"threads": run_info.get("threads") or now["threads"]}
     now |= {"step_kind": "eager" if kind == "packed" else kind}
     if cfg.precision == "auto":
-        now["precision"] = sessions.precision_from(run_info, step)
+        now["precision"] = run_history.precision_from(run_info, step)
     if measured is not None:
         now["measure"] = measured._asdict()
     trainer = dataclasses.replace(cfg.trainer, loggers=[])
@@ -168,7 +168,7 @@ def _judge(folder: Path, twin: Path, run_info: Mapping[str, Any], rtol: float, w
     diff.weights = same_weights(folder, twin, step)
     verdict = diff.verdict(rtol)
     now = run_folder.read_json(twin / run_folder.RUN)
-    other = sessions.differences(run_info, now)
+    other = run_history.differences(run_info, now)
     print()
     print(f"{verdict}: {_describe(diff, verdict, rtol, step)}")
     if diff.gaps:
@@ -225,7 +225,7 @@ def _describe(diff: RunDiff, verdict: str, rtol: float, step: int) -> str:
 def _history(run_info: Mapping[str, Any]) -> list[str]:
     """List the events of a run that a second run cannot repeat."""
     lines = []
-    for entry in sessions.read_entries(run_info):
+    for entry in run_history.read_entries(run_info):
         if entry.was:
             was = ", ".join(f"{name} {value}" for name, value in entry.was.items())
             lines.append(f"to step {entry.step} with {was}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from genai_cli.cli.usage import ACTIONS
 from genai_cli.errors import UserError, nearest
 from genai_cli.store import lookup, run_folder
-from genai_cli.store import outputs as places
+from genai_cli.store import outputs as output_folders
 
 
 def main(args: list[str]) -> int:
@@ -54,7 +54,8 @@ def find(reference: str, outputs: str | None = None) -> Path:
         )
     root = run_folder.outputs_root(outputs)
     sweeps = sorted(
-        (p for p in places.folders(root) if run_folder.is_sweep(p)), key=places.start_key
+        (p for p in output_folders.folders(root) if run_folder.is_sweep(p)),
+        key=output_folders.start_key,
     )
     if reference == "latest" and sweeps:
         return sweeps[-1]

@@ -1,7 +1,6 @@
 """`genai train` composes and checks every cell, claims a folder and trains in it.
 
-`run` is the whole life of one run. It reads the folder's config and nothing else, so that a fresh
-run, a resumed one and a sweep's worker are the same call.
+The life of the run itself is `runner.run.run`.
 """
 
 from __future__ import annotations
