@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from genai_cli.audit.request import AuditRequest
+from genai_cli.cli.command_table import USAGE
 from genai_cli.config.catalog import Key
 from genai_cli.config.schema import Figures, FiguresScale
 from genai_cli.config.signatures import DEVICES, Help, NonNegative, OneOf, Outputs, validate
@@ -235,10 +236,8 @@ def parse_arguments(
         else:
             (words if "=" in word and not Path(word).exists() else names).append(word)
     if verb != "runs" and (not names or (len(names) > 1 and verb not in SEVERAL)):
-        from genai_cli.cli.usage import PAGES
-
         wanted = "a run or more" if verb in SEVERAL else "one run"
-        raise UserError(f"name {wanted}: {PAGES[verb].usage} (a path, a suffix or latest)")
+        raise UserError(f"name {wanted}: {USAGE[verb]} (a path, a suffix or latest)")
     known = fields_of(request)
     rest = [word for word in words if word.partition("=")[0] not in known] if others else []
     kept = [word for word in words if word not in rest]

@@ -21,3 +21,31 @@ VERBS = {
     "data": "list data sets, download one, check one",
     "completion": "make the TAB key complete verbs, keys and values",
 }
+
+USAGE = {  # how a line is typed, of verbs whose keys Hydra does not hold
+    "plan": (
+        "genai plan [-m] [GROUP=NAME …] [KEY=VALUE …]\n"
+        "genai plan [-m] … hydra/launcher=slurm --script"
+    ),
+    "resume": "genai resume RUN [KEY=VALUE …]",
+    "reproduce": "genai reproduce RUN [KEY=VALUE …]",
+    "replay": "genai replay RUN [KEY=VALUE …]",
+    "sweep": "genai sweep resume SWEEP [hydra/launcher=NAME] [hydra.launcher.KEY=VALUE …]",
+    "sample": "genai sample RUN [KEY=VALUE …]",
+    "evaluate": "genai evaluate RUN…|SWEEP… [KEY=VALUE …] [--brief]",
+    "encode": "genai encode RUN [KEY=VALUE …]",
+    "audit": "genai audit RUN…|SWEEP… [KEY=VALUE …] [--csv|--json]",
+    "compare": "genai compare RUN…|SWEEP… [KEY=VALUE …] [FLAGS]",
+    "report": "genai report RUN|SWEEP [KEY=VALUE …] [--no-figures]",
+    "lecture": (
+        "genai lecture\n"
+        "genai lecture all|quick|CHAPTER|NAME… [KEY=VALUE …]\n"
+        "genai lecture resume LECTURE [outputs=DIR]"
+    ),
+    "doctor": "genai doctor RUN…|SWEEP…|FILE.csv… [outputs=DIR] [--json]",
+    "runs": ("genai runs [KEY=VALUE …] [--all] [--json]\ngenai runs prune [KEY=VALUE …] [--yes]"),
+    "data": (
+        "genai data list\ngenai data fetch NAME [root=DIR]\ngenai data check NAME|DIR [KEY=VALUE …]"
+    ),
+    "completion": "genai completion install|show|uninstall [bash|zsh|fish]",
+}

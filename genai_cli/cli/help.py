@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from genai_cli.cli.command_table import VERBS
+from genai_cli.cli.command_table import USAGE, VERBS
 from genai_cli.config.catalog import (
     GROUPS,
     ConfigTree,
@@ -73,7 +73,7 @@ def verb_help(verb: str, args: Sequence[str] = ()) -> str:
     from genai_cli.cli.usage import PAGES, sections  # 20 ms that `genai --help` need not wait for
 
     page = PAGES[verb]
-    lines += ["", *(f"  {line}" for line in page.usage.splitlines())]
+    lines += ["", *(f"  {line}" for line in USAGE[verb].splitlines())]
     for heading, rows in sections(verb).items():
         lines += [*_heading(heading), *_rows(rows)]
     for paragraph in filter(None, page.text.split("\n\n")):

@@ -62,7 +62,6 @@ FAMILY = {  # keys of verbs that sample, by the families that have them
 class Page(NamedTuple):
     """Holds the help of a verb around its keys."""
 
-    usage: str  # a line or more
     sections: Mapping[str, Mapping[str, str]]  # heading → rows, above the keys
     text: str  # paragraphs
     examples: Sequence[str]
@@ -90,8 +89,6 @@ def _listed(words: Mapping[str, str]) -> str:
 
 PAGES = {
     "plan": Page(
-        "genai plan [-m] [GROUP=NAME …] [KEY=VALUE …]\n"
-        "genai plan [-m] … hydra/launcher=slurm --script",
         {
             "words": {
                 "GROUP=, KEY=": "those of genai train, lists with -m",
@@ -113,7 +110,6 @@ launched, and nothing written to outputs.""",
         ],
     ),
     "resume": Page(
-        "genai resume RUN [KEY=VALUE …]",
         {"RUN": RUN, "keys that may change": resumable_rows()},
         """Without changes, an interrupted run goes on from its last checkpoint and ends with the
 numbers of an uninterrupted one. One that was stopped while it was measured is measured. A finished
@@ -128,7 +124,6 @@ figures.scale=1.5 draw the figures of a finished run anew, from the same numbers
         ],
     ),
     "reproduce": Page(
-        "genai reproduce RUN [KEY=VALUE …]",
         {"RUN": RUN},
         """It trains again in a folder of its own, with the recorded threads and kind of step, every
 change of a resume at its step, and says: identical, within tolerance, or what differs first and by
@@ -139,7 +134,6 @@ is listed as not the same, ask for rtol=0.""",
         ["genai reproduce latest", "genai reproduce k3f9 rtol=1e-5"],
     ),
     "replay": Page(
-        "genai replay RUN [KEY=VALUE …]",
         {"RUN": RUN},
         """A run that fails because a loss, a gradient or an update is not finite keeps the step in
 RUN/blackbox: weights and optimizer before it, batch and noise. It is taken again on the CPU, with
@@ -147,7 +141,6 @@ the range of every layer and the first that is not finite. Exit code 1 where it 
         ["genai replay latest", "genai replay k3f9 precision=fp64"],
     ),
     "sweep": Page(
-        "genai sweep resume SWEEP [hydra/launcher=NAME] [hydra.launcher.KEY=VALUE …]",
         {
             "SWEEP": {
                 "PATH": "the folder of a sweep",
@@ -171,7 +164,6 @@ if it comes out as it was. sweep.csv and the exit code are those of a sweep.""",
         ],
     ),
     "sample": Page(
-        "genai sample RUN [KEY=VALUE …]",
         {
             "RUN": RUN,
             "what=WORD": allowed_words(fields_of(REQUESTS["sample"])["what"].hint),
@@ -185,7 +177,6 @@ sample.json, and a GIF where something moves. A run that is stopped leaves nothi
         ],
     ),
     "evaluate": Page(
-        "genai evaluate RUN…|SWEEP… [KEY=VALUE …] [--brief]",
         {"RUN or SWEEP": RUN_OR_SWEEP | {"latest": "the newest run"}},
         """It writes RUN/evaluation/NAME/: evaluation.json, with the interval and the passport of
 every number, and figures. The same settings again replace it with the same numbers; only speeds
@@ -197,7 +188,6 @@ differ. Several settings of a run stand side by side in genai compare.""",
         ],
     ),
     "encode": Page(
-        "genai encode RUN [KEY=VALUE …]",
         {"RUN": RUN},
         """It writes RUN/codes/SPLIT.npz or .csv: the code of an autoencoder, the posterior mean of
 a VAE, the normal numbers of a flow, the last hidden layer of an MLP. The index counts within the
@@ -205,7 +195,6 @@ split; values of a table are in its own units.""",
         ["genai encode latest", "genai encode k3f9 split=all format=csv"],
     ),
     "audit": Page(
-        "genai audit RUN…|SWEEP… [KEY=VALUE …] [--csv|--json]",
         {"RUN or SWEEP": RUN_OR_SWEEP},
         """For every class: its share of the population (the test split), of training and of samples
 with a 95 % interval; the error of its reconstructions, and which class they are taken for. A class
@@ -223,7 +212,6 @@ dataset.rare and dataset.rare_share.""",
         ],
     ),
     "compare": Page(
-        "genai compare RUN…|SWEEP… [KEY=VALUE …] [FLAGS]",
         {"RUN or SWEEP": RUN_OR_SWEEP},
         """Numbers are ranked only where they were measured alike: the same test examples, n and
 features. * marks the best, ≈ what cannot be told from it at 95 %, ≤ a bound, – what is not measured
@@ -241,7 +229,6 @@ folder of their own in outputs.""",
         },
     ),
     "report": Page(
-        "genai report RUN|SWEEP [KEY=VALUE …] [--no-figures]",
         {"RUN or SWEEP": RUN_OR_SWEEP | {"PATH": "the folder of a run, a sweep or a lecture"}},
         """The page is one file: numbers with intervals and how they were measured, loss curves,
 figures, settings that differ from the defaults, environment. It loads nothing from a network, runs
@@ -250,9 +237,6 @@ or has failed, gets a page, too.""",
         ["genai report latest", "genai report k3f9 out=vae.html"],
     ),
     "lecture": Page(
-        "genai lecture\n"
-        "genai lecture all|quick|CHAPTER|NAME… [KEY=VALUE …]\n"
-        "genai lecture resume LECTURE [outputs=DIR]",
         {
             "words": {
                 "without any": "list the experiments: question and commands",
@@ -277,7 +261,6 @@ finding and lesson of each.""",
         ["genai lecture quick", "genai lecture all dataset=digits"],
     ),
     "doctor": Page(
-        "genai doctor RUN…|SWEEP…|FILE.csv… [outputs=DIR] [--json]",
         {
             "RUN, SWEEP or FILE": RUN_OR_SWEEP
             | {"FILE.csv": "a loss curve of any tool, with epoch,loss,val_loss"}
@@ -294,7 +277,6 @@ beyond a rule's limit, 75 % at twice the limit; the limits stand in genai_cli/do
         ["genai doctor latest", "genai doctor k3f9", "genai doctor history.csv --json"],
     ),
     "runs": Page(
-        "genai runs [KEY=VALUE …] [--all] [--json]\ngenai runs prune [KEY=VALUE …] [--yes]",
         {
             "words": {
                 "KEY=VALUE": "only runs with it: status=finished, dataset=digits, model=vae,mlp;"
@@ -307,15 +289,11 @@ beyond a rule's limit, 75 % at twice the limit; the limits stand in genai_cli/do
         {"flags of prune": flags_of("prune")},
     ),
     "data": Page(
-        "genai data list\n"
-        "genai data fetch NAME [root=DIR]\n"
-        "genai data check NAME|DIR [KEY=VALUE …]",
         {"words": ACTIONS["data"]},
         "",
         ["genai data fetch mnist", "genai data check ./photos size=64"],
     ),
     "completion": Page(
-        "genai completion install|show|uninstall [bash|zsh|fish]",
         {"words": ACTIONS["completion"]},
         "",
         ["genai completion install", "genai completion show zsh > _genai"],

@@ -75,7 +75,7 @@ class Reporter:
         self.close()
 
     def _take_lock(self, folder: Path) -> None:
-        """Take the lock, which `run_folder.is_training` holds for a moment to ask whether we live."""
+        """Take the lock, which `run_folder.is_training` holds for a moment to ask who lives."""
         until = time.monotonic() + PATIENCE
         try:
             while not lock(self.file.fileno()):

@@ -22,6 +22,7 @@ from genai_cli.runner import load
 from genai_cli.runner.prepare import Prepared
 from genai_cli.store import run_config, run_folder, sweep_table
 from genai_cli.sweeps import asked, launch
+from genai_cli.sweeps.cells import sweep_lock
 from genai_cli.sweeps.left import begin_cells, inspect_cells
 from genai_cli.sweeps.mend import repair_cells
 from genai_cli.system.preemption import Signals
@@ -50,7 +51,7 @@ def resume(folder: Path, words: Sequence[str], folders: Sequence[str] = ()) -> i
 
         with Signals() as signals:
             return search.resume(folder, settings, signals)
-    with launch.sweep_lock(folder):
+    with sweep_lock(folder):
         cells = [cell for cell in content["cells"] if not _is_done(folder / cell["folder"])]
         queued = launchers.list_queued(folder)
         busy = [c for c in cells if (folder / c["folder"]).resolve() in queued]

@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genai_cli.config import compose, schema
 from genai_cli.data.dataset import Dataset
-from genai_cli.errors import UserError
 from genai_cli.launchers import start as launchers
 from genai_cli.launchers.settings import Launcher, gpus_of, read_launcher
-from genai_cli.runner.lifecycle import set_status
 from genai_cli.runner.prepare import Prepared, start
 from genai_cli.store import run_folder
 from genai_cli.store import sweep_table as folders
 from genai_cli.sweeps import asked
-from genai_cli.sweeps import cells as cells_module
+from genai_cli.sweeps.cells import cell_name, sweep_lock, sync_cells
 from genai_cli.sweeps.checked import SkipInvalid, refuse_sweep, validate_cells
 from genai_cli.sweeps.given import read_sweep
-from genai_cli.system.file_lock import LocksUnsupported, lock
 from genai_cli.system.preemption import Signals
-
-LOCK = ".lock"  # in a sweep's folder: its other files are replaced, and a lock is an inode's
 
 
 def launch(line: compose.CommandLine, command: str) -> int:
@@ -53,7 +47,7 @@ def launch(line: compose.CommandLine, command: str) -> int:
     jobs_of = group_cells([prepared for _, prepared in kept])
     config = kept[0][1].cfg
     folder = run_folder.claim(run_folder.outputs_root(config.outputs), config.name or "sweep")
-    names = [cells_module.cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
+    names = [cell_name(i, cell) for i, (cell, _) in enumerate(kept)]
     cells = {name: prepared for name, (_, prepared) in zip(names, kept, strict=True)}
     described = [
         (name, cell, schema.to_dict(prepared.cfg))
@@ -122,46 +116,6 @@ def train(
         print(f"genai train: {failed} of {len(rows)} runs failed", file=sys.stderr)
     print(f"sweep  {folder}")
     return signals.code or int(failed > 0)
-
-
-def sync_cells(cells: Sequence[Path], here: bool = True) -> list[Path]:
-    """Correct the status of every cell and return the cells that have not begun.
-
-    Args:
-        cells: that a launcher has started, or was to.
-        here: they ran on this machine, where a lock tells whether one still does.
-    """
-    waiting = []
-    for cell in cells:
-        if not (cell / run_folder.LOG).exists():
-            waiting.append(cell)
-            set_status(cell, "interrupted")
-        elif (
-            here and run_folder.status(cell, run_folder.read_json(cell / run_folder.RUN)) == "died"
-        ):
-            with open(cell / run_folder.LOG, "a", encoding="utf-8") as log:
-                log.write("its process ended without a word\n")
-            set_status(cell, "failed")
-    return waiting
-
-
-@contextmanager
-def sweep_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a sweep, so that no other process launches its cells.
-
-    Raises:
-        UserError: another one does.
-    """
-    with open(folder / LOCK, "ab") as file:  # for writing: an exclusive lock on NFS needs that
-        try:
-            ours = lock(file)
-        except LocksUnsupported as error:
-            message = f"note: no locks on the disk of {folder} ({error.strerror}): let nobody else"
-            print(f"{message} launch it meanwhile", file=sys.stderr)
-            ours = True
-        if not ours:
-            raise UserError(f"{folder} is being trained by another process")
-        yield
 
 
 def group_cells(prepared: Sequence[Prepared]) -> list[list[int]]:

@@ -94,7 +94,7 @@ def test_a_cell_of_another_process_is_left_to_it(cut: Callable, genai: Callable)
 
 
 def test_a_sweep_of_another_process_is_refused(cut: Callable, genai: Callable) -> None:
-    from genai_cli.sweeps.launch import sweep_lock
+    from genai_cli.sweeps.cells import sweep_lock
 
     sweep = cut()
     before = contents(sweep)

@@ -98,7 +98,7 @@ def test_on_nfs_who_asks_needs_no_exclusive_lock(
 
 
 def test_a_sweep_is_locked_on_nfs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genai_cli.sweeps.launch import sweep_lock
+    from genai_cli.sweeps.cells import sweep_lock
 
     modes = []
     real = fcntl.flock

@@ -6,8 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
+from genai_cli.cli.command_table import USAGE
 from genai_cli.cli.completion.candidates import SHELLS
-from genai_cli.cli.usage import ACTIONS, PAGES
+from genai_cli.cli.usage import ACTIONS
 from genai_cli.errors import UserError, listing, nearest
 
 BASH = r"""# genai completion for bash; written by `genai completion install`
@@ -63,7 +64,7 @@ ZSHRC = {  # what .zshrc must mention → the line that does it, in this order
 def main(args: list[str]) -> int:
     """Run ``genai completion`` and return the exit code."""
     action, *shells = args or [""]
-    usage, actions = f"type: {PAGES['completion'].usage}", ACTIONS["completion"]
+    usage, actions = f"type: {USAGE['completion']}", ACTIONS["completion"]
     if action not in actions:
         mistake = f"'{action}' is not known{nearest(action, actions)}" if action else "name one"
         raise UserError(f"{mistake}; {usage}")

@@ -23,7 +23,7 @@ from genai_cli.store import sweep_table as folders
 from genai_cli.store.sweep_table import read
 from genai_cli.store.trials import FINISHED, PRUNED, Goal, Trial, Trials, best
 from genai_cli.sweeps.asked import write_manifest
-from genai_cli.sweeps.launch import sweep_lock, sync_cells
+from genai_cli.sweeps.cells import sweep_lock, sync_cells
 from genai_cli.sweeps.left import begin_cells, inspect_cells
 from genai_cli.sweeps.mend import repair_cells
 from genai_cli.sweeps.search import suggest
