@@ -12,7 +12,13 @@ from typing import Any
 
 from genai_cli.cli.arguments import CompareRequest, keys_of, parse_arguments, parse_keys
 from genai_cli.comparison import render
-from genai_cli.comparison.read import Run, newest_number, read, settings_of
+from genai_cli.comparison.output import (
+    FOLDER,
+    make_output_folder,
+    remove_stale_figures,
+    write_error,
+)
+from genai_cli.comparison.read import Run, read, settings_of
 from genai_cli.comparison.rows import Comparison
 from genai_cli.comparison.table import compare
 from genai_cli.config import validation
@@ -22,7 +28,6 @@ from genai_cli.system import atomic_write
 
 FORMS = {"md": render.markdown, "csv": render.comma_separated, "json": render.json_text}
 HARDWARE_KEYS = ("device", "batch_size", "options")  # of an evaluation, and no part of its settings
-FOLDER = "compare"  # in a sweep
 
 
 @dataclass
@@ -47,14 +52,14 @@ def main(args: list[str]) -> int:
             return code
     _check_keys(wanted, folders)
     comparison = compare(folders, request.seeds == "apart", wanted.settings)
-    target = _output_folder(folders, request)
+    target = make_output_folder(folders, request.out, request.outputs)
     try:
         for ending, text in FORMS.items():
             atomic_write.write_text(target / f"compare.{ending}", text(comparison))
         if request.out is None and target.name == FOLDER:
-            _clear(target, comparison, every=not request.no_figures)
+            remove_stale_figures(target, comparison, every=not request.no_figures)
     except OSError as error:
-        raise _write_error(target, error) from None
+        raise write_error(target, error) from None
     print((FORMS[form] if form else render.render_text)(comparison).rstrip("\n"), flush=True)
     pictures = (
         []
@@ -161,47 +166,6 @@ def _evaluated(run: Run, wanted: dict[str, Any]) -> bool:
     if not wanted:
         return run.complete
     return any(run.matches(e, wanted) and not run.stale(e) for e in run.evaluations)
-
-
-def _output_folder(folders: Sequence[Path], request: CompareRequest) -> Path:
-    """Choose the output folder: out=DIR, the compare folder of one sweep, or a new folder.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    sweep = folders[0].resolve().parent
-    if request.out is not None:
-        target = Path(request.out)
-    elif len(folders) > 1 and run_folder.is_sweep(sweep) and _whole(sweep, folders):
-        target = folders[0].parent / FOLDER
-    else:
-        return run_folder.claim(run_folder.outputs_root(request.outputs), FOLDER)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _write_error(target, error) from None
-    return target
-
-
-def _whole(sweep: Path, folders: Sequence[Path]) -> bool:
-    """Whether these are all cells of a sweep: the folder in it, which its report shows, is of no
-    fewer."""
-    return {folder.resolve() for folder in folders} == set(run_folder.cells(sweep))
-
-
-def _clear(folder: Path, comparison: Comparison, every: bool) -> None:
-    """Remove figures of an earlier comparison in a sweep: all, or those older than a number of its
-    runs. What else stands there is the user's."""
-    newest = max((newest_number(run.path) for run in comparison.runs), default=0.0)
-    for path in folder.glob("*.png"):
-        if every or path.stat().st_mtime < newest:
-            for suffix in (".png", ".pdf", ".svg"):
-                path.with_suffix(suffix).unlink(missing_ok=True)
-
-
-def _write_error(folder: Path, error: OSError) -> UserError:
-    reason = error.strerror or str(error)
-    return UserError(f"cannot write into {folder}: {reason}; set out=DIR")
 
 
 def plot_figures(folder: Path, comparison: Comparison, figures: dict[str, Any]) -> list[Path]:
