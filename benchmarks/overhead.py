@@ -31,7 +31,7 @@ from rows import append, table
 
 # what is timed: (name of the sum, module, class or None, functions)
 PLACES = (
-    ("log", "genai_cli.store.metrics_csv", "Metrics", ("__init__", "add")),
+    ("log", "genai_cli.store.metrics_csv", "MetricsWriter", ("__init__", "add")),
     ("log", "genai_cli.runner.console", "Reporter", ("line", "step", "epoch", "log", "start_live")),
     ("checkpoints", "genai_cli.training.saving", "Saver", ("begin", "epoch", "now", "rescue")),
     ("figures", "genai_cli.evaluation.run_figures", None, ("draw",)),

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 from rows import append, table
 
-from genai_cli.cli.main import main as genai
+from genai_cli.cli.front_door import main as genai
 from genai_cli.store import run_folder
 
 GRID = ("optimizer.lr=1e-4,4e-4,1.6e-3,6.3e-3,2.5e-2", "bottleneck=2,4,8,16,32")

@@ -1,8 +1,9 @@
 """genai-cli: one command that trains, measures and compares every family of generative model.
 
 What a model or a notebook of yours imports stands here: `load`, `Model` with its `Batch` and
-`Player`, and the checked types of a constructor's arguments. No other path is promised to stay.
-Each is imported when it is first used: `genai --help` must not import torch.
+`Player`, `normal` and `uniform` for its draws, and the checked types of a constructor's arguments.
+No other path is promised to stay. Each is imported when it is first used: `genai --help` must not
+import torch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ _MODULES = dict.fromkeys((*_TYPES, "Repeats"), "config.signatures") | {
     "Model": "models.base",
     "Player": "models.base",
     "load": "runner.load",
+    "normal": "rng",
+    "uniform": "rng",
 }
 __all__ = ["__version__", *_MODULES]
 

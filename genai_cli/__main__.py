@@ -2,6 +2,6 @@
 
 import sys
 
-from genai_cli.cli.main import main
+from genai_cli.cli import main
 
 sys.exit(main())

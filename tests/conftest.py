@@ -197,7 +197,7 @@ def genai(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ran]:
     """Run ``genai WORDS`` in this process, in an empty working directory."""
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
 
     monkeypatch.chdir(tmp_path)
 

@@ -23,7 +23,7 @@ QUICK = ("epochs=2", "dataset.limit=64", "model.widths=[16]")
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished `genai train`, as a user gets it."""
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
 
     outputs = tmp_path_factory.mktemp("contract")
     assert main(["train", *QUICK, "loss=gaussian", f"outputs={outputs}"]) == 0

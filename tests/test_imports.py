@@ -13,7 +13,7 @@ def imported(*commands: list[str]) -> dict[str, set[str]]:
     """Top-level modules after each of some commands, one after the other in one fresh process."""
     code = (
         "import sys\n"
-        "from genai_cli.cli.main import main\n"
+        "from genai_cli.cli.front_door import main\n"
         f"for words in {commands!r}:\n"
         "    code = main(words)\n"
         "    print('\\nmodules:', ' '.join(words), '|', *{m.split('.')[0] for m in sys.modules})\n"
@@ -56,7 +56,7 @@ def test_help_and_completion_need_no_hydra_either() -> None:
 def test_a_typing_mistake_is_answered_before_torch_is_imported() -> None:
     code = (
         "import sys\n"
-        "from genai_cli.cli.main import main\n"
+        "from genai_cli.cli.front_door import main\n"
         "assert main(['train', 'epochs=0']) == 2\n"
         "assert 'torch' not in sys.modules"
     )
@@ -79,7 +79,7 @@ def test_the_first_step_waits_for_no_figures_and_the_run_says_nothing_on_stderr(
         "        assert gc.isenabled() and gc.get_freeze_count() > 100_000  # imports\n"
         "        print('modules:', *sorted({m.split('.')[0] for m in sys.modules}), '.')\n"
         "Reporter.step = step\n"
-        "from genai_cli.cli.main import main\n"
+        "from genai_cli.cli.front_door import main\n"
         f"sys.exit(main(['train', 'epochs=1', 'dataset.limit=64', 'outputs={tmp_path}']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

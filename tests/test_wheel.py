@@ -39,7 +39,7 @@ def test_wheel_finds_its_configs_from_anywhere(tmp_path: Path) -> None:
     assert {n for n in names if n.startswith(templates)} == {
         f"{templates}/{p.name}" for p in (ROOT / templates).iterdir()
     }
-    code = "import sys; from genai_cli.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from genai_cli.cli.front_door import main; sys.exit(main(sys.argv[1:]))"
     for words in (["train", "epochs=1", "dataset.limit=64"], ["report", "latest"]):
         ran = subprocess.run(
             [sys.executable, "-c", code, *words],

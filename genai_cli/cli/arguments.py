@@ -234,7 +234,8 @@ def parse_arguments(
                 raise UserError(f"unknown flag '{word}'{near} (see genai {verb} --help)")
             flag_values[flags[word]] = True
         else:
-            (words if "=" in word and not Path(word).exists() else names).append(word)
+            is_key = "=" in word and (verb == "runs" or not Path(word).exists())
+            (words if is_key else names).append(word)
     if verb != "runs" and (not names or (len(names) > 1 and verb not in SEVERAL)):
         wanted = "a run or more" if verb in SEVERAL else "one run"
         raise UserError(f"name {wanted}: {USAGE[verb]} (a path, a suffix or latest)")
@@ -262,6 +263,7 @@ def parse_keys(words: Sequence[str], verb: str, request: type) -> Any:
         if key in hints:
             values[key.replace(".", "__")] = _value(word, hints[key])
         elif has_options(request):
+            _refuse_empty(word)
             options[key] = read_value(word, word.partition("=")[2])
         else:
             near = nearest(key, hints)
@@ -273,10 +275,17 @@ def _value(word: str, hint: Any) -> Any:
     """The value of ``key=value``: words as they stand, the rest as YAML, a list also without []."""
     key, _, text = word.partition("=")
     kinds = _kinds(hint)
-    if not text:  # as of an unset variable of the shell
-        raise UserError(f"{key}= is empty; give it a value or leave it out")
+    _refuse_empty(word)
+    if text == "null" and type(None) in kinds:
+        return None
     value = text if str in kinds else read_value(word, text)
     return validate([value] if list in kinds and isinstance(value, str) else value, hint, key)
+
+
+def _refuse_empty(word: str) -> None:
+    """Refuse ``key=`` without a value, as an unset variable of the shell leaves it."""
+    if word.endswith("="):
+        raise UserError(f"{word} is empty; give it a value or leave it out")
 
 
 def _kinds(hint: Any) -> set[Any]:

@@ -20,7 +20,6 @@ from genai_cli.store.metrics_csv import last_row
 EVALUATIONS, EVALUATION = "evaluation", "evaluation.json"
 HUGE = 1e300  # no number of ours; an integer of JSON has no end
 DONE = ("finished", "stopped", "interrupted")  # statuses of runs whose numbers are those of a model
-PREDICTS = ("prediction/", "cost/")  # groups of a run that predicts, and of no other
 SUMMARY = {  # what the end of a run measures in the same way
     "test/mse": "reconstruction/mse",
     "test/bits_per_dim": "likelihood/bits_per_dim",

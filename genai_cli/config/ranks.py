@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from genai_cli.config.schema import TrainConfig
 
-# set by `launchers.spawn`, which waits for the rank and reports its death
+# set by `runner.spawn`, which waits for the rank and reports its death
 SUPERVISED = "GENAI_WATCHED"
 PEER_LOST = 76  # exit code of a healthy rank that lost another one
 
@@ -31,7 +31,7 @@ def rank() -> int:
 
 
 def is_supervised() -> bool:
-    """Tell whether `launchers.spawn` started this process."""
+    """Tell whether `runner.spawn` started this process."""
     return SUPERVISED in os.environ and world_size() > 1
 
 

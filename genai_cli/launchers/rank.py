@@ -1,4 +1,4 @@
-"""`python -m genai_cli.launchers.rank`, as batch scripts of version 0.1 name `runner.rank`."""
+"""`python -m genai_cli.launchers.rank`: what torchrun lines for version 0.1 name `runner.rank`."""
 
 import sys
 from pathlib import Path

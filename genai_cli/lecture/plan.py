@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from genai_cli.config import compose, schema, sweep_lists, validation
 from genai_cli.config.compose_cache import Composer
-from genai_cli.config.overrides import parse_overrides
+from genai_cli.config.overrides import canonical, parse_overrides
 from genai_cli.errors import UserError
 from genai_cli.lecture import header
 from genai_cli.lecture.chapters import Experiment
@@ -41,6 +41,7 @@ def plan(chosen: Sequence[Experiment], changes: Sequence[str]) -> list[Item]:
     Raises:
         UserError: a value that an experiment cannot take, or a key that none has.
     """
+    changes = [canonical(change) for change in changes]
     with compose.hydra_session(compose.parse_line(changes)):
         for override in parse_overrides(list(changes)):
             if override.is_sweep_override():

@@ -41,6 +41,14 @@ class FromPrior:
         return self.decode(temperature * self.prior(n, generator))
 
 
+RENAMED = {  # attributes and methods of user models for version 0.1, which go on
+    "rising": "higher_is_better",
+    "watched": "log_grad_norm",
+    "couples_examples": "batch_dependent",
+    "couple": "set_all_reduce",
+}
+
+
 class Model(nn.Module, ABC):
     """Base of all families.
 
@@ -49,7 +57,7 @@ class Model(nn.Module, ABC):
 
     - ``sample(n, y=None, generator=None, **options)``: (n, *event). Its annotated options
       (temperature, steps, sampler) are what ``genai sample`` takes for the family. ``generator``
-      is a torch.Generator or `rng.RowGenerator`; draw from it with rng.normal and rng.uniform.
+      is a torch.Generator or `rng.RowGenerator`: draw with `genai_cli.normal` and `uniform`.
     - ``encode(x)``: (B, K), ``decode(z)``: (B, *event), ``prior(n, generator)``: (n, K) codes as
       the family draws them; K is ``bottleneck`` where the family has a code of that size.
     - ``reconstruct(x)``: (B, *event), by the means that ``reconstructs_by`` names.
@@ -93,6 +101,12 @@ class Model(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        for old, new in RENAMED.items():
+            if old in vars(cls):
+                setattr(cls, new, vars(cls)[old])
 
     @classmethod
     def objectives(cls, data: Spec) -> dict[str, tuple[str, ...]]:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from genai_cli.data.dataset import Spec
     from genai_cli.models.base import Model
 
-# attributes of 0.1 that would otherwise be ignored, and a run trained on another objective
-RENAMED = {"rising": "higher_is_better", "couples_examples": "batch_dependent"}
-
 
 def model_class(name: str) -> type[Model]:
     """The model called ``name``: genai_cli/models/NAME.py, or models/NAME.py under GENAI_PATH.
@@ -62,16 +59,17 @@ def model_class(name: str) -> type[Model]:
     ]
     if len(classes) != 1:
         raise UserError(f"{module.__file__} must define one Model, it defines {len(classes)}")
-    for old, new in RENAMED.items():
-        if hasattr(classes[0], old):
-            raise UserError(f"{module.__file__}: {old} is now called {new}; rename it")
     return classes[0]
 
 
 def _import_file(path: Path) -> types.ModuleType:
     """A user's module under a name of its own, the same for every worker."""
     name = f"genai_user_models_{path.stem}"
-    sys.modules.setdefault("genai_cli.knobs", signatures)  # as the README of 0.1 named it
+    from genai_cli import rng
+
+    # as models for version 0.1 import them
+    sys.modules.setdefault("genai_cli.knobs", signatures)
+    sys.modules.setdefault("genai_cli.training.randomness", rng)
     known = sys.modules.get(name)
     if known is not None and known.__file__ == str(path):
         return known
@@ -102,6 +100,8 @@ def build_model(cfg: TrainConfig, data: Spec) -> Model:
     Raises:
         UserError: a key, type or value the constructor does not take; a bottleneck it lacks.
     """
+    from genai_cli.models.base import RENAMED
+
     name = cfg.model["name"]
     cls = model_class(name)
     takes = inspect.signature(cls.__init__).parameters
@@ -113,11 +113,15 @@ def build_model(cfg: TrainConfig, data: Spec) -> Model:
     values = {k: v for k, v in cfg.model.items() if k != "name"}
     arguments = bind(cls, values, "model", given=tuple(live))
     try:
-        return cls(**{k: v for k, v in live.items() if k in takes}, **arguments)
+        model = cls(**{k: v for k, v in live.items() if k in takes}, **arguments)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"model={name} cannot be built: {_format_error(error)}") from error
+    for old, new in RENAMED.items():
+        if old in vars(model):
+            setattr(model, new, getattr(model, old))
+    return model
 
 
 def takes_bottleneck(name: str) -> bool:

@@ -18,7 +18,7 @@ EXAMPLES = 64  # the norm is then known to some 10 %, and it moves by powers of 
 
 
 def grad_norms(run: Training, data: Dataset, seed: int) -> dict[str, float]:
-    """{"PLAYER/gradient": ‖∇ mean loss‖₂} for the players that the model says are ``watched``.
+    """{"PLAYER/gradient": ‖∇ mean loss‖₂} for the players in the model's ``log_grad_norm``.
 
     Of the weights themselves, not their average, without mixed precision; on the first training
     examples with noise that is the same in every epoch. Nothing of the run is touched. A norm that

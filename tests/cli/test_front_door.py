@@ -17,7 +17,7 @@ HEAVY = ["torch", "torchvision", "matplotlib", "hydra", "omegaconf", "numpy", "y
 
 FAKE = """
 import sys, types
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 def verb(args):
     {body}
 module = types.ModuleType("genai_cli.cli.commands.runs")
@@ -55,7 +55,7 @@ def test_version(genai_process):
 )
 def test_answers_without_heavy_imports(python, words):
     done = python(
-        "import sys; from genai_cli.cli.main import main\n"
+        "import sys; from genai_cli.cli.front_door import main\n"
         f"main({shlex.split(words)!r})\n"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
     )
@@ -64,7 +64,7 @@ def test_answers_without_heavy_imports(python, words):
 
 def test_the_door_itself_imports_almost_nothing(python):
     done = python(
-        "import sys; before = set(sys.modules); import genai_cli.cli.main\n"
+        "import sys; before = set(sys.modules); import genai_cli.cli.front_door\n"
         "print(*{m.split('.')[0] for m in set(sys.modules) - before})"
     )
     light = {"genai_cli", "__future__", "importlib", "warnings", "errno"}
@@ -117,7 +117,7 @@ def test_exit_code_is_the_verbs(python, body, code):
 
 def test_arguments_reach_the_verb_unchanged(python):
     done = python(
-        "import sys, types\nfrom genai_cli.cli.main import main\n"
+        "import sys, types\nfrom genai_cli.cli.front_door import main\n"
         "sys.modules['genai_cli.cli.commands.runs'] = types.SimpleNamespace(main=print)\n"
         "main(['runs', 'a=[1, 2]', '-m', '', 'π'])"
     )
@@ -181,3 +181,8 @@ def test_closed_stdout_is_no_error(clean_env):
     line = f"exec {shlex.quote(sys.executable)} -m genai_cli --help >&-"
     done = subprocess.run(["bash", "-c", line], env=clean_env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_scripts_of_earlier_installations_find_it(python):
+    done = python("from genai_cli.cli import main; raise SystemExit(main(['--version']))")
+    assert (done.returncode, done.stdout) == (0, f"genai {__version__}\n")

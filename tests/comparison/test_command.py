@@ -228,7 +228,7 @@ def test_a_refused_run_does_not_stop_the_others(
 
 def test_starts_without_torch(sweep: Path, run_python: Callable[[str], str]) -> None:
     code = (
-        "import sys; from genai_cli.cli.main import main\n"
+        "import sys; from genai_cli.cli.front_door import main\n"
         "code = main(['compare', 'abcd', '--no-figures'])\n"
         "heavy = {'torch', 'numpy', 'matplotlib', 'scipy', 'omegaconf', 'hydra'}\n"
         "print('heavy', code, sorted(heavy & set(sys.modules)))"

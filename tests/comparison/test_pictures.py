@@ -206,7 +206,7 @@ def test_runs_without_weights_leave_the_charts(outputs, made, tmp_path):
 
 @pytest.mark.slow
 def test_trained_runs_are_drawn_whole(tmp_path):
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
     from genai_cli.store.lookup import all_runs
 
     root = tmp_path / "o"

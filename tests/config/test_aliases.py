@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from genai_cli.lecture import chapters
+from genai_cli.lecture.plan import plan
 from genai_cli.store import run_folder
 
 WORDS = ("dataset=wine", "model=autoencoder", "model.widths=[4]", "bottleneck=2", "epochs=1")
@@ -17,3 +19,5 @@ def test_grad_clip_is_clip(genai: Callable) -> None:
     assert run_folder.read_config(run)["trainer"]["clip"] == 0.25
     twice = genai("train", *WORDS, "trainer.grad_clip=1", "trainer.clip=2")
     assert (twice.code, twice.err) == (2, "genai train: trainer.clip is given twice; keep one\n")
+    lecture = plan(chapters.select_experiments(["quick"]), ["trainer.grad_clip=1"])
+    assert any("trainer.clip=1" in words for item in lecture for words in item.words)

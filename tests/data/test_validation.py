@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.data.sources import DataNote, load
 from genai_cli.errors import UserError
 from genai_cli.evaluation.passport import differences

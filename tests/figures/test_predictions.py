@@ -51,7 +51,7 @@ def test_predicted_vs_true_of_constants_and_nan(tmp_path):
     check(tmp_path / "a.png")
 
 
-@pytest.mark.slow  # test_figures_curves.py and _grids.py ask it of a chart and of a sheet
+@pytest.mark.slow  # test_curves.py and _grids.py ask it of a chart and of a sheet
 def test_the_same_arrays_give_the_same_bytes(tmp_path):
     y = RNG.integers(0, 3, 50)
     for name in "ab":

@@ -127,7 +127,7 @@ def test_kolmogorov_smirnov():
     assert _kolmogorov_smirnov(a, a[:0]) is None
 
 
-@pytest.mark.slow  # test_figures_curves.py and _grids.py ask it of a chart and of a sheet
+@pytest.mark.slow  # test_curves.py and _grids.py ask it of a chart and of a sheet
 def test_the_same_arrays_give_the_same_bytes(tmp_path):
     x, y = gauss(20, 5), RNG.integers(0, 2, 20)
     for name in "ab":

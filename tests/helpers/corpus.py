@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.store import run_folder
 
 MOST = 1400  # characters of a line on stderr, whatever was typed

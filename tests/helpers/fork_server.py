@@ -128,7 +128,7 @@ def _child(ask: dict[str, Any]) -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", closefd=False)
         os.environ.update(ask.get("env") or {})
-        from genai_cli.cli.main import main as genai
+        from genai_cli.cli.front_door import main as genai
 
         fault = None
         if ask.get("fault") is not None:

@@ -115,7 +115,7 @@ def test_eight_examples_are_learned_by_heart(
 ):
     ready = prepare_case(case, rows=8)
     if len(ready.model.players()) > 1 or ready.model.reconstructs_by == "denoising":
-        return  # a loss that need not fall so far: see test_models_gan.py and _ddpm.py
+        return  # a loss that need not fall so far: see test_gan.py and _ddpm.py
     assert_below(steps_until_eight_examples_are_learned(ready, train_seed, most=400), 300)
 
 
@@ -173,7 +173,7 @@ def test_micro_batches_of_a_ragged_batch_give_the_same_step(case, prepare_case):
     for dtype, rtol in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         torch.set_default_dtype(dtype)
         ready = prepare_case(case, rows=7)  # three pieces of 3, 3 and 1
-        if ready.model.batch_dependent:  # such a loss refuses micro-batches: test_models_vae.py
+        if ready.model.batch_dependent:  # such a loss refuses micro-batches: test_vae.py
             words = (*case.words, "loss=gaussian", "loss.sigma=learned")
             ready = prepare_case(case._replace(words=words), rows=7)
         stepped = [values_after_a_step(ready, accumulate) for accumulate in (1, 3)]

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.data.dataset import Batch, Spec
 from genai_cli.data.pairs import Degradation, hole
 from genai_cli.evaluation import run_figures

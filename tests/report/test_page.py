@@ -128,8 +128,8 @@ def test_templates_clean_and_escape_content_and_attributes() -> None:
     [
         ("init_from=/home/me/lab/outputs/k3f9", "init_from=…/k3f9"),
         (
-            'File "/home/my name/x/genai_cli/cli/main.py", line 3',
-            'File "genai_cli/cli/main.py", line 3',
+            'File "/home/my name/x/genai_cli/cli/front_door.py", line 3',
+            'File "genai_cli/cli/front_door.py", line 3',
         ),
         ("~/lab/photos and /tmp/x/y.png", "…/photos and …/y.png"),
         (r"C:\Users\me\lab\run", r"…\run"),
@@ -279,7 +279,7 @@ def test_latest_is_the_newest_run_or_sweep(write: Callable[..., Path], tmp_path:
 def test_needs_no_torch(write: Callable[..., Path]) -> None:
     for folder in (write(), make_sweep(write)):
         code = (
-            "import sys\nfrom genai_cli.cli.main import main\n"
+            "import sys\nfrom genai_cli.cli.front_door import main\n"
             f"assert main(['report', {str(folder)!r}, '--no-figures']) == 0\n"
             "heavy = {'torch', 'matplotlib', 'numpy', 'hydra', 'sklearn', 'scipy'}\n"
             "assert not heavy & set(sys.modules), heavy & set(sys.modules)"

@@ -15,7 +15,7 @@ import pytest
 import torch.distributed as dist
 from command_server import Server
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.runner import spawn
 from genai_cli.store import run_folder
 

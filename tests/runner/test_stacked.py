@@ -17,7 +17,7 @@ from genai_cli.runner.session import Session
 from genai_cli.store import run_folder
 from genai_cli.training.stack.stack import Stack
 
-# sweeps of whole runs; test_training_pack.py has the stacks
+# sweeps of whole runs; test_pack.py has the stacks
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 QUICK = (

@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three steps of a VAE on digits, without figures."""
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
 
     root = tmp_path_factory.mktemp("trained")
     words = "model=vae model.widths=[8] bottleneck=2 dataset.limit=60 batch_size=20 epochs=1"

@@ -205,7 +205,7 @@ def test_every_process_of_ours_is_started_so() -> None:
 
 
 def test_after_a_config_was_shown_nothing_is_looked_up_in_hydra(capsys) -> None:
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
 
     assert main(["train", "--cfg", "job"]) == 0
     assert main(["train", "name=${hydra:runtime.cwd}"]) == 2

@@ -24,7 +24,7 @@ done = True
 """
 VERB = """
 import sys, types
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 def verb(args):
     {body}
 sys.modules["genai_cli.cli.commands.{verb}"] = types.SimpleNamespace(main=verb)

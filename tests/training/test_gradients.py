@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.config import compose
 from genai_cli.figures import generator
 from genai_cli.losses import adversarial

@@ -19,7 +19,7 @@ from genai_cli.training.step import Step
 from genai_cli.training.step_kinds import compiled, graph
 from genai_cli.training.step_kinds.make import make_step
 
-pytestmark = pytest.mark.slow  # compiling; test_verb_step.py compiles one net in every run
+pytestmark = pytest.mark.slow  # compiling; test_step.py compiles one net in every run
 
 CPU = torch.device("cpu")
 CUDA = pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)

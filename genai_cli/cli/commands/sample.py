@@ -101,7 +101,7 @@ def described(folder: Path, request: SampleRequest, job: Any, cfg: TrainConfig) 
     averaged = cfg.trainer.ema is not None if request.ema is None else request.ema
     path = checkpoint.named(folder / run_folder.CHECKPOINTS, request.checkpoint)
     device = next(job.model.parameters()).device
-    chosen = {k: getattr(getattr(job.model, "how", None), k, None) for k in request.options}
+    chosen = {k: getattr(getattr(job.model, "settings", None), k, None) for k in request.options}
     options = {k: chosen[k] if v is None else v for k, v in request.options.items()}
     return {
         "schema": SCHEMA,

@@ -150,7 +150,7 @@ class Trained(dict):
         self.root = root
 
     def __missing__(self, name: str) -> Path:
-        from genai_cli.cli.main import main
+        from genai_cli.cli.front_door import main
 
         epochs = () if name == "autoencoder" else ("epochs=1",)
         words = (*TRAINED[name], *QUICK, *epochs, f"name={name}", f"outputs={self.root}")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

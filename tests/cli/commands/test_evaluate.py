@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.evaluation.measures import BY_NAME
 
 pytestmark = pytest.mark.usefixtures("undrawn")

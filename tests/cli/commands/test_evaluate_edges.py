@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.evaluation import samples
 from genai_cli.runner import load as load_module
 from genai_cli.sampling import store

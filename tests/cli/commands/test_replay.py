@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a black box, not to be changed."""
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
 
     root = tmp_path_factory.mktemp("box")
     words = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.store import lookup, run_folder
 from genai_cli.system import atomic_write
 from genai_cli.system.file_lock import lock

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genai_cli.cli.main import main
+from genai_cli.cli.front_door import main
 from genai_cli.models import abilities
 from genai_cli.rng import RowGenerator
 from genai_cli.sampling import paths, request, store
@@ -360,6 +360,8 @@ def test_a_conditional_ddpm_walks_from_noise_to_the_samples_of_its_labels(traine
     np.testing.assert_allclose(x["x"], whole["x"], atol=1e-4)
     player = json.loads((folder / "sample.json").read_text())["player"]
     assert (player["ema"], player["sampler"], player["steps"]) == (True, "ddim", 4)
+    default = json.loads((sample(run, "n=2", "y=5") / "sample.json").read_text())["player"]
+    assert (default["sampler"], default["steps"], default["eta"]) == ("ddim", 5, 0.0)
     fives = np.load(sample(run, "n=6", "y=5", "seed=2", "steps=4") / "samples.npz")["x"]
     assert not np.allclose(fives, x["x"], atol=1e-4)
     way = np.load(sample(run, *words, "what=trajectory", "frames=6") / "samples.npz")["x"]

@@ -57,7 +57,7 @@ def test_it_is_drawn(tmp_path: Path, made: list[Trial], goal: Goal) -> None:
     assert len(colours) > 50
 
 
-@pytest.mark.slow  # test_figures_curves.py and _grids.py ask it of a chart and of a sheet
+@pytest.mark.slow  # test_curves.py and _grids.py ask it of a chart and of a sheet
 def test_the_same_trials_give_the_same_bytes(tmp_path: Path) -> None:
     made = trials(4, keys=("lr",))
     for name in ("a.png", "b.png"):

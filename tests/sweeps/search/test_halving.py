@@ -58,7 +58,7 @@ def test_a_failed_cell_does_not_go_on_and_an_early_stopped_one_keeps_its_place()
 
 @pytest.fixture(scope="module")
 def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
 
     outputs = tmp_path_factory.mktemp("halving")
     lrs = "optimizer.lr=1e-5,1e-2,3e-3,1e-4"
@@ -81,7 +81,7 @@ def test_the_best_share_goes_on_in_its_folders(halved: Path) -> None:
 
 def test_a_cell_that_went_on_is_the_run_that_went_through(halved: Path, tmp_path: Path) -> None:
     """Schedules are stretched over the last rung from the start: nothing tells the two apart."""
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
 
     (cell,) = (c for c in run_folder.cells(halved) if len(run_folder.read_metrics(c)) == 4)
     config = run_folder.read_config(cell)

@@ -27,7 +27,7 @@ def asked(sweep: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def random(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from genai_cli.cli.main import main
+    from genai_cli.cli.front_door import main
 
     outputs = tmp_path_factory.mktemp("random")
     assert main([*LINE, f"outputs={outputs}"]) == 0
