@@ -56,7 +56,8 @@ def test_programs_and_settings_of_a_host_change_nothing(tmp_path: Path) -> None:
         "GENAI_PATH": "/proc/none",
         "PYTHONWARNINGS": "error",
         "COLUMNS": "20",
-        "LC_ALL": "C",
+        # Python up to 3.12 reads the path of an editable install in the encoding of the locale
+        "LC_ALL": "C" if str(ROOT).isascii() else "C.UTF-8",
     }
     settings |= {name: os.environ[name] for name in bare_host.KEPT if name in os.environ}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]

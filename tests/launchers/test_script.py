@@ -39,7 +39,7 @@ set -e
 module load cuda
 export PYTHONSAFEPATH=1
 export OMP_NUM_THREADS=4
-exec {sys.executable} -m genai_cli.launchers.job {sheet}
+exec {shlex.quote(sys.executable)} -m genai_cli.launchers.job {sheet}
 """
     )
 

@@ -9,7 +9,9 @@ import errno
 import json
 import os
 import random
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -141,9 +143,11 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     def mount(options: str) -> Path:
         nonlocal mounted
         what = ["-o", f"remount,{options}"] if mounted else ["-t", "tmpfs", "-o", options, "tmpfs"]
-        made = subprocess.run(["mount", *what, str(place)], capture_output=True, text=True)
-        if made.returncode:
-            message = f"cannot mount a tmpfs: {made.stderr.strip()}"
+        program = shutil.which("mount")
+        line = [program or sys.executable, *what, str(place)]
+        made = subprocess.run(line, capture_output=True, text=True)
+        if program is None or made.returncode:
+            message = f"cannot mount a tmpfs: {made.stderr.strip()[:200]}"
             pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
         mounted = True
         return place

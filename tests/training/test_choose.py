@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar
@@ -81,6 +82,12 @@ def test_choosing_moves_nothing(broken: None) -> None:
     assert torch.get_rng_state().equal(state)
     assert not run.model.training
     assert run.step == 0
+
+
+@pytest.fixture(autouse=True)
+def _a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some program that is there: nothing is compiled here."""
+    monkeypatch.setenv("CXX", sys.executable)
 
 
 def test_auto_falls_back_where_a_model_cannot_be_compiled(broken: None) -> None:

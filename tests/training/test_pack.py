@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -234,7 +235,10 @@ WIDE = "model=autoencoder model.widths=[4000] batch_size=64"
         ),
     ],
 )
-def test_units(words: str, units: list[list[int]], said: str) -> None:
+def test_units(
+    words: str, units: list[list[int]], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", sys.executable)  # a compiler is there; nothing is compiled
     configs, data = prepared(words)
     notes: list[str] = []
     assert plan.group_cells(configs, [data] * len(configs), notes.append) == units
